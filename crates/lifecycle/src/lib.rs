@@ -1,0 +1,1 @@
+//! A flow from open to close.
