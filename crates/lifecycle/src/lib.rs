@@ -1,1 +1,37 @@
-//! A flow from open to close.
+//! A flow from open to close: ids, causes, liveness, the event schema.
+//!
+//! This crate is pure: it knows no socket, no disk and no clock. It says *what* is recorded of a flow and
+//! guarantees by its types that an open flow can only be used up by closing it:
+//!
+//! - [`OpenFlow`] is the only way to a `flow.closed` event, and its `Drop` is the safety net (a panic or a
+//!   cancelled task closes the flow with cause `internal_error`);
+//! - [`Cause`], [`By`] and [`Certainty`] are the closed vocabulary of why a flow ended;
+//! - [`Event`] is what goes into the ledger, and [`cloud_event`] is what leaves for consumers;
+//! - [`Unfinished`] folds a ledger's records back into what an earlier incarnation left open;
+//! - [`Liveness`] judges a peer by the bytes it sent, and by nothing else.
+#![forbid(unsafe_code)]
+
+mod cause;
+mod cloud_event;
+mod ending;
+mod event;
+mod facts;
+mod flow;
+mod id;
+mod liveness;
+mod text;
+mod unfinished;
+
+pub use cause::{By, Cause, Certainty, UnknownCause};
+pub use cloud_event::{cloud_event, event_time};
+pub use ending::Ending;
+pub use event::{
+    BindingAdded, BindingRemoved, ClosedAt, Event, EventKind, FlowClosed, FlowOpened, NodeStarted,
+    NodeStopped, RemovalCause, UnknownKind,
+};
+pub use facts::{Direction, FlowFacts, TlsFacts, Transport};
+pub use flow::{CLOSE_ROOM, CloseBook, OpenFlow, REMOVAL_ROOM, Traffic};
+pub use id::{EventId, FlowId, Incarnation, InvalidId, Node};
+pub use liveness::{Liveness, LivenessStep};
+pub use text::Text;
+pub use unfinished::{LeftBinding, LeftFlow, NAMED_BINDINGS, Unfinished};

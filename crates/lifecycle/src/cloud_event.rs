@@ -1,0 +1,80 @@
+//! What leaves for consumers: CloudEvents 1.0 in JSON.
+
+use std::fmt::Write as _;
+
+use crate::{EventId, EventKind, Node, event::Rfc3339};
+
+/// One record of the ledger as a CloudEvent in JSON (structured mode), on one line. `id` and `source`
+/// together are unique for ever and the same at every delivery; `sequence` sorts as text within one
+/// incarnation; `subject` is the flow or address-of-record that the data tells of.
+#[must_use]
+pub fn cloud_event(node: &Node, id: EventId, kind: EventKind, at: u64, data: &[u8]) -> String {
+    // The payload was written by `Event::to_json`; a ledger that was tampered with shows as null, not as
+    // broken JSON around it.
+    let data = std::str::from_utf8(data)
+        .ok()
+        .filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
+    let mut out = String::with_capacity(data.map_or(4, str::len) + 256);
+    let _ = write!(
+        out,
+        r#"{{"specversion":"1.0","id":"{}","source":"/sipway/{node}","type":"{kind}","time":"{}","sequence":"{:020}","#,
+        node.event(id),
+        Rfc3339(at),
+        id.sequence,
+    );
+    if let Some(subject) = data.and_then(subject) {
+        let _ = write!(out, r#""subject":{subject},"#);
+    }
+    let _ = write!(out, r#""datacontenttype":"application/json","data":{}}}"#, data.unwrap_or("null"));
+    out
+}
+
+/// The JSON string under `flow` (or `aor`), quotes included.
+fn subject(data: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Names<'a> {
+        #[serde(borrow)]
+        aor: Option<std::borrow::Cow<'a, str>>,
+        #[serde(borrow)]
+        flow: Option<std::borrow::Cow<'a, str>>,
+    }
+    let names: Names<'_> = serde_json::from_str(data).ok()?;
+    serde_json::to_string(&names.aor.or(names.flow)?).ok()
+}
+
+/// Microseconds since the Unix epoch as RFC 3339 text in UTC, as events carry it.
+#[must_use]
+pub fn event_time(micros: u64) -> String {
+    Rfc3339(micros).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn has_the_attributes_that_cloudevents_asks_for() {
+        let node = Node::new("edge1").unwrap();
+        let id = EventId { incarnation: 3, sequence: 17 };
+        let data = br#"{"aor":"a\"b@x","flow":"edge1.3.f1"}"#;
+        let text = cloud_event(&node, id, EventKind::BindingRemoved, 1_700_000_000_000_001, data);
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["specversion"], "1.0");
+        assert_eq!(json["id"], "edge1.3.17");
+        assert_eq!(json["source"], "/sipway/edge1");
+        assert_eq!(json["type"], "binding.removed");
+        assert_eq!(json["subject"], "a\"b@x");
+        assert_eq!(json["time"], "2023-11-14T22:13:20.000001Z");
+        assert_eq!(json["data"]["flow"], "edge1.3.f1");
+        assert!(!text.contains('\n'));
+    }
+
+    #[test]
+    fn a_payload_that_is_no_json_does_not_break_the_line() {
+        let node = Node::new("edge1").unwrap();
+        let id = EventId { incarnation: 1, sequence: 1 };
+        let text = cloud_event(&node, id, EventKind::FlowOpened, 0, b"{\"flow\":");
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(json["data"].is_null());
+    }
+}

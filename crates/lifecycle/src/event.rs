@@ -1,0 +1,349 @@
+//! What the ledger records: event types and their data.
+
+use std::{fmt, net::SocketAddr, str::FromStr};
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    By, Cause, Certainty, Ending, FlowFacts, Text, Traffic, cause::shown_as_its_word, facts::Transport,
+};
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal $text:literal,)*) => {
+        /// The type of an event. The numbers stand in ledgers on disk: they are never reused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        pub enum EventKind { $($(#[$doc])* $name = $number,)* }
+
+        impl EventKind {
+            /// Every type there is.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The word that consumers see.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A process began its work.
+    NodeStarted = 1 "node.started",
+    /// A process ended in order: every flow of it is closed.
+    NodeStopped = 2 "node.stopped",
+    /// A connection became a flow.
+    FlowOpened = 10 "flow.opened",
+    /// A flow ended.
+    FlowClosed = 11 "flow.closed",
+    /// An address-of-record got a new contact.
+    BindingAdded = 20 "binding.added",
+    /// An address-of-record lost a contact.
+    BindingRemoved = 21 "binding.removed",
+}
+
+impl EventKind {
+    /// The number in a ledger's record.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+}
+
+/// A word or number that names no event type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not an event type; the types are: node.started, node.stopped, flow.opened, flow.closed, binding.added, binding.removed"
+)]
+pub struct UnknownKind(String);
+
+impl TryFrom<u16> for EventKind {
+    type Error = UnknownKind;
+
+    fn try_from(number: u16) -> Result<Self, UnknownKind> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|k| k.number() == number)
+            .ok_or_else(|| UnknownKind(number.to_string()))
+    }
+}
+
+impl FromStr for EventKind {
+    type Err = UnknownKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        Self::ALL.iter().copied().find(|k| k.as_str() == text).ok_or_else(|| UnknownKind(text.into()))
+    }
+}
+
+/// Why a binding went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RemovalCause {
+    /// Its flow closed.
+    FlowClosed,
+    /// The user agent removed it (`Expires: 0`).
+    Unregistered,
+    /// It was not refreshed in time.
+    Expired,
+    /// A newer registration of the same user agent took its place.
+    Replaced,
+    /// The process that held it died.
+    NodeCrash,
+    /// The process that held it ended in order.
+    Shutdown,
+}
+
+impl RemovalCause {
+    /// The word that consumers see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FlowClosed => "flow_closed",
+            Self::Unregistered => "unregistered",
+            Self::Expired => "expired",
+            Self::Replaced => "replaced",
+            Self::NodeCrash => "node_crash",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+shown_as_its_word!(EventKind, RemovalCause);
+
+/// `node.started`.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeStarted {
+    /// The program's version.
+    pub version: Text<32>,
+    /// Flows that an earlier incarnation left open, closed by this one.
+    pub flows_recovered: u64,
+}
+
+/// `node.stopped`.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeStopped {
+    /// Flows opened by this incarnation.
+    pub flows_opened: u64,
+    /// Flows closed by this incarnation (recovered ones not counted).
+    pub flows_closed: u64,
+}
+
+/// `flow.opened`.
+#[derive(Clone, Debug, Serialize)]
+pub struct FlowOpened<'a> {
+    /// The flow id as text.
+    pub flow: &'a str,
+    /// When, in microseconds since the Unix epoch.
+    #[serde(serialize_with = "rfc3339")]
+    pub opened_at: u64,
+    /// What is known of the flow.
+    #[serde(flatten)]
+    pub facts: &'a FlowFacts,
+}
+
+/// When a flow ended: a moment that was seen, or the interval in which it must have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedAt {
+    /// Seen, in microseconds since the Unix epoch.
+    Seen(u64),
+    /// Not seen: between the dead process's last sign of life and the start of the next.
+    Between {
+        /// Microseconds since the Unix epoch.
+        earliest: u64,
+        /// Microseconds since the Unix epoch.
+        latest: u64,
+    },
+}
+
+/// `flow.closed`: useful alone.
+#[derive(Clone, Debug)]
+pub struct FlowClosed<'a> {
+    /// The flow id as text.
+    pub flow: &'a str,
+    /// What was known at its opening.
+    pub facts: &'a FlowFacts,
+    /// Who the user agent proved to be, if it did.
+    pub identity: Option<&'a Text<128>>,
+    /// When it opened, in microseconds since the Unix epoch.
+    pub opened_at: u64,
+    /// When it ended.
+    pub closed_at: ClosedAt,
+    /// How it ended.
+    pub ending: &'a Ending,
+    /// How surely that is known.
+    pub certainty: Certainty,
+    /// What passed on it; not known after a crash.
+    pub traffic: Option<&'a Traffic>,
+    /// Addresses-of-record it held bindings for: the first few.
+    pub bindings: &'a [Text<160>],
+    /// How many bindings it held in all.
+    pub bindings_total: usize,
+}
+
+impl Serialize for FlowClosed<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            flow: &'a str,
+            by: By,
+            cause: Cause,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            code: Option<u16>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'a Text<123>>,
+            certainty: Certainty,
+            #[serde(serialize_with = "rfc3339")]
+            opened_at: u64,
+            #[serde(serialize_with = "rfc3339")]
+            closed_at: u64,
+            #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
+            closed_at_earliest: Option<u64>,
+            duration_ms: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            identity: Option<&'a Text<128>>,
+            #[serde(flatten)]
+            traffic: Option<&'a Traffic>,
+            bindings: &'a [Text<160>],
+            bindings_total: usize,
+            #[serde(flatten)]
+            facts: &'a FlowFacts,
+        }
+        let (closed_at, closed_at_earliest) = match self.closed_at {
+            ClosedAt::Seen(at) => (at, None),
+            ClosedAt::Between { earliest, latest } => (latest, Some(earliest)),
+        };
+        Wire {
+            flow: self.flow,
+            by: self.ending.cause.by(),
+            cause: self.ending.cause,
+            code: self.ending.code,
+            reason: self.ending.reason.as_ref(),
+            certainty: self.certainty,
+            opened_at: self.opened_at,
+            closed_at,
+            closed_at_earliest,
+            duration_ms: closed_at.saturating_sub(self.opened_at) / 1000,
+            identity: self.identity,
+            traffic: self.traffic,
+            bindings: self.bindings,
+            bindings_total: self.bindings_total,
+            facts: self.facts,
+        }
+        .serialize(s)
+    }
+}
+
+/// `binding.added`.
+#[derive(Clone, Debug, Serialize)]
+pub struct BindingAdded<'a> {
+    /// The address-of-record, `user@domain`.
+    pub aor: Text<160>,
+    /// The contact URI as registered.
+    pub contact: Text<320>,
+    /// The flow it belongs to; a binding over UDP has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<&'a str>,
+    /// How SIP travels to it.
+    pub transport: Transport,
+    /// Where the registration came from.
+    pub remote: SocketAddr,
+    /// `+sip.instance` (RFC 5626 §4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Text<96>>,
+    /// `reg-id` (RFC 5626 §4.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reg_id: Option<u32>,
+    /// Who the user agent proved to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Text<128>>,
+    /// The registering user agent's name of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<Text<128>>,
+    /// When it ends if it is not refreshed, in microseconds since the Unix epoch.
+    #[serde(serialize_with = "rfc3339")]
+    pub expires_at: u64,
+}
+
+/// `binding.removed`.
+#[derive(Clone, Debug, Serialize)]
+pub struct BindingRemoved<'a> {
+    /// The address-of-record, `user@domain`.
+    pub aor: Text<160>,
+    /// The contact URI as registered.
+    pub contact: Text<320>,
+    /// The flow it belonged to; a binding over UDP has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<&'a str>,
+    /// Why it went.
+    pub cause: RemovalCause,
+}
+
+/// One event, ready to be written.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// A process began its work.
+    NodeStarted(NodeStarted),
+    /// A process ended in order.
+    NodeStopped(NodeStopped),
+    /// A connection became a flow.
+    FlowOpened(FlowOpened<'a>),
+    /// A flow ended. Only [`crate::OpenFlow`] and [`crate::Unfinished`] make one.
+    FlowClosed(FlowClosed<'a>),
+    /// An address-of-record got a new contact.
+    BindingAdded(BindingAdded<'a>),
+    /// An address-of-record lost a contact.
+    BindingRemoved(BindingRemoved<'a>),
+}
+
+impl Event<'_> {
+    /// Its type.
+    #[must_use]
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::NodeStarted(_) => EventKind::NodeStarted,
+            Self::NodeStopped(_) => EventKind::NodeStopped,
+            Self::FlowOpened(_) => EventKind::FlowOpened,
+            Self::FlowClosed(_) => EventKind::FlowClosed,
+            Self::BindingAdded(_) => EventKind::BindingAdded,
+            Self::BindingRemoved(_) => EventKind::BindingRemoved,
+        }
+    }
+
+    /// Its data as JSON, the payload of its record in the ledger.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let json = match self {
+            Self::NodeStarted(data) => serde_json::to_vec(data),
+            Self::NodeStopped(data) => serde_json::to_vec(data),
+            Self::FlowOpened(data) => serde_json::to_vec(data),
+            Self::FlowClosed(data) => serde_json::to_vec(data),
+            Self::BindingAdded(data) => serde_json::to_vec(data),
+            Self::BindingRemoved(data) => serde_json::to_vec(data),
+        };
+        json.expect("plain structs with string keys always serialise")
+    }
+}
+
+/// Microseconds since the Unix epoch as RFC 3339 text in UTC.
+pub(crate) struct Rfc3339(pub(crate) u64);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = i64::try_from(self.0).unwrap_or(i64::MAX);
+        let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
+        write!(f, "{time:.6}")
+    }
+}
+
+fn rfc3339<S: Serializer>(micros: &u64, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(&Rfc3339(*micros))
+}
+
+fn maybe_rfc3339<S: Serializer>(micros: &Option<u64>, s: S) -> Result<S::Ok, S::Error> {
+    match micros {
+        Some(micros) => rfc3339(micros, s),
+        None => s.serialize_none(),
+    }
+}

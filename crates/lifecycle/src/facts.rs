@@ -1,0 +1,117 @@
+//! What is known of a flow when it opens.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Text, cause::shown_as_its_word};
+
+/// How SIP travels on a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// WebSocket over TCP (RFC 7118).
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
+    /// TCP (RFC 3261 §18).
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+    /// UDP.
+    Udp,
+}
+
+impl Transport {
+    /// The word in configuration, events and URIs' `transport` parameters (where `wss` is written `ws`).
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// The word in a Via header (RFC 3261 §20.42, RFC 7118 §5.2).
+    #[must_use]
+    pub const fn via(self) -> &'static str {
+        match self {
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Udp => "UDP",
+        }
+    }
+}
+
+/// Who opened the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// The peer connected to one of our listeners.
+    Accepted,
+    /// We connected to the peer.
+    Connected,
+}
+
+impl Direction {
+    /// The word that consumers see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Connected => "connected",
+        }
+    }
+}
+
+shown_as_its_word!(Transport, Direction);
+
+/// What TLS agreed on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsFacts {
+    /// `TLSv1_3` or `TLSv1_2`.
+    pub version: Text<16>,
+    /// The cipher suite's IANA name.
+    pub cipher: Text<48>,
+    /// The server name that the client asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<Text<96>>,
+}
+
+/// What is known of a flow when it opens; told again when it closes, so that a close is useful alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowFacts {
+    /// How SIP travels on it.
+    pub transport: Transport,
+    /// Who opened it.
+    pub direction: Direction,
+    /// The listener's name.
+    pub listener: Text<32>,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's end, as the socket has it.
+    pub remote: SocketAddr,
+    /// The client address that a trusted proxy in front told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded: Option<Text<96>>,
+    /// The handshake's Host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Text<128>>,
+    /// The handshake's Origin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Text<128>>,
+    /// The handshake's path with its query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Text<200>>,
+    /// The handshake's User-Agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<Text<200>>,
+    /// What TLS agreed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsFacts>,
+}

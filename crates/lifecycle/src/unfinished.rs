@@ -1,0 +1,179 @@
+//! What an earlier incarnation left open, folded back from the ledger's records.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use crate::{
+    BindingRemoved, Cause, Certainty, ClosedAt, Ending, Event, EventId, EventKind, FlowClosed, FlowFacts,
+    RemovalCause, Text,
+};
+
+/// Addresses-of-record that a `flow.closed` names; the rest is counted.
+pub const NAMED_BINDINGS: usize = 4;
+
+/// A flow that was opened and not closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftFlow {
+    /// When it opened, in microseconds since the Unix epoch.
+    pub opened_at: u64,
+    /// What was known of it.
+    pub facts: FlowFacts,
+}
+
+/// A binding that was added and not removed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftBinding {
+    /// The address-of-record.
+    pub aor: Text<160>,
+    /// The contact URI.
+    pub contact: Text<320>,
+}
+
+/// Folds records, oldest first, into what is still open at the end, and counts what does not add up.
+#[derive(Clone, Debug, Default)]
+pub struct Unfinished {
+    flows: BTreeMap<String, LeftFlow>,
+    bindings: BTreeSet<(Option<String>, LeftBinding)>,
+    /// `flow.opened` records seen.
+    pub opened: u64,
+    /// `flow.closed` records seen.
+    pub closed: u64,
+    /// Closes of flows that were not open: closed twice, or never opened.
+    pub closed_without_open: Vec<(EventId, String)>,
+    /// Flow ids that were opened twice.
+    pub opened_twice: Vec<(EventId, String)>,
+    /// Records whose payload could not be read.
+    pub unreadable: Vec<EventId>,
+}
+
+#[derive(Deserialize)]
+struct OpenedWire {
+    flow: String,
+    opened_at: jiff::Timestamp,
+    #[serde(flatten)]
+    facts: FlowFacts,
+}
+
+#[derive(Deserialize)]
+struct ClosedWire {
+    flow: String,
+}
+
+#[derive(Deserialize)]
+struct BindingWire {
+    flow: Option<String>,
+    #[serde(flatten)]
+    binding: LeftBindingWire,
+}
+
+#[derive(Deserialize)]
+struct LeftBindingWire {
+    aor: Text<160>,
+    contact: Text<320>,
+}
+
+enum Change {
+    Added,
+    Removed,
+}
+
+impl Unfinished {
+    /// Takes in the next record.
+    pub fn fold(&mut self, id: EventId, kind: EventKind, payload: &[u8]) {
+        let readable = match kind {
+            EventKind::NodeStarted | EventKind::NodeStopped => true,
+            EventKind::FlowOpened => self.fold_opened(id, payload).is_some(),
+            EventKind::FlowClosed => self.fold_closed(id, payload).is_some(),
+            EventKind::BindingAdded => self.fold_binding(payload, Change::Added).is_some(),
+            EventKind::BindingRemoved => self.fold_binding(payload, Change::Removed).is_some(),
+        };
+        if !readable {
+            self.unreadable.push(id);
+        }
+    }
+
+    fn fold_opened(&mut self, id: EventId, payload: &[u8]) -> Option<()> {
+        let OpenedWire { flow, opened_at, facts } = serde_json::from_slice(payload).ok()?;
+        let opened_at = u64::try_from(opened_at.as_microsecond()).unwrap_or(0);
+        self.opened += 1;
+        if self.flows.insert(flow.clone(), LeftFlow { opened_at, facts }).is_some() {
+            self.opened_twice.push((id, flow));
+        }
+        Some(())
+    }
+
+    fn fold_closed(&mut self, id: EventId, payload: &[u8]) -> Option<()> {
+        let ClosedWire { flow } = serde_json::from_slice(payload).ok()?;
+        self.closed += 1;
+        if self.flows.remove(&flow).is_none() {
+            self.closed_without_open.push((id, flow));
+        }
+        Some(())
+    }
+
+    fn fold_binding(&mut self, payload: &[u8], change: Change) -> Option<()> {
+        let BindingWire { flow, binding } = serde_json::from_slice(payload).ok()?;
+        let key = (flow, LeftBinding { aor: binding.aor, contact: binding.contact });
+        match change {
+            Change::Added => self.bindings.insert(key),
+            Change::Removed => self.bindings.remove(&key),
+        };
+        Some(())
+    }
+
+    /// Flows that are open at the end of the records, by id.
+    #[must_use]
+    pub const fn flows(&self) -> &BTreeMap<String, LeftFlow> {
+        &self.flows
+    }
+
+    /// Bindings that are there at the end of the records, with the flow they belong to.
+    pub fn bindings(&self) -> impl Iterator<Item = (Option<&str>, &LeftBinding)> {
+        self.bindings.iter().map(|(flow, binding)| (flow.as_deref(), binding))
+    }
+
+    /// Hands over the closes that are owed for a process that died (DESIGN invariant 4), in the order in
+    /// which they must be written: for each flow its bindings' removals, then its close; at last the
+    /// bindings that had no flow. `last_alive` and `now` are microseconds since the Unix epoch.
+    pub fn settle(&self, last_alive: u64, now: u64, mut write: impl FnMut(Event<'_>)) {
+        let ending = Ending::of(Cause::NodeCrash);
+        let mut by_flow: BTreeMap<Option<&str>, Vec<&LeftBinding>> = BTreeMap::new();
+        for (flow, binding) in self.bindings() {
+            by_flow.entry(flow).or_default().push(binding);
+        }
+        let removed = |flow, binding: &LeftBinding| BindingRemoved {
+            aor: binding.aor.clone(),
+            contact: binding.contact.clone(),
+            flow,
+            cause: RemovalCause::NodeCrash,
+        };
+        for (flow, left) in &self.flows {
+            let held = by_flow.remove(&Some(flow.as_str())).unwrap_or_default();
+            for binding in &held {
+                write(Event::BindingRemoved(removed(Some(flow), binding)));
+            }
+            let named: Vec<_> = held.iter().take(NAMED_BINDINGS).map(|b| b.aor.clone()).collect();
+            write(Event::FlowClosed(FlowClosed {
+                flow,
+                facts: &left.facts,
+                identity: None,
+                opened_at: left.opened_at,
+                closed_at: ClosedAt::Between {
+                    earliest: last_alive.max(left.opened_at).min(now),
+                    latest: now,
+                },
+                ending: &ending,
+                certainty: Certainty::JournalReplay,
+                traffic: None,
+                bindings: &named,
+                bindings_total: held.len(),
+            }));
+        }
+        for (flow, bindings) in by_flow {
+            for binding in bindings {
+                write(Event::BindingRemoved(removed(flow, binding)));
+            }
+        }
+    }
+}
