@@ -1,0 +1,380 @@
+//! Edits of a message, collected first and spliced in while it is written once.
+
+mod piece;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+use smallvec::SmallVec;
+
+use crate::syntax::is_token;
+use crate::{EditError, Header, HeaderId, Leniency, Message, Span, StartLine, Value};
+use piece::Piece;
+pub(crate) use piece::{push_line, push_number};
+
+/// One replacement: the bytes `start..end` give way to a piece. An insertion has `start == end`.
+#[derive(Debug, Clone, Copy)]
+struct Edit<'m> {
+    start: u32,
+    end: u32,
+    piece: Piece<'m>,
+}
+
+impl Edit<'_> {
+    /// Whether it is written before a replacement that starts at `at`.
+    fn goes_before(&self, at: u32) -> bool {
+        self.start < at || (self.start == at && self.end == at)
+    }
+
+    /// Whether it is within a stretch; an insertion at an edge belongs to the neighbourhood.
+    fn lies_in(&self, span: Span) -> bool {
+        let at_edge = self.start == self.end && (self.start == span.start || self.end == span.end);
+        self.start >= span.start && self.end <= span.end && !at_edge
+    }
+}
+
+/// A list of edits over a [`Message`], applied by [`Rewrite::write`]. Everything else leaves as it came.
+///
+/// Methods never fail: the first wrong argument (a line end in a value, a malformed name) is remembered, and `write`
+/// refuses then. So no argument can end its line and smuggle in a header field. Of two edits of the same place the
+/// later counts. Up to 12 edits need no allocation.
+#[derive(Debug, Clone)]
+pub struct Rewrite<'m> {
+    message: &'m Message<'m>,
+    /// In order of their start; insertions at a place come before a replacement that starts there.
+    edits: SmallVec<[Edit<'m>; 12]>,
+    /// Values removed one by one.
+    removed: SmallVec<[Span; 4]>,
+    fault: Option<EditError>,
+}
+
+impl<'m> Rewrite<'m> {
+    /// No edits yet.
+    pub fn new(message: &'m Message<'m>) -> Rewrite<'m> {
+        let mut rewrite = Rewrite {
+            message,
+            edits: SmallVec::new(),
+            removed: SmallVec::new(),
+            fault: message.damage.map(|_| EditError::Damaged),
+        };
+        if message.leniencies.contains(Leniency::StartLineSpace) {
+            rewrite.tidy_start_line();
+        }
+        rewrite
+    }
+
+    /// Puts another Request-URI into a request.
+    pub fn set_request_uri(&mut self, uri: &'m [u8]) {
+        match self.message.request_uri_bytes().map(|old| self.message.span_of(old)) {
+            Some(Ok(span)) if !uri.is_empty() && !uri.iter().any(u8::is_ascii_whitespace) => {
+                self.put(span, Piece::Bytes(uri));
+            }
+            _ => self.fail(EditError::RequestUri),
+        }
+    }
+
+    /// Puts a Via in front of all others.
+    pub fn push_via(&mut self, value: &'m [u8]) {
+        self.push_front(HeaderId::Via, value);
+    }
+
+    /// Puts a Route in front of all others.
+    pub fn push_route(&mut self, value: &'m [u8]) {
+        self.push_front(HeaderId::Route, value);
+    }
+
+    /// Puts a Record-Route in front of all others.
+    pub fn push_record_route(&mut self, value: &'m [u8]) {
+        self.push_front(HeaderId::RecordRoute, value);
+    }
+
+    /// Puts a Path (RFC 3327) in front of all others.
+    pub fn push_path(&mut self, value: &'m [u8]) {
+        self.push_front(HeaderId::Path, value);
+    }
+
+    /// Puts a header field of this id in front of the first of its kind, or, where there is none, behind the topmost Via.
+    pub fn push_front(&mut self, id: HeaderId, value: &'m [u8]) {
+        self.guard(value);
+        if id == HeaderId::Other {
+            return self.fail(EditError::HeaderName);
+        }
+        let at = match (self.message.first(id), self.message.first(HeaderId::Via)) {
+            (Some(header), _) => header.span.start,
+            (None, Some(via)) => via.span.end,
+            (None, None) => self.first_header_at(),
+        };
+        let place = self.edits.partition_point(|edit| edit.start < at);
+        self.edits.insert(place, Edit { start: at, end: at, piece: Piece::Line(id.name(), value) });
+    }
+
+    /// Sets `received`, and `rport` if a port is given, on the topmost Via (RFC 3261 §18.2.1, RFC 3581 §4). What the sender
+    /// wrote there itself is overwritten. Does nothing to a message without Via.
+    pub fn stamp_via(&mut self, received: IpAddr, rport: Option<u16>) {
+        let Some(value) = self.message.values(HeaderId::Via).next() else { return };
+        let Ok(via) = crate::Via::parse(value.bytes) else { return };
+        let mut received = Some(Piece::Received(received));
+        let mut rport = rport.map(Piece::Rport);
+        for param in via.params().iter() {
+            let piece = if param.name.eq_ignore_ascii_case(b"received") {
+                received.take()
+            } else if param.name.eq_ignore_ascii_case(b"rport") && rport.is_some() {
+                rport.take()
+            } else {
+                continue;
+            };
+            if let Ok(span) = self.message.span_of(param.bytes) {
+                match piece {
+                    Some(piece) => self.put(span, piece),
+                    // A second one: it goes, its semicolon with it.
+                    None => self.put(self.with_semicolon(span), Piece::Nothing),
+                }
+            }
+        }
+        if let Ok(span) = self.message.span_of(value.bytes) {
+            for piece in [received, rport].into_iter().flatten() {
+                self.insert(span.end, Piece::Semicolon);
+                self.insert(span.end, piece);
+            }
+        }
+    }
+
+    /// Removes the topmost Via value that is still there, and its header field with the last value in it.
+    pub fn pop_via(&mut self) {
+        self.pop(HeaderId::Via);
+    }
+
+    /// Removes the first Route value that is still there, and its header field with the last value in it.
+    pub fn pop_route(&mut self) {
+        self.pop(HeaderId::Route);
+    }
+
+    /// Removes the first value of this id that is still there.
+    pub fn pop(&mut self, id: HeaderId) {
+        let message = self.message;
+        let next = message
+            .values(id)
+            .find(|value| message.span_of(value.bytes).is_ok_and(|span| !self.removed.contains(&span)));
+        if let Some(value) = next {
+            self.remove_value(&value);
+        }
+    }
+
+    /// Removes one value of a header field, and the header field with the last value in it.
+    pub fn remove_value(&mut self, value: &Value<'m>) {
+        let message = self.message;
+        let Ok(span) = message.span_of(value.bytes) else { return self.fail(EditError::Span) };
+        let Some(header) = message.headers().find(|header| header.span == value.header) else {
+            return self.fail(EditError::Span);
+        };
+        self.removed.push(span);
+        if header.value.len() == value.bytes.len() {
+            return self.put(header.span, Piece::Nothing);
+        }
+        self.edits.retain(|edit| !edit.lies_in(header.span) || !matches!(edit.piece, Piece::Cut));
+        self.cut_removed(header);
+    }
+
+    /// Removes all header fields of this id. Not for [`HeaderId::Other`]; see [`remove_header`](Rewrite::remove_header).
+    pub fn remove(&mut self, id: HeaderId) {
+        if id == HeaderId::Other {
+            return self.fail(EditError::HeaderName);
+        }
+        let message = self.message;
+        for header in message.all(id) {
+            self.put(header.span, Piece::Nothing);
+        }
+    }
+
+    /// Removes one header field.
+    pub fn remove_header(&mut self, header: &Header<'m>) {
+        self.replace(header.span, b"");
+    }
+
+    /// Gives the first header field of this id this value and removes the others; appends one if there is none.
+    pub fn set(&mut self, id: HeaderId, value: &'m [u8]) {
+        self.guard(value);
+        if id == HeaderId::Other {
+            return self.fail(EditError::HeaderName);
+        }
+        self.set_piece(id, Piece::Bytes(value), Piece::Line(id.name(), value));
+    }
+
+    /// Puts a header field behind all others.
+    pub fn append(&mut self, name: &'m [u8], value: &'m [u8]) {
+        self.guard(value);
+        if !is_token(name) {
+            return self.fail(EditError::HeaderName);
+        }
+        self.insert(self.message.body - 2, Piece::Line(name, value));
+    }
+
+    /// Sets Max-Forwards, appending the header field if it is absent. RFC 3261 §16.6 step 3 asks for the received number
+    /// less one, or 70 where there was none.
+    pub fn set_max_forwards(&mut self, hops: u8) {
+        let hops = u32::from(hops);
+        self.set_piece(HeaderId::MaxForwards, Piece::Number(hops), Piece::NumberLine(b"Max-Forwards", hops));
+    }
+
+    /// Appends a Content-Length that fits the body, if there is none: a stream needs it (RFC 3261 §18.3).
+    pub fn ensure_content_length(&mut self) {
+        if self.message.first(HeaderId::ContentLength).is_none() {
+            let length = self.message.body().len() as u32;
+            self.insert(self.message.body - 2, Piece::NumberLine(b"Content-Length", length));
+        }
+    }
+
+    /// Puts other bytes in place of a stretch of the header section, see [`Message::span_of`]. What it means is the
+    /// caller's; line ends are refused all the same.
+    pub fn replace(&mut self, span: Span, bytes: &'m [u8]) {
+        self.guard(bytes);
+        if span.start > span.end || span.end > self.message.body {
+            return self.fail(EditError::Span);
+        }
+        self.put(span, if bytes.is_empty() { Piece::Nothing } else { Piece::Bytes(bytes) });
+    }
+
+    /// Appends the edited message to `out` and returns how many bytes that took. On an error `out` is as it was.
+    pub fn write(&self, out: &mut Vec<u8>) -> Result<usize, EditError> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let bytes = self.message.bytes;
+        let before = out.len();
+        out.reserve(bytes.len() + self.edits.iter().map(|edit| edit.piece.room()).sum::<usize>());
+        self.splice(Span { start: 0, end: bytes.len() as u32 }, out);
+        Ok(out.len() - before)
+    }
+
+    /// Only the stamp on the topmost Via, for a response to `message`.
+    pub(crate) fn stamp_value(message: &'m Message<'m>, received: IpAddr, rport: Option<u16>) -> Rewrite<'m> {
+        let mut rewrite = Rewrite { message, edits: SmallVec::new(), removed: SmallVec::new(), fault: None };
+        rewrite.stamp_via(received, rport);
+        rewrite
+    }
+
+    /// Appends one part of the message, with the edits that lie within it.
+    pub(crate) fn write_part(&self, part: &[u8], out: &mut Vec<u8>) {
+        match self.message.span_of(part) {
+            Ok(span) => self.splice(span, out),
+            Err(_) => out.extend_from_slice(part),
+        }
+    }
+
+    fn splice(&self, span: Span, out: &mut Vec<u8>) {
+        let bytes = self.message.bytes;
+        let mut done = span.start as usize;
+        for edit in &self.edits {
+            let (start, end) = (edit.start as usize, edit.end as usize);
+            // What starts inside a stretch that is gone is gone with it.
+            if start >= done {
+                out.extend_from_slice(&bytes[done..start]);
+                edit.piece.write(out);
+            }
+            done = done.max(end);
+        }
+        out.extend_from_slice(&bytes[done..span.end as usize]);
+    }
+
+    /// Inserts behind earlier insertions at the same place, before a replacement that starts there.
+    fn insert(&mut self, at: u32, piece: Piece<'m>) {
+        let place = self.edits.partition_point(|edit| edit.goes_before(at));
+        self.edits.insert(place, Edit { start: at, end: at, piece });
+    }
+
+    /// Replaces a stretch; earlier edits within it are dropped.
+    fn put(&mut self, span: Span, piece: Piece<'m>) {
+        self.clear(span);
+        let place = self.edits.partition_point(|edit| edit.goes_before(span.start));
+        self.edits.insert(place, Edit { start: span.start, end: span.end, piece });
+    }
+
+    /// Drops the edits inside a stretch, but not insertions at its edges: those belong to the neighbourhood.
+    fn clear(&mut self, span: Span) {
+        self.edits.retain(|edit| !edit.lies_in(span));
+    }
+
+    /// Cuts every removed value out of a header field of several, commas with them.
+    fn cut_removed(&mut self, header: Header<'m>) {
+        let message = self.message;
+        let spans: SmallVec<[Span; 8]> = message
+            .values(header.id)
+            .filter(|value| value.header == header.span)
+            .filter_map(|value| message.span_of(value.bytes).ok())
+            .collect();
+        let mut kept_end = None;
+        let mut run: Option<Span> = None;
+        for span in &spans {
+            if self.removed.contains(span) {
+                let start = run.map_or(kept_end.unwrap_or(span.start), |run| run.start);
+                run = Some(Span { start, end: span.end });
+                continue;
+            }
+            if let Some(run) = run.take() {
+                // Removed at the front: up to the next value. Between two: the comma behind it stays.
+                let end = if kept_end.is_none() { span.start } else { run.end };
+                self.put(Span { end, ..run }, Piece::Cut);
+            }
+            kept_end = Some(span.end);
+        }
+        match (run, kept_end) {
+            (Some(_), None) => self.put(header.span, Piece::Nothing),
+            (Some(run), Some(_)) => self.put(run, Piece::Cut),
+            (None, _) => {}
+        }
+    }
+
+    fn set_piece(&mut self, id: HeaderId, in_place: Piece<'m>, line: Piece<'m>) {
+        let message = self.message;
+        let mut headers = message.all(id);
+        let Some(first) = headers.next() else {
+            let at = message.body - 2;
+            self.edits.retain(|edit| edit.start != at || edit.piece.line_name() != Some(id.name()));
+            return self.insert(at, line);
+        };
+        self.clear(first.span);
+        match message.span_of(first.value) {
+            Ok(span) if span.start < span.end => self.put(span, in_place),
+            _ => self.put(first.span, line),
+        }
+        for header in headers {
+            self.put(header.span, Piece::Nothing);
+        }
+    }
+
+    /// A parameter and the semicolon (with white space) before it.
+    fn with_semicolon(&self, param: Span) -> Span {
+        let before = &self.message.bytes[..param.start as usize];
+        Span { start: memchr::memrchr(b';', before).unwrap_or(before.len()) as u32, end: param.end }
+    }
+
+    fn first_header_at(&self) -> u32 {
+        self.message.index.spans.first().map_or(self.message.body - 2, |span| span.start)
+    }
+
+    /// RFC 4475 §3.1.2.9: what is forwarded must not have the surplus spaces.
+    fn tidy_start_line(&mut self) {
+        let message = self.message;
+        let StartLine::Request { method, uri, version } = message.start_line else { return };
+        let method_end = method.as_bytes().len() as u32;
+        let (Ok(uri), Ok(version)) = (message.span_of(uri), message.span_of(version)) else { return };
+        let line_end = memchr::memchr(b'\r', message.bytes).map_or(version.end, |at| at as u32);
+        self.put(Span { start: method_end, end: uri.start }, Piece::Bytes(b" "));
+        self.put(Span { start: uri.end, end: version.start }, Piece::Bytes(b" "));
+        if version.end < line_end {
+            self.put(Span { start: version.end, end: line_end }, Piece::Nothing);
+        }
+    }
+
+    #[inline]
+    fn guard(&mut self, text: &[u8]) {
+        if memchr::memchr2(b'\r', b'\n', text).is_some() {
+            self.fail(EditError::LineEnd);
+        }
+    }
+
+    fn fail(&mut self, fault: EditError) {
+        self.fault.get_or_insert(fault);
+    }
+}

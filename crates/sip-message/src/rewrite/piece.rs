@@ -1,0 +1,98 @@
+//! What an edit puts in place.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use crate::syntax::digits;
+
+/// A text to write, composed while it is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Piece<'m> {
+    Nothing,
+    /// Nothing, where a value of several was removed.
+    Cut,
+    Bytes(&'m [u8]),
+    Semicolon,
+    Number(u32),
+    /// A whole header field.
+    Line(&'m [u8], &'m [u8]),
+    NumberLine(&'m [u8], u32),
+    Received(IpAddr),
+    Rport(u16),
+}
+
+impl<'m> Piece<'m> {
+    /// At least the bytes it takes.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        match self {
+            Piece::Nothing | Piece::Cut => 0,
+            Piece::Semicolon => 1,
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::Number(_) => 10,
+            Piece::Line(name, value) => name.len() + value.len() + 4,
+            Piece::NumberLine(name, _) => name.len() + 14,
+            Piece::Received(_) => 48,
+            Piece::Rport(_) => 11,
+        }
+    }
+
+    /// The name, if this is a whole header field.
+    pub(crate) fn line_name(&self) -> Option<&'m [u8]> {
+        match *self {
+            Piece::Line(name, _) | Piece::NumberLine(name, _) => Some(name),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        match *self {
+            Piece::Nothing | Piece::Cut => {}
+            Piece::Semicolon => out.push(b';'),
+            Piece::Bytes(bytes) => out.extend_from_slice(bytes),
+            Piece::Number(number) => push_number(out, number),
+            Piece::Line(name, value) => push_line(out, name, value),
+            Piece::NumberLine(name, number) => push_line(out, name, digits(number, &mut [0; 10])),
+            Piece::Received(address) => {
+                out.extend_from_slice(b"received=");
+                push_address(out, address);
+            }
+            Piece::Rport(port) => {
+                out.extend_from_slice(b"rport=");
+                push_number(out, u32::from(port));
+            }
+        }
+    }
+}
+
+/// Appends `name: value` and a line end.
+#[inline]
+pub(crate) fn push_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[inline]
+pub(crate) fn push_number(out: &mut Vec<u8>, number: u32) {
+    out.extend_from_slice(digits(number, &mut [0; 10]));
+}
+
+fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            push_number(out, u32::from(a));
+            for octet in [b, c, d] {
+                out.push(b'.');
+                push_number(out, u32::from(octet));
+            }
+        }
+        // No brackets here (RFC 3261 §25.1). Writing into a Vec cannot fail.
+        IpAddr::V6(address) => {
+            let _ = write!(out, "{address}");
+        }
+    }
+}
