@@ -1,0 +1,488 @@
+//! Walking a TOML document: every key is read with its place, every mistake is noted, and the walk goes on.
+//!
+//! Deserialisers stop at the first mistake. Here a section is read key by key, a faulty value is noted and stands in as
+//! its default for the rest of the walk, so that one run finds everything.
+
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::duration::Span;
+use crate::report::{Problem, ProblemKind};
+use crate::size::Size;
+use crate::spelling::nearest;
+use crate::surroundings::Surroundings;
+use crate::value::{Fault, FromToml, kind_of};
+
+/// A value and the place in the text that it was read from.
+#[derive(Debug, Clone)]
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) span: Range<usize>,
+}
+
+/// What a key was found to hold.
+#[derive(Debug, Clone)]
+pub(crate) enum Field<T> {
+    /// The key is not there.
+    Absent,
+    /// The key is there, its value is not usable, and that has been noted.
+    Faulty,
+    /// The key is there with this value.
+    Given(At<T>),
+}
+
+impl<T> Field<T> {
+    pub(crate) fn given(self) -> Option<At<T>> {
+        match self {
+            Self::Given(at) => Some(at),
+            Self::Absent | Self::Faulty => None,
+        }
+    }
+
+    pub(crate) fn or(self, default: T) -> T {
+        self.given().map_or(default, |at| at.value)
+    }
+
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+}
+
+/// One pass over one text: what it may look at, and what it has found.
+pub(crate) struct Reading<'a> {
+    surroundings: &'a dyn Surroundings,
+    base: PathBuf,
+    pub(crate) errors: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
+impl<'a> Reading<'a> {
+    /// A pass over a text that came from `file`; relative paths in it start where the file lies.
+    pub(crate) fn new(file: &Path, surroundings: &'a dyn Surroundings) -> Self {
+        let base = file.parent().map(Path::to_owned).unwrap_or_default();
+        Self { surroundings, base, errors: Vec::new(), warnings: Vec::new() }
+    }
+
+    pub(crate) fn error(&mut self, problem: Problem) {
+        self.errors.push(problem);
+    }
+
+    pub(crate) fn warning(&mut self, problem: Problem) {
+        self.warnings.push(problem);
+    }
+
+    /// The path as seen from the configuration file.
+    pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// The content of a file that a key refers to; what keeps it from being read is noted at the key.
+    pub(crate) fn file(&mut self, what: &str, path: &At<PathBuf>) -> Option<Vec<u8>> {
+        match self.surroundings.read_file(&path.value) {
+            Ok(content) => Some(content),
+            Err(error) => {
+                let reason = match error.kind() {
+                    std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+                    std::io::ErrorKind::PermissionDenied => {
+                        "this process may not read it (permission denied)".to_owned()
+                    }
+                    std::io::ErrorKind::IsADirectory => "this is a directory".to_owned(),
+                    _ => error.to_string(),
+                };
+                self.error(
+                    Problem::new(
+                        ProblemKind::BadFile,
+                        path.span.clone(),
+                        format!("cannot read {what} `{}`", path.value.display()),
+                    )
+                    .label(reason)
+                    .help("a relative path starts at the directory of the configuration file"),
+                );
+                None
+            }
+        }
+    }
+
+    /// The value of an environment variable that a key names; what is wrong with it is noted at the key.
+    pub(crate) fn variable(&mut self, name: &At<String>) -> Option<String> {
+        let wrong = match self.surroundings.variable(&name.value) {
+            Ok(value) => return Some(value),
+            Err(std::env::VarError::NotPresent) => "is not set",
+            Err(std::env::VarError::NotUnicode(_)) => "is not UTF-8",
+        };
+        self.error(
+            Problem::new(
+                ProblemKind::BadVariable,
+                name.span.clone(),
+                format!("environment variable `{}` {wrong}", name.value),
+            )
+            .label(wrong)
+            .help("set it where the server is started, or name a file with `secret_file`"),
+        );
+        None
+    }
+}
+
+/// The keys that a kind of section knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// As it is written in the file: `[ledger]`, `[[listener]]`; empty for the top of the file.
+    pub(crate) header: &'static str,
+    pub(crate) keys: &'static [&'static str],
+}
+
+impl Shape {
+    /// The name of the section; empty for the top of the file.
+    pub(crate) fn name(self) -> &'static str {
+        self.header.trim_matches(['[', ']'])
+    }
+
+    /// How a key is called with its section.
+    pub(crate) fn path(self, key: &str) -> String {
+        let section = self.name();
+        if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
+    }
+}
+
+/// One section of the file.
+#[derive(Clone)]
+pub(crate) struct Section<'a> {
+    pub(crate) shape: Shape,
+    /// The place of its header.
+    pub(crate) span: Range<usize>,
+    table: &'a DeTable<'a>,
+}
+
+impl<'a> Section<'a> {
+    /// Takes a table as a section and notes its unknown keys.
+    pub(crate) fn new(
+        reading: &mut Reading<'_>,
+        shape: Shape,
+        table: &'a DeTable<'a>,
+        span: Range<usize>,
+    ) -> Self {
+        for (key, _) in table.iter() {
+            let name: &str = key.get_ref();
+            if !shape.keys.contains(&name) {
+                let place = if shape.header.is_empty() { "section or key" } else { "key" };
+                let among =
+                    if shape.header.is_empty() { String::new() } else { format!(" in `{}`", shape.header) };
+                let help = match nearest(name, shape.keys.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known here: {}", shape.keys.join(", ")),
+                };
+                let problem = Problem::new(
+                    ProblemKind::UnknownKey,
+                    key.span(),
+                    format!("unknown {place} `{}`{among}", shortened(name)),
+                );
+                reading.error(problem.label("not known here").help(help));
+            }
+        }
+        Self { shape, span, table }
+    }
+
+    /// How a key is called in a message: with its section.
+    fn path(&self, key: &str) -> String {
+        self.shape.path(key)
+    }
+
+    /// Whether the key is there, whatever it holds.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    fn entry(&self, key: &str) -> Option<(Range<usize>, &'a DeValue<'a>)> {
+        debug_assert!(self.shape.keys.contains(&key), "{key} is read but not declared");
+        self.table.get(key).map(|value| (value.span(), value.get_ref()))
+    }
+
+    /// Reads a key that may be left out.
+    pub(crate) fn field<T: FromToml>(&self, reading: &mut Reading<'_>, key: &str) -> Field<T> {
+        let Some((span, value)) = self.entry(key) else { return Field::Absent };
+        match T::from_toml(value) {
+            Ok(value) => Field::Given(At { value, span }),
+            Err(fault) => {
+                reading.error(faulty::<T>(&self.path(key), span, value, fault));
+                Field::Faulty
+            }
+        }
+    }
+
+    /// Reads a key; its default stands in where it is left out or faulty.
+    pub(crate) fn or<T: FromToml>(&self, reading: &mut Reading<'_>, key: &str, default: T) -> T {
+        self.field(reading, key).or(default)
+    }
+
+    /// Reads a key that has no default.
+    pub(crate) fn required<T: FromToml>(
+        &self,
+        reading: &mut Reading<'_>,
+        key: &str,
+        example: &str,
+    ) -> Option<At<T>> {
+        let field = self.field(reading, key);
+        if field.is_absent() {
+            self.missing(reading, key, example);
+        }
+        field.given()
+    }
+
+    /// Notes that a key without default was left out.
+    pub(crate) fn missing(&self, reading: &mut Reading<'_>, key: &str, example: &str) {
+        reading.error(
+            Problem::new(
+                ProblemKind::MissingKey,
+                self.span.clone(),
+                format!("`{}` is missing", self.path(key)),
+            )
+            .label(format!("this section needs `{key}`"))
+            .help(format!("add `{key} = {example}`")),
+        );
+    }
+
+    /// Reads a list, one element after the other.
+    pub(crate) fn list<T: FromToml>(&self, reading: &mut Reading<'_>, key: &str) -> Field<Vec<At<T>>> {
+        let Some((span, value)) = self.entry(key) else { return Field::Absent };
+        let DeValue::Array(array) = value else {
+            let problem =
+                Problem::new(ProblemKind::WrongType, span, format!("`{}` must be a list", self.path(key)))
+                    .label(format!("this is {}", kind_of(value)));
+            reading.error(problem.help("write the values between brackets: [\"…\", \"…\"]"));
+            return Field::Faulty;
+        };
+        let before = reading.errors.len();
+        let mut values = Vec::with_capacity(array.len());
+        for element in array.iter() {
+            match T::from_toml(element.get_ref()) {
+                Ok(value) => values.push(At { value, span: element.span() }),
+                Err(fault) => {
+                    let problem = faulty::<T>(&self.path(key), element.span(), element.get_ref(), fault);
+                    reading.error(problem);
+                }
+            }
+        }
+        if reading.errors.len() > before { Field::Faulty } else { Field::Given(At { value: values, span }) }
+    }
+
+    /// Reads a list in which nothing may stand twice and which may not be empty.
+    pub(crate) fn set<T: FromToml + PartialEq>(
+        &self,
+        reading: &mut Reading<'_>,
+        key: &str,
+    ) -> Field<Vec<At<T>>> {
+        let Field::Given(list) = self.list::<T>(reading, key) else {
+            return if self.has(key) { Field::Faulty } else { Field::Absent };
+        };
+        if list.value.is_empty() {
+            reading.error(
+                Problem::new(ProblemKind::BadValue, list.span, format!("`{}` is empty", self.path(key)))
+                    .label("nothing is allowed by an empty list")
+                    .help(format!("leave `{key}` out to get its default")),
+            );
+            return Field::Faulty;
+        }
+        let mut seen: Vec<&At<T>> = Vec::with_capacity(list.value.len());
+        let mut doubled = None;
+        for element in &list.value {
+            match seen.iter().find(|other| other.value == element.value) {
+                Some(first) => doubled = Some((element.span.clone(), first.span.clone())),
+                None => seen.push(element),
+            }
+        }
+        if let Some((span, first)) = doubled {
+            reading.error(
+                Problem::new(ProblemKind::Duplicate, span, format!("`{}` names it twice", self.path(key)))
+                    .label("again here")
+                    .related(first, "first named here")
+                    .help("remove one of the two"),
+            );
+            return Field::Faulty;
+        }
+        Field::Given(list)
+    }
+
+    /// Reads a duration within bounds.
+    pub(crate) fn duration(
+        &self,
+        reading: &mut Reading<'_>,
+        key: &str,
+        bounds: RangeInclusive<Duration>,
+    ) -> Field<Duration> {
+        let bounds = Span(*bounds.start())..=Span(*bounds.end());
+        match self.bounded::<Span>(reading, key, bounds) {
+            Field::Given(at) => Field::Given(At { value: at.value.0, span: at.span }),
+            Field::Absent => Field::Absent,
+            Field::Faulty => Field::Faulty,
+        }
+    }
+
+    /// Reads a size in bytes within bounds.
+    pub(crate) fn size(
+        &self,
+        reading: &mut Reading<'_>,
+        key: &str,
+        bounds: RangeInclusive<u64>,
+    ) -> Field<u64> {
+        match self.bounded::<Size>(reading, key, Size(*bounds.start())..=Size(*bounds.end())) {
+            Field::Given(at) => Field::Given(At { value: at.value.0, span: at.span }),
+            Field::Absent => Field::Absent,
+            Field::Faulty => Field::Faulty,
+        }
+    }
+
+    /// Reads a value that must lie within bounds.
+    pub(crate) fn bounded<T: FromToml + PartialOrd + std::fmt::Display>(
+        &self,
+        reading: &mut Reading<'_>,
+        key: &str,
+        bounds: RangeInclusive<T>,
+    ) -> Field<T> {
+        match self.field::<T>(reading, key) {
+            Field::Given(at) if !bounds.contains(&at.value) => {
+                let (least, most) = (bounds.start(), bounds.end());
+                let (label, limit) = if at.value < *least {
+                    (format!("less than {least}"), least)
+                } else {
+                    (format!("more than {most}"), most)
+                };
+                reading.error(
+                    Problem::new(
+                        ProblemKind::OutOfRange,
+                        at.span,
+                        format!("`{}` must be from {least} to {most}", self.path(key)),
+                    )
+                    .label(label)
+                    .help(format!("the nearest allowed value is {limit}")),
+                );
+                Field::Faulty
+            }
+            field => field,
+        }
+    }
+
+    /// Reads a path, as seen from the configuration file.
+    pub(crate) fn path_field(&self, reading: &mut Reading<'_>, key: &str) -> Field<PathBuf> {
+        match self.field::<PathBuf>(reading, key) {
+            Field::Given(at) => Field::Given(At { value: reading.resolve(&at.value), span: at.span }),
+            other => other,
+        }
+    }
+
+    /// Notes keys that are set although they have no use here.
+    pub(crate) fn not_applicable(&self, reading: &mut Reading<'_>, keys: &[&str], why: &str, help: &str) {
+        for key in keys {
+            debug_assert!(self.shape.keys.contains(key), "{key} is not declared");
+            if let Some((name, _)) = self.table.get_key_value(*key) {
+                reading.error(
+                    Problem::new(
+                        ProblemKind::NotApplicable,
+                        name.span(),
+                        format!("`{}` has no use here", self.path(key)),
+                    )
+                    .label(why)
+                    .help(help),
+                );
+            }
+        }
+    }
+
+    /// The section of this name, if the file has it.
+    pub(crate) fn section(&self, reading: &mut Reading<'_>, shape: Shape) -> Option<Section<'a>> {
+        let name = shape.name();
+        let (span, value) = self.entry(name)?;
+        match value {
+            DeValue::Table(table) => Some(Section::new(reading, shape, table, span)),
+            DeValue::Array(_) => {
+                let problem = Problem::new(
+                    ProblemKind::WrongType,
+                    span,
+                    format!("`{}` can be there only once", shape.header),
+                );
+                reading.error(
+                    problem
+                        .label("this makes a list of sections")
+                        .help(format!("write it with single brackets: {}", shape.header)),
+                );
+                None
+            }
+            other => {
+                reading.error(not_a_section(shape, span, other));
+                None
+            }
+        }
+    }
+
+    /// All sections of this name, in the order of the file.
+    pub(crate) fn sections(&self, reading: &mut Reading<'_>, shape: Shape) -> Vec<Section<'a>> {
+        let name = shape.name();
+        let Some((span, value)) = self.entry(name) else { return Vec::new() };
+        match value {
+            DeValue::Array(array) => array
+                .iter()
+                .filter_map(|element| match element.get_ref() {
+                    DeValue::Table(table) => Some(Section::new(reading, shape, table, element.span())),
+                    other => {
+                        reading.error(not_a_section(shape, element.span(), other));
+                        None
+                    }
+                })
+                .collect(),
+            DeValue::Table(table) => {
+                let problem = Problem::new(
+                    ProblemKind::WrongType,
+                    span.clone(),
+                    format!("`{}` is a list of sections", shape.header),
+                );
+                reading.error(
+                    problem
+                        .label("this makes a single section")
+                        .help(format!("write it with double brackets: {}", shape.header)),
+                );
+                // Read on all the same: what it holds may be wrong too.
+                vec![Section::new(reading, shape, table, span)]
+            }
+            other => {
+                reading.error(not_a_section(shape, span, other));
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn not_a_section(shape: Shape, span: Range<usize>, found: &DeValue<'_>) -> Problem {
+    Problem::new(ProblemKind::WrongType, span, format!("`{}` must be a section", shape.header))
+        .label(format!("this is {}", kind_of(found)))
+        .help(format!("write `{}` on a line of its own, and its keys below", shape.header))
+}
+
+fn faulty<T: FromToml>(path: &str, span: Range<usize>, found: &DeValue<'_>, fault: Fault) -> Problem {
+    match fault {
+        Fault::Type => {
+            Problem::new(ProblemKind::WrongType, span, format!("`{path}` must be {}", T::expected()))
+                .label(format!("this is {}", kind_of(found)))
+        }
+        Fault::Value { label, help } => {
+            let problem =
+                Problem::new(ProblemKind::BadValue, span, format!("`{path}` must be {}", T::expected()))
+                    .label(label);
+            match help {
+                Some(help) => problem.help(help),
+                None => problem,
+            }
+        }
+    }
+}
+
+/// A word from the file, cut to a length that fits a line.
+pub(crate) fn shortened(word: &str) -> String {
+    const FITS: usize = 60;
+    if word.chars().count() <= FITS {
+        word.to_owned()
+    } else {
+        word.chars().take(FITS).chain(['…']).collect()
+    }
+}

@@ -1,0 +1,194 @@
+//! `[[domain]]`: the domains that this server is responsible for, and who may register in them.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::document::{At, Field, Reading, Section, Shape};
+use crate::host::Host;
+use crate::report::{Problem, ProblemKind};
+use crate::unique::Unique;
+use crate::value::{Fault, FromToml, Keyword, text};
+
+pub(crate) const SHAPE: Shape =
+    Shape { header: "[[domain]]", keys: &["name", "auth", "users", "realm", "algorithms"] };
+
+/// A hash for digest authentication (RFC 7616, RFC 8760).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DigestAlgorithm {
+    /// SHA-256.
+    Sha256,
+    /// MD5: the only one that most browser libraries know.
+    Md5,
+}
+
+impl Keyword for DigestAlgorithm {
+    const CHOICES: &'static [(&'static str, Self)] = &[("SHA-256", Self::Sha256), ("MD5", Self::Md5)];
+}
+
+impl DigestAlgorithm {
+    /// The token of the `algorithm` parameter.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "SHA-256",
+            Self::Md5 => "MD5",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Auth {
+    Digest,
+    Open,
+}
+
+impl Keyword for Auth {
+    const CHOICES: &'static [(&'static str, Self)] = &[("digest", Self::Digest), ("open", Self::Open)];
+}
+
+/// Text that can stand in quotes in a challenge.
+struct Realm(String);
+
+impl FromToml for Realm {
+    fn expected() -> String {
+        "text without quotes, backslashes or control characters".to_owned()
+    }
+
+    fn from_toml(value: &toml::de::DeValue<'_>) -> Result<Self, Fault> {
+        match text(value)? {
+            "" => Err(Fault::value("this is empty")),
+            realm if realm.chars().any(|c| c.is_control() || matches!(c, '"' | '\\')) => {
+                Err(Fault::value("it holds such a character"))
+            }
+            realm => Ok(Self(realm.to_owned())),
+        }
+    }
+}
+
+/// Who may register and call in a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authentication {
+    /// Everybody, under any name.
+    Open,
+    /// Those in the users file, by digest authentication (RFC 3261 §22).
+    Digest {
+        /// The realm of the challenges.
+        realm: String,
+        /// The hashes that are offered, most wanted first; never empty.
+        algorithms: Vec<DigestAlgorithm>,
+        /// The users file; it could be read when the configuration was.
+        users: PathBuf,
+    },
+}
+
+/// A domain that this server is responsible for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain {
+    /// The host part of its addresses-of-record, in lower case.
+    pub name: Host,
+    /// Who may register and call.
+    pub authentication: Authentication,
+}
+
+/// Reads all domains. `outside` is the place of a listener that other machines reach.
+pub(crate) fn read(
+    reading: &mut Reading<'_>,
+    top: &Section<'_>,
+    outside: Option<Range<usize>>,
+) -> Vec<Domain> {
+    if !top.has("domain") {
+        if let Some(listener) = outside {
+            reading.error(
+                Problem::new(ProblemKind::MissingKey, listener, "`[[domain]]` is missing")
+                    .label("this listener is reachable from other machines: for which domain?")
+                    .help("add a `[[domain]]` with `name = \"example.com\"` and `users = \"users.txt\"`"),
+            );
+        }
+        return crate::dev::default_domains();
+    }
+    let mut names = Unique::new("domain");
+    let sections = top.sections(reading, SHAPE);
+    let mut domains = Vec::with_capacity(sections.len());
+    for section in &sections {
+        if let Some(domain) = Domain::read(reading, section, &mut names, outside.as_ref()) {
+            domains.push(domain);
+        }
+    }
+    domains
+}
+
+impl Domain {
+    /// A domain that everybody may use.
+    #[must_use]
+    pub fn open(name: Host) -> Self {
+        Self { name, authentication: Authentication::Open }
+    }
+
+    fn read(
+        reading: &mut Reading<'_>,
+        section: &Section<'_>,
+        names: &mut Unique,
+        outside: Option<&Range<usize>>,
+    ) -> Option<Self> {
+        let name = section.required::<Host>(reading, "name", "\"example.com\"");
+        if let Some(name) = &name {
+            names.claim(reading, &name.value.to_string(), name.span.clone());
+        }
+        let authentication = match section.field::<Auth>(reading, "auth") {
+            // What the keys beside it should be is not known: judge them by their type alone.
+            Field::Faulty => {
+                let _ = section.field::<Realm>(reading, "realm");
+                let _ = section.set::<DigestAlgorithm>(reading, "algorithms");
+                None
+            }
+            Field::Given(At { value: Auth::Open, span }) => {
+                section.not_applicable(
+                    reading,
+                    &["users", "realm", "algorithms"],
+                    "everybody may use this domain: auth = \"open\"",
+                    "remove it, or write auth = \"digest\"",
+                );
+                if let Some(listener) = outside {
+                    reading.warning(
+                        Problem::new(ProblemKind::Risky, span, "everybody may register and call")
+                            .label("no password is asked")
+                            .related(listener.clone(), "other machines reach this listener")
+                            .help("write auth = \"digest\" and name a users file"),
+                    );
+                }
+                Some(Authentication::Open)
+            }
+            Field::Absent | Field::Given(At { value: Auth::Digest, .. }) => digest(reading, section, &name),
+        };
+        Some(Self { name: name?.value, authentication: authentication? })
+    }
+}
+
+fn digest(
+    reading: &mut Reading<'_>,
+    section: &Section<'_>,
+    name: &Option<At<Host>>,
+) -> Option<Authentication> {
+    let realm = section.field::<Realm>(reading, "realm").given().map(|at| at.value.0);
+    let algorithms = section
+        .set::<DigestAlgorithm>(reading, "algorithms")
+        .given()
+        .map_or(vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5], |list| {
+            list.value.into_iter().map(|at| at.value).collect()
+        });
+    let users = match section.path_field(reading, "users") {
+        Field::Given(at) => at,
+        Field::Faulty => return None,
+        Field::Absent => {
+            reading.error(
+                Problem::new(ProblemKind::MissingKey, section.span.clone(), "`domain.users` is missing")
+                    .label("digest authentication needs a users file")
+                    .help("add `users = \"users.txt\"`, or let everybody in by `auth = \"open\"`"),
+            );
+            return None;
+        }
+    };
+    reading.file("the users file", &users)?;
+    let realm = realm.or_else(|| name.as_ref().map(|at| at.value.to_string()))?;
+    Some(Authentication::Digest { realm, algorithms, users: users.value })
+}

@@ -1,0 +1,254 @@
+//! One TOML file to a validated, typed configuration, and every mistake in it at once.
+//!
+//! [`Config::load`] reads a file once and gives either a [`Config`], in which every value is valid and every default is
+//! filled in, or [`Errors`]: all that is wrong, each with its line, a caret and the mend. The rest of the house sees
+//! valid types only. Files and environment variables are read through [`Surroundings`] and nowhere else.
+//!
+//! To add a key: name it in the `SHAPE` of its section, read it there, put it into `sipway.example.toml`. A test
+//! compares the three.
+#![forbid(unsafe_code)]
+
+mod admin;
+mod dev;
+mod document;
+mod domain;
+mod duration;
+mod event;
+mod host;
+mod keepalive;
+mod ledger;
+mod limits;
+mod listener;
+mod log;
+mod registrar;
+mod report;
+mod secret;
+mod sink;
+mod size;
+mod spelling;
+mod surroundings;
+mod syntax;
+mod timers;
+mod tls;
+mod unique;
+mod url;
+mod value;
+mod websocket;
+
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use document::{At, Reading, Section, Shape};
+
+pub use admin::Admin;
+pub use dev::DevPorts;
+pub use domain::{Authentication, DigestAlgorithm, Domain};
+pub use event::EventTypes;
+pub use host::{Advertised, Host};
+pub use keepalive::Keepalive;
+pub use ledger::{Durability, Ledger};
+pub use limits::{Limits, Shards};
+pub use listener::{Listener, Transport, TransportKind};
+pub use log::{Log, LogFormat, LogLevel};
+pub use registrar::Registrar;
+pub use report::{Errors, Problem, ProblemKind, Style, Warnings};
+pub use secret::WebhookSecret;
+pub use sink::{Delivery, Sink, SinkTarget, Webhook};
+pub use surroundings::{Imagined, LARGEST_FILE, Machine, Surroundings};
+pub use timers::Timers;
+pub use tls::{TlsFiles, TlsMaterial};
+pub use url::{Scheme, WebhookUrl};
+pub use value::Name;
+pub use websocket::{MissingOrigin, Origins, Paths, WebSocket};
+
+const TOP: Shape = Shape {
+    header: "",
+    keys: &[
+        "node",
+        "ledger",
+        "listener",
+        "domain",
+        "registrar",
+        "keepalive",
+        "limits",
+        "timers",
+        "sink",
+        "admin",
+        "log",
+    ],
+};
+
+/// Every section of the file, the top itself first.
+const SHAPES: [Shape; 11] = [
+    TOP,
+    ledger::SHAPE,
+    listener::SHAPE,
+    domain::SHAPE,
+    registrar::SHAPE,
+    keepalive::SHAPE,
+    limits::SHAPE,
+    timers::SHAPE,
+    sink::SHAPE,
+    admin::SHAPE,
+    log::SHAPE,
+];
+
+/// A valid configuration, with every default filled in.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The name of this node in flow ids and events.
+    pub node: Name,
+    /// Where the ledger is kept.
+    pub ledger: Ledger,
+    /// Where flows come in; never empty.
+    pub listeners: Vec<Listener>,
+    /// The domains that this server is responsible for; never empty.
+    pub domains: Vec<Domain>,
+    /// How long bindings live and how many there may be.
+    pub registrar: Registrar,
+    /// The keys of `[keepalive]`. What holds for a flow is in its [`Listener`].
+    pub keepalive: Keepalive,
+    /// Bounds on what peers may take.
+    pub limits: Limits,
+    /// The times of SIP transactions.
+    pub timers: Timers,
+    /// Where events are delivered.
+    pub sinks: Vec<Sink>,
+    /// The listener of the admin API; `None` has none.
+    pub admin: Option<Admin>,
+    /// What is logged.
+    pub log: Log,
+    warnings: Warnings,
+}
+
+impl Default for Config {
+    /// What an empty file gives: reachable from this machine alone.
+    fn default() -> Self {
+        Self {
+            node: default_node(),
+            ledger: Ledger::default(),
+            listeners: dev::default_listeners(),
+            domains: dev::default_domains(),
+            registrar: Registrar::default(),
+            keepalive: Keepalive::default(),
+            limits: Limits::default(),
+            timers: Timers::default(),
+            sinks: Vec::new(),
+            admin: None,
+            log: Log::default(),
+            warnings: Warnings::new(Path::new(""), "", Vec::new()),
+        }
+    }
+}
+
+fn default_node() -> Name {
+    Name::new("sipway").expect("lower case letters")
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or something in it or in a file it refers to is wrong: all of it, not only the first.
+    pub fn load(path: &Path, surroundings: &dyn Surroundings) -> Result<Self, Errors> {
+        let unreadable = |reason: String| {
+            let title = format!("cannot read the configuration `{}`: {reason}", path.display());
+            Errors::new(path, "", vec![Problem::new(ProblemKind::Unreadable, 0..0, title)])
+        };
+        let content = surroundings.read_file(path).map_err(|error| unreadable(error.to_string()))?;
+        let text = String::from_utf8(content)
+            .map_err(|error| unreadable(format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to())))?;
+        Self::parse(&text, path, surroundings)
+    }
+
+    /// Checks the text of a configuration that came from `file`: errors name it, relative paths start beside it.
+    ///
+    /// # Errors
+    /// Something in the text or in a file it refers to is wrong: all of it, not only the first.
+    pub fn parse(text: &str, file: &Path, surroundings: &dyn Surroundings) -> Result<Self, Errors> {
+        let (document, faults) = DeTable::parse_recoverable(text);
+        let mut reading = Reading::new(file, surroundings);
+        let span = document.span();
+        let top = Section::new(&mut reading, TOP, document.get_ref(), span);
+        let config = Self::read(&mut reading, &top);
+        let Reading { errors, warnings, .. } = reading;
+        let errors = syntax::merge(text, faults, errors);
+        if !errors.is_empty() {
+            return Err(Errors::new(file, text, errors));
+        }
+        Ok(Self { warnings: Warnings::new(file, text, warnings), ..config })
+    }
+
+    /// What is allowed but seldom wanted.
+    #[must_use]
+    pub fn warnings(&self) -> &Warnings {
+        &self.warnings
+    }
+
+    /// Reads all sections. What could not be read is noted and stands in as its default or is left out; the result
+    /// counts only when nothing was noted.
+    fn read(reading: &mut Reading<'_>, top: &Section<'_>) -> Self {
+        let node = top.or(reading, "node", default_node());
+        let section = top.section(reading, ledger::SHAPE);
+        let ledger = Ledger::read(reading, section.as_ref());
+        let registrar = match top.section(reading, registrar::SHAPE) {
+            Some(section) => Registrar::read(reading, &section),
+            None => Registrar::default(),
+        };
+        let keepalive = match top.section(reading, keepalive::SHAPE) {
+            Some(section) => Keepalive::read(reading, &section, Keepalive::default()),
+            None => Keepalive::default(),
+        };
+        let limits = match top.section(reading, limits::SHAPE) {
+            Some(section) => Limits::read(reading, &section),
+            None => Limits::default(),
+        };
+        let timers = match top.section(reading, timers::SHAPE) {
+            Some(section) => Timers::read(reading, &section),
+            None => Timers::default(),
+        };
+        let log = match top.section(reading, log::SHAPE) {
+            Some(section) => Log::read(reading, &section),
+            None => Log::default(),
+        };
+        let admin = top.section(reading, admin::SHAPE).map(|section| Admin::read(reading, &section));
+        let sections = top.sections(reading, sink::SHAPE);
+        let sinks = sink::read(reading, &sections);
+
+        let admin_bind = admin.as_ref().map(|at| At { value: at.value.bind, span: at.span.clone() });
+        let sections = top.sections(reading, listener::SHAPE);
+        let placed = listener::read(reading, &sections, keepalive, &limits, admin_bind);
+        let outside = placed.iter().find(|placed| !placed.listener.bind.ip().is_loopback());
+        let outside = outside.map(|placed| placed.bind.clone());
+        let listeners = if top.has("listener") {
+            placed.into_iter().map(|placed| placed.listener).collect()
+        } else {
+            let own = |listener| Listener { keepalive, max_message: limits.max_message, ..listener };
+            dev::default_listeners().into_iter().map(own).collect()
+        };
+        let domains = domain::read(reading, top, outside);
+
+        let admin = admin.map(|at| at.value);
+        let warnings = Warnings::new(Path::new(""), "", Vec::new());
+        Self {
+            node,
+            ledger,
+            listeners,
+            domains,
+            registrar,
+            keepalive,
+            limits,
+            timers,
+            sinks,
+            admin,
+            log,
+            warnings,
+        }
+    }
+}
+
+/// Every key that the reader knows, as `section.key`; those at the top of the file by their name alone.
+pub fn keys() -> impl Iterator<Item = String> {
+    SHAPES.into_iter().flat_map(|shape| shape.keys.iter().map(move |key| shape.path(key)))
+}

@@ -1,0 +1,118 @@
+//! `[limits]`: bounds on what peers may take.
+
+use std::num::NonZeroU16;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use crate::document::{Reading, Section, Shape};
+use crate::report::{Problem, ProblemKind};
+
+pub(crate) const SHAPE: Shape = Shape {
+    header: "[limits]",
+    keys: &[
+        "max_flows",
+        "max_message",
+        "handshake_timeout",
+        "close_timeout",
+        "outbound_queue",
+        "write_timeout",
+        "max_transactions",
+        "shards",
+    ],
+};
+
+/// Bounds of `max_message`, here and in a listener.
+pub(crate) const MESSAGE: RangeInclusive<u64> = 1 << 10..=16 << 20;
+
+const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+
+/// Over how many owners the flows are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shards {
+    /// As many as the machine has processors.
+    Auto,
+    /// Exactly so many: 1 to 1024.
+    Fixed(NonZeroU16),
+}
+
+/// Bounds on what peers may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Flows open at once: 1 to 10,000,000. The descriptors that the process may open can lower it.
+    pub max_flows: u32,
+    /// Length of one SIP message in bytes, headers and body: 1 KiB to 16 MiB.
+    pub max_message: u64,
+    /// Time for TLS and the WebSocket upgrade together: 10 ms to 1 h.
+    pub handshake_timeout: Duration,
+    /// Time that a peer has to answer a Close frame: 10 ms to 1 h.
+    pub close_timeout: Duration,
+    /// Bytes waiting to be written to one flow: 1 KiB to 64 MiB. Beyond it the flow is closed with `slow_reader`.
+    pub outbound_queue: u64,
+    /// Time in which a write must get on before the flow is closed with `write_timeout`: 10 ms to 1 h.
+    pub write_timeout: Duration,
+    /// Transactions at once: 1 to 10,000,000. Beyond it requests are answered 503.
+    pub max_transactions: u32,
+    /// Over how many owners the flows are spread.
+    pub shards: Shards,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_flows: 100_000,
+            max_message: 128 << 10,
+            handshake_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            outbound_queue: 256 << 10,
+            write_timeout: Duration::from_secs(30),
+            max_transactions: 200_000,
+            shards: Shards::Auto,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
+        let default = Self::default();
+        let max_message = section.size(reading, "max_message", MESSAGE).given();
+        let outbound_queue = section.size(reading, "outbound_queue", 1 << 10..=64 << 20).given();
+        let limits = Self {
+            max_flows: section.bounded(reading, "max_flows", 1..=10_000_000).or(default.max_flows),
+            max_message: max_message.as_ref().map_or(default.max_message, |at| at.value),
+            handshake_timeout: section
+                .duration(reading, "handshake_timeout", PATIENCE)
+                .or(default.handshake_timeout),
+            close_timeout: section.duration(reading, "close_timeout", PATIENCE).or(default.close_timeout),
+            outbound_queue: outbound_queue.as_ref().map_or(default.outbound_queue, |at| at.value),
+            write_timeout: section.duration(reading, "write_timeout", PATIENCE).or(default.write_timeout),
+            max_transactions: section
+                .bounded(reading, "max_transactions", 1..=10_000_000)
+                .or(default.max_transactions),
+            shards: match section.bounded::<u32>(reading, "shards", 0..=1024).or(0) {
+                0 => Shards::Auto,
+                shards => {
+                    u16::try_from(shards).ok().and_then(NonZeroU16::new).map_or(Shards::Auto, Shards::Fixed)
+                }
+            },
+        };
+        if let Some(at) = outbound_queue.or(max_message) {
+            limits.message_fits_queue(reading, limits.max_message, at.span);
+        }
+        limits
+    }
+
+    /// Notes a `max_message` that could never be sent on: it is longer than a flow's whole queue.
+    pub(crate) fn message_fits_queue(&self, reading: &mut Reading<'_>, max_message: u64, span: Range<usize>) {
+        if max_message > self.outbound_queue {
+            reading.error(
+                Problem::new(
+                    ProblemKind::Conflict,
+                    span,
+                    "`max_message` is larger than `limits.outbound_queue`",
+                )
+                .label("the longest message would never fit the queue")
+                .help(format!("set `outbound_queue` to {max_message} or more, or lower `max_message`")),
+            );
+        }
+    }
+}

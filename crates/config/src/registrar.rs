@@ -1,0 +1,86 @@
+//! `[registrar]`: how long bindings live and how many there may be.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::document::{At, Reading, Section, Shape};
+use crate::duration::Span;
+use crate::report::{Problem, ProblemKind};
+
+pub(crate) const SHAPE: Shape =
+    Shape { header: "[registrar]", keys: &["min_expires", "max_expires", "default_expires", "max_contacts"] };
+
+const BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
+
+/// What a registration may ask for (RFC 3261 §10.3). Always `min_expires` ≤ `default_expires` ≤ `max_expires`, in whole
+/// seconds from 1 s to 7 days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registrar {
+    /// Shorter wishes are answered 423.
+    pub min_expires: Duration,
+    /// Longer wishes are cut to this.
+    pub max_expires: Duration,
+    /// For a registration that names no time.
+    pub default_expires: Duration,
+    /// Bindings of one address-of-record: 1 to 1000.
+    pub max_contacts: u32,
+}
+
+impl Default for Registrar {
+    fn default() -> Self {
+        Self {
+            min_expires: Duration::from_secs(60),
+            max_expires: Duration::from_secs(3600),
+            default_expires: Duration::from_secs(600),
+            max_contacts: 10,
+        }
+    }
+}
+
+impl Registrar {
+    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
+        let default = Self::default();
+        let least = whole_seconds(reading, section, "min_expires");
+        let most = whole_seconds(reading, section, "max_expires");
+        let usual = whole_seconds(reading, section, "default_expires");
+        let min_expires = least.as_ref().map_or(default.min_expires, |at| at.value);
+        let max_expires = most.as_ref().map_or(default.max_expires, |at| at.value);
+        if min_expires > max_expires {
+            if let Some(at) = least.as_ref().or(most.as_ref()) {
+                let problem = Problem::new(
+                    ProblemKind::Conflict,
+                    at.span.clone(),
+                    "`registrar.min_expires` is longer than `registrar.max_expires`",
+                );
+                let (shortest, longest) = (Span(min_expires), Span(max_expires));
+                reading.error(problem.label(format!("{shortest} is more than {longest}")));
+            }
+        } else if let Some(at) = &usual
+            && !(min_expires..=max_expires).contains(&at.value)
+        {
+            let problem = Problem::new(
+                ProblemKind::Conflict,
+                at.span.clone(),
+                "`registrar.default_expires` must lie between `min_expires` and `max_expires`",
+            );
+            reading.error(problem.label(format!("not from {} to {}", Span(min_expires), Span(max_expires))));
+        }
+        // Left out, the usual time follows the bounds.
+        let default_expires =
+            usual.map_or(default.default_expires.min(max_expires).max(min_expires), |at| at.value);
+        let max_contacts = section.bounded(reading, "max_contacts", 1..=1000).or(default.max_contacts);
+        Self { min_expires, max_expires, default_expires, max_contacts }
+    }
+}
+
+/// `Expires` counts seconds: a fraction could not be told to anybody.
+fn whole_seconds(reading: &mut Reading<'_>, section: &Section<'_>, key: &str) -> Option<At<Duration>> {
+    let at = section.duration(reading, key, BOUNDS).given()?;
+    if at.value.subsec_nanos() == 0 {
+        return Some(at);
+    }
+    let problem =
+        Problem::new(ProblemKind::BadValue, at.span, format!("`registrar.{key}` must be whole seconds"));
+    reading.error(problem.label("SIP counts this time in seconds"));
+    None
+}

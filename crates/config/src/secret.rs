@@ -1,0 +1,135 @@
+//! Secrets: never in the configuration itself, only by the name of a variable or a file.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::document::{At, Field, Reading, Section};
+use crate::report::{Problem, ProblemKind};
+
+/// The prefix that Standard Webhooks gives its secrets.
+const PREFIX: &str = "whsec_";
+
+/// The key that webhooks are signed with (Standard Webhooks): 24 to 64 bytes. Its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookSecret(Vec<u8>);
+
+impl WebhookSecret {
+    /// Reads `whsec_` and base64.
+    ///
+    /// # Errors
+    /// Says what is wrong with it, without a word of the secret.
+    fn new(text: &str) -> Result<Self, &'static str> {
+        let encoded = text.trim().strip_prefix(PREFIX).ok_or("it does not begin with `whsec_`")?;
+        let key = STANDARD.decode(encoded).map_err(|_| "what follows `whsec_` is not base64")?;
+        match key.len() {
+            24..=64 => Ok(Self(key)),
+            0..24 => Err("the key is shorter than 24 bytes"),
+            _ => Err("the key is longer than 64 bytes"),
+        }
+    }
+
+    /// The key itself.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Reads the secret that `secret_env` or `secret_file` of the section refers to.
+    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Self> {
+        let variable = section.field::<String>(reading, "secret_env");
+        let file = section.path_field(reading, "secret_file");
+        let (span, kind, content) = match (variable, file) {
+            (Field::Given(variable), Field::Given(file)) => {
+                reading.error(
+                    Problem::new(ProblemKind::Conflict, file.span, "the secret is named twice")
+                        .label("either a file")
+                        .related(variable.span, "or a variable")
+                        .help("remove one of the two"),
+                );
+                return None;
+            }
+            (Field::Absent, Field::Absent) => {
+                reading.error(
+                    Problem::new(ProblemKind::MissingKey, section.span.clone(), "the webhook has no secret")
+                        .label("webhooks are signed")
+                        .help("add `secret_env = \"SIPWAY_WEBHOOK_SECRET\"` or `secret_file = \"webhook.secret\"`"),
+                );
+                return None;
+            }
+            (Field::Given(at), _) => {
+                let content = variable_content(reading, &at)?;
+                (at.span, ProblemKind::BadVariable, content)
+            }
+            (_, Field::Given(at)) => {
+                let content = reading.file("the secret", &at)?;
+                (at.span, ProblemKind::BadFile, String::from_utf8_lossy(&content).into_owned())
+            }
+            (Field::Faulty, _) | (_, Field::Faulty) => return None,
+        };
+        Self::new(&content)
+            .map_err(|wrong| {
+                reading.error(
+                    Problem::new(kind, span, "this holds no webhook secret")
+                        .label(wrong)
+                        .help("make one: echo \"whsec_$(openssl rand -base64 32)\""),
+                );
+            })
+            .ok()
+    }
+}
+
+fn variable_content(reading: &mut Reading<'_>, at: &At<String>) -> Option<String> {
+    if at.value.trim_start().starts_with(PREFIX) {
+        // The likeliest slip, and the one that must not be repeated on a screen.
+        reading.error(
+            Problem::new(ProblemKind::BadValue, at.span.clone(), "a secret stands in the configuration")
+                .label("this must be the name of an environment variable")
+                .help("put the secret into a variable and its name here; and change it, for it may have been seen"),
+        );
+        return None;
+    }
+    let first = at.value.as_bytes().first();
+    let plain = at.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !plain || first.is_none_or(u8::is_ascii_digit) {
+        reading.error(
+            Problem::new(
+                ProblemKind::BadValue,
+                at.span.clone(),
+                "`secret_env` must be the name of an environment variable",
+            )
+            .label("not such a name")
+            .help("such as \"SIPWAY_WEBHOOK_SECRET\""),
+        );
+        return None;
+    }
+    reading.variable(at)
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebhookSecret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets() {
+        let good = format!("whsec_{}\n", STANDARD.encode([7; 32]));
+        let secret = WebhookSecret::new(&good).unwrap();
+        assert_eq!(secret.expose(), [7; 32]);
+        assert_eq!(format!("{secret:?}"), "WebhookSecret(…)");
+        for (wrong, why) in [
+            (STANDARD.encode([7; 32]), "it does not begin with `whsec_`"),
+            ("whsec_???".to_owned(), "what follows `whsec_` is not base64"),
+            (format!("whsec_{}", STANDARD.encode([7; 23])), "the key is shorter than 24 bytes"),
+            (format!("whsec_{}", STANDARD.encode([7; 65])), "the key is longer than 64 bytes"),
+        ] {
+            assert_eq!(WebhookSecret::new(&wrong), Err(why));
+        }
+    }
+}

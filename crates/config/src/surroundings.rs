@@ -1,0 +1,86 @@
+//! What lies outside the configuration text: files and environment variables.
+//!
+//! Reading goes through a trait, so that tests and the fuzzer run without a disk and a validated [`Config`](crate::Config)
+//! depends on nothing that is not named here.
+
+use std::collections::BTreeMap;
+use std::env::VarError;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// The largest file that is read, in bytes. A configuration, a certificate chain and a users file are all far smaller;
+/// the bound is there for the path that names a device or a log by mistake.
+pub const LARGEST_FILE: u64 = 64 * 1024 * 1024;
+
+/// Where a configuration finds the files and variables that it refers to.
+pub trait Surroundings {
+    /// The whole content of a file.
+    ///
+    /// # Errors
+    /// Whatever keeps the file from being read, as the operating system says it.
+    fn read_file(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The value of an environment variable.
+    ///
+    /// # Errors
+    /// The variable is not set, or its value is not UTF-8.
+    fn variable(&self, name: &str) -> Result<String, VarError>;
+}
+
+/// The disk and the environment of this process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Machine;
+
+impl Surroundings for Machine {
+    fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > LARGEST_FILE {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        Ok(content)
+    }
+
+    fn variable(&self, name: &str) -> Result<String, VarError> {
+        std::env::var(name)
+    }
+}
+
+/// Surroundings made up in memory: for tests, and for checking a configuration meant for another machine.
+#[derive(Debug, Clone, Default)]
+pub struct Imagined {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    variables: BTreeMap<String, String>,
+}
+
+impl Imagined {
+    /// Surroundings with no file and no variable.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a file under exactly this path.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>, content: impl Into<Vec<u8>>) -> Self {
+        self.files.insert(path.into(), content.into());
+        self
+    }
+
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+}
+
+impl Surroundings for Imagined {
+    fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.files.get(path).cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn variable(&self, name: &str) -> Result<String, VarError> {
+        self.variables.get(name).cloned().ok_or(VarError::NotPresent)
+    }
+}

@@ -1,0 +1,61 @@
+//! Errors of TOML itself, and which other errors they cast doubt on.
+
+use std::ops::Range;
+
+use crate::report::{Problem, ProblemKind};
+
+/// Puts the errors of the syntax beside those of the meaning, without the ones that merely follow from the former.
+///
+/// After a syntax error the parser goes on with what it could save. A key that seems to be missing or unknown may then
+/// only be lost or torn, and a value on a line with a syntax error is not what was written; other errors stand.
+pub(crate) fn merge(text: &str, faults: Vec<toml::de::Error>, errors: Vec<Problem>) -> Vec<Problem> {
+    if faults.is_empty() {
+        return errors;
+    }
+    let broken: Vec<Range<usize>> =
+        faults.iter().filter_map(toml::de::Error::span).map(|span| line_around(text, &span)).collect();
+    let sure = errors.into_iter().filter(|problem| {
+        let doubtful = matches!(
+            problem.kind,
+            ProblemKind::MissingKey
+                | ProblemKind::UnknownKey
+                | ProblemKind::NotApplicable
+                | ProblemKind::Conflict
+        );
+        let torn = broken.iter().any(|line| problem.span.start <= line.end && line.start <= problem.span.end);
+        !doubtful && !torn
+    });
+    let mut merged: Vec<Problem> = faults.iter().map(|fault| problem(text, fault)).collect();
+    merged.extend(sure);
+    merged
+}
+
+fn problem(text: &str, fault: &toml::de::Error) -> Problem {
+    let span = fault.span().unwrap_or(text.len()..text.len());
+    let (what, expected) = match fault.message().split_once(", expected ") {
+        Some((what, expected)) if expected != "nothing" => (what, Some(expected)),
+        Some((what, _)) => (what, None),
+        None => (fault.message(), None),
+    };
+    let kind = if what == "duplicate key" { ProblemKind::Duplicate } else { ProblemKind::Syntax };
+    let problem = Problem::new(kind, span, what);
+    let problem = match expected {
+        Some(expected) => problem.label(format!("expected {expected}")),
+        None if kind == ProblemKind::Duplicate => problem.label("this was set before"),
+        None => problem,
+    };
+    match what {
+        "duplicate key" => problem.help("remove one of the two"),
+        "string values must be quoted" => problem.help("put the value between quotes: \"…\""),
+        _ => problem,
+    }
+}
+
+/// The whole lines that a span touches.
+fn line_around(text: &str, span: &Range<usize>) -> Range<usize> {
+    let bytes = text.as_bytes();
+    let (start, end) = (span.start.min(bytes.len()), span.end.min(bytes.len()));
+    let from = bytes[..start].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let to = bytes[end..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| end + at);
+    from..to
+}

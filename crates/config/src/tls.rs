@@ -1,0 +1,107 @@
+//! What a TLS listener proves itself with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::document::{At, Reading, Section};
+use crate::report::{Problem, ProblemKind};
+
+/// What a TLS listener proves itself with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsMaterial {
+    /// A certificate chain and its key, read from PEM files.
+    Files(TlsFiles),
+    /// A certificate to be made at start, for these names or IP addresses. For development.
+    SelfSigned {
+        /// The names that the certificate is for.
+        names: Vec<String>,
+    },
+}
+
+/// A certificate chain and its key as they were read. That they belong together is not yet known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Where the chain was read from.
+    pub certificate: PathBuf,
+    /// Where the key was read from.
+    pub private_key: PathBuf,
+    /// The chain, the server's own certificate first; never empty.
+    pub chain: Arc<[CertificateDer<'static>]>,
+    /// The key. Its `Debug` does not show it.
+    pub key: Arc<PrivateKeyDer<'static>>,
+}
+
+impl TlsMaterial {
+    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Self> {
+        let certificate = path(reading, section, "certificate", "\"fullchain.pem\"");
+        let private_key = path(reading, section, "private_key", "\"privkey.pem\"");
+        let chain = certificate.as_ref().and_then(|at| chain(reading, at));
+        let key = private_key.as_ref().and_then(|at| key(reading, at));
+        Some(Self::Files(TlsFiles {
+            certificate: certificate?.value,
+            private_key: private_key?.value,
+            chain: chain?.into(),
+            key: Arc::new(key?),
+        }))
+    }
+}
+
+fn path(
+    reading: &mut Reading<'_>,
+    section: &Section<'_>,
+    key: &'static str,
+    example: &str,
+) -> Option<At<PathBuf>> {
+    let field = section.path_field(reading, key);
+    if field.is_absent() {
+        section.missing(reading, key, example);
+    }
+    field.given()
+}
+
+fn chain(reading: &mut Reading<'_>, path: &At<PathBuf>) -> Option<Vec<CertificateDer<'static>>> {
+    let content = reading.file("the certificate", path)?;
+    let wrong = match CertificateDer::pem_slice_iter(&content).collect::<Result<Vec<_>, _>>() {
+        Ok(chain) if !chain.is_empty() => return Some(chain),
+        Ok(_) if PrivateKeyDer::from_pem_slice(&content).is_ok() => {
+            "it holds a private key, but no certificate".to_owned()
+        }
+        Ok(_) => "it holds no `BEGIN CERTIFICATE`".to_owned(),
+        Err(error) => format!("broken PEM: {error}"),
+    };
+    reading.error(
+        Problem::new(
+            ProblemKind::BadFile,
+            path.span.clone(),
+            format!("no certificate in `{}`", path.value.display()),
+        )
+        .label(wrong)
+        .help("name the PEM file with the certificate and those of its issuers (often fullchain.pem)"),
+    );
+    None
+}
+
+fn key(reading: &mut Reading<'_>, path: &At<PathBuf>) -> Option<PrivateKeyDer<'static>> {
+    let content = reading.file("the private key", path)?;
+    let wrong = match PrivateKeyDer::from_pem_slice(&content) {
+        Ok(key) => return Some(key),
+        Err(rustls_pki_types::pem::Error::NoItemsFound) => {
+            let encrypted = content.windows(9).any(|window| window == b"ENCRYPTED");
+            if encrypted { "the key is encrypted" } else { "it holds no `BEGIN PRIVATE KEY`" }.to_owned()
+        }
+        Err(error) => format!("broken PEM: {error}"),
+    };
+    reading.error(
+        Problem::new(
+            ProblemKind::BadFile,
+            path.span.clone(),
+            format!("no private key in `{}`", path.value.display()),
+        )
+        .label(wrong)
+        .help("name the PEM file with the unencrypted key (often privkey.pem)"),
+    );
+    None
+}
