@@ -96,8 +96,13 @@ pub(crate) fn read(
     top: &Section<'_>,
     outside: Option<Range<usize>>,
 ) -> Vec<Domain> {
-    if !top.has("domain") {
-        if let Some(listener) = outside {
+    let before = reading.errors.len();
+    let sections = top.sections(reading, SHAPE);
+    if sections.is_empty() {
+        let faulty = reading.errors.len() > before;
+        if let Some(listener) = outside
+            && !faulty
+        {
             reading.error(
                 Problem::new(ProblemKind::MissingKey, listener, "`[[domain]]` is missing")
                     .label("this listener is reachable from other machines: for which domain?")
@@ -107,7 +112,6 @@ pub(crate) fn read(
         return crate::dev::default_domains();
     }
     let mut names = Unique::new("domain");
-    let sections = top.sections(reading, SHAPE);
     let mut domains = Vec::with_capacity(sections.len());
     for section in &sections {
         if let Some(domain) = Domain::read(reading, section, &mut names, outside.as_ref()) {

@@ -218,15 +218,12 @@ impl Config {
 
         let admin_bind = admin.as_ref().map(|at| At { value: at.value.bind, span: at.span.clone() });
         let sections = top.sections(reading, listener::SHAPE);
-        let placed = listener::read(reading, &sections, keepalive, &limits, admin_bind);
-        let outside = placed.iter().find(|placed| !placed.listener.bind.ip().is_loopback());
-        let outside = outside.map(|placed| placed.bind.clone());
-        let listeners = if top.has("listener") {
-            placed.into_iter().map(|placed| placed.listener).collect()
-        } else {
+        let listener::Listeners { mut listeners, outside } =
+            listener::read(reading, &sections, keepalive, &limits, admin_bind);
+        if sections.is_empty() {
             let own = |listener| Listener { keepalive, max_message: limits.max_message, ..listener };
-            dev::default_listeners().into_iter().map(own).collect()
-        };
+            listeners.extend(dev::default_listeners().into_iter().map(own));
+        }
         let domains = domain::read(reading, top, outside);
 
         let admin = admin.map(|at| at.value);

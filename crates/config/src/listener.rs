@@ -150,10 +150,11 @@ impl Listener {
     }
 }
 
-/// A listener and the places that other rules need.
-pub(crate) struct Placed {
-    pub(crate) listener: Listener,
-    pub(crate) bind: Range<usize>,
+/// All listeners, and what other rules need of them.
+pub(crate) struct Listeners {
+    pub(crate) listeners: Vec<Listener>,
+    /// The place of the first address that other machines reach.
+    pub(crate) outside: Option<Range<usize>>,
 }
 
 /// Reads all listeners. Names and addresses are checked against each other, also of listeners with other faults.
@@ -163,13 +164,13 @@ pub(crate) fn read(
     keepalive: Keepalive,
     limits: &Limits,
     admin: Option<At<SocketAddr>>,
-) -> Vec<Placed> {
+) -> Listeners {
     let mut taken = Addresses::default();
     if let Some(admin) = admin {
         taken.claim(reading, Family::Stream, &admin);
     }
     let mut names = crate::unique::Unique::new("listener");
-    let drafts: Vec<Draft<'_, '_>> =
+    let drafts: Vec<Draft> =
         sections.iter().map(|section| Draft::read(reading, section, keepalive, limits)).collect();
     for draft in &drafts {
         if let Some(name) = &draft.name {
@@ -179,7 +180,12 @@ pub(crate) fn read(
             taken.claim(reading, Family::of(transport.value), bind);
         }
     }
-    drafts
+    let outside = drafts
+        .iter()
+        .filter_map(|draft| draft.bind.as_ref())
+        .find(|bind| !bind.value.ip().is_loopback())
+        .map(|bind| bind.span.clone());
+    let listeners = drafts
         .into_iter()
         .filter_map(|draft| {
             let name = match &draft.name {
@@ -188,12 +194,12 @@ pub(crate) fn read(
             };
             draft.finish(name)
         })
-        .collect()
+        .collect();
+    Listeners { listeners, outside }
 }
 
 /// A listener as far as it could be read.
-struct Draft<'s, 'a> {
-    section: &'s Section<'a>,
+struct Draft {
     name: Option<At<Name>>,
     kind: Option<At<TransportKind>>,
     bind: Option<At<SocketAddr>>,
@@ -203,13 +209,8 @@ struct Draft<'s, 'a> {
     max_message: u64,
 }
 
-impl<'s, 'a> Draft<'s, 'a> {
-    fn read(
-        reading: &mut Reading<'_>,
-        section: &'s Section<'a>,
-        keepalive: Keepalive,
-        limits: &Limits,
-    ) -> Self {
+impl Draft {
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>, keepalive: Keepalive, limits: &Limits) -> Self {
         let name = section.field::<Name>(reading, "name").given();
         let kind = section.required::<TransportKind>(reading, "transport", "\"wss\"");
         let bind = section.required::<SocketAddr>(reading, "bind", "\"127.0.0.1:8080\"");
@@ -225,21 +226,17 @@ impl<'s, 'a> Draft<'s, 'a> {
         if let Some(at) = own {
             limits.message_fits_queue(reading, at.value, at.span);
         }
-        Self { section, name, kind, bind, advertise, transport, keepalive, max_message }
+        Self { name, kind, bind, advertise, transport, keepalive, max_message }
     }
 
-    fn finish(self, name: Name) -> Option<Placed> {
-        let bind = self.bind?;
-        Some(Placed {
-            listener: Listener {
-                name,
-                transport: self.transport?,
-                bind: bind.value,
-                advertise: self.advertise?,
-                keepalive: self.keepalive,
-                max_message: self.max_message,
-            },
-            bind: if bind.span.is_empty() { self.section.span.clone() } else { bind.span },
+    fn finish(self, name: Name) -> Option<Listener> {
+        Some(Listener {
+            name,
+            transport: self.transport?,
+            bind: self.bind?.value,
+            advertise: self.advertise?,
+            keepalive: self.keepalive,
+            max_message: self.max_message,
         })
     }
 }

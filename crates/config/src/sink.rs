@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::document::{At, Field, Reading, Section, Shape};
@@ -148,12 +148,14 @@ fn file(
         section.missing(reading, "path", "\"events.jsonl\"");
     }
     let At { value: path, span } = path.given()?;
-    if let Some(first) = paths.get(&path) {
+    // "a" and "./a" are one file.
+    let file = Path::new(".").join(&path);
+    if let Some(first) = paths.get(&file) {
         let problem = Problem::new(ProblemKind::Duplicate, span, "two sinks write to one file");
         reading.error(problem.label("this file is taken").related(first.clone(), "by this sink"));
         return None;
     }
-    paths.insert(path.clone(), span);
+    paths.insert(file, span);
     Some(SinkTarget::File { path })
 }
 

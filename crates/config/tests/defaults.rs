@@ -1,0 +1,211 @@
+//! What the example, the empty file and `sipway dev` give; and that the example knows every key.
+
+mod example;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use config::{
+    Admin, Authentication, Config, Delivery, DevPorts, DigestAlgorithm, Domain, EventTypes, Host, Imagined,
+    Limits, Machine, MissingOrigin, Origins, Paths, ProblemKind, SinkTarget, Style, TlsMaterial,
+    TransportKind,
+};
+
+const FILE: &str = "/etc/sipway/sipway.toml";
+
+fn example() -> Config {
+    Config::parse(example::TEXT, Path::new(FILE), &example::surroundings())
+        .unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn the_example_loads_without_a_warning() {
+    let config = example();
+    assert_eq!(config.warnings().render(Style::Plain), "");
+    let surroundings = example::surroundings().file(FILE, example::TEXT);
+    assert!(Config::load(Path::new(FILE), &surroundings).is_ok());
+}
+
+#[test]
+fn the_example_states_the_defaults() {
+    let (config, default) = (example(), Config::default());
+    assert_eq!(config.node, default.node);
+    assert_eq!(config.ledger.directory, Path::new("/etc/sipway").join(&default.ledger.directory));
+    assert_eq!(config.ledger.durability, default.ledger.durability);
+    assert_eq!(config.ledger.segment_size, default.ledger.segment_size);
+    assert_eq!(config.registrar, default.registrar);
+    assert_eq!(config.keepalive, default.keepalive);
+    assert_eq!(config.limits, default.limits);
+    assert_eq!(config.timers, default.timers);
+    assert_eq!(config.log, default.log);
+    assert_eq!(config.admin, Some(Admin::default()));
+    let browsers = &config.listeners[0];
+    assert_eq!(browsers.keepalive, default.keepalive);
+    assert_eq!(browsers.max_message, default.limits.max_message);
+}
+
+/// Leaving out any one key that has a default changes nothing: the comment in the example is the truth.
+#[test]
+fn each_default_of_the_example_is_what_leaving_it_out_gives() {
+    let whole = example();
+    let lists = ["paths = ", "origins = ", "types = ", "name = \"browsers\""];
+    let lines: Vec<&str> = example::TEXT.lines().collect();
+    let mut tried = 0;
+    for (number, line) in lines.iter().enumerate() {
+        let states_default = lines[..number].last().is_some_and(|above| above.starts_with("# Default: "));
+        if !states_default || lists.iter().any(|list| line.starts_with(list)) || line.starts_with("advertise")
+        {
+            continue;
+        }
+        let mut without = lines.clone();
+        without.remove(number);
+        let config = Config::parse(&without.join("\n"), Path::new(FILE), &example::surroundings())
+            .unwrap_or_else(|errors| panic!("without `{line}`: {errors}"));
+        assert_eq!(format!("{whole:?}"), format!("{config:?}"), "without `{line}`");
+        tried += 1;
+    }
+    assert!(tried >= 30, "{tried}");
+}
+
+#[test]
+fn the_example_has_every_key_and_no_other() {
+    let mut section = String::new();
+    let mut shown = BTreeSet::new();
+    for line in example::TEXT.lines() {
+        if line.starts_with('[') {
+            section = line.trim_matches(['[', ']']).to_owned();
+            shown.insert(section.clone());
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && !line.starts_with('#')
+        {
+            shown.insert(if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") });
+        }
+    }
+    let known: BTreeSet<String> = config::keys().collect();
+    assert_eq!(known.difference(&shown).collect::<Vec<_>>(), Vec::<&String>::new(), "not in the example");
+    assert_eq!(shown.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "not known");
+}
+
+#[test]
+fn the_example_becomes_valid_types() {
+    let config = example();
+    let kinds: Vec<TransportKind> = config.listeners.iter().map(|l| l.transport.kind()).collect();
+    use TransportKind::{Tcp, Tls, Udp, Ws, Wss};
+    assert_eq!(kinds, [Wss, Ws, Udp, Tcp, Tls]);
+    let names: Vec<&str> = config.listeners.iter().map(|l| l.name.as_str()).collect();
+    assert_eq!(names, ["browsers", "ws-8080", "udp-5060", "tcp-5060", "tls-5061"]);
+
+    let browsers = &config.listeners[0];
+    assert_eq!(browsers.advertise.to_string(), "sip.example.com:443");
+    let websocket = browsers.transport.websocket().unwrap();
+    assert_eq!(websocket.paths, Paths::Only(vec!["/".into()]));
+    assert_eq!(websocket.origins, Origins::Only(vec!["https://app.example.com".into()]));
+    assert_eq!(websocket.missing_origin, MissingOrigin::Accept);
+    let Some(TlsMaterial::Files(files)) = browsers.transport.tls() else { panic!("files were named") };
+    assert_eq!(files.certificate, PathBuf::from("/etc/sipway/fullchain.pem"));
+    assert_eq!(files.private_key, PathBuf::from("/etc/sipway/privkey.pem"));
+    assert_eq!(files.chain.len(), 2);
+
+    let bound: SocketAddr = "127.0.0.1:8080".parse().unwrap();
+    assert_eq!(browsers.advertised_port(bound), 443);
+    assert_eq!(config.listeners[1].advertise.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.listeners[2].advertise.port, None);
+    assert_eq!(config.listeners[2].advertised_port("0.0.0.0:5060".parse().unwrap()), 5060);
+
+    assert_eq!(
+        config.domains,
+        [Domain {
+            name: Host::Name("example.com".into()),
+            authentication: Authentication::Digest {
+                realm: "example.com".into(),
+                algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
+                users: "/etc/sipway/users.txt".into(),
+            },
+        }]
+    );
+
+    let [archive, crm, presence] = config.sinks.as_slice() else { panic!("three sinks") };
+    assert_eq!(archive.target, SinkTarget::File { path: "/etc/sipway/events.jsonl".into() });
+    assert!(archive.types.include(lifecycle::EventKind::FlowClosed));
+    assert!(!archive.types.include(lifecycle::EventKind::NodeStarted));
+    assert_eq!(crm.types, EventTypes::All);
+    let (SinkTarget::Webhook(crm), SinkTarget::Webhook(presence)) = (&crm.target, &presence.target) else {
+        panic!("two webhooks")
+    };
+    assert_eq!(crm.url.to_string(), "https://crm.example.com/sip-events");
+    assert_eq!(crm.secret.expose(), b"0123456789abcdef0123456789abcdef");
+    assert_eq!(crm.delivery, Delivery::Single);
+    assert_eq!(presence.delivery, Delivery::Batched { max: 100 });
+    assert_eq!(presence.secret, crm.secret);
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let shown = format!("{:?}", example());
+    assert!(!shown.contains("MDEyMzQ1") && !shown.contains("48, 49, 50"), "{shown}");
+}
+
+#[test]
+fn an_empty_file_is_the_default_and_local() {
+    for text in ["", "listener = []\ndomain = []\nsink = []\n"] {
+        let config = Config::parse(text, Path::new("sipway.toml"), &Imagined::new()).unwrap();
+        assert_eq!(config.listeners, Config::default().listeners);
+        assert_eq!(config.domains, Config::default().domains);
+        assert_eq!(config.ledger, Config::default().ledger);
+        assert!(config.listeners.iter().all(|listener| listener.bind.ip().is_loopback()));
+        assert!(config.sinks.is_empty() && config.admin.is_none());
+    }
+}
+
+#[test]
+fn general_keys_reach_the_listeners_that_do_not_override_them() {
+    let text = "[keepalive]\nping_after = \"40s\"\n[limits]\nmax_message = \"64KiB\"\n";
+    let none = Config::parse(text, Path::new("s.toml"), &Imagined::new()).unwrap();
+    assert!(none.listeners.iter().all(|l| l.keepalive.ping_after.as_secs() == 40 && l.max_message == 65_536));
+    let text = format!(
+        "{text}[[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:0\"\npong_timeout = \"3s\"\nmax_message = 2048\n\
+         [[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:0\"\n"
+    );
+    let two = Config::parse(&text, Path::new("s.toml"), &Imagined::new()).unwrap();
+    let [own, general] = two.listeners.as_slice() else { panic!("two listeners") };
+    assert_eq!((own.keepalive.ping_after.as_secs(), own.keepalive.pong_timeout.as_secs()), (40, 3));
+    assert_eq!((own.max_message, general.max_message), (2048, 65_536));
+    assert_eq!((own.name.as_str(), general.name.as_str()), ("tcp-0", "tcp-0-2"));
+    assert_eq!(own.advertise.port, None);
+}
+
+#[test]
+fn dev_is_local_and_open() {
+    let config = Config::dev(DevPorts { ws: 0, ..DevPorts::default() });
+    let shown: Vec<String> = config
+        .listeners
+        .iter()
+        .map(|l| format!("{} {} {}", l.name, l.transport.kind().as_str(), l.bind))
+        .collect();
+    assert_eq!(
+        shown,
+        ["ws ws 127.0.0.1:0", "wss wss 127.0.0.1:8443", "udp udp 127.0.0.1:5060", "tcp tcp 127.0.0.1:5060"]
+    );
+    assert!(
+        matches!(config.listeners[1].transport.tls(), Some(TlsMaterial::SelfSigned { names }) if names.len() == 2)
+    );
+    assert!(config.domains.iter().all(|domain| domain.authentication == Authentication::Open));
+    assert_eq!(config.admin, Some(Admin::default()));
+    assert_eq!(config.limits, Limits::default());
+    assert!(config.warnings().problems().is_empty());
+}
+
+#[test]
+fn the_real_machine_reads_the_disk() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sipway.example.toml");
+    // The example is there, the files that it names are not beside it.
+    let errors = Config::load(&path, &Machine).unwrap_err();
+    let kinds: BTreeSet<String> =
+        errors.problems().iter().map(|problem| format!("{:?}", problem.kind())).collect();
+    assert_eq!(kinds, BTreeSet::from(["BadFile".to_owned(), "BadVariable".to_owned()]));
+
+    let errors = Config::load(Path::new("/nonexistent/sipway.toml"), &Machine).unwrap_err();
+    assert_eq!(errors.problems()[0].kind(), ProblemKind::Unreadable);
+    assert_eq!(errors.problems()[0].line(), 0);
+}

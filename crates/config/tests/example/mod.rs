@@ -1,0 +1,18 @@
+//! The annotated example and the files and variables that it refers to.
+
+use config::Imagined;
+
+pub(crate) const TEXT: &str = include_str!("../../../../sipway.example.toml");
+
+pub(crate) const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+pub(crate) const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+pub(crate) const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+pub(crate) fn surroundings() -> Imagined {
+    Imagined::new()
+        .file("/etc/sipway/fullchain.pem", format!("{CERTIFICATE}{CERTIFICATE}"))
+        .file("/etc/sipway/privkey.pem", KEY)
+        .file("/etc/sipway/users.txt", "")
+        .file("/etc/sipway/webhook.secret", format!("{SECRET}\n"))
+        .set("SIPWAY_WEBHOOK_SECRET", SECRET)
+}
