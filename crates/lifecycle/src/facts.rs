@@ -78,9 +78,6 @@ pub struct TlsFacts {
     pub version: Text<16>,
     /// The cipher suite's IANA name.
     pub cipher: Text<48>,
-    /// The server name that the client asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server_name: Option<Text<96>>,
 }
 
 /// What is known of a flow when it opens; told again when it closes, so that a close is useful alone.

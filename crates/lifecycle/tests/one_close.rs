@@ -201,7 +201,7 @@ fn the_reserved_room_holds_the_longest_close_and_removal() {
         origin: Some(longest()),
         path: Some(longest()),
         user_agent: Some(longest()),
-        tls: Some(TlsFacts { version: longest(), cipher: longest(), server_name: Some(longest()) }),
+        tls: Some(TlsFacts { version: longest(), cipher: longest() }),
     };
     let most = u64::MAX;
     let traffic = Traffic {

@@ -1,0 +1,57 @@
+//! Listening sockets: bind them all before any is served, accept without spinning when descriptors run out.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that the kernel holds ready for us.
+const BACKLOG: i32 = 4096;
+
+/// Pause after an accept that failed for want of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A listening TCP socket at `address`; port 0 takes a free one.
+///
+/// # Errors
+/// The address is taken or not ours.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// What became of one accept.
+#[derive(Debug)]
+pub enum Accepted {
+    /// A connection.
+    Connection(TcpStream, SocketAddr),
+    /// Descriptors or memory ran out; a pause was made so that the listener does not spin. Told for the log.
+    Starved(io::Error),
+}
+
+/// Waits for the next connection. Connections that were gone before we took them are passed over.
+pub async fn accept(listener: &TcpListener) -> Accepted {
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => return Accepted::Connection(stream, remote),
+            Err(error) if gone_already(&error) => {}
+            Err(error) => {
+                tokio::time::sleep(PAUSE).await;
+                return Accepted::Starved(error);
+            }
+        }
+    }
+}
+
+fn gone_already(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}

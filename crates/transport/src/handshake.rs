@@ -1,0 +1,348 @@
+//! From an accepted socket to an open flow: TLS, the upgrade request (or a stream's first message), the
+//! owner's word.
+
+use std::{net::SocketAddr, rc::Rc, time::Duration};
+
+use lifecycle::{Direction, FlowFacts, Text, Transport};
+use sip_message::{Frame, FrameLimits, StreamFramer};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use websocket::{
+    Connection, Limits, Role,
+    handshake::{self, Outcome, Policy, Refusal},
+};
+
+use crate::{
+    Framing, Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Uncounted,
+    flow::{self, Codec, Receiver},
+    linger,
+    tls::{Progress, Tls},
+};
+
+/// Bytes taken from a socket at once before it is a flow.
+const READ: usize = 4 * 1024;
+
+/// Most frames of one message (RFC 6455 §5.4); SIP needs one.
+const MAX_FRAGMENTS: u32 = 1024;
+
+/// Takes an accepted connection to its end: handshake, flow, end.
+pub async fn receive_connection<O: Owner>(
+    owner: Rc<O>,
+    listener: Rc<Listener>,
+    scratch: Rc<Scratch>,
+    stream: TcpStream,
+    remote: SocketAddr,
+) {
+    let _ = stream.set_nodelay(true);
+    let Ok(local) = stream.local_addr() else { return owner.uncounted(remote, Uncounted::LeftEarly) };
+    let mut pending = Pending { stream, tls: None, received: Vec::new() };
+    let greeting = timeout(listener.settings.handshake_timeout, pending.greeting(&owner, &listener)).await;
+    let greeting = match greeting {
+        Ok(Ok(greeting)) => greeting,
+        Ok(Err(why)) => return owner.uncounted(remote, why),
+        Err(_late) => return owner.uncounted(remote, Uncounted::HandshakeTimeout),
+    };
+    let mut facts = FlowFacts {
+        transport: listener.transport,
+        direction: Direction::Accepted,
+        listener: Text::new(&listener.name),
+        local,
+        remote,
+        forwarded: None,
+        host: None,
+        origin: None,
+        path: None,
+        user_agent: None,
+        tls: pending.tls.as_ref().map(Tls::facts),
+    };
+    let settings = Rc::clone(&listener.settings);
+    match greeting {
+        Greeting::Upgrade(upgrade) => {
+            facts.host = upgrade.host;
+            facts.origin = upgrade.origin;
+            facts.path = upgrade.path;
+            facts.user_agent = upgrade.user_agent;
+            // What came behind the head are frames already.
+            pending.received.drain(..upgrade.head);
+            let limits = Limits {
+                max_message: settings.max_message,
+                max_frame: settings.max_message,
+                max_fragments: MAX_FRAGMENTS,
+            };
+            let codec = Codec::WebSocket(Connection::new(Role::Server, limits));
+            open(owner, Some(listener), settings, scratch, pending, facts, codec, Some(upgrade.response))
+                .await;
+        }
+        Greeting::Message => {
+            let codec = stream_codec(&settings);
+            let candidate = Candidate { pending, facts, codec, response: None };
+            candidate.open(owner, Some(listener), settings, scratch).await;
+        }
+        Greeting::Http if pending.tls.is_none() => {
+            owner.http(PlainHttp { stream: pending.stream, remote, head: pending.received });
+        }
+        Greeting::Http => {
+            refuse(&owner, pending, remote, Refusal::MissingUpgrade, settings.close_timeout).await
+        }
+        Greeting::Refuse(refusal) => refuse(&owner, pending, remote, refusal, settings.close_timeout).await,
+        Greeting::NotSip(answer) => {
+            owner.uncounted(remote, Uncounted::NotSip);
+            if let Some(answer) = answer {
+                pending.part(&answer, settings.close_timeout).await;
+            }
+        }
+    }
+}
+
+async fn refuse<O: Owner>(
+    owner: &Rc<O>,
+    pending: Pending,
+    remote: SocketAddr,
+    refusal: Refusal,
+    timeout: Duration,
+) {
+    owner.uncounted(remote, Uncounted::HandshakeRefused(refusal.status()));
+    let mut answer = Vec::new();
+    refusal.write_response(&mut answer);
+    pending.part(&answer, timeout).await;
+}
+
+/// Connects to a SIP element over TCP. The owner hears of it by [`Owner::open`] (with no listener) or by
+/// [`Uncounted::ConnectFailed`].
+pub async fn connect<O: Owner>(
+    owner: Rc<O>,
+    settings: Rc<Settings>,
+    scratch: Rc<Scratch>,
+    remote: SocketAddr,
+) {
+    let Ok(Ok(stream)) = timeout(settings.handshake_timeout, TcpStream::connect(remote)).await else {
+        return owner.uncounted(remote, Uncounted::ConnectFailed);
+    };
+    let _ = stream.set_nodelay(true);
+    let Ok(local) = stream.local_addr() else { return owner.uncounted(remote, Uncounted::ConnectFailed) };
+    let facts = FlowFacts {
+        transport: Transport::Tcp,
+        direction: Direction::Connected,
+        listener: Text::new(""),
+        local,
+        remote,
+        forwarded: None,
+        host: None,
+        origin: None,
+        path: None,
+        user_agent: None,
+        tls: None,
+    };
+    let pending = Pending { stream, tls: None, received: Vec::new() };
+    let codec = stream_codec(&settings);
+    Candidate { pending, facts, codec, response: None }.open(owner, None, settings, scratch).await;
+}
+
+fn stream_codec(settings: &Settings) -> Codec {
+    let limits = FrameLimits { header_section: settings.max_message, body: settings.max_message };
+    Codec::Stream { framer: StreamFramer::new(limits), partial: Vec::new() }
+}
+
+/// A connection whose handshake is done, before the owner's word.
+struct Candidate {
+    /// What is left in `received` came behind the handshake.
+    pending: Pending,
+    facts: FlowFacts,
+    codec: Codec,
+    /// The 101, for a WebSocket.
+    response: Option<Vec<u8>>,
+}
+
+impl Candidate {
+    /// Asks the owner and, with its consent, answers and starts the flow's own task.
+    async fn open<O: Owner>(
+        self,
+        owner: Rc<O>,
+        listener: Option<Rc<Listener>>,
+        settings: Rc<Settings>,
+        scratch: Rc<Scratch>,
+    ) {
+        let Self { pending: Pending { stream, tls, received }, facts, codec, response } = self;
+        let (reader, writer) = stream.into_split();
+        let framing = if response.is_some() { Framing::WebSocket } else { Framing::Stream };
+        let remote = facts.remote;
+        let ping_after = spread(settings.ping_after, remote);
+        let link = Rc::new(Link::new(writer, framing, tls, settings, scratch, ping_after));
+        match owner.open(Opening { facts: Box::new(facts), listener }, Rc::clone(&link)).await {
+            Ok(flow) => {
+                if let Some(response) = response {
+                    let _ = link.put_head(&response);
+                }
+                // A task of its own: this one's size is that of a handshake.
+                tokio::task::spawn_local(flow::run(owner, link, Receiver { reader, codec }, received, flow));
+            }
+            Err(Refused { retry_after, .. }) => {
+                let status =
+                    Refusal::NoRoom { retry_after: u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX) };
+                if framing == Framing::WebSocket {
+                    let mut answer = Vec::new();
+                    status.write_response(&mut answer);
+                    let _ = link.put_head(&answer);
+                    link.close_notify();
+                    owner.uncounted(remote, Uncounted::HandshakeRefused(status.status()));
+                } else {
+                    owner.uncounted(remote, Uncounted::NoRoom);
+                }
+                linger::let_go(link, reader, linger::Peer::Present).await;
+            }
+        }
+    }
+}
+
+/// Flows that opened together are not pinged together: up to a quarter earlier, by the peer's address.
+fn spread(ping_after: Duration, remote: SocketAddr) -> Duration {
+    ping_after - ping_after * u32::from(remote.port() % 64) / 256
+}
+
+/// A connection that is no flow yet.
+struct Pending {
+    stream: TcpStream,
+    tls: Option<Tls>,
+    /// Plain text received and not used.
+    received: Vec<u8>,
+}
+
+/// What a connection began with.
+enum Greeting {
+    Upgrade(Box<Upgrade>),
+    Message,
+    Http,
+    Refuse(Refusal),
+    NotSip(Option<Vec<u8>>),
+}
+
+/// An upgrade request that may be accepted.
+struct Upgrade {
+    host: Option<Text<128>>,
+    origin: Option<Text<128>>,
+    path: Option<Text<200>>,
+    user_agent: Option<Text<200>>,
+    /// Length of the request head.
+    head: usize,
+    /// The 101.
+    response: Vec<u8>,
+}
+
+impl Pending {
+    /// Reads until it is clear what the peer wants.
+    async fn greeting<O: Owner>(
+        &mut self,
+        owner: &Rc<O>,
+        listener: &Listener,
+    ) -> Result<Greeting, Uncounted> {
+        if let Some(config) = &listener.tls {
+            self.tls = Some(Tls::new(config.clone()).map_err(|_| Uncounted::TlsFailed)?);
+        }
+        let mut framer = match stream_codec(&listener.settings) {
+            Codec::Stream { framer, .. } => framer,
+            Codec::WebSocket(_) => return Err(Uncounted::NotSip),
+        };
+        loop {
+            self.read_more().await?;
+            if self.received.is_empty() {
+                continue;
+            }
+            match Framing::of(listener.transport) {
+                Some(Framing::WebSocket) => {
+                    if let Some(greeting) = examine(&self.received, listener) {
+                        return Ok(greeting);
+                    }
+                }
+                Some(Framing::Stream) | None => match framer.next(&self.received) {
+                    Ok(Frame::NeedMore) => {}
+                    Ok(Frame::Message { .. }) => return Ok(Greeting::Message),
+                    Ok(keepalive @ (Frame::Crlf | Frame::Ping)) => {
+                        self.received.drain(..keepalive.len());
+                        if keepalive == Frame::Ping {
+                            self.send(b"\r\n").await?;
+                        }
+                    }
+                    Err(error) => return Ok(Greeting::NotSip(owner.unframed(&self.received, error))),
+                },
+            }
+        }
+    }
+
+    async fn read_more(&mut self) -> Result<(), Uncounted> {
+        let Some(tls) = &mut self.tls else {
+            self.received.reserve(READ);
+            return match self.stream.read_buf(&mut self.received).await {
+                Ok(read) if read > 0 => Ok(()),
+                _ => Err(Uncounted::LeftEarly),
+            };
+        };
+        let mut input = vec![0; READ];
+        let Ok(read @ 1..) = self.stream.read(&mut input).await else { return Err(Uncounted::LeftEarly) };
+        let mut reply = Vec::new();
+        let progress = tls.receive(input.get_mut(..read).unwrap_or_default(), &mut self.received, &mut reply);
+        if !reply.is_empty() && self.stream.write_all(&reply).await.is_err() {
+            return Err(Uncounted::LeftEarly);
+        }
+        match progress {
+            Ok(Progress::Handshaking | Progress::Open) => Ok(()),
+            Ok(Progress::PeerClosed) => Err(Uncounted::LeftEarly),
+            Err(_) => Err(Uncounted::TlsFailed),
+        }
+    }
+
+    async fn send(&mut self, plain: &[u8]) -> Result<(), Uncounted> {
+        let mut cipher = Vec::new();
+        let bytes = match &mut self.tls {
+            None => plain,
+            Some(tls) => {
+                tls.encrypt(plain, &mut cipher).map_err(|_| Uncounted::TlsFailed)?;
+                &cipher
+            }
+        };
+        self.stream.write_all(bytes).await.map_err(|_| Uncounted::LeftEarly)
+    }
+
+    /// Says why not, and lets the peer read it.
+    async fn part(mut self, answer: &[u8], close_timeout: Duration) {
+        let parting = async {
+            if self.send(answer).await.is_ok() && self.stream.shutdown().await.is_ok() {
+                let mut rest = [0; 512];
+                while matches!(self.stream.read(&mut rest).await, Ok(read) if read > 0) {}
+            }
+        };
+        let _ = timeout(close_timeout, parting).await;
+    }
+}
+
+/// The upgrade request as far as it has come; nothing while it is not whole.
+fn examine(received: &[u8], listener: &Listener) -> Option<Greeting> {
+    let paths: Vec<&str> = listener.paths.iter().map(String::as_str).collect();
+    let origins: Vec<&str> = listener.origins.iter().map(String::as_str).collect();
+    let policy = Policy {
+        paths: &paths,
+        origins: &origins,
+        missing_origin: listener.missing_origin,
+        ..Policy::default()
+    };
+    match handshake::examine(received, &policy) {
+        Outcome::Incomplete => None,
+        Outcome::NotUpgrade(_) => Some(Greeting::Http),
+        Outcome::Refuse(refused) => Some(Greeting::Refuse(refused.refusal)),
+        Outcome::Accept(accepted) => {
+            let mut response = Vec::new();
+            accepted.write_response(&mut response, &[]);
+            let request = &accepted.request;
+            Some(Greeting::Upgrade(Box::new(Upgrade {
+                host: request.host().map(|host| Text::new(host.as_bytes())),
+                origin: request.origin().map(|origin| Text::new(origin.as_bytes())),
+                path: Some(Text::new(request.target)),
+                user_agent: request.user_agent().map(|agent| Text::new(agent.as_bytes())),
+                head: request.head_len,
+                response,
+            })))
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Accept, TLS, read, write, bound, time out: WebSocket, TCP, TLS and UDP under SIP.
+//!
+//! Everything here runs on a shard: one thread with a single-threaded runtime, so nothing is locked. What a
+//! message means is the [`Owner`]'s business; this crate sees to it that
+//!
+//! - a connection becomes a flow only when the owner says so ([`Owner::open`]), and every flow it opened is
+//!   given back exactly once ([`Owner::close`], or by being dropped);
+//! - an idle flow holds no buffer: it waits for readability and borrows the shard's [`Scratch`];
+//! - everything is bounded: message size, handshake time, unsent bytes, time without progress.
+//!
+//! What happens when a tab closes: [`flow::run`] sees a Close frame, the end of the stream or an error and returns
+//! an [`Ending`](lifecycle::Ending); the owner closes the flow; `linger` lets go of the socket.
+#![forbid(unsafe_code)]
+
+pub mod accept;
+pub mod certificate;
+pub mod flow;
+mod handshake;
+mod linger;
+mod link;
+mod owner;
+mod scratch;
+mod settings;
+mod tls;
+pub mod udp;
+
+pub use handshake::{connect, receive_connection};
+pub use link::{Link, SendFailed};
+pub use owner::{Opening, Owner, PlainHttp, Refused, Uncounted};
+pub use scratch::Scratch;
+pub use settings::{Framing, Listener, MissingOrigin, Settings};

@@ -1,0 +1,100 @@
+//! Who decides what connections and messages mean.
+
+use std::{fmt, future::Future, net::SocketAddr, rc::Rc, time::Duration};
+
+use lifecycle::{Ending, FlowFacts};
+use sip_message::FrameError;
+use tokio::net::TcpStream;
+
+use crate::{Link, Listener};
+
+/// A connection that wants to become a flow.
+#[derive(Debug)]
+pub struct Opening {
+    /// What is known of it.
+    pub facts: Box<FlowFacts>,
+    /// The listener it came to; none if we connected.
+    pub listener: Option<Rc<Listener>>,
+}
+
+/// A connection that may not become a flow now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// When the client may try again, for `Retry-After`.
+    pub retry_after: Duration,
+    /// Why, in words for the client.
+    pub reason: &'static str,
+}
+
+/// A plain HTTP request on a WebSocket listener.
+#[derive(Debug)]
+pub struct PlainHttp {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Its peer.
+    pub remote: SocketAddr,
+    /// What was read of the request already.
+    pub head: Vec<u8>,
+}
+
+/// A connection that ended before it was a flow: no event, only a count and perhaps a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Uncounted {
+    /// Nothing whole came within the handshake timeout.
+    HandshakeTimeout,
+    /// The peer left before its request was whole.
+    LeftEarly,
+    /// TLS failed.
+    TlsFailed,
+    /// The request was refused with this HTTP status.
+    HandshakeRefused(u16),
+    /// The first bytes of a stream were no SIP.
+    NotSip,
+    /// The owner would not have another flow (a stream has no status to say so).
+    NoRoom,
+    /// We could not connect.
+    ConnectFailed,
+}
+
+impl fmt::Display for Uncounted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HandshakeTimeout => f.write_str("handshake_timeout"),
+            Self::LeftEarly => f.write_str("left_early"),
+            Self::TlsFailed => f.write_str("tls_failed"),
+            Self::HandshakeRefused(status) => write!(f, "handshake_refused_{status}"),
+            Self::NotSip => f.write_str("not_sip"),
+            Self::NoRoom => f.write_str("no_room"),
+            Self::ConnectFailed => f.write_str("connect_failed"),
+        }
+    }
+}
+
+/// One shard's owner of flows.
+pub trait Owner: Sized + 'static {
+    /// An open flow. Dropping one closes it as an internal error.
+    type Flow: 'static;
+
+    /// Opens a flow: resolves when `flow.opened` is durable.
+    fn open(
+        self: &Rc<Self>,
+        opening: Opening,
+        link: Rc<Link>,
+    ) -> impl Future<Output = Result<Self::Flow, Refused>>;
+
+    /// A whole SIP message came on the flow.
+    fn message(self: &Rc<Self>, flow: &Self::Flow, message: &[u8]);
+
+    /// The flow is over. Uses it up.
+    fn close(self: &Rc<Self>, flow: Self::Flow, ending: Ending);
+
+    /// Someone asks for a page. Dropping it closes the connection.
+    fn http(self: &Rc<Self>, request: PlainHttp);
+
+    /// A connection ended before it was a flow.
+    fn uncounted(self: &Rc<Self>, remote: SocketAddr, why: Uncounted);
+
+    /// Answers bytes on a stream that cannot be framed as SIP: what to send back before the connection is
+    /// closed, if anything.
+    fn unframed(self: &Rc<Self>, bytes: &[u8], error: FrameError) -> Option<Vec<u8>>;
+}

@@ -1,0 +1,246 @@
+//! TLS in front of a connection, by rustls's unbuffered API: between records nothing is buffered, so an
+//! idle connection costs only its keys.
+
+use std::{fmt, mem, sync::Arc};
+
+use lifecycle::{Text, TlsFacts};
+use rustls::{
+    ServerConfig,
+    server::UnbufferedServerConnection,
+    unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus},
+};
+
+/// The server's side of one TLS connection.
+pub(crate) struct Tls {
+    connection: Box<UnbufferedServerConnection>,
+    /// The beginning of a record whose end has not come; empty (and without heap) most of the time.
+    partial: Vec<u8>,
+}
+
+/// How far the connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The handshake goes on.
+    Handshaking,
+    /// Application data may be sent.
+    Open,
+    /// The peer said close_notify: nothing more comes from it.
+    PeerClosed,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("partial", &self.partial.len()).finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// # Errors
+    /// A configuration that rustls refuses.
+    pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+        Ok(Self { connection: Box::new(UnbufferedServerConnection::new(config)?), partial: Vec::new() })
+    }
+
+    /// Takes in what came from the socket: decrypted bytes are appended to `plaintext`, what TLS itself has
+    /// to say (handshake, alerts) to `reply`, for the caller to send.
+    ///
+    /// # Errors
+    /// The peer broke TLS; `reply` then ends with the alert that says so.
+    pub(crate) fn receive(
+        &mut self,
+        ciphertext: &mut [u8],
+        plaintext: &mut Vec<u8>,
+        reply: &mut Vec<u8>,
+    ) -> Result<Progress, rustls::Error> {
+        if self.partial.is_empty() {
+            let (used, progress) = self.process(ciphertext, plaintext, reply);
+            self.partial.extend_from_slice(ciphertext.get(used..).unwrap_or_default());
+            progress
+        } else {
+            let mut joined = mem::take(&mut self.partial);
+            joined.extend_from_slice(ciphertext);
+            let (used, progress) = self.process(&mut joined, plaintext, reply);
+            if used < joined.len() {
+                joined.drain(..used);
+                self.partial = joined;
+            }
+            progress
+        }
+    }
+
+    fn process(
+        &mut self,
+        input: &mut [u8],
+        plaintext: &mut Vec<u8>,
+        reply: &mut Vec<u8>,
+    ) -> (usize, Result<Progress, rustls::Error>) {
+        let mut used = 0;
+        loop {
+            let Some(rest) = input.get_mut(used..) else { return (used, Ok(Progress::Open)) };
+            let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(rest);
+            let done = match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    let mut done = None;
+                    while let Some(record) = traffic.next_record() {
+                        match record {
+                            Ok(record) => {
+                                discard += record.discard;
+                                plaintext.extend_from_slice(record.payload);
+                            }
+                            Err(error) => {
+                                done = Some(Err(error));
+                                break;
+                            }
+                        }
+                    }
+                    done
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    let encoded = append(reply, 4096, |space| match data.encode(space) {
+                        Err(EncodeError::InsufficientSize(size)) => Err(size.into()),
+                        Err(EncodeError::AlreadyEncoded) => Ok(0),
+                        Ok(length) => Ok(length),
+                    });
+                    encoded.err().map(Err)
+                }
+                // `reply` is sent by the caller before anything else is.
+                Ok(ConnectionState::TransmitTlsData(sent)) => {
+                    sent.done();
+                    None
+                }
+                Ok(ConnectionState::BlockedHandshake) => Some(Ok(Progress::Handshaking)),
+                Ok(ConnectionState::WriteTraffic(_)) => Some(Ok(Progress::Open)),
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Some(Ok(Progress::PeerClosed)),
+                // Early data is never offered by us.
+                Ok(_) => Some(Err(rustls::Error::General("a TLS state that is not ours".into()))),
+                Err(error) => Some(Err(error)),
+            };
+            used += discard;
+            match done {
+                Some(Err(error)) => {
+                    self.write_alert(reply);
+                    return (used, Err(error));
+                }
+                Some(Ok(progress)) => return (used, Ok(progress)),
+                None => {}
+            }
+        }
+    }
+
+    /// After an error rustls has the alert ready.
+    fn write_alert(&mut self, reply: &mut Vec<u8>) {
+        if let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
+            self.connection.process_tls_records(&mut [])
+        {
+            let _ = append(reply, 64, |space| match data.encode(space) {
+                Err(EncodeError::InsufficientSize(size)) => Err(size.into()),
+                Err(EncodeError::AlreadyEncoded) => Ok(0),
+                Ok(length) => Ok(length),
+            });
+        }
+    }
+
+    /// Appends `plaintext`, encrypted, to `out`.
+    ///
+    /// # Errors
+    /// The connection cannot carry data (not open yet, failed, or its keys are used up).
+    pub(crate) fn encrypt(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), rustls::Error> {
+        let room = plaintext.len() + (plaintext.len() / 16_384 + 1) * 64;
+        self.write(out, room, |traffic, space| traffic.encrypt(plaintext, space))
+    }
+
+    /// Appends the close_notify alert to `out`.
+    ///
+    /// # Errors
+    /// The connection cannot carry it.
+    pub(crate) fn close_notify(&mut self, out: &mut Vec<u8>) -> Result<(), rustls::Error> {
+        self.write(out, 64, |traffic, space| traffic.queue_close_notify(space))
+    }
+
+    fn write(
+        &mut self,
+        out: &mut Vec<u8>,
+        room: usize,
+        mut put: impl FnMut(
+            &mut rustls::unbuffered::WriteTraffic<'_, rustls::server::ServerConnectionData>,
+            &mut [u8],
+        ) -> Result<usize, EncryptError>,
+    ) -> Result<(), rustls::Error> {
+        // Something of TLS's own (a key update's answer) may have to go first.
+        for _ in 0..8 {
+            let UnbufferedStatus { discard, state } = self.connection.process_tls_records(&mut self.partial);
+            let done = match state? {
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    append(out, room, |space| match put(&mut traffic, space) {
+                        Err(EncryptError::InsufficientSize(size)) => Err(size.into()),
+                        Err(EncryptError::EncryptExhausted) => Err(Unwritten::Exhausted),
+                        Ok(length) => Ok(length),
+                    })?;
+                    true
+                }
+                ConnectionState::EncodeTlsData(mut data) => {
+                    append(out, 4096, |space| match data.encode(space) {
+                        Err(EncodeError::InsufficientSize(size)) => Err(size.into()),
+                        Err(EncodeError::AlreadyEncoded) => Ok(0),
+                        Ok(length) => Ok(length),
+                    })?;
+                    false
+                }
+                ConnectionState::TransmitTlsData(sent) => {
+                    sent.done();
+                    false
+                }
+                ConnectionState::PeerClosed => false,
+                _ => return Err(rustls::Error::General("the TLS connection takes no data".into())),
+            };
+            self.partial.drain(..discard.min(self.partial.len()));
+            if done {
+                return Ok(());
+            }
+        }
+        Err(rustls::Error::General("the TLS connection takes no data".into()))
+    }
+
+    /// What was agreed on; known once the handshake is done.
+    pub(crate) fn facts(&self) -> TlsFacts {
+        let version = self.connection.protocol_version().and_then(|v| v.as_str()).unwrap_or("unknown");
+        let cipher =
+            self.connection.negotiated_cipher_suite().and_then(|s| s.suite().as_str()).unwrap_or("unknown");
+        TlsFacts { version: Text::new(version), cipher: Text::new(cipher), server_name: None }
+    }
+}
+
+/// Why bytes could not be written.
+enum Unwritten {
+    TooSmall(usize),
+    Exhausted,
+}
+
+impl From<InsufficientSizeError> for Unwritten {
+    fn from(error: InsufficientSizeError) -> Self {
+        Self::TooSmall(error.required_size)
+    }
+}
+
+/// Lets `put` write behind the end of `out`, with more room if it asks for it.
+fn append(
+    out: &mut Vec<u8>,
+    room: usize,
+    mut put: impl FnMut(&mut [u8]) -> Result<usize, Unwritten>,
+) -> Result<(), rustls::Error> {
+    let start = out.len();
+    let mut room = room;
+    for _ in 0..2 {
+        out.resize(start + room, 0);
+        match put(&mut out[start..]) {
+            Ok(length) => {
+                out.truncate(start + length);
+                return Ok(());
+            }
+            Err(Unwritten::TooSmall(required)) => room = required,
+            Err(Unwritten::Exhausted) => break,
+        }
+    }
+    out.truncate(start);
+    Err(rustls::Error::EncryptError)
+}
