@@ -318,6 +318,3 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
         event
     }
 }
-
-#[cfg(test)]
-mod tests;

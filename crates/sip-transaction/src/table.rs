@@ -136,7 +136,8 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
         None
     }
 
-    /// When [`poll`](Self::poll) will have something to give if nothing else happens; `None` while nothing waits.
+    /// When [`poll`](Self::poll) will have something to give if nothing else happens (in the past: now); `None` while
+    /// nothing waits.
     ///
     /// With timers of more than 65 s it may be earlier than that, and is then later the next time.
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -285,6 +286,3 @@ impl Hasher for Mix {
         self.0
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -100,7 +100,7 @@ impl TimerWheel {
             let token = self.heads[(due & MASK) as usize];
             let deadline = self.nodes[token as usize].deadline;
             self.unlink(token);
-            if deadline <= now {
+            if deadline <= due {
                 self.running -= 1;
                 return Some(token);
             }
