@@ -73,8 +73,8 @@ pub async fn receive_connection<O: Owner>(
                 max_fragments: MAX_FRAGMENTS,
             };
             let codec = Codec::WebSocket(Connection::new(Role::Server, limits));
-            open(owner, Some(listener), settings, scratch, pending, facts, codec, Some(upgrade.response))
-                .await;
+            let candidate = Candidate { pending, facts, codec, response: Some(upgrade.response) };
+            candidate.open(owner, Some(listener), settings, scratch).await;
         }
         Greeting::Message => {
             let codec = stream_codec(&settings);

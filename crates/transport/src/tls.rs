@@ -206,7 +206,7 @@ impl Tls {
         let version = self.connection.protocol_version().and_then(|v| v.as_str()).unwrap_or("unknown");
         let cipher =
             self.connection.negotiated_cipher_suite().and_then(|s| s.suite().as_str()).unwrap_or("unknown");
-        TlsFacts { version: Text::new(version), cipher: Text::new(cipher), server_name: None }
+        TlsFacts { version: Text::new(version), cipher: Text::new(cipher) }
     }
 }
 
