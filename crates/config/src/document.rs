@@ -13,7 +13,7 @@ use crate::duration::Span;
 use crate::report::{Problem, ProblemKind};
 use crate::size::Size;
 use crate::spelling::nearest;
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Surroundings, reason};
 use crate::value::{Fault, FromToml, kind_of};
 
 /// A value and the place in the text that it was read from.
@@ -44,6 +44,26 @@ impl<T> Field<T> {
 
     pub(crate) fn or(self, default: T) -> T {
         self.given().map_or(default, |at| at.value)
+    }
+
+    /// The value for comparing with other keys: a faulty one must not start a quarrel of its own, so `peaceful` stands in.
+    pub(crate) fn compared(&self, default: T, peaceful: T) -> T
+    where
+        T: Copy,
+    {
+        match self {
+            Self::Absent => default,
+            Self::Faulty => peaceful,
+            Self::Given(at) => at.value,
+        }
+    }
+
+    /// Where the value stands, if there is a usable one.
+    pub(crate) fn place(&self) -> Option<Range<usize>> {
+        match self {
+            Self::Given(at) => Some(at.span.clone()),
+            Self::Absent | Self::Faulty => None,
+        }
     }
 
     pub(crate) fn is_absent(&self) -> bool {
@@ -84,23 +104,18 @@ impl<'a> Reading<'a> {
         match self.surroundings.read_file(&path.value) {
             Ok(content) => Some(content),
             Err(error) => {
-                let reason = match error.kind() {
-                    std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-                    std::io::ErrorKind::PermissionDenied => {
-                        "this process may not read it (permission denied)".to_owned()
+                let problem = Problem::new(
+                    ProblemKind::BadFile,
+                    path.span.clone(),
+                    format!("cannot read {what} `{}`", path.value.display()),
+                )
+                .label(reason(&error));
+                self.error(match error.kind() {
+                    std::io::ErrorKind::NotFound => {
+                        problem.help("a relative path starts at the directory of the configuration file")
                     }
-                    std::io::ErrorKind::IsADirectory => "this is a directory".to_owned(),
-                    _ => error.to_string(),
-                };
-                self.error(
-                    Problem::new(
-                        ProblemKind::BadFile,
-                        path.span.clone(),
-                        format!("cannot read {what} `{}`", path.value.display()),
-                    )
-                    .label(reason)
-                    .help("a relative path starts at the directory of the configuration file"),
-                );
+                    _ => problem,
+                });
                 None
             }
         }
@@ -190,11 +205,6 @@ impl<'a> Section<'a> {
         self.shape.path(key)
     }
 
-    /// Whether the key is there, whatever it holds.
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.entry(key).is_some()
-    }
-
     fn entry(&self, key: &str) -> Option<(Range<usize>, &'a DeValue<'a>)> {
         debug_assert!(self.shape.keys.contains(&key), "{key} is read but not declared");
         self.table.get(key).map(|value| (value.span(), value.get_ref()))
@@ -206,7 +216,8 @@ impl<'a> Section<'a> {
         match T::from_toml(value) {
             Ok(value) => Field::Given(At { value, span }),
             Err(fault) => {
-                reading.error(faulty::<T>(&self.path(key), span, value, fault));
+                let subject = format!("`{}`", self.path(key));
+                reading.error(faulty::<T>(&subject, span, value, fault));
                 Field::Faulty
             }
         }
@@ -244,65 +255,49 @@ impl<'a> Section<'a> {
         );
     }
 
-    /// Reads a list, one element after the other.
-    pub(crate) fn list<T: FromToml>(&self, reading: &mut Reading<'_>, key: &str) -> Field<Vec<At<T>>> {
-        let Some((span, value)) = self.entry(key) else { return Field::Absent };
-        let DeValue::Array(array) = value else {
-            let problem =
-                Problem::new(ProblemKind::WrongType, span, format!("`{}` must be a list", self.path(key)))
-                    .label(format!("this is {}", kind_of(value)));
-            reading.error(problem.help("write the values between brackets: [\"…\", \"…\"]"));
-            return Field::Faulty;
-        };
-        let before = reading.errors.len();
-        let mut values = Vec::with_capacity(array.len());
-        for element in array.iter() {
-            match T::from_toml(element.get_ref()) {
-                Ok(value) => values.push(At { value, span: element.span() }),
-                Err(fault) => {
-                    let problem = faulty::<T>(&self.path(key), element.span(), element.get_ref(), fault);
-                    reading.error(problem);
-                }
-            }
-        }
-        if reading.errors.len() > before { Field::Faulty } else { Field::Given(At { value: values, span }) }
-    }
-
     /// Reads a list in which nothing may stand twice and which may not be empty.
     pub(crate) fn set<T: FromToml + PartialEq>(
         &self,
         reading: &mut Reading<'_>,
         key: &str,
     ) -> Field<Vec<At<T>>> {
-        let Field::Given(list) = self.list::<T>(reading, key) else {
-            return if self.has(key) { Field::Faulty } else { Field::Absent };
+        let Some((span, value)) = self.entry(key) else { return Field::Absent };
+        let path = self.path(key);
+        let DeValue::Array(array) = value else {
+            let problem = Problem::new(ProblemKind::WrongType, span, format!("`{path}` must be a list"))
+                .label(format!("this is {}", kind_of(value)));
+            reading.error(problem.help("write the values between brackets: [\"…\", \"…\"]"));
+            return Field::Faulty;
         };
-        if list.value.is_empty() {
+        if array.is_empty() {
             reading.error(
-                Problem::new(ProblemKind::BadValue, list.span, format!("`{}` is empty", self.path(key)))
+                Problem::new(ProblemKind::BadValue, span, format!("`{path}` is empty"))
                     .label("nothing is allowed by an empty list")
                     .help(format!("leave `{key}` out to get its default")),
             );
             return Field::Faulty;
         }
-        let mut seen: Vec<&At<T>> = Vec::with_capacity(list.value.len());
-        let mut doubled = None;
-        for element in &list.value {
-            match seen.iter().find(|other| other.value == element.value) {
-                Some(first) => doubled = Some((element.span.clone(), first.span.clone())),
-                None => seen.push(element),
+        let before = reading.errors.len();
+        let mut values: Vec<At<T>> = Vec::with_capacity(array.len());
+        for element in array.iter() {
+            let span = element.span();
+            match T::from_toml(element.get_ref()) {
+                Ok(value) => match values.iter().find(|first| first.value == value) {
+                    Some(first) => reading.error(
+                        Problem::new(ProblemKind::Duplicate, span, format!("`{path}` says this twice"))
+                            .label("again here")
+                            .related(first.span.clone(), "first here")
+                            .help("remove one of the two"),
+                    ),
+                    None => values.push(At { value, span }),
+                },
+                Err(fault) => {
+                    let subject = format!("each of `{path}`");
+                    reading.error(faulty::<T>(&subject, span, element.get_ref(), fault));
+                }
             }
         }
-        if let Some((span, first)) = doubled {
-            reading.error(
-                Problem::new(ProblemKind::Duplicate, span, format!("`{}` names it twice", self.path(key)))
-                    .label("again here")
-                    .related(first, "first named here")
-                    .help("remove one of the two"),
-            );
-            return Field::Faulty;
-        }
-        Field::Given(list)
+        if reading.errors.len() > before { Field::Faulty } else { Field::Given(At { value: values, span }) }
     }
 
     /// Reads a duration within bounds.
@@ -459,16 +454,14 @@ fn not_a_section(shape: Shape, span: Range<usize>, found: &DeValue<'_>) -> Probl
         .help(format!("write `{}` on a line of its own, and its keys below", shape.header))
 }
 
-fn faulty<T: FromToml>(path: &str, span: Range<usize>, found: &DeValue<'_>, fault: Fault) -> Problem {
+fn faulty<T: FromToml>(subject: &str, span: Range<usize>, found: &DeValue<'_>, fault: Fault) -> Problem {
+    let title = format!("{subject} must be {}", T::expected());
     match fault {
         Fault::Type => {
-            Problem::new(ProblemKind::WrongType, span, format!("`{path}` must be {}", T::expected()))
-                .label(format!("this is {}", kind_of(found)))
+            Problem::new(ProblemKind::WrongType, span, title).label(format!("this is {}", kind_of(found)))
         }
         Fault::Value { label, help } => {
-            let problem =
-                Problem::new(ProblemKind::BadValue, span, format!("`{path}` must be {}", T::expected()))
-                    .label(label);
+            let problem = Problem::new(ProblemKind::BadValue, span, title).label(label);
             match help {
                 Some(help) => problem.help(help),
                 None => problem,

@@ -156,7 +156,8 @@ impl Config {
             let title = format!("cannot read the configuration `{}`: {reason}", path.display());
             Errors::new(path, "", vec![Problem::new(ProblemKind::Unreadable, 0..0, title)])
         };
-        let content = surroundings.read_file(path).map_err(|error| unreadable(error.to_string()))?;
+        let content =
+            surroundings.read_file(path).map_err(|error| unreadable(surroundings::reason(&error)))?;
         let text = String::from_utf8(content)
             .map_err(|error| unreadable(format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to())))?;
         Self::parse(&text, path, surroundings)

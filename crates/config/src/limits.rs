@@ -74,16 +74,16 @@ impl Default for Limits {
 impl Limits {
     pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
         let default = Self::default();
-        let max_message = section.size(reading, "max_message", MESSAGE).given();
-        let outbound_queue = section.size(reading, "outbound_queue", 1 << 10..=64 << 20).given();
+        let max_message = section.size(reading, "max_message", MESSAGE);
+        let outbound_queue = section.size(reading, "outbound_queue", 1 << 10..=64 << 20);
         let limits = Self {
             max_flows: section.bounded(reading, "max_flows", 1..=10_000_000).or(default.max_flows),
-            max_message: max_message.as_ref().map_or(default.max_message, |at| at.value),
+            max_message: max_message.compared(default.max_message, 0),
             handshake_timeout: section
                 .duration(reading, "handshake_timeout", PATIENCE)
                 .or(default.handshake_timeout),
             close_timeout: section.duration(reading, "close_timeout", PATIENCE).or(default.close_timeout),
-            outbound_queue: outbound_queue.as_ref().map_or(default.outbound_queue, |at| at.value),
+            outbound_queue: outbound_queue.compared(default.outbound_queue, u64::MAX),
             write_timeout: section.duration(reading, "write_timeout", PATIENCE).or(default.write_timeout),
             max_transactions: section
                 .bounded(reading, "max_transactions", 1..=10_000_000)
@@ -95,8 +95,8 @@ impl Limits {
                 }
             },
         };
-        if let Some(at) = outbound_queue.or(max_message) {
-            limits.message_fits_queue(reading, limits.max_message, at.span);
+        if let Some(span) = max_message.place().or(outbound_queue.place()) {
+            limits.message_fits_queue(reading, limits.max_message, span);
         }
         limits
     }

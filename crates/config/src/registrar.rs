@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::document::{At, Reading, Section, Shape};
+use crate::document::{Field, Reading, Section, Shape};
 use crate::duration::Span;
 use crate::report::{Problem, ProblemKind};
 
@@ -43,19 +43,19 @@ impl Registrar {
         let least = whole_seconds(reading, section, "min_expires");
         let most = whole_seconds(reading, section, "max_expires");
         let usual = whole_seconds(reading, section, "default_expires");
-        let min_expires = least.as_ref().map_or(default.min_expires, |at| at.value);
-        let max_expires = most.as_ref().map_or(default.max_expires, |at| at.value);
+        let min_expires = least.compared(default.min_expires, Duration::ZERO);
+        let max_expires = most.compared(default.max_expires, Duration::MAX);
         if min_expires > max_expires {
-            if let Some(at) = least.as_ref().or(most.as_ref()) {
+            if let Some(span) = least.place().or(most.place()) {
                 let problem = Problem::new(
                     ProblemKind::Conflict,
-                    at.span.clone(),
+                    span,
                     "`registrar.min_expires` is longer than `registrar.max_expires`",
                 );
                 let (shortest, longest) = (Span(min_expires), Span(max_expires));
                 reading.error(problem.label(format!("{shortest} is more than {longest}")));
             }
-        } else if let Some(at) = &usual
+        } else if let Field::Given(at) = &usual
             && !(min_expires..=max_expires).contains(&at.value)
         {
             let problem = Problem::new(
@@ -66,21 +66,21 @@ impl Registrar {
             reading.error(problem.label(format!("not from {} to {}", Span(min_expires), Span(max_expires))));
         }
         // Left out, the usual time follows the bounds.
-        let default_expires =
-            usual.map_or(default.default_expires.min(max_expires).max(min_expires), |at| at.value);
+        let default_expires = usual.or(default.default_expires.min(max_expires).max(min_expires));
         let max_contacts = section.bounded(reading, "max_contacts", 1..=1000).or(default.max_contacts);
         Self { min_expires, max_expires, default_expires, max_contacts }
     }
 }
 
 /// `Expires` counts seconds: a fraction could not be told to anybody.
-fn whole_seconds(reading: &mut Reading<'_>, section: &Section<'_>, key: &str) -> Option<At<Duration>> {
-    let at = section.duration(reading, key, BOUNDS).given()?;
-    if at.value.subsec_nanos() == 0 {
-        return Some(at);
+fn whole_seconds(reading: &mut Reading<'_>, section: &Section<'_>, key: &str) -> Field<Duration> {
+    match section.duration(reading, key, BOUNDS) {
+        Field::Given(at) if at.value.subsec_nanos() != 0 => {
+            let title = format!("`registrar.{key}` must be whole seconds");
+            let problem = Problem::new(ProblemKind::BadValue, at.span, title);
+            reading.error(problem.label("SIP counts this time in seconds"));
+            Field::Faulty
+        }
+        field => field,
     }
-    let problem =
-        Problem::new(ProblemKind::BadValue, at.span, format!("`registrar.{key}` must be whole seconds"));
-    reading.error(problem.label("SIP counts this time in seconds"));
-    None
 }

@@ -3,7 +3,8 @@
 /// Longer words are not compared: the work grows with the square of the length, and nobody misspells so much.
 const LONGEST: usize = 64;
 
-/// The candidate nearest to `word`, if it is near enough to be what was meant: one slip in three letters.
+/// The candidate nearest to `word`, if it is near enough to be what was meant: one slip in three letters, or a known word
+/// written on ("warning" for "warn").
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters: Vec<char> = word.chars().take(LONGEST + 1).flat_map(char::to_lowercase).collect();
     if letters.len() > LONGEST {
@@ -14,7 +15,8 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|candidate| {
             let other: Vec<char> = candidate.chars().flat_map(char::to_lowercase).collect();
             let allowed = (letters.len().max(other.len()) / 3).max(1);
-            (slips(&letters, &other), allowed, candidate)
+            let written_on = other.len() >= 3 && letters.starts_with(&other);
+            (if written_on { 1 } else { slips(&letters, &other) }, allowed, candidate)
         })
         .filter(|(slips, allowed, _)| slips <= allowed)
         .min_by_key(|(slips, _, _)| *slips)
@@ -71,6 +73,7 @@ mod tests {
         assert_eq!(nearest("BIND", known), Some("bind"));
         assert_eq!(nearest("ping-after", known), Some("ping_after"));
         assert_eq!(nearest("origin", known), Some("origins"));
+        assert_eq!(nearest("paths_allowed", known), Some("paths"));
         assert_eq!(nearest("password", known), None);
         assert_eq!(nearest(&"x".repeat(10_000), known), None);
         assert_eq!(nearest("", known), None);

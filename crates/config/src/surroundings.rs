@@ -27,6 +27,17 @@ pub trait Surroundings {
     fn variable(&self, name: &str) -> Result<String, VarError>;
 }
 
+/// Why a file could not be read, in words for the operator.
+pub(crate) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "this process may not read it (permission denied)".to_owned(),
+        io::ErrorKind::IsADirectory => "this is a directory".to_owned(),
+        io::ErrorKind::FileTooLarge => format!("longer than {} MiB", LARGEST_FILE >> 20),
+        _ => error.to_string(),
+    }
+}
+
 /// The disk and the environment of this process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Machine;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::document::shortened;
 use crate::report::{Problem, ProblemKind};
 
 /// Puts the errors of the syntax beside those of the meaning, without the ones that merely follow from the former.
@@ -9,12 +10,14 @@ use crate::report::{Problem, ProblemKind};
 /// After a syntax error the parser goes on with what it could save. A key that seems to be missing or unknown may then
 /// only be lost or torn, and a value on a line with a syntax error is not what was written; other errors stand.
 pub(crate) fn merge(text: &str, faults: Vec<toml::de::Error>, errors: Vec<Problem>) -> Vec<Problem> {
-    if faults.is_empty() {
-        return errors;
-    }
-    let broken: Vec<Range<usize>> =
-        faults.iter().filter_map(toml::de::Error::span).map(|span| line_around(text, &span)).collect();
-    let sure = errors.into_iter().filter(|problem| {
+    let mut merged: Vec<Problem> = faults.iter().map(|fault| problem(text, fault)).collect();
+    // A key that is there twice is lost once; nothing else is.
+    let broken: Vec<Range<usize>> = merged
+        .iter()
+        .filter(|problem| problem.kind == ProblemKind::Syntax)
+        .map(|problem| line_around(text, &problem.span))
+        .collect();
+    merged.extend(errors.into_iter().filter(|problem| {
         let doubtful = matches!(
             problem.kind,
             ProblemKind::MissingKey
@@ -23,10 +26,8 @@ pub(crate) fn merge(text: &str, faults: Vec<toml::de::Error>, errors: Vec<Proble
                 | ProblemKind::Conflict
         );
         let torn = broken.iter().any(|line| problem.span.start <= line.end && line.start <= problem.span.end);
-        !doubtful && !torn
-    });
-    let mut merged: Vec<Problem> = faults.iter().map(|fault| problem(text, fault)).collect();
-    merged.extend(sure);
+        broken.is_empty() || !(doubtful || torn)
+    }));
     merged
 }
 
@@ -37,17 +38,26 @@ fn problem(text: &str, fault: &toml::de::Error) -> Problem {
         Some((what, _)) => (what, None),
         None => (fault.message(), None),
     };
-    let kind = if what == "duplicate key" { ProblemKind::Duplicate } else { ProblemKind::Syntax };
-    let problem = Problem::new(kind, span, what);
-    let problem = match expected {
-        Some(expected) => problem.label(format!("expected {expected}")),
-        None if kind == ProblemKind::Duplicate => problem.label("this was set before"),
-        None => problem,
-    };
     match what {
-        "duplicate key" => problem.help("remove one of the two"),
-        "string values must be quoted" => problem.help("put the value between quotes: \"…\""),
-        _ => problem,
+        "duplicate key" => Problem::new(ProblemKind::Duplicate, span, "a key or section is there twice")
+            .label("this was set before")
+            .help("remove one of the two"),
+        "string values must be quoted" if span.is_empty() => {
+            Problem::new(ProblemKind::Syntax, span, "a value is missing").label("here")
+        }
+        "string values must be quoted" => {
+            let value = text.get(span.clone()).unwrap_or("…").to_owned();
+            Problem::new(ProblemKind::Syntax, span, "text must be quoted")
+                .label("no number, list, true or false")
+                .help(format!("write \"{}\"", shortened(&value)))
+        }
+        _ => {
+            let problem = Problem::new(ProblemKind::Syntax, span, format!("not TOML: {what}"));
+            match expected {
+                Some(expected) => problem.label(format!("expected {expected}")),
+                None => problem.label("here"),
+            }
+        }
     }
 }
 

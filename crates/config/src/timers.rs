@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::document::{Reading, Section, Shape};
+use crate::document::{Field, Reading, Section, Shape};
 use crate::duration::Span;
 use crate::report::{Problem, ProblemKind};
 
@@ -42,11 +42,11 @@ impl Timers {
         let least = Duration::from_millis(10);
         let minute = Duration::from_secs(60);
         let hour = Duration::from_secs(3600);
-        let t1 = section.duration(reading, "t1", least..=Duration::from_secs(10)).given();
-        let t2 = section.duration(reading, "t2", least..=minute).given();
+        let t1 = section.duration(reading, "t1", least..=Duration::from_secs(10));
+        let t2 = section.duration(reading, "t2", least..=minute);
         let timers = Self {
-            t1: t1.as_ref().map_or(default.t1, |at| at.value),
-            t2: t2.as_ref().map_or(default.t2, |at| at.value),
+            t1: t1.compared(default.t1, Duration::ZERO),
+            t2: t2.compared(default.t2, Duration::MAX),
             t4: section.duration(reading, "t4", least..=minute).or(default.t4),
             timer_c: section.duration(reading, "timer_c", default.timer_c..=hour).or(default.timer_c),
             ring_timeout: section
@@ -54,15 +54,11 @@ impl Timers {
                 .or(default.ring_timeout),
         };
         if timers.t1 > timers.t2
-            && let Some(at) = t1.as_ref().or(t2.as_ref())
+            && let Some(span) = t1.place().or(t2.place())
         {
-            let problem = Problem::new(
-                ProblemKind::Conflict,
-                at.span.clone(),
-                "`timers.t1` is longer than `timers.t2`",
-            );
+            let problem = Problem::new(ProblemKind::Conflict, span, "`timers.t1` is longer than `timers.t2`");
             reading.error(problem.label(format!("{} is more than {}", Span(timers.t1), Span(timers.t2))));
-        } else if let Some(at) = t1
+        } else if let Field::Given(at) = t1
             && at.value < default.t1
         {
             let problem = Problem::new(ProblemKind::Risky, at.span, "`timers.t1` is shorter than 500ms");

@@ -89,8 +89,14 @@ fn key(reading: &mut Reading<'_>, path: &At<PathBuf>) -> Option<PrivateKeyDer<'s
     let wrong = match PrivateKeyDer::from_pem_slice(&content) {
         Ok(key) => return Some(key),
         Err(rustls_pki_types::pem::Error::NoItemsFound) => {
-            let encrypted = content.windows(9).any(|window| window == b"ENCRYPTED");
-            if encrypted { "the key is encrypted" } else { "it holds no `BEGIN PRIVATE KEY`" }.to_owned()
+            let wrong = if content.windows(9).any(|window| window == b"ENCRYPTED") {
+                "the key is encrypted"
+            } else if CertificateDer::from_pem_slice(&content).is_ok() {
+                "it holds a certificate, but no private key"
+            } else {
+                "it holds no `BEGIN PRIVATE KEY`"
+            };
+            wrong.to_owned()
         }
         Err(error) => format!("broken PEM: {error}"),
     };

@@ -31,7 +31,7 @@ impl Unique {
             problem
                 .label("again here")
                 .related(first.clone(), "first here")
-                .help("every one needs its own: metrics and events tell them apart by it"),
+                .help(format!("give every {} its own", self.what)),
         );
     }
 

@@ -73,7 +73,8 @@ impl FromToml for WebhookUrl {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Fault> {
         let url = text(value)?;
         let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(Fault::value("it does not begin with http:// or https://"));
+            let label = "it does not begin with http:// or https://";
+            return Err(Fault::mended(label, format!("write \"https://{url}\"")));
         };
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "http" => Scheme::Http,

@@ -153,6 +153,10 @@ impl FromToml for SocketAddr {
                 let whole = SocketAddr::new(address, 8080);
                 return Fault::mended("the port is missing", format!("add it: \"{whole}\""));
             }
+            if text.parse::<u16>().is_ok() {
+                let help = format!("for this machine alone write \"127.0.0.1:{text}\"");
+                return Fault::mended("the address is missing", help);
+            }
             if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("*:")) {
                 let help =
                     format!("for every address of this machine: \"0.0.0.0:{port}\" or \"[::]:{port}\"");

@@ -1,0 +1,261 @@
+//! One mistake, one error: its kind, its place, its mend. The rest of the text is right and says nothing.
+
+use std::path::Path;
+
+use config::{Config, Errors, Imagined, ProblemKind};
+
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+
+fn parse(text: &str) -> Result<Config, Errors> {
+    let surroundings = Imagined::new()
+        .file("cert.pem", CERTIFICATE)
+        .file("torn.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n")
+        .file("empty.pem", "")
+        .file("key.pem", KEY)
+        .file("locked.pem", KEY.replace("PRIVATE", "ENCRYPTED PRIVATE"))
+        .file("users.txt", "")
+        .file("short.secret", "whsec_MDEy")
+        .set("SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+    Config::parse(text, Path::new("sipway.toml"), &surroundings)
+}
+
+/// Expects exactly one error, at the text between « and ».
+#[track_caller]
+fn one(marked: &str, kind: ProblemKind, mend: Option<&str>) {
+    let text = marked.replace(['«', '»'], "");
+    let start = marked.find('«').expect("a marked place");
+    let end = marked.find('»').expect("a marked place") - '«'.len_utf8();
+    let errors = parse(&text).expect_err("a mistake");
+    let [problem] = errors.problems() else { panic!("not one error:\n{errors}") };
+    assert_eq!((problem.kind(), problem.span(), problem.mend()), (kind, start..end, mend), "{errors}");
+    assert_eq!(problem.line(), text[..start].matches('\n').count() + 1);
+    assert_eq!(problem.column(), text[..start].chars().rev().take_while(|c| *c != '\n').count() + 1);
+}
+
+fn listener(keys: &str) -> String {
+    format!("[[listener]]\n{keys}\n[[domain]]\nname = \"a.com\"\nauth = \"open\"\n")
+}
+
+fn webhook(keys: &str) -> String {
+    format!("[[sink]]\nkind = \"webhook\"\nname = \"crm\"\nurl = \"https://a.com\"\n{keys}\n")
+}
+
+use ProblemKind::{
+    BadFile, BadValue, BadVariable, Conflict, Duplicate, MissingKey, NotApplicable, OutOfRange, Syntax,
+    UnknownKey, WrongType,
+};
+
+#[test]
+fn keys() {
+    one("«leger» = 1", UnknownKey, Some("did you mean `ledger`?"));
+    one("[«ledgr»]\ndirectory = \"x\"", UnknownKey, Some("did you mean `ledger`?"));
+    one("[log]\n«colour» = true", UnknownKey, Some("known here: level, format"));
+    one("[log]\nlevel = \"info\"\n«level» = \"info\"", Duplicate, Some("remove one of the two"));
+    one("[log]\n[[«log»]]\n", Duplicate, Some("remove one of the two"));
+    one("«[[log]]»\n", WrongType, Some("write it with single brackets: [log]"));
+    one("log = «3»", WrongType, Some("write `[log]` on a line of its own, and its keys below"));
+    let text = "«[listener]»\ntransport = \"ws\"\nbind = \"127.0.0.1:1\"";
+    one(text, WrongType, Some("write it with double brackets: [[listener]]"));
+    one("sink = [«1»]", WrongType, Some("write `[[sink]]` on a line of its own, and its keys below"));
+}
+
+#[test]
+fn values() {
+    one("node = «7»", WrongType, None);
+    one("node = «\"\"»", BadValue, None);
+    one("node = «\"Edge.One\"»", BadValue, Some("write \"edge-one\""));
+    one("node = «edge»", Syntax, Some("write \"edge\""));
+    one("[log]\nlevel = «\"warning\"»", BadValue, Some("did you mean \"warn\"?"));
+    one("[log]\nformat = «false»", WrongType, None);
+    one("[keepalive]\nping_after = «25»", BadValue, Some("with its unit it is a string: \"25s\""));
+    one("[keepalive]\nping_after = «\"25\"»", BadValue, Some("for seconds write \"25s\""));
+    one("[keepalive]\nping_after = «\"25sec\"»", BadValue, Some("write \"25s\""));
+    one("[keepalive]\nping_after = «\"2h\"»", OutOfRange, Some("the nearest allowed value is \"1h\""));
+    one("[keepalive]\npong_timeout = «[]»", WrongType, None);
+    one("[limits]\nmax_flows = «-1»", BadValue, None);
+    one("[limits]\nmax_flows = «1.5»", WrongType, None);
+    one("[limits]\nmax_flows = «99999999999999999999»", BadValue, None);
+    one("[limits]\nmax_flows = «0»", OutOfRange, Some("the nearest allowed value is 1"));
+    one("[limits]\nmax_message = «\"64k\"»", BadValue, Some("write \"64KiB\""));
+    one("[limits]\nmax_message = «10»", OutOfRange, Some("the nearest allowed value is \"1KiB\""));
+    one("[timers]\ntimer_c = «\"3m\"»", OutOfRange, Some("the nearest allowed value is \"181s\""));
+    one("[registrar]\nmin_expires = «\"1500ms\"»", BadValue, None);
+    one("[ledger]\ndirectory = «\"\"»", BadValue, None);
+}
+
+#[test]
+fn values_that_quarrel() {
+    one("[registrar]\nmin_expires = «\"2h\"»", Conflict, None);
+    one("[registrar]\ndefault_expires = «\"2h\"»", Conflict, None);
+    one("[timers]\nt1 = «\"5s\"»", Conflict, None);
+    let mend = Some("set `outbound_queue` to 131072 or more, or lower `max_message`");
+    one("[limits]\noutbound_queue = «\"64KiB\"»", Conflict, mend);
+    let mend = Some("set `outbound_queue` to 1048576 or more, or lower `max_message`");
+    one(&listener("transport = \"tcp\"\nbind = \"127.0.0.1:1\"\nmax_message = «\"1MiB\"»"), Conflict, mend);
+    // A faulty value starts no quarrel of its own.
+    one("[limits]\nmax_message = \"1MiB\"\noutbound_queue = «\"4MB\"»", BadValue, Some("write \"4MiB\""));
+    one("[timers]\nt1 = \"5s\"\nt2 = «6»", BadValue, Some("with its unit it is a string: \"6s\""));
+    one(
+        "[registrar]\nmin_expires = \"2h\"\nmax_expires = «\"3hours\"»",
+        BadValue,
+        Some("the units are ms, s, m and h; one number, one unit"),
+    );
+}
+
+#[test]
+fn listeners() {
+    one("«[[listener]]»\nbind = \"127.0.0.1:1\"", MissingKey, Some("add `transport = \"wss\"`"));
+    one("«[[listener]]»\ntransport = \"ws\"", MissingKey, Some("add `bind = \"127.0.0.1:8080\"`"));
+    for (bind, mend) in [
+        ("127.0.0.1", Some("add it: \"127.0.0.1:8080\"")),
+        ("::1", Some("add it: \"[::1]:8080\"")),
+        (":5060", Some("for every address of this machine: \"0.0.0.0:5060\" or \"[::]:5060\"")),
+        ("localhost:5060", Some("write \"127.0.0.1:5060\"")),
+        ("5060", Some("for this machine alone write \"127.0.0.1:5060\"")),
+        ("a.com:1", Some("name the address of an interface; what others are told goes to `advertise`")),
+        ("127.0.0.1:70000", None),
+    ] {
+        one(&listener(&format!("transport = \"udp\"\nbind = «\"{bind}\"»")), BadValue, mend);
+    }
+    let mend = Some("add `advertise = \"sip.example.com\"`, with the name or address that clients use");
+    one(&listener("transport = \"udp\"\nbind = «\"[::]:0\"»"), MissingKey, mend);
+    let keys = "transport = \"udp\"\nbind = \"0.0.0.0:1\"\nadvertise = «\"0.0.0.0\"»";
+    one(&listener(keys), BadValue, None);
+    let mend = Some("remove it, or set `transport` to \"ws\" or \"wss\"");
+    one(
+        &listener("transport = \"tcp\"\nbind = \"127.0.0.1:1\"\n«missing_origin» = \"refuse\""),
+        NotApplicable,
+        mend,
+    );
+    let mend = Some("remove it, or set `transport` to \"wss\"");
+    one(
+        &listener("transport = \"ws\"\nbind = \"127.0.0.1:1\"\n«certificate» = \"cert.pem\""),
+        NotApplicable,
+        mend,
+    );
+    let mend = Some("leave `paths` out to get its default");
+    one(&listener("transport = \"ws\"\nbind = \"127.0.0.1:1\"\npaths = «[]»"), BadValue, mend);
+    let mend = Some("write the values between brackets: [\"…\", \"…\"]");
+    one(&listener("transport = \"ws\"\nbind = \"127.0.0.1:1\"\npaths = «\"/\"»"), WrongType, mend);
+    let mend = Some("remove one of the two");
+    let keys =
+        "transport = \"ws\"\nbind = \"127.0.0.1:1\"\norigins = [\"https://a.com\", «\"https://A.com:443\"»]";
+    one(&listener(keys), Duplicate, mend);
+}
+
+#[test]
+fn addresses_that_are_taken() {
+    let two = |first: &str, second: &str| {
+        let listener = |at: &str| {
+            let (transport, bind) = at.split_once(' ').expect("transport and address");
+            format!("[[listener]]\ntransport = \"{transport}\"\nbind = {bind}\nadvertise = \"a.com\"\n")
+        };
+        format!("{}{}[[domain]]\nname = \"a.com\"\nauth = \"open\"\n", listener(first), listener(second))
+    };
+    let mend = Some("give one of the two another port");
+    one(&two("tcp \"127.0.0.1:1\"", "ws «\"127.0.0.1:1\"»"), Duplicate, mend);
+    one(&two("udp \"127.0.0.1:1\"", "udp «\"0.0.0.0:1\"»"), Duplicate, mend);
+    one(&two("tcp \"[::]:1\"", "ws «\"[::1]:1\"»"), Duplicate, mend);
+    one(
+        &format!("{}[admin]\nbind = \"127.0.0.1:1\"", two("tcp \"127.0.0.1:2\"", "ws «\"127.0.0.1:1\"»")),
+        Duplicate,
+        mend,
+    );
+    for (first, second) in [
+        ("udp \"127.0.0.1:1\"", "tcp \"127.0.0.1:1\""),
+        ("tcp \"127.0.0.1:0\"", "ws \"127.0.0.1:0\""),
+        ("tcp \"127.0.0.1:1\"", "ws \"127.0.0.2:1\""),
+        ("tcp \"0.0.0.0:1\"", "ws \"[::1]:1\""),
+    ] {
+        assert!(parse(&two(first, second)).is_ok(), "{first} beside {second}");
+    }
+}
+
+#[test]
+fn certificates() {
+    let tls = |keys: &str| listener(&format!("transport = \"tls\"\nbind = \"127.0.0.1:1\"\n{keys}"));
+    let certificate =
+        Some("name the PEM file with the certificate and those of its issuers (often fullchain.pem)");
+    let key = Some("name the PEM file with the unencrypted key (often privkey.pem)");
+    let beside = Some("a relative path starts at the directory of the configuration file");
+    one(&tls("certificate = «\"none.pem\"»\nprivate_key = \"key.pem\""), BadFile, beside);
+    one(&tls("certificate = «\"empty.pem\"»\nprivate_key = \"key.pem\""), BadFile, certificate);
+    one(&tls("certificate = «\"torn.pem\"»\nprivate_key = \"key.pem\""), BadFile, certificate);
+    one(&tls("certificate = «\"key.pem\"»\nprivate_key = \"key.pem\""), BadFile, certificate);
+    one(&tls("certificate = \"cert.pem\"\nprivate_key = «\"cert.pem\"»"), BadFile, key);
+    one(&tls("certificate = \"cert.pem\"\nprivate_key = «\"locked.pem\"»"), BadFile, key);
+    let text = "«[[listener]]»\ntransport = \"tls\"\nbind = \"127.0.0.1:1\"\ncertificate = \"cert.pem\"\n";
+    one(text, MissingKey, Some("add `private_key = \"privkey.pem\"`"));
+}
+
+#[test]
+fn domains() {
+    let users = Some("add `users = \"users.txt\"`, or let everybody in by `auth = \"open\"`");
+    one("«[[domain]]»\nname = \"a.com\"", MissingKey, users);
+    one("«[[domain]]»\nauth = \"open\"", MissingKey, Some("add `name = \"example.com\"`"));
+    one("[[domain]]\nname = «\"sip:a.com\"»\nauth = \"open\"", BadValue, Some("leave `sip:` out"));
+    let mend = Some("remove it, or write auth = \"digest\"");
+    one("[[domain]]\nname = \"a.com\"\nauth = \"open\"\n«users» = \"users.txt\"", NotApplicable, mend);
+    one("[[domain]]\nname = \"a.com\"\nusers = \"users.txt\"\nrealm = «\"a\\\"b\"»", BadValue, None);
+    one("[[domain]]\nname = \"a.com\"\nauth = «\"none\"»\nusers = \"users.txt\"", BadValue, None);
+    let text =
+        "[[domain]]\nname = \"a.com\"\nauth = \"open\"\n[[domain]]\nname = «\"A.com.\"»\nauth = \"open\"";
+    one(text, Duplicate, Some("give every domain its own"));
+    // Without a domain a server that others reach would let everybody in.
+    let mend = Some("add a `[[domain]]` with `name = \"example.com\"` and `users = \"users.txt\"`");
+    one("[[listener]]\ntransport = \"udp\"\nbind = «\"192.0.2.1:5060\"»\n", MissingKey, mend);
+}
+
+#[test]
+fn sinks() {
+    one("«[[sink]]»\nkind = \"file\"\npath = \"a\"", MissingKey, Some("add `name = \"crm\"`"));
+    one("«[[sink]]»\nkind = \"file\"\nname = \"a\"", MissingKey, Some("add `path = \"events.jsonl\"`"));
+    let text = "[[sink]]\nkind = \"file\"\nname = \"a\"\npath = \"x\"\n«url» = \"https://a.com\"";
+    one(text, NotApplicable, Some("remove it, or write kind = \"webhook\""));
+    let text = "[[sink]]\nkind = \"file\"\nname = \"a\"\npath = \"x\"\n[[sink]]\nkind = \"file\"\nname = \"b\"\npath = «\"./x\"»";
+    one(text, Duplicate, None);
+    let text = "[[sink]]\nkind = \"file\"\nname = \"a\"\npath = \"x\"\n[[sink]]\nkind = \"file\"\nname = «\"a\"»\npath = \"y\"";
+    one(text, Duplicate, Some("give every sink its own"));
+    let mend = Some("leave it out: the signature already proves who sends");
+    one(
+        "[[sink]]\nkind = \"webhook\"\nname = \"a\"\nsecret_env = \"SECRET\"\nurl = «\"https://u:p@a.com\"»",
+        BadValue,
+        mend,
+    );
+    let mend = Some("remove it, or write mode = \"batched\"");
+    one(&webhook("secret_env = \"SECRET\"\n«batch_max» = 5"), NotApplicable, mend);
+    let text = "[[sink]]\nkind = \"file\"\nname = \"a\"\npath = \"x\"\ntypes = [«\"flow\"»]";
+    let mend = "the types are ";
+    let errors = parse(&text.replace(['«', '»'], "")).unwrap_err();
+    assert!(errors.problems()[0].mend().is_some_and(|shown| shown.starts_with(mend)), "{errors}");
+}
+
+#[test]
+fn secrets() {
+    let make = Some("make one: echo \"whsec_$(openssl rand -base64 32)\"");
+    let either = Some("add `secret_env = \"SIPWAY_WEBHOOK_SECRET\"` or `secret_file = \"webhook.secret\"`");
+    let unset = Some("set it where the server is started, or name a file with `secret_file`");
+    one(&webhook("").replace("[[sink]]", "«[[sink]]»"), MissingKey, either);
+    one(&webhook("secret_env = «\"UNSET\"»"), BadVariable, unset);
+    one(&webhook("secret_file = «\"short.secret\"»"), BadFile, make);
+    one(&webhook("secret_env = «\"not a name\"»"), BadValue, Some("such as \"SIPWAY_WEBHOOK_SECRET\""));
+    one(
+        &webhook("secret_env = \"SECRET\"\nsecret_file = «\"short.secret\"»"),
+        Conflict,
+        Some("remove one of the two"),
+    );
+    let text = webhook("secret_env = \"whsec_MDEyMzQ1\"");
+    let errors = parse(&text).unwrap_err();
+    assert_eq!(errors.problems()[0].kind(), BadValue);
+    assert!(!errors.problems()[0].title().contains("MDEy"));
+}
+
+#[test]
+fn a_syntax_error_hides_only_what_it_casts_doubt_on() {
+    // The torn header takes its keys with it: `port` may be none of `log`, and `transport` may not be missing.
+    let text = "[[listener]]\nbind = 12 13\n[log\nport = 2\n[limits]\nmax_flows = \"many\"\n";
+    let errors = parse(text).unwrap_err();
+    let kinds: Vec<ProblemKind> = errors.problems().iter().map(|problem| problem.kind()).collect();
+    assert_eq!(kinds, [Syntax, Syntax, WrongType], "{errors}");
+}
