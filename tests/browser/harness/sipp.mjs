@@ -1,0 +1,71 @@
+// sipp runs with a scenario of tests/sipp, one call each, on loopback.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { until } from "./conditions.mjs";
+
+const LOOPBACK = "127.0.0.1";
+const LIMIT_SECONDS = 30;
+const scenario = (name) => fileURLToPath(new URL(`../../sipp/${name}.xml`, import.meta.url));
+
+/** A port that was free a moment ago, for a program that must be told one. */
+export async function freePort() {
+  const probe = createServer().listen(0, LOOPBACK);
+  await once(probe, "listening");
+  const { port } = probe.address();
+  probe.close();
+  await once(probe, "close");
+  return port;
+}
+
+/** Whether some process holds the port: bound (udp) or listening (tcp). */
+async function isHeld(transport, port) {
+  const wanted = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const rows = (await readFile(`/proc/net/${transport}`, "utf8")).split("\n").map((row) => row.trim().split(/\s+/));
+  return rows.some(([, local, , state]) => local?.endsWith(wanted) && (transport === "udp" || state === "0A"));
+}
+
+/**
+ * One run of sipp.
+ * @param {string} name the scenario
+ * @param {{server: import("./server.mjs").Server, service: string, transport?: "udp"|"tcp", port?: number, keys?: Record<string, string>}} options
+ * @returns {Promise<{ended: Promise<void>, listening: () => Promise<void>, stop: () => Promise<void>}>} `ended` rejects, with the messages
+ *   seen, when the scenario did not go through
+ */
+export async function startSipp(name, { server, service, transport = "udp", port, keys = {} }) {
+  const folder = await mkdtemp(join(tmpdir(), "sipway-sipp-"));
+  const at = port ?? (await freePort());
+  const [messages, errors] = [join(folder, "messages"), join(folder, "errors")];
+  const given = Object.entries(keys).flatMap(([key, value]) => ["-key", key, value]);
+  const args = [server.ready[transport], "-sf", scenario(name), "-s", service, "-i", LOOPBACK, "-p", String(at), "-t", transport === "tcp" ? "t1" : "u1", "-m", "1", "-l", "1",
+    "-timeout", `${LIMIT_SECONDS}s`, "-timeout_error", "-nostdin", "-trace_msg", "-message_file", messages, "-trace_err", "-error_file", errors, ...given];
+  const child = spawn("sipp", args, { cwd: folder, stdio: "ignore" });
+  const exit = new Promise((resolve, reject) => {
+    child.once("error", (error) => reject(new Error(`sipp did not start (apt-get install sip-tester): ${error.message}`)));
+    child.once("exit", (code, signal) => resolve(code ?? signal));
+  });
+  const tidy = () => rm(folder, { recursive: true, force: true });
+  const ended = exit.then(async (code) => {
+    const seen = async (file) => (await readFile(file, "utf8").catch(() => "")).slice(-12_000);
+    const report = code === 0 ? "" : `sipp ${name} over ${transport} ended with ${code}\n${await seen(errors)}\n${await seen(messages)}`;
+    await tidy();
+    if (report) throw new Error(report);
+  });
+  ended.catch(() => {}); // whoever waits for it is told
+  return {
+    ended,
+    listening: () => until(`sipp listens on ${transport} ${at}`, () => isHeld(transport, at)),
+    async stop() {
+      child.kill("SIGKILL");
+      await ended.catch(() => {});
+    },
+  };
+}
+
+export async function runSipp(name, options) {
+  await (await startSipp(name, options)).ended;
+}
