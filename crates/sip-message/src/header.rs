@@ -20,7 +20,8 @@ macro_rules! header_ids {
         }
 
         const NAMES: &[&[u8]] = &[$($name,)*];
-        const COMPACT: &[&[u8]] = &[$($compact,)*];
+        /// Id, name and compact form, by id.
+        const ALL: [(HeaderId, &[u8], &[u8]); NAMES.len()] = [$((HeaderId::$variant, $name, $compact),)*];
     };
 }
 
@@ -127,9 +128,9 @@ const fn build() -> [u8; SLOTS] {
     while id < NAMES.len() {
         assert!(table[slot(NAMES[id])] == NONE, "two header names share a slot");
         table[slot(NAMES[id])] = id as u8;
-        if !COMPACT[id].is_empty() {
-            assert!(table[slot(COMPACT[id])] == NONE, "two header names share a slot");
-            table[slot(COMPACT[id])] = id as u8;
+        if !ALL[id].2.is_empty() {
+            assert!(table[slot(ALL[id].2)] == NONE, "two header names share a slot");
+            table[slot(ALL[id].2)] = id as u8;
         }
         id += 1;
     }
@@ -137,6 +138,7 @@ const fn build() -> [u8; SLOTS] {
 }
 
 static TABLE: [u8; SLOTS] = build();
+static BY_ID: [(HeaderId, &[u8], &[u8]); NAMES.len()] = ALL;
 
 impl HeaderId {
     /// How many ids there are, [`HeaderId::Other`] included.
@@ -149,9 +151,9 @@ impl HeaderId {
             return HeaderId::Other;
         }
         let index = TABLE[slot(name)] as usize;
-        let Some(&full) = NAMES.get(index) else { return HeaderId::Other };
-        if name == full || name.eq_ignore_ascii_case(full) || name.eq_ignore_ascii_case(COMPACT[index]) {
-            HeaderId::KNOWN[index]
+        let Some(&(id, full, compact)) = BY_ID.get(index) else { return HeaderId::Other };
+        if name == full || name.eq_ignore_ascii_case(full) || name.eq_ignore_ascii_case(compact) {
+            id
         } else {
             HeaderId::Other
         }
@@ -206,9 +208,9 @@ mod tests {
             assert_eq!(HeaderId::from_name(id.name()), id);
             assert_eq!(HeaderId::from_name(&id.name().to_ascii_uppercase()), id);
             assert_eq!(HeaderId::from_name(&id.name().to_ascii_lowercase()), id);
-            if !COMPACT[index].is_empty() {
-                assert_eq!(HeaderId::from_name(COMPACT[index]), id);
-                assert_eq!(HeaderId::from_name(&COMPACT[index].to_ascii_uppercase()), id);
+            if !ALL[index].2.is_empty() {
+                assert_eq!(HeaderId::from_name(ALL[index].2), id);
+                assert_eq!(HeaderId::from_name(&ALL[index].2.to_ascii_uppercase()), id);
             }
         }
         for name in [&b"X-Via"[..], b"Vi", b"Viaa", b"", b"z", b"Contact-Length", b"Tp"] {

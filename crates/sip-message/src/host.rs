@@ -16,6 +16,19 @@ pub enum Host<'b> {
     V6(Ipv6Addr),
 }
 
+const fn name_table() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        // The underscore is no letter of a host name, but internal names use it.
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'.' | b'_');
+        byte += 1;
+    }
+    table
+}
+
+static NAME: [bool; 256] = name_table();
+
 impl<'b> Host<'b> {
     /// Reads a host, an IPv6 address in brackets. Nothing if it is malformed.
     pub fn parse(bytes: &'b [u8]) -> Option<Host<'b>> {
@@ -33,8 +46,7 @@ impl<'b> Host<'b> {
         {
             return Some(Host::V4(address));
         }
-        let sound = |&byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        bytes.iter().all(sound).then_some(Host::Name(bytes))
+        bytes.iter().all(|&byte| NAME[byte as usize]).then_some(Host::Name(bytes))
     }
 
     /// The address, if this is one.

@@ -16,7 +16,7 @@ pub enum Leniency {
     RepeatedContentLength,
     /// No Content-Length on a stream, and no Content-Type either: taken as a message without a body.
     NoContentLength,
-    /// A display name with characters that would need quotes, such as `A. Bell`.
+    /// A display name with characters that would need quotes, such as `bell@home`.
     DisplayName,
     /// White space just inside `<` and `>`.
     SpaceInBrackets,

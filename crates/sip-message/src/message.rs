@@ -164,8 +164,7 @@ impl<'b> Message<'b> {
     /// All header fields of this id, in order.
     #[inline]
     pub fn all(&self, id: HeaderId) -> Headers<'_, 'b> {
-        let from = self.index.first(id).unwrap_or(self.index.spans.len());
-        Headers { message: self, spans: &self.index.spans[from..], only: Some(id) }
+        Headers { message: self, spans: self.index.all(id), only: Some(id) }
     }
 
     /// The values of all header fields of this id, split at the commas outside quotes and angle brackets. Empty values

@@ -1,6 +1,6 @@
 //! `"Display" <uri>;params`, or the bare URI with parameters (RFC 3261 §20.10, §25.1).
 
-use crate::syntax::{is_lws, is_token_byte, quoted_len, trim, trim_end, trim_start};
+use crate::syntax::{has_space_or_control, is_lws, is_token_byte, quoted_len, trim, trim_end, trim_start};
 use crate::{Leniencies, Leniency, NameAddrError, Params, Uri, UriError, Value, Values};
 
 /// The value of From, To, Contact, Route and their kind.
@@ -91,7 +91,7 @@ fn in_brackets<'b>(bytes: &'b [u8], seen: &mut Leniencies) -> Result<(&'b [u8], 
     if uri.len() != close {
         seen.insert(Leniency::SpaceInBrackets);
     }
-    if uri.is_empty() || memchr::memchr(b'<', uri).is_some() || uri.iter().any(|&byte| is_lws(byte)) {
+    if uri.is_empty() || memchr::memchr(b'<', uri).is_some() || has_space_or_control(uri) {
         return Err(NameAddrError::Address);
     }
     Ok((uri, &inner[close + 1..]))
@@ -110,7 +110,7 @@ fn check_display(display: &[u8], seen: &mut Leniencies) -> Result<(), NameAddrEr
 }
 
 fn bare(uri: &[u8]) -> Result<&[u8], NameAddrError> {
-    if uri.is_empty() || uri.iter().any(|&byte| is_lws(byte) || matches!(byte, b'"' | b'>' | b',')) {
+    if uri.is_empty() || has_space_or_control(uri) || memchr::memchr3(b'"', b'>', b',', uri).is_some() {
         return Err(NameAddrError::Address);
     }
     if memchr::memchr(b'?', uri).is_some() {
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!((bare.uri_bytes(), bare.tag(), bare.display()), (&b"sip:a@b"[..], Some(&b"2"[..]), None));
         let tight = parse("caller<sip:c@d>").unwrap();
         assert_eq!((tight.display(), tight.leniencies()), (Some(&b"caller"[..]), Leniencies::NONE));
-        assert!(parse("A. Bell <sip:a@b>").unwrap().leniencies().contains(Leniency::DisplayName));
+        assert!(parse("100@pbx: Bell <sip:a@b>").unwrap().leniencies().contains(Leniency::DisplayName));
         assert!(parse("< sip:a@b >").unwrap().leniencies().contains(Leniency::SpaceInBrackets));
         assert_eq!(parse("<sip:a@b>;tag=").unwrap().tag(), None);
     }

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
-use crate::syntax::is_token;
-use crate::{EditError, Header, HeaderId, Leniency, Message, Span, StartLine, Value};
+use crate::syntax::{has_space_or_control, is_token};
+use crate::{EditError, Header, HeaderId, Leniency, Message, Params, Span, StartLine, Value};
 use piece::Piece;
 pub(crate) use piece::{push_line, push_number};
 
@@ -67,7 +67,7 @@ impl<'m> Rewrite<'m> {
     /// Puts another Request-URI into a request.
     pub fn set_request_uri(&mut self, uri: &'m [u8]) {
         match self.message.request_uri_bytes().map(|old| self.message.span_of(old)) {
-            Some(Ok(span)) if !uri.is_empty() && !uri.iter().any(u8::is_ascii_whitespace) => {
+            Some(Ok(span)) if !uri.is_empty() && !has_space_or_control(uri) => {
                 self.put(span, Piece::Bytes(uri));
             }
             _ => self.fail(EditError::RequestUri),
@@ -105,7 +105,7 @@ impl<'m> Rewrite<'m> {
             (None, Some(via)) => via.span.end,
             (None, None) => self.first_header_at(),
         };
-        let place = self.edits.partition_point(|edit| edit.start < at);
+        let place = self.place(|edit| edit.start < at);
         self.edits.insert(place, Edit { start: at, end: at, piece: Piece::Line(id.name(), value) });
     }
 
@@ -113,10 +113,11 @@ impl<'m> Rewrite<'m> {
     /// wrote there itself is overwritten. Does nothing to a message without Via.
     pub fn stamp_via(&mut self, received: IpAddr, rport: Option<u16>) {
         let Some(value) = self.message.values(HeaderId::Via).next() else { return };
-        let Ok(via) = crate::Via::parse(value.bytes) else { return };
+        // Neither sent-protocol nor sent-by can hold a semicolon.
+        let params_at = memchr::memchr(b';', value.bytes).unwrap_or(value.bytes.len());
         let mut received = Some(Piece::Received(received));
         let mut rport = rport.map(Piece::Rport);
-        for param in via.params().iter() {
+        for param in Params::new(&value.bytes[params_at..]).iter() {
             let piece = if param.name.eq_ignore_ascii_case(b"received") {
                 received.take()
             } else if param.name.eq_ignore_ascii_case(b"rport") && rport.is_some() {
@@ -277,22 +278,30 @@ impl<'m> Rewrite<'m> {
         out.extend_from_slice(&bytes[done..span.end as usize]);
     }
 
+    /// How many edits go before; a walk from the back, for there are few.
+    #[inline]
+    fn place(&self, goes_before: impl Fn(&Edit<'m>) -> bool) -> usize {
+        self.edits.iter().rposition(goes_before).map_or(0, |last| last + 1)
+    }
+
     /// Inserts behind earlier insertions at the same place, before a replacement that starts there.
     fn insert(&mut self, at: u32, piece: Piece<'m>) {
-        let place = self.edits.partition_point(|edit| edit.goes_before(at));
+        let place = self.place(|edit| edit.goes_before(at));
         self.edits.insert(place, Edit { start: at, end: at, piece });
     }
 
     /// Replaces a stretch; earlier edits within it are dropped.
     fn put(&mut self, span: Span, piece: Piece<'m>) {
         self.clear(span);
-        let place = self.edits.partition_point(|edit| edit.goes_before(span.start));
+        let place = self.place(|edit| edit.goes_before(span.start));
         self.edits.insert(place, Edit { start: span.start, end: span.end, piece });
     }
 
     /// Drops the edits inside a stretch, but not insertions at its edges: those belong to the neighbourhood.
     fn clear(&mut self, span: Span) {
-        self.edits.retain(|edit| !edit.lies_in(span));
+        if self.edits.iter().any(|edit| edit.lies_in(span)) {
+            self.edits.retain(|edit| !edit.lies_in(span));
+        }
     }
 
     /// Cuts every removed value out of a header field of several, commas with them.

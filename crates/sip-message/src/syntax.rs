@@ -28,6 +28,12 @@ pub(crate) fn is_lws(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
+/// Whether an octet up to and including space is in there. Looks at all of them, which goes many at a time.
+#[inline]
+pub(crate) fn has_space_or_control(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |found, &byte| found | (byte <= b' '))
+}
+
 #[inline]
 pub(crate) fn trim_start(mut bytes: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = bytes {

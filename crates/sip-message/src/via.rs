@@ -91,19 +91,25 @@ pub struct Via<'b> {
 impl<'b> Via<'b> {
     /// Reads one value.
     pub fn parse(value: &'b [u8]) -> Result<Via<'b>, ViaError> {
-        let (protocol, rest) = token(value).ok_or(ViaError::Protocol)?;
-        let (version, rest) = slash(rest).and_then(token).ok_or(ViaError::Protocol)?;
-        let (transport, rest) = slash(rest).and_then(token).ok_or(ViaError::Protocol)?;
+        let (protocol, version, rest) = match value.strip_prefix(b"SIP/2.0/") {
+            Some(rest) => (&value[..3], &value[4..7], rest),
+            None => {
+                let (protocol, rest) = token(value).ok_or(ViaError::Protocol)?;
+                let (version, rest) = slash(rest).and_then(token).ok_or(ViaError::Protocol)?;
+                (protocol, version, slash(rest).ok_or(ViaError::Protocol)?)
+            }
+        };
+        let (transport, rest) = token(rest).ok_or(ViaError::Protocol)?;
         let sent_by_start = trim_start(rest);
         if sent_by_start.len() == rest.len() {
             return Err(ViaError::Protocol);
         }
-        let semicolon = sent_by_start.iter().position(|&byte| byte == b';').unwrap_or(sent_by_start.len());
+        let semicolon = memchr::memchr(b';', sent_by_start).unwrap_or(sent_by_start.len());
         let (sent_by, params) = sent_by_start.split_at(semicolon);
         let sent_by = trim_end(sent_by);
         let host_len = match sent_by {
             [b'[', ..] => memchr::memchr(b']', sent_by).ok_or(ViaError::Host)? + 1,
-            _ => sent_by.iter().position(|&byte| byte == b':').unwrap_or(sent_by.len()),
+            _ => memchr::memchr(b':', sent_by).unwrap_or(sent_by.len()),
         };
         let (host, port) = sent_by.split_at(host_len);
         let host = Host::parse(trim_end(host)).ok_or(ViaError::Host)?;
