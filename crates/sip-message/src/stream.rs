@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::index::{Index, line_end};
 use crate::syntax::is_token_byte;
-use crate::{HeaderId, Leniencies, Leniency, Limits, ParseError};
+use crate::{HeaderId, Leniencies, Leniency, Limits, ParseError, StartLine};
 
 /// How much of a stream one message may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,9 +187,9 @@ impl StreamFramer {
         let mut seen = Leniencies::NONE;
         let mut index = Index::new();
         let limits = Limits { header_section: u32::MAX, ..Limits::default() };
-        line_end(headers, 0)
-            .and_then(|end| index.read(headers, end + 2, &limits))
-            .map_err(FrameError::Damaged)?;
+        let end = line_end(headers, 0).map_err(FrameError::Damaged)?;
+        StartLine::parse(&headers[..end], &mut seen).map_err(|error| FrameError::Damaged(error.into()))?;
+        index.read(headers, end + 2, &limits).map_err(FrameError::Damaged)?;
         let body = match index.content_length(headers, &mut seen).map_err(FrameError::Damaged)? {
             Some(length) => length,
             None if index.first(HeaderId::ContentType).is_some() => return Err(FrameError::NoContentLength),
