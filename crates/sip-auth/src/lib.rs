@@ -1,1 +1,30 @@
-//! Digest verdicts.
+//! Digest authentication for SIP (RFC 3261 §22, RFC 7616, RFC 8760): verdicts on credentials, challenges, and answers.
+//!
+//! Pure: time comes as Unix seconds, randomness as a number, users by the [`Credentials`] trait. [`Authenticator`] is
+//! the server's side, [`answer`] the client's.
+//!
+//! ACK and CANCEL cannot be challenged (RFC 3261 §22.1) and an ACK repeats the credentials of its INVITE: do not bring
+//! them here, the nonce count would be seen twice.
+#![forbid(unsafe_code)]
+
+mod algorithm;
+mod answer;
+mod authenticator;
+mod challenge;
+mod nonce;
+mod params;
+mod password_file;
+mod replay;
+mod response;
+mod uri;
+mod users;
+
+pub use algorithm::{Algorithm, Ha1};
+pub use answer::answer;
+pub use authenticator::{
+    Authenticator, ChallengeReason, NoQop, RefuseReason, Request, Role, Settings, Stale, UriCheck, Verdict,
+};
+pub use challenge::{Challenge, ChallengeError, Qop};
+pub use params::ParamsError;
+pub use password_file::{PasswordFile, PasswordFileError, PasswordFileProblem};
+pub use users::{Credentials, Ha1Set, Secret};

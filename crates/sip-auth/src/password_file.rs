@@ -1,0 +1,179 @@
+//! Users in a text file: one `user:password`, or `user:realm:HA1` as htdigest writes it, on each line.
+
+use crate::algorithm::{Algorithm, Ha1};
+use crate::users::{Credentials, Ha1Set, Secret};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+/// The users of a password file.
+///
+/// - `user:password`: the password is everything after the first colon, further colons included, blanks too.
+/// - `user:realm:HA1`: exactly three fields, the last of 32 (MD5) or 64 (SHA-256) hexadecimal digits. A user may have
+///   one of each for the same realm. A password of that very form cannot be written as `user:password`.
+/// - Lines that are empty or start with `#` are passed over.
+#[derive(Clone, Default)]
+pub struct PasswordFile {
+    users: HashMap<String, User>,
+}
+
+#[derive(Clone)]
+enum User {
+    Password(String),
+    /// By realm, seldom more than one.
+    Hashed(Vec<(String, Ha1Set)>),
+}
+
+impl fmt::Debug for PasswordFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PasswordFile({} users)", self.users.len())
+    }
+}
+
+/// What is wrong with a password file, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct PasswordFileError {
+    /// From 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub problem: PasswordFileProblem,
+}
+
+/// What can be wrong with a line. Never shows a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordFileProblem {
+    /// The line has no colon.
+    #[error("no colon; write user:password or user:realm:HA1")]
+    NoColon,
+    /// Nothing before the first colon.
+    #[error("no user name before the colon; write user:password")]
+    NoUser,
+    /// Blanks around the name, which would be part of it.
+    #[error("blanks around the user name `{0}`; remove them")]
+    BlankAroundUser(String),
+    /// Nothing after the colon.
+    #[error("user `{0}` has no password; write one after the colon, or remove the line")]
+    NoPassword(String),
+    /// Three fields of which the second is empty and the third a hash.
+    #[error("user `{0}` has a hash but no realm; write user:realm:HA1")]
+    NoRealm(String),
+    /// The user was there before, and both cannot hold.
+    #[error("user `{user}` is on line {first} already; remove one of the two")]
+    Duplicate {
+        /// Whose.
+        user: String,
+        /// The earlier line.
+        first: usize,
+    },
+    /// Not UTF-8, as SIP user names are.
+    #[error("not UTF-8; save the file as UTF-8")]
+    NotUtf8,
+}
+
+impl PasswordFile {
+    /// Reads a whole file.
+    pub fn parse(content: &[u8]) -> Result<PasswordFile, PasswordFileError> {
+        let mut file = PasswordFile::default();
+        // The line each user (in one realm by one algorithm, for hashes) was last seen on.
+        let mut lines: HashMap<String, usize> = HashMap::new();
+        let mut hash_lines: HashMap<(String, String, Algorithm), usize> = HashMap::new();
+        let content = content.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(content);
+        for (index, bytes) in content.split(|byte| *byte == b'\n').enumerate() {
+            let line = index + 1;
+            let fail = |problem| PasswordFileError { line, problem };
+            let text = std::str::from_utf8(bytes).map_err(|_| fail(PasswordFileProblem::NotUtf8))?;
+            let text = text.strip_suffix('\r').unwrap_or(text);
+            if text.trim().is_empty() || text.trim_start().starts_with('#') {
+                continue;
+            }
+            let (user, entry) = Entry::read(text).map_err(fail)?;
+            let duplicate =
+                |first: usize| fail(PasswordFileProblem::Duplicate { user: user.to_owned(), first });
+            match entry {
+                Entry::Password(password) => {
+                    if let Some(first) = lines.insert(user.to_owned(), line) {
+                        return Err(duplicate(first));
+                    }
+                    file.users.insert(user.to_owned(), User::Password(password.to_owned()));
+                }
+                Entry::Hashed { realm, algorithm, ha1 } => {
+                    let of_hash = (user.to_owned(), realm.to_owned(), algorithm);
+                    if let Some(first) = hash_lines.insert(of_hash, line) {
+                        return Err(duplicate(first));
+                    }
+                    let first = lines.insert(user.to_owned(), line);
+                    match file.users.entry(user.to_owned()).or_insert_with(|| User::Hashed(Vec::new())) {
+                        User::Password(_) => return Err(duplicate(first.unwrap_or(line))),
+                        User::Hashed(realms) => match realms.iter_mut().find(|(known, _)| known == realm) {
+                            Some((_, set)) => drop(set.set(algorithm, ha1)),
+                            None => {
+                                let mut set = Ha1Set::default();
+                                set.set(algorithm, ha1);
+                                realms.push((realm.to_owned(), set));
+                            }
+                        },
+                    }
+                }
+            }
+        }
+        Ok(file)
+    }
+
+    /// How many users there are.
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whether there is no user.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+}
+
+enum Entry<'a> {
+    Password(&'a str),
+    Hashed { realm: &'a str, algorithm: Algorithm, ha1: Ha1 },
+}
+
+impl<'a> Entry<'a> {
+    fn read(text: &'a str) -> Result<(&'a str, Entry<'a>), PasswordFileProblem> {
+        let (user, rest) = text.split_once(':').ok_or(PasswordFileProblem::NoColon)?;
+        if user.trim().is_empty() {
+            return Err(PasswordFileProblem::NoUser);
+        }
+        if user.trim() != user {
+            return Err(PasswordFileProblem::BlankAroundUser(user.to_owned()));
+        }
+        if rest.is_empty() {
+            return Err(PasswordFileProblem::NoPassword(user.to_owned()));
+        }
+        if let Some((realm, last)) = rest.split_once(':') {
+            let last = last.trim_end();
+            let hash = [Algorithm::Md5, Algorithm::Sha256]
+                .into_iter()
+                .find_map(|algorithm| Ha1::from_hex(algorithm, last).map(|ha1| (algorithm, ha1)));
+            if let Some((algorithm, ha1)) = hash {
+                if realm.is_empty() {
+                    return Err(PasswordFileProblem::NoRealm(user.to_owned()));
+                }
+                return Ok((user, Entry::Hashed { realm, algorithm, ha1 }));
+            }
+        }
+        Ok((user, Entry::Password(rest)))
+    }
+}
+
+impl Credentials for PasswordFile {
+    fn lookup(&self, user: &str, realm: &str) -> Option<Secret<'_>> {
+        match self.users.get(user)? {
+            User::Password(password) => Some(Secret::Password(Cow::Borrowed(password))),
+            User::Hashed(realms) => {
+                realms.iter().find(|(known, _)| known == realm).map(|(_, set)| Secret::Hashed(*set))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
