@@ -1,0 +1,146 @@
+//! The branches we put into our Vias: which shard made them, which transaction they name, and what the
+//! request looked like, so that a loop is seen (RFC 3261 §16.6 step 8).
+
+use std::hash::Hasher as _;
+
+use sip_message::{HeaderId, Message};
+use siphasher::sip::SipHasher13;
+
+/// Every branch of ours starts with this.
+const PREFIX: &[u8] = b"z9hG4bKsw";
+
+/// Hexadecimal digits of one number.
+const DIGITS: usize = 16;
+
+/// Makes and reads branches of one shard. The secret is shared by all shards of a process.
+#[derive(Clone)]
+pub struct Branches {
+    seeded: SipHasher13,
+    shard: u8,
+}
+
+impl std::fmt::Debug for Branches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Branches").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}
+
+impl Branches {
+    /// `secret` should be random and change with every run of the process.
+    #[must_use]
+    pub fn new(secret: [u8; 16], shard: u8) -> Self {
+        Self { seeded: SipHasher13::new_with_key(&secret), shard }
+    }
+
+    /// A branch number of this shard out of a random one.
+    pub(crate) fn number(&self, random: u64) -> u64 {
+        random & !0xff | u64::from(self.shard)
+    }
+
+    /// The branch number for a request that is forwarded without a transaction: the same for each repeat
+    /// (RFC 3261 §16.11).
+    pub(crate) fn stateless(&self, request: &Message<'_>) -> u64 {
+        let mut hasher = self.seeded;
+        if let Some(via) = request.values(HeaderId::Via).next() {
+            hasher.write(via.bytes);
+        }
+        self.number(hasher.finish())
+    }
+
+    /// A To tag for an answer without a transaction: the same for each repeat (RFC 3261 §8.2.7).
+    pub(crate) fn tag(&self, request: &Message<'_>) -> u64 {
+        let mut hasher = self.seeded;
+        hasher.write_u8(b't');
+        for id in [HeaderId::Via, HeaderId::CallId, HeaderId::From] {
+            hasher.write(request.values(id).next().map_or(b"", |value| value.bytes));
+        }
+        hasher.finish()
+    }
+
+    /// What may not be the same when a request comes by again (RFC 3261 §16.6 step 8).
+    pub(crate) fn loop_mark(&self, request: &Message<'_>) -> u64 {
+        let mut hasher = self.seeded;
+        hasher.write(request.request_uri_bytes().unwrap_or_default());
+        for id in [HeaderId::From, HeaderId::To, HeaderId::CallId, HeaderId::Route, HeaderId::ProxyRequire] {
+            hasher.write_u8(0);
+            for header in request.all(id) {
+                hasher.write(header.value);
+            }
+        }
+        hasher.write_u32(request.cseq().map_or(0, |cseq| cseq.number));
+        hasher.finish()
+    }
+
+    /// Whether one of our Vias in it says that the request was here before in the same form.
+    pub(crate) fn has_looped(&self, request: &Message<'_>) -> bool {
+        let mut own = None;
+        request
+            .vias()
+            .flatten()
+            .filter_map(|via| parse(via.branch()?))
+            .any(|(_, mark)| mark == *own.get_or_insert_with(|| self.loop_mark(request)))
+    }
+
+    /// Appends `;branch=…`.
+    pub(crate) fn write(&self, number: u64, loop_mark: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(b";branch=");
+        out.extend_from_slice(PREFIX);
+        push_hex(number, out);
+        push_hex(loop_mark, out);
+    }
+}
+
+/// The number in a branch of ours.
+pub(crate) fn number_of(response: &Message<'_>) -> Option<u64> {
+    let via = response.via_top().ok()?;
+    parse(via.branch()?).map(|(number, _)| number)
+}
+
+/// The shard whose proxy sent the request that this is a response to; none if it is not one of ours.
+#[must_use]
+pub fn shard_of(response: &Message<'_>) -> Option<u8> {
+    number_of(response).map(|number| (number & 0xff) as u8)
+}
+
+fn parse(branch: &[u8]) -> Option<(u64, u64)> {
+    let rest = branch.strip_prefix(PREFIX)?;
+    let (number, mark) = rest.split_at_checked(DIGITS)?;
+    Some((hex(number)?, hex(mark)?))
+}
+
+fn hex(digits: &[u8]) -> Option<u64> {
+    if digits.len() != DIGITS {
+        return None;
+    }
+    digits.iter().try_fold(0, |number, &digit| {
+        let value = (digit as char).to_digit(16)?;
+        Some(number << 4 | u64::from(value))
+    })
+}
+
+/// Appends 16 hexadecimal digits.
+pub(crate) fn push_hex(number: u64, out: &mut Vec<u8>) {
+    const ALPHABET: &[u8; 16] = b"0123456789abcdef";
+    for shift in (0..DIGITS).rev() {
+        out.push(ALPHABET[(number >> (4 * shift) & 15) as usize]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_reads_back_and_names_its_shard() {
+        let branches = Branches::new([7; 16], 3);
+        let number = branches.number(0x0123_4567_89ab_cdef);
+        let mut out = Vec::new();
+        branches.write(number, 42, &mut out);
+        let branch = out.strip_prefix(b";branch=").unwrap();
+        assert_eq!(parse(branch), Some((number, 42)));
+        assert_eq!(number & 0xff, 3);
+        assert_eq!(parse(b"z9hG4bKsw12"), None);
+        assert_eq!(parse(&branch[..branch.len() - 1]), None);
+        assert_eq!(parse(b"z9hG4bK776asdhds"), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! Branches are given up: by the caller, because another won, because they rang too long (RFC 3261 §9,
+//! §16.8, §16.10).
+
+use std::{rc::Rc, time::Instant};
+
+use sip_message::request::cancel_for;
+use sip_transaction::{ClientId, ClientKey, ClientState, InviteClient, MethodClass, ServerId};
+
+use crate::{
+    Environment, Notice, Proxy,
+    context::{Branch, Cancel, Invite, Progress, Purpose},
+    proxy::Waiting,
+};
+
+impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
+    /// The caller gives up: no further targets, and every branch is cancelled.
+    pub(crate) fn cancel_all<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        server: ServerId,
+        reason: Option<&'static str>,
+        now: Instant,
+    ) {
+        let Some(context) = self.transactions.server_mut(server) else { return };
+        if context.invite == Invite::No || context.progress != Progress::Open {
+            return;
+        }
+        context.progress = Progress::Cancelled;
+        context.waiting.clear();
+        self.cancel_pending(env, server, reason, now);
+    }
+
+    /// Cancels every branch without a final response; non-INVITE requests cannot be cancelled.
+    pub(crate) fn cancel_pending<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        server: ServerId,
+        reason: Option<&'static str>,
+        now: Instant,
+    ) {
+        let Some(context) = self.transactions.server(server) else { return };
+        if context.invite == Invite::No {
+            return;
+        }
+        for id in context.pending.clone() {
+            let proceeding =
+                self.transactions.client_state(id) == Some(ClientState::Invite(InviteClient::Proceeding));
+            if proceeding {
+                self.send_cancel(env, id, reason, now);
+            } else if let Some(branch) = self.transactions.client_mut(id) {
+                branch.cancel = Cancel::Wanted(reason);
+            }
+        }
+    }
+
+    /// Sends CANCEL on one branch, in a transaction of its own.
+    pub(crate) fn send_cancel<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        id: ClientId,
+        reason: Option<&'static str>,
+        now: Instant,
+    ) {
+        let Some(key) = self.transactions.client_key(id) else { return };
+        let Some(branch) = self.transactions.client_mut(id) else { return };
+        if branch.cancel == Cancel::Sent {
+            return;
+        }
+        branch.cancel = Cancel::Sent;
+        let (hop, server, sent) = (branch.hop, branch.server, branch.sent.clone());
+        let mut cancel = Vec::new();
+        let written = sent
+            .as_ref()
+            .and_then(|sent| Self::kept(sent))
+            .is_some_and(|invite| cancel_for(&invite, reason.map(str::as_bytes), &mut cancel).is_ok());
+        if !written {
+            return env.notice(Notice::Unwritable);
+        }
+        self.transactions.cancel_sent(id, now);
+        if env.send(hop, &cancel).is_err() {
+            return;
+        }
+        // Its answer is of no interest, but over UDP it must be repeated until one comes.
+        let purpose = Purpose::Cancel;
+        let branch =
+            Branch { server, hop, sent: None, when_gone: 408, purpose, timer_c: None, cancel: Cancel::No };
+        let key = ClientKey { branch: key.branch, class: MethodClass::NonInvite };
+        let started =
+            self.transactions.start_client(key, env.reliability(hop), now, branch, || Rc::from(cancel));
+        match started {
+            Ok(client) => {
+                self.waiting_on.insert((hop, Waiting::Client(client)));
+            }
+            Err(_) => env.notice(Notice::Full),
+        }
+    }
+
+    /// Timer C (RFC 3261 §16.8): a branch that rings is cancelled, one that said nothing is taken for a 408.
+    pub(crate) fn rang_too_long<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ClientId, now: Instant) {
+        let Some(branch) = self.transactions.client_mut(id) else { return };
+        branch.timer_c = None;
+        let server = branch.server;
+        match self.transactions.client_state(id) {
+            Some(ClientState::Invite(InviteClient::Proceeding)) => {
+                self.send_cancel(env, id, Some("SIP;cause=408;text=\"Rang too long\""), now);
+            }
+            _ => self.branch_failed(env, server, id, 408, None, now),
+        }
+    }
+}

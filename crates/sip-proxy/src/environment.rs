@@ -1,0 +1,117 @@
+//! What a proxy needs of the world around it.
+
+use std::{fmt::Debug, net::SocketAddr, time::Instant};
+
+use sip_message::{Message, Uri};
+use sip_transaction::Reliability;
+use smallvec::SmallVec;
+
+use crate::Answer;
+
+/// The hop takes no messages any more: its connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HopGone;
+
+/// One place to forward a request to.
+#[derive(Clone, Debug)]
+pub struct Target<H> {
+    /// The way there.
+    pub hop: H,
+    /// The Request-URI it gets; none: as it came.
+    pub request_uri: Option<Box<[u8]>>,
+    /// Route values to put on top, the next hop first (a Path, RFC 3327 §5.3).
+    pub routes: SmallVec<[Box<[u8]>; 0]>,
+    /// Preference in thousandths, 0 to 1000 (RFC 3261 §20.10 `q`); higher goes first, equal ones together.
+    pub q: u16,
+    /// What to answer for it when its hop is gone: 480 for a contact of ours, 430 for a flow that the
+    /// request itself named (RFC 5626 §5.3).
+    pub when_gone: u16,
+}
+
+/// What to do with a request that is not bound by its Route headers.
+#[derive(Clone, Debug)]
+pub enum Decision<H> {
+    /// Forward it to all of these; at least one.
+    Forward(SmallVec<[Target<H>; 1]>),
+    /// Answer it here.
+    Answer(Answer),
+}
+
+/// What a URI in a Route header is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owned<H> {
+    /// Another element's.
+    No,
+    /// Ours, without a flow in it.
+    Yes,
+    /// Ours, and it names this way onward (RFC 5626 §5.3).
+    Flow(H),
+    /// Ours, but the flow it names is gone.
+    Gone,
+    /// It looks like ours, but we did not make it.
+    Forged,
+}
+
+/// What was noticed on the way, for metrics and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Notice {
+    /// A message that could not be parsed; answered if it could be.
+    Unparsed(sip_message::ParseError),
+    /// A message that parses but is not valid.
+    Invalid(sip_message::Invalid),
+    /// A response that belongs to no transaction: dropped.
+    StrayResponse,
+    /// An ACK with nowhere to go: dropped.
+    StrayAck,
+    /// A repeat of a request, absorbed.
+    Repeat,
+    /// The request had been here before in the same form.
+    Loop,
+    /// No room for another transaction.
+    Full,
+    /// A message could not be rewritten.
+    Unwritable,
+}
+
+/// The world around a proxy: hops, names, policy. Every call is answered at once.
+pub trait Environment {
+    /// A way to a peer: a connection, or a socket and an address.
+    type Hop: Copy + Ord + Debug;
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// The hop is gone.
+    fn send(&mut self, hop: Self::Hop, message: &[u8]) -> Result<(), HopGone>;
+
+    /// Whether what is sent on the hop arrives without our repeating it.
+    fn reliability(&self, hop: Self::Hop) -> Reliability;
+
+    /// Where the hop's messages come from.
+    fn address(&self, hop: Self::Hop) -> SocketAddr;
+
+    /// Appends the sent-protocol and sent-by of our Via on this hop, such as `SIP/2.0/WS edge.example.com:80`.
+    fn write_via(&self, hop: Self::Hop, out: &mut Vec<u8>);
+
+    /// Appends a Record-Route value of ours that leads back to this hop.
+    fn write_record_route(&self, hop: Self::Hop, out: &mut Vec<u8>);
+
+    /// Whether a Route URI is ours.
+    fn owns(&self, uri: &Uri<'_>) -> Owned<Self::Hop>;
+
+    /// Where a URI of another element is reached: the next Route, or the Request-URI of a request that came
+    /// along one of our routes.
+    ///
+    /// # Errors
+    /// What to answer instead.
+    fn next_hop(&mut self, uri: &Uri<'_>, from: Self::Hop) -> Result<Self::Hop, Answer>;
+
+    /// Decides on a request that no route of ours leads on.
+    fn decide(&mut self, request: &Message<'_>, from: Self::Hop, now: Instant) -> Decision<Self::Hop>;
+
+    /// A number that nobody can guess.
+    fn random(&mut self) -> u64;
+
+    /// Something was noticed.
+    fn notice(&mut self, notice: Notice);
+}

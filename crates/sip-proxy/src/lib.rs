@@ -1,0 +1,28 @@
+//! RFC 3261 §16: what becomes of a request and of its responses.
+//!
+//! A [`Proxy`] is one shard's transactions and what they belong to. It is pure: bytes and the time come in,
+//! and everything it wants done it asks of an [`Environment`] there and then: send these bytes on that hop,
+//! say where this request should go. So it can be run in virtual time against a network of paper.
+//!
+//! The contract with its owner:
+//! - [`Proxy::request`] and [`Proxy::response`] for each message that came, [`Proxy::hop_gone`] when a connection ended;
+//! - after each of these, and at [`Proxy::next_deadline`], [`Proxy::expire`];
+//! - a response whose branch another shard made (see [`shard_of`]) belongs to that shard's proxy.
+#![forbid(unsafe_code)]
+
+mod answer;
+mod best;
+mod branch;
+mod cancel;
+mod context;
+mod environment;
+mod forward;
+mod proxy;
+mod request;
+mod response;
+mod route;
+
+pub use answer::Answer;
+pub use branch::{Branches, shard_of};
+pub use environment::{Decision, Environment, HopGone, Notice, Owned, Target};
+pub use proxy::{Proxy, Settings};

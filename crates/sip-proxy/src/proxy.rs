@@ -1,0 +1,171 @@
+//! One shard's proxy: its state, time, and the ends of transactions.
+
+use std::{
+    collections::BTreeSet,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use sip_message::Message;
+use sip_transaction::{ClientEnd, ClientId, Event, KeyMaker, ServerId, Timers, Transactions, TryingReminder};
+
+use crate::{
+    Branches, Environment,
+    context::{Branch, Context, Invite, Progress},
+    forward::Splices,
+};
+
+/// Times and limits of a proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// T1, T2, T4 of RFC 3261 §17.
+    pub timers: Timers,
+    /// How long an INVITE may ring (Timer C, RFC 3261 §16.6 step 11).
+    pub timer_c: Duration,
+    /// Most transactions of each kind; beyond, requests are answered 503.
+    pub max_transactions: u32,
+}
+
+/// RFC 3261 §16 (see the [crate] for the contract).
+#[derive(Debug)]
+pub struct Proxy<H: Copy + Ord> {
+    pub(crate) transactions: Transactions<Context<H>, Branch<H>, Rc<[u8]>>,
+    pub(crate) keys: KeyMaker,
+    pub(crate) branches: Branches,
+    pub(crate) settings: Settings,
+    /// What waits for whom: a connection's end concerns only its own.
+    pub(crate) waiting_on: BTreeSet<(H, Waiting)>,
+    /// Branches that may ring until then.
+    pub(crate) ringing: BTreeSet<(Instant, ClientId)>,
+    /// Reused for what is written.
+    pub(crate) out: Vec<u8>,
+    pub(crate) splices: Splices,
+}
+
+/// A transaction with its peer on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Waiting {
+    /// Sorts before all others: where a hop's range begins. Never stored.
+    Lowest,
+    Client(ClientId),
+    Server(ServerId),
+}
+
+impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
+    /// An idle proxy. `secret` should be random, and the same for all shards of a process.
+    #[must_use]
+    pub fn new(settings: Settings, secret: [u8; 16], shard: u8, now: Instant) -> Self {
+        let table = sip_transaction::Settings {
+            timers: settings.timers,
+            trying: TryingReminder::Remind,
+            max_server: settings.max_transactions,
+            max_client: settings.max_transactions,
+        };
+        Self {
+            transactions: Transactions::new(table, now),
+            keys: KeyMaker::new(secret),
+            branches: Branches::new(secret, shard),
+            settings,
+            waiting_on: BTreeSet::new(),
+            ringing: BTreeSet::new(),
+            out: Vec::new(),
+            splices: Splices::default(),
+        }
+    }
+
+    /// When [`Proxy::expire`] has something to do; none while nothing waits.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let ringing = self.ringing.first().map(|&(at, _)| at);
+        [self.transactions.next_deadline(), ringing].into_iter().flatten().min()
+    }
+
+    /// Transactions under way: server, client.
+    #[must_use]
+    pub fn transactions(&self) -> (usize, usize) {
+        (self.transactions.server_count(), self.transactions.client_count())
+    }
+
+    /// Does what is due by now.
+    pub fn expire<E: Environment<Hop = H>>(&mut self, env: &mut E, now: Instant) {
+        while let Some(&(at, client)) = self.ringing.first().filter(|&&(at, _)| at <= now) {
+            self.ringing.remove(&(at, client));
+            self.rang_too_long(env, client, now);
+        }
+        while let Some(event) = self.transactions.poll(now) {
+            match event {
+                Event::SendTrying(id) => self.answer_trying(env, id, now),
+                Event::ResendResponse { id, message } => {
+                    if let Some(context) = self.transactions.server(id) {
+                        let _ = env.send(context.from, &message);
+                    }
+                }
+                Event::ResendRequest { id, message } => {
+                    if let Some(branch) = self.transactions.client(id) {
+                        let _ = env.send(branch.hop, &message);
+                    }
+                }
+                Event::ServerEnded { id, data, .. } => {
+                    self.waiting_on.remove(&(data.from, Waiting::Server(id)));
+                }
+                Event::ClientEnded { id, data, end } => self.branch_ended(env, id, &data, end, now),
+            }
+        }
+    }
+
+    /// A connection ended: what waits for an answer from it is answered at once, what it waited for itself is
+    /// cancelled.
+    pub fn hop_gone<E: Environment<Hop = H>>(&mut self, env: &mut E, hop: H, now: Instant) {
+        let hanging: Vec<_> = self
+            .waiting_on
+            .range((hop, Waiting::Lowest)..)
+            .take_while(|(on, _)| *on == hop)
+            .map(|&(_, waiting)| waiting)
+            .collect();
+        for waiting in hanging {
+            self.waiting_on.remove(&(hop, waiting));
+            match waiting {
+                Waiting::Lowest => {}
+                Waiting::Client(client) => self.transactions.client_transport_error(client),
+                Waiting::Server(server) => {
+                    let ringing = self.transactions.server(server).is_some_and(|context| {
+                        context.invite == Invite::Yes && context.progress == Progress::Open
+                    });
+                    if ringing {
+                        self.cancel_all(env, server, Some(CALLER_GONE), now);
+                    }
+                    self.transactions.server_transport_error(server);
+                }
+            }
+        }
+        self.expire(env, now);
+    }
+
+    fn branch_ended<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        id: ClientId,
+        branch: &Branch<H>,
+        end: ClientEnd,
+        now: Instant,
+    ) {
+        self.waiting_on.remove(&(branch.hop, Waiting::Client(id)));
+        if let Some(at) = branch.timer_c {
+            self.ringing.remove(&(at, id));
+        }
+        let status = match end {
+            ClientEnd::Timeout => 408,
+            ClientEnd::TransportError => branch.when_gone,
+            ClientEnd::Done => return,
+        };
+        self.branch_failed(env, branch.server, id, status, None, now);
+    }
+
+    /// A request whose bytes we kept; it was parsed before.
+    pub(crate) fn kept(bytes: &[u8]) -> Option<Message<'_>> {
+        Message::parse(bytes).ok()
+    }
+}
+
+/// Reason (RFC 3326) of a CANCEL that we send because the caller's connection ended.
+pub(crate) const CALLER_GONE: &str = "SIP;cause=487;text=\"Caller's connection ended\"";
