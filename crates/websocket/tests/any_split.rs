@@ -86,7 +86,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) })]
 
     #[test]
     fn the_cuts_do_not_matter(stream in stream(), cuts in proptest::collection::vec(any::<usize>(), 0..12)) {
