@@ -1,6 +1,6 @@
 //! Which segments there are, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use crate::format::SegmentKey;
@@ -9,6 +9,8 @@ use crate::format::SegmentKey;
 pub(crate) struct Catalogue {
     /// Each with its mark: a file that replaced one of the same name has another.
     segments: BTreeMap<SegmentKey, Facts>,
+    /// No longer shown, to be removed: oldest first.
+    doomed: VecDeque<(SegmentKey, Facts)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +24,24 @@ impl Catalogue {
         self.segments.insert(key, facts);
     }
 
-    pub(crate) fn remove(&mut self, key: SegmentKey) {
-        self.segments.remove(&key);
+    /// Show no longer what lies before `key` as a whole. The segment `key` itself lies in stays: a cursor there is found again.
+    pub(crate) fn doom_before(&mut self, key: SegmentKey) {
+        while let Some((first, facts)) = self.segments.first_key_value().map(|(key, facts)| (*key, *facts))
+            && self.after(first).is_some_and(|next| next <= key)
+        {
+            self.segments.remove(&first);
+            self.doomed.push_back((first, facts));
+        }
+    }
+
+    /// The next segment to remove.
+    pub(crate) fn doomed(&self) -> Option<(SegmentKey, Facts)> {
+        self.doomed.front().copied()
+    }
+
+    /// It was removed for good.
+    pub(crate) fn removed(&mut self, key: SegmentKey) {
+        self.doomed.retain(|(doomed, _)| *doomed != key);
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -36,6 +36,8 @@ pub struct Ledger {
 struct Inner {
     shared: Arc<Shared>,
     threads: std::sync::Mutex<Vec<JoinHandle<()>>>,
+    /// Held by whoever removes segments or writes a checkpoint.
+    upkeep: std::sync::Mutex<()>,
 }
 
 /// What opening found.
@@ -149,7 +151,13 @@ impl Ledger {
     }
 
     fn of(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Self {
-        Self { inner: Arc::new(Inner { shared, threads: std::sync::Mutex::new(threads) }) }
+        Self {
+            inner: Arc::new(Inner {
+                shared,
+                threads: std::sync::Mutex::new(threads),
+                upkeep: std::sync::Mutex::new(()),
+            }),
+        }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -267,7 +275,7 @@ impl Ledger {
         if position > durable {
             return Err(CheckpointError::Ahead { at: position, durable });
         }
-        let _one_at_a_time = locked(&self.inner.threads);
+        let _one_at_a_time = locked(&self.inner.upkeep);
         let kept = checkpoint::write(&*self.shared().storage, position, payload)?;
         self.shared().state().checkpoints = kept;
         Ok(())
@@ -287,27 +295,24 @@ impl Ledger {
     /// The disk refused; what was removed until then is gone.
     pub fn remove_before(&self, position: Position) -> Result<Removal, Fault> {
         let shared = self.shared();
+        let _one_at_a_time = locked(&self.inner.upkeep);
         let held = shared.state().checkpoints.last().copied();
         let up_to = held.map_or(position, |held| held.min(position));
         let mut removal = Removal { segments: 0, bytes: 0, up_to };
+        shared.catalogue().doom_before(SegmentKey { incarnation: up_to.incarnation, first_seq: up_to.seq });
+        // One by one and oldest first, each for good before the next, so that neither a crash nor a fault leaves a hole: one that could
+        // not be removed is first in line the next time.
         loop {
-            let (key, bytes) = {
-                let catalogue = shared.catalogue();
-                let mut segments = catalogue.iter();
-                let (Some((key, facts)), Some((next, _))) = (segments.next(), segments.next()) else { break };
-                // The record at `up_to` itself stays: a cursor there is found again.
-                if Position::new(next.incarnation, next.first_seq) > up_to {
-                    break;
-                }
-                (key, facts.bytes)
-            };
-            shared.catalogue().remove(key);
+            let Some((key, facts)) = shared.catalogue().doomed() else { break };
             let name = key.name();
-            shared.storage.remove(&name).fault("cannot remove", &name)?;
-            // One by one and oldest first, so that no crash leaves a hole.
+            match shared.storage.remove(&name) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                other => other.fault("cannot remove", &name)?,
+            }
             shared.sync_folder("segments")?;
+            shared.catalogue().removed(key);
             removal.segments += 1;
-            removal.bytes += bytes;
+            removal.bytes += facts.bytes;
         }
         if removal.segments > 0 {
             let mut state = shared.state();

@@ -1,1 +1,527 @@
-//! placeholder
+//! A disk in memory that behaves as badly as disks do, from a seed.
+//!
+//! What was written and not synced is lost, kept or torn at a crash, write by write and sector by sector. A sync that fails drops some
+//! of what it should have written for good, though reads go on showing it (as Linux does). Names are durable only after their folder was
+//! synced; of changes since, a crash keeps a beginning. The disk can be full, refuse, or hang.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::{Access, File, Listed, LockError, LockGuard, Storage};
+
+const SECTOR: usize = 512;
+
+/// A simulated directory. Clones are the same directory.
+#[derive(Clone)]
+pub struct Simulated {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    world: Mutex<World>,
+    released: Condvar,
+}
+
+/// Which calls fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Faults {
+    /// None.
+    #[default]
+    None,
+    /// Every call that changes anything.
+    All,
+    /// Each call that changes anything, with a chance of one in so many.
+    OneIn(u32),
+    /// The next so many syncs of files.
+    Syncs(u32),
+    /// The next so many writes.
+    Writes(u32),
+}
+
+/// How a run of the node ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The process dies; the system lives on with all it was given.
+    Kill,
+    /// The power fails: only what was synced is sure.
+    PowerLoss,
+}
+
+#[derive(Default)]
+struct World {
+    random: u64,
+    folders: BTreeMap<String, Folder>,
+    inodes: BTreeMap<u64, Inode>,
+    next_inode: u64,
+    capacity: Option<u64>,
+    faults: Faults,
+    changes: u64,
+    crash_at: Option<u64>,
+    crashed: bool,
+    /// Grows at every restart: handles of an earlier run are dead.
+    run: u64,
+    locked: bool,
+    stalled: bool,
+}
+
+#[derive(Default)]
+struct Folder {
+    names: BTreeMap<String, u64>,
+    durable: BTreeMap<String, u64>,
+    pending: Vec<Rename>,
+}
+
+/// A change of names: created (`from` none), removed (`to` none) or renamed.
+#[derive(Clone)]
+struct Rename {
+    inode: u64,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+impl Rename {
+    fn apply(&self, names: &mut BTreeMap<String, u64>) {
+        if let Some(from) = &self.from {
+            names.remove(from);
+        }
+        if let Some(to) = &self.to {
+            names.insert(to.clone(), self.inode);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Inode {
+    content: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+enum Change {
+    Write { offset: usize, bytes: Vec<u8> },
+    Truncate(usize),
+}
+
+fn put(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if content.len() < end {
+        content.resize(end, 0);
+    }
+    content[offset..end].copy_from_slice(bytes);
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Write { offset, bytes } => put(content, *offset, bytes),
+            Self::Truncate(len) => content.truncate(*len),
+        }
+    }
+}
+
+impl World {
+    /// SplitMix64.
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.draw() % bound.max(1)
+    }
+
+    fn alive(&self, run: u64) -> io::Result<()> {
+        if self.crashed || self.run != run {
+            return Err(io::Error::other("the simulated machine is down"));
+        }
+        Ok(())
+    }
+
+    /// Count a change; an error if it is to fail.
+    fn change(&mut self, kind: Kind) -> io::Result<()> {
+        self.changes += 1;
+        if self.crash_at.is_some_and(|at| self.changes >= at) {
+            self.crashed = true;
+        }
+        let fails = match &mut self.faults {
+            Faults::None => false,
+            Faults::All => true,
+            Faults::OneIn(odds) => {
+                let odds = u64::from(*odds);
+                self.below(odds) == 0
+            }
+            Faults::Syncs(left) if kind == Kind::Sync && *left > 0 => {
+                *left -= 1;
+                true
+            }
+            Faults::Writes(left) if kind == Kind::Write && *left > 0 => {
+                *left -= 1;
+                true
+            }
+            Faults::Syncs(_) | Faults::Writes(_) => false,
+        };
+        if fails { Err(io::Error::other("simulated fault")) } else { Ok(()) }
+    }
+
+    /// After a change was made: the crash that was planned for it.
+    fn after(&self) -> io::Result<()> {
+        if self.crashed { Err(io::Error::other("the simulated machine goes down")) } else { Ok(()) }
+    }
+
+    fn used(&self) -> u64 {
+        self.folders
+            .values()
+            .flat_map(|folder| folder.names.values())
+            .filter_map(|inode| self.inodes.get(inode))
+            .map(|inode| inode.content.len() as u64)
+            .sum()
+    }
+
+    fn find(&self, name: &str) -> Option<u64> {
+        let (folder, file) = split(name);
+        self.folders.get(folder)?.names.get(file).copied()
+    }
+
+    fn rename(&mut self, folder: &str, change: Rename) {
+        if let Some(folder) = self.folders.get_mut(folder) {
+            change.apply(&mut folder.names);
+            folder.pending.push(change);
+        }
+    }
+
+    fn lose_power(&mut self) {
+        let mut inodes = std::mem::take(&mut self.inodes);
+        for inode in inodes.values_mut() {
+            for change in std::mem::take(&mut inode.pending) {
+                match (self.below(4), &change) {
+                    (0, _) => {}
+                    (1, _) | (_, Change::Truncate(_)) => change.apply(&mut inode.durable),
+                    (2, Change::Write { offset, bytes }) => {
+                        let kept = self.below(bytes.len() as u64 + 1) as usize;
+                        put(&mut inode.durable, *offset, &bytes[..kept]);
+                    }
+                    (_, Change::Write { offset, bytes }) => {
+                        for (index, sector) in bytes.chunks(SECTOR).enumerate() {
+                            if self.below(2) == 0 {
+                                put(&mut inode.durable, offset + index * SECTOR, sector);
+                            }
+                        }
+                    }
+                }
+            }
+            inode.content.clone_from(&inode.durable);
+        }
+        self.inodes = inodes;
+        let mut folders = std::mem::take(&mut self.folders);
+        for folder in folders.values_mut() {
+            let kept = self.below(folder.pending.len() as u64 + 1) as usize;
+            for change in folder.pending.drain(..).take(kept) {
+                change.apply(&mut folder.durable);
+            }
+            folder.names.clone_from(&folder.durable);
+        }
+        self.folders = folders;
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Write,
+    Sync,
+    Other,
+}
+
+fn split(name: &str) -> (&str, &str) {
+    name.rsplit_once('/').unwrap_or(("", name))
+}
+
+fn not_found() -> io::Error {
+    io::Error::from(io::ErrorKind::NotFound)
+}
+
+impl Simulated {
+    /// An empty directory; the seed decides all that is left to chance.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut world = World { random: seed, ..World::default() };
+        world.folders.insert(String::new(), Folder::default());
+        Self { shared: Arc::new(Shared { world: Mutex::new(world), released: Condvar::new() }) }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.shared.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Let calls fail from now on.
+    pub fn fail(&self, faults: Faults) {
+        self.world().faults = faults;
+    }
+
+    /// Bytes the directory can hold; `None`: any.
+    pub fn limit(&self, capacity: Option<u64>) {
+        self.world().capacity = capacity;
+    }
+
+    /// Bytes it holds.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.world().used()
+    }
+
+    /// Calls that changed anything, so far.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.world().changes
+    }
+
+    /// Go down with the change of this number: it happens, and nothing after it.
+    pub fn crash_at(&self, change: u64) {
+        self.world().crash_at = Some(change);
+    }
+
+    /// Let every sync hang.
+    pub fn stall(&self) {
+        self.world().stalled = true;
+    }
+
+    /// End the stall.
+    pub fn release(&self) {
+        self.world().stalled = false;
+        self.shared.released.notify_all();
+    }
+
+    /// End this run; the directory can be opened anew. Handles of this run only fail from now on.
+    pub fn end(&self, end: End) {
+        let mut world = self.world();
+        world.run += 1;
+        world.crashed = false;
+        world.crash_at = None;
+        world.locked = false;
+        world.faults = Faults::None;
+        if end == End::PowerLoss {
+            world.lose_power();
+        }
+        drop(world);
+        self.release();
+    }
+
+    /// The files of a folder with their contents.
+    #[must_use]
+    pub fn files(&self, folder: &str) -> Vec<(String, Vec<u8>)> {
+        let world = self.world();
+        let Some(names) = world.folders.get(folder).map(|folder| &folder.names) else { return Vec::new() };
+        names
+            .iter()
+            .filter_map(|(name, inode)| Some((name.clone(), world.inodes.get(inode)?.content.clone())))
+            .collect()
+    }
+
+    /// Put a file there, durably, in place of any other: to build what a test or a fuzzer wants to be found.
+    pub fn place_file(&self, name: &str, content: &[u8]) {
+        let mut world = self.world();
+        let (folder, file) = split(name);
+        let inode = world.next_inode;
+        world.next_inode += 1;
+        world.inodes.insert(
+            inode,
+            Inode { content: content.to_vec(), durable: content.to_vec(), pending: Vec::new() },
+        );
+        let folder = world.folders.entry(folder.to_owned()).or_default();
+        folder.names.insert(file.to_owned(), inode);
+        folder.durable.insert(file.to_owned(), inode);
+    }
+}
+
+impl Storage for Simulated {
+    fn place(&self) -> String {
+        "(simulated)".to_owned()
+    }
+
+    fn lock(&self) -> Result<LockGuard, LockError> {
+        let mut world = self.world();
+        if world.locked {
+            return Err(LockError::Held { pid: None });
+        }
+        world.locked = true;
+        Ok(Box::new(Unlock { shared: Arc::clone(&self.shared), run: world.run }))
+    }
+
+    fn make_folder(&self, folder: &str) -> io::Result<()> {
+        let mut world = self.world();
+        let run = world.run;
+        world.alive(run)?;
+        if !world.folders.contains_key(folder) {
+            world.change(Kind::Other)?;
+            world.folders.insert(folder.to_owned(), Folder::default());
+        }
+        world.after()
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<Listed>> {
+        let world = self.world();
+        world.alive(world.run)?;
+        let names = &world.folders.get(folder).ok_or_else(not_found)?.names;
+        let len = |inode| world.inodes.get(inode).map_or(0, |inode: &Inode| inode.content.len() as u64);
+        Ok(names.iter().map(|(name, inode)| Listed { name: name.clone(), len: len(inode) }).collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let mut world = self.world();
+        let run = world.run;
+        world.alive(run)?;
+        world.change(Kind::Other)?;
+        let (folder, file) = split(name);
+        if !world.folders.contains_key(folder) {
+            return Err(not_found());
+        }
+        let inode = world.next_inode;
+        world.next_inode += 1;
+        world.inodes.insert(inode, Inode::default());
+        world.rename(folder, Rename { inode, from: None, to: Some(file.to_owned()) });
+        world.after()?;
+        Ok(Arc::new(Handle { shared: Arc::clone(&self.shared), inode, run }))
+    }
+
+    fn open(&self, name: &str, _: Access) -> io::Result<Arc<dyn File>> {
+        let world = self.world();
+        let run = world.run;
+        world.alive(run)?;
+        let inode = world.find(name).ok_or_else(not_found)?;
+        Ok(Arc::new(Handle { shared: Arc::clone(&self.shared), inode, run }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut world = self.world();
+        let run = world.run;
+        world.alive(run)?;
+        world.change(Kind::Other)?;
+        let inode = world.find(from).ok_or_else(not_found)?;
+        let ((folder, from), (_, to)) = (split(from), split(to));
+        world.rename(folder, Rename { inode, from: Some(from.to_owned()), to: Some(to.to_owned()) });
+        world.after()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut world = self.world();
+        let run = world.run;
+        world.alive(run)?;
+        world.change(Kind::Other)?;
+        let inode = world.find(name).ok_or_else(not_found)?;
+        let (folder, file) = split(name);
+        world.rename(folder, Rename { inode, from: Some(file.to_owned()), to: None });
+        world.after()
+    }
+
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        let mut world = self.world();
+        let run = world.run;
+        world.alive(run)?;
+        world.change(Kind::Other)?;
+        let folder = world.folders.get_mut(folder).ok_or_else(not_found)?;
+        for change in std::mem::take(&mut folder.pending) {
+            change.apply(&mut folder.durable);
+        }
+        world.after()
+    }
+
+    fn unguessable(&self) -> u64 {
+        self.world().draw()
+    }
+}
+
+struct Unlock {
+    shared: Arc<Shared>,
+    run: u64,
+}
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        let mut world = self.shared.world.lock().unwrap_or_else(PoisonError::into_inner);
+        if world.run == self.run {
+            world.locked = false;
+        }
+    }
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+    inode: u64,
+    run: u64,
+}
+
+impl Handle {
+    fn world(&self) -> io::Result<MutexGuard<'_, World>> {
+        let world = self.shared.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.alive(self.run)?;
+        Ok(world)
+    }
+}
+
+fn inode(world: &mut World, number: u64) -> io::Result<&mut Inode> {
+    world.inodes.get_mut(&number).ok_or_else(not_found)
+}
+
+impl File for Handle {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut world = self.world()?;
+        let content = &inode(&mut world, self.inode)?.content;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let count = buffer.len().min(content.len() - from);
+        buffer[..count].copy_from_slice(&content[from..from + count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut world = self.world()?;
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        let outcome = world.change(Kind::Write);
+        let mut kept = bytes.len();
+        if outcome.is_err() {
+            kept = world.below(bytes.len() as u64 + 1) as usize;
+        }
+        let grows = (offset + kept).saturating_sub(inode(&mut world, self.inode)?.content.len()) as u64;
+        if grows > 0 && world.capacity.is_some_and(|capacity| world.used() + grows > capacity) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        let file = inode(&mut world, self.inode)?;
+        let change = Change::Write { offset, bytes: bytes[..kept].to_vec() };
+        change.apply(&mut file.content);
+        file.pending.push(change);
+        outcome.and_then(|()| world.after())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut world = self.world()?;
+        while world.stalled {
+            world = self.shared.released.wait(world).unwrap_or_else(PoisonError::into_inner);
+        }
+        world.alive(self.run)?;
+        let outcome = world.change(Kind::Sync);
+        let pending = std::mem::take(&mut inode(&mut world, self.inode)?.pending);
+        for change in pending {
+            // A failed sync marks as written what it did not write: only reads still show it.
+            if outcome.is_ok() || world.below(2) == 0 {
+                change.apply(&mut inode(&mut world, self.inode)?.durable);
+            }
+        }
+        outcome.and_then(|()| world.after())
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        let mut world = self.world()?;
+        world.change(Kind::Write)?;
+        let file = inode(&mut world, self.inode)?;
+        let change = Change::Truncate(usize::try_from(len).unwrap_or(usize::MAX));
+        change.apply(&mut file.content);
+        file.pending.push(change);
+        world.after()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(inode(&mut *self.world()?, self.inode)?.content.len() as u64)
+    }
+}
