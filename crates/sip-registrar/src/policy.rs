@@ -1,0 +1,33 @@
+//! What a registration may ask for.
+
+/// The registrar's limits. Times are whole seconds, with `min_expires` ≤ `default_expires` ≤ `max_expires`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// A shorter wish, unless it is 0, an hour or more, is refused (423).
+    pub min_expires: u32,
+    /// A longer wish is cut to this.
+    pub max_expires: u32,
+    /// For a contact that names no time.
+    pub default_expires: u32,
+    /// Bindings that one address-of-record may have; also the most Contact values of one request.
+    pub max_contacts: u32,
+}
+
+impl Default for Policy {
+    /// 1 minute, 1 hour, 10 minutes, 10 contacts.
+    fn default() -> Self {
+        Self { min_expires: 60, max_expires: 3600, default_expires: 600, max_contacts: 10 }
+    }
+}
+
+impl Policy {
+    /// The seconds granted for a wish; nothing if it is too short.
+    pub(crate) fn grant(&self, wish: Option<u32>) -> Option<u32> {
+        match wish {
+            None => Some(self.default_expires),
+            Some(0) => Some(0),
+            Some(wish) if wish < self.min_expires && wish < 3600 => None,
+            Some(wish) => Some(wish.min(self.max_expires)),
+        }
+    }
+}
