@@ -13,13 +13,28 @@ use ledger::{Batch, Ledger, Refused, Settings};
 
 const PAYLOAD: usize = 800;
 
-/// Processor time of this process so far, user and system, from `/proc/self/stat` (in ticks of 10 ms).
-fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// Processor time so far, user and system: of the whole process, and of the ledger's two threads. From `/proc/self`, in ticks of 10 ms.
+#[derive(Clone, Copy, Default)]
+struct ProcessorTime {
+    all: Duration,
+    ledger: Duration,
+}
+
+fn stat_time(path: &std::path::Path) -> Duration {
+    let stat = std::fs::read_to_string(path).unwrap_or_default();
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 =
-        after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
+    let fields = after_name.split_whitespace().skip(11).take(2);
+    Duration::from_millis(fields.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>() * 10)
+}
+
+fn processor_time() -> ProcessorTime {
+    let mut ledger = Duration::ZERO;
+    for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        if std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("ledger-")) {
+            ledger += stat_time(&task.path().join("stat"));
+        }
+    }
+    ProcessorTime { all: stat_time("/proc/self/stat".as_ref()), ledger }
 }
 
 struct Outcome {
@@ -27,7 +42,7 @@ struct Outcome {
     refused: u64,
     waits: Vec<u32>,
     elapsed: Duration,
-    processor: Duration,
+    processor: ProcessorTime,
     commits: u64,
 }
 
@@ -91,7 +106,11 @@ fn measure(
     for task in tasks {
         waits.extend(runtime.block_on(task).unwrap_or_default());
     }
-    let (elapsed, processor) = (begun.elapsed(), processor_time().saturating_sub(used));
+    let (elapsed, now) = (begun.elapsed(), processor_time());
+    let processor = ProcessorTime {
+        all: now.all.saturating_sub(used.all),
+        ledger: now.ledger.saturating_sub(used.ledger),
+    };
     waits.sort_unstable();
     Outcome {
         records: waits.len() as u64,
@@ -114,21 +133,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "appenders  target/s  records/s  p50 µs  p99 µs  max µs  CPU µs/record  % of a core  records/commit  refused"
     );
     for (appenders, rate) in [(1, None), (64, None), (512, None), (512, Some(50_000))] {
-        // Retention in the background, as a node has it.
         let outcome = measure(&ledger, &runtime, appenders, rate, Duration::from_secs(seconds));
         ledger.remove_before(ledger.durable_position())?;
         let at = |share: f64| {
             outcome.waits.get((outcome.waits.len() as f64 * share) as usize).copied().unwrap_or(0)
         };
-        let per_record = outcome.processor.as_secs_f64() * 1e6 / outcome.records.max(1) as f64;
+        let per_record = |time: Duration| time.as_secs_f64() * 1e6 / outcome.records.max(1) as f64;
+        let share = |time: Duration| time.as_secs_f64() * 100.0 / outcome.elapsed.as_secs_f64();
         println!(
-            "{appenders:>9}  {:>8}  {:>9.0}  {:>6}  {:>6}  {:>6}  {per_record:>13.2}  {:>11.1}  {:>14.1}  {:>7}",
+            "{appenders:>9}  {:>8}  {:>9.0}  {:>6}  {:>6}  {:>6}  {:>9.2}  {:>5.1}  {:>10.2}  {:>5.1}  {:>10.1}  {:>7}",
             rate.map_or_else(|| "-".to_owned(), |rate| rate.to_string()),
             outcome.records as f64 / outcome.elapsed.as_secs_f64(),
             at(0.5),
             at(0.99),
             outcome.waits.last().copied().unwrap_or(0),
-            outcome.processor.as_secs_f64() * 100.0 / outcome.elapsed.as_secs_f64(),
+            per_record(outcome.processor.ledger),
+            share(outcome.processor.ledger),
+            per_record(outcome.processor.all),
+            share(outcome.processor.all),
             outcome.records as f64 / outcome.commits.max(1) as f64,
             outcome.refused,
         );

@@ -36,6 +36,8 @@ pub struct Ledger {
 struct Inner {
     shared: Arc<Shared>,
     threads: std::sync::Mutex<Vec<JoinHandle<()>>>,
+    /// Without threads: somebody else takes the steps.
+    stepped: bool,
     /// Held by whoever removes segments or writes a checkpoint.
     upkeep: std::sync::Mutex<()>,
 }
@@ -151,10 +153,12 @@ impl Ledger {
     }
 
     fn of(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Self {
+        let stepped = threads.is_empty();
         Self {
             inner: Arc::new(Inner {
                 shared,
                 threads: std::sync::Mutex::new(threads),
+                stepped,
                 upkeep: std::sync::Mutex::new(()),
             }),
         }
@@ -379,7 +383,7 @@ impl Ledger {
 impl Inner {
     fn close(&self, patience: Duration) -> Result<(), Unwritten> {
         let threads = std::mem::take(&mut *locked(&self.threads));
-        let stepped = threads.is_empty();
+        let stepped = self.stepped;
         let until = Instant::now() + patience;
         let mut state = self.shared.state();
         if state.queue.phase == Phase::Open {

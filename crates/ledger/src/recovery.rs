@@ -173,6 +173,13 @@ pub(crate) fn examine(storage: &dyn Storage, settings: &Settings) -> Result<Exam
         }
     }
     let from = examined.checkpoint.as_ref().map(|checkpoint| checkpoint.position);
+    for folder in ["cursors", "checkpoints"] {
+        for listed in storage.list(folder).fault("cannot list", folder).map_err(fault)? {
+            if listed.name.ends_with(".new") {
+                examined.rubbish.push(format!("{folder}/{}", listed.name));
+            }
+        }
+    }
     examined.tail = scan(storage, &examined.catalogue, from).map_err(|error| refuse(storage, error))?;
     Ok(examined)
 }

@@ -37,11 +37,48 @@ impl Room {
     pub(crate) fn available(&self) -> u64 {
         self.ready().saturating_sub(self.pending + self.reserved)
     }
+}
 
-    /// Whether all that was promised fits what is ready, the uncounted spare included.
-    #[cfg(test)]
-    pub(crate) fn keeps_its_word(&self) -> bool {
-        self.active_free.saturating_sub(self.widest_block) + self.spares as u64 * self.per_spare()
-            >= self.pending + self.reserved
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Room;
+
+    const CAPACITY: u64 = 10_000;
+    const WIDEST: u64 = 1_000;
+
+    proptest! {
+        /// Whatever was granted fits, block by block, into what lies ready, and still does if the current segment fails.
+        #[test]
+        fn what_is_granted_fits(
+            active_free in 0..=CAPACITY,
+            spares in 0_usize..5,
+            wishes in prop::collection::vec(1_u64..=WIDEST, 0..80),
+            fails_after in 0_usize..80,
+        ) {
+            let mut room = Room::new(CAPACITY, WIDEST);
+            room.active_free = active_free;
+            room.spares = spares;
+            let mut granted = Vec::new();
+            for wish in wishes {
+                if wish <= room.available() {
+                    room.reserved += wish;
+                    granted.push(wish);
+                }
+            }
+            let (mut free, mut left) = (active_free, spares);
+            for (index, block) in granted.iter().enumerate() {
+                if index == fails_after && left > 0 {
+                    // What was durable in the failed segment stays there; only its free rest is lost.
+                    (free, left) = (CAPACITY, left - 1);
+                }
+                if *block > free {
+                    prop_assert!(left > 0, "block {index} of {} has no segment", granted.len());
+                    (free, left) = (CAPACITY, left - 1);
+                }
+                free -= block;
+            }
+        }
     }
 }

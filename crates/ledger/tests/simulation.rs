@@ -258,8 +258,13 @@ fn perform(node: &mut Node, action: &Action) {
     }
 }
 
+/// `LEDGER_CASES` asks for a longer search.
+fn cases() -> u32 {
+    std::env::var("LEDGER_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(120)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn acknowledged_records_survive_everything(seed in any::<u64>(), actions in prop::collection::vec(action(), 1..80)) {
