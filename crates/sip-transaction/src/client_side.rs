@@ -42,7 +42,7 @@ pub enum ResponseFor<M> {
     },
     /// The response goes no further.
     Absorb(ClientId),
-    /// No transaction of ours: drop it (RFC 6026 §7.3; RFC 4320 §4.3).
+    /// No transaction of ours: drop it (RFC 6026 §7.3; RFC 4320).
     Unmatched,
 }
 

@@ -70,7 +70,7 @@ pub enum ClientEnd {
 /// Why a response may not be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
-    /// The transaction is gone: drop the response (RFC 6026 §7.3, RFC 4320 §4.3).
+    /// The transaction is gone: drop the response (RFC 6026 §7.3, RFC 4320).
     #[error("the transaction has ended")]
     Gone,
     /// A final response was sent before, and this is no further 2xx to an INVITE.

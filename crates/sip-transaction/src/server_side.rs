@@ -239,7 +239,7 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
     }
 
     /// A response could not be sent. Ends a non-INVITE transaction; an INVITE transaction stays as it is and its timers
-    /// end it (RFC 6026 §8.8), so that the call outlives a change of flow.
+    /// end it (RFC 6026), so that the call outlives a change of flow.
     pub fn server_transport_error(&mut self, id: ServerId) {
         if let Some(ServerState::NonInvite(_)) = self.server_state(id) {
             self.end_server(id, ServerEnd::TransportError);
