@@ -1,6 +1,6 @@
 //! A small echo server on this crate, for conformance suites: the same opcode and payload back, nothing unsolicited.
 //!
-//! `cargo run --release -p websocket --example echo -- --listen 127.0.0.1:9001 --max-message 16777216 --max-fragments 65536`
+//! `cargo run --release -p websocket --example echo -- --listen 127.0.0.1:9001 --max-message 16777216 --max-fragments 65537`
 
 use std::io;
 
@@ -12,7 +12,8 @@ use websocket::{Connection, Event, Limits, Phase, Role, encode};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut listen = "127.0.0.1:9001".to_owned();
-    let mut limits = Limits { max_message: 16 << 20, max_frame: 16 << 20, max_fragments: 65_536 };
+    // The Autobahn suite's longest message comes in 65,536 pieces and an empty last one.
+    let mut limits = Limits { max_message: 16 << 20, max_frame: 16 << 20, max_fragments: 65_537 };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{argument} needs a value"))?;

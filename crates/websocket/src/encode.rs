@@ -117,7 +117,11 @@ pub(crate) fn control_payload(payload: &[u8]) -> &[u8] {
 pub(crate) fn close_payload(code: Option<CloseCode>, reason: &str) -> ([u8; MAX_CONTROL_PAYLOAD], usize) {
     let mut payload = [0; MAX_CONTROL_PAYLOAD];
     let Some(code) = code else { return (payload, 0) };
-    let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)];
+    let mut end = reason.len().min(MAX_CONTROL_PAYLOAD - 2);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let reason = &reason[..end];
     payload[..2].copy_from_slice(&code.get().to_be_bytes());
     payload[2..2 + reason.len()].copy_from_slice(reason.as_bytes());
     (payload, 2 + reason.len())

@@ -277,7 +277,7 @@ fn write_theirs(what: &Heard, key: Option<[u8; 4]>, out: &mut Vec<u8>) {
         ),
     };
     frame.header_mut().mask = key;
-    frame.format(out).unwrap();
+    frame.format(out).expect("writing to memory");
 }
 
 proptest! {

@@ -26,28 +26,37 @@ impl Drop for Server {
 impl Server {
     fn start() -> Self {
         // Cargo builds the examples before it runs the tests of a package, into the folder beside this test's.
-        let test = std::env::current_exe().unwrap();
-        let example = test.parent().unwrap().parent().unwrap().join("examples/echo");
+        let test = std::env::current_exe().expect("loopback and the example work");
+        let example = test
+            .parent()
+            .expect("loopback and the example work")
+            .parent()
+            .expect("loopback and the example work")
+            .join("examples/echo");
         let mut process = Command::new(example)
             .args(["--listen", "127.0.0.1:0", "--max-message", "1000000", "--max-fragments", "1000"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("the example is built: run the tests of the whole package");
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        BufReader::new(process.stdout.take().expect("loopback and the example work"))
+            .read_line(&mut line)
+            .expect("loopback and the example work");
+        let address =
+            line.trim().strip_prefix("listening on ").expect("loopback and the example work").to_owned();
         Self { process, address }
     }
 
     fn connect(&self, protocols: Option<&'static str>) -> (WebSocket<TcpStream>, Option<String>) {
-        let mut request = format!("ws://{}/", self.address).into_client_request().unwrap();
+        let mut request =
+            format!("ws://{}/", self.address).into_client_request().expect("loopback and the example work");
         if let Some(protocols) = protocols {
             request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(protocols));
         }
-        let stream = TcpStream::connect(&self.address).unwrap();
-        let (socket, response) = tungstenite::client(request, stream).unwrap();
+        let stream = TcpStream::connect(&self.address).expect("loopback and the example work");
+        let (socket, response) = tungstenite::client(request, stream).expect("loopback and the example work");
         let chosen = response.headers().get("Sec-WebSocket-Protocol");
-        (socket, chosen.map(|value| value.to_str().unwrap().to_owned()))
+        (socket, chosen.map(|value| value.to_str().expect("loopback and the example work").to_owned()))
     }
 }
 

@@ -37,7 +37,7 @@ fn accepted(head: &[u8], policy: &Policy<'_>) -> String {
             assert_eq!(accepted.request.head_len, head.len());
             let mut out = Vec::new();
             accepted.write_response(&mut out, &[]);
-            String::from_utf8(out).unwrap()
+            String::from_utf8(out).expect("the response is ASCII")
         }
         other => panic!("{other:?}"),
     }
