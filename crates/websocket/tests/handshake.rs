@@ -108,7 +108,8 @@ fn the_protocol_is_answered_as_it_was_spelled_and_never_matched_in_part() {
 #[test]
 fn each_fault_has_its_name() {
     use Refusal as R;
-    let cases: &[(&[(&str, &[&str])], Refusal, u16)] = &[
+    type Changes = &'static [(&'static str, &'static [&'static str])];
+    let cases: &[(Changes, Refusal, u16)] = &[
         (&[("Host", &[])], R::MissingHost, 400),
         (&[("Host", &[""])], R::MissingHost, 400),
         (&[("Host", &["a", "b"])], R::DuplicateHost, 400),
