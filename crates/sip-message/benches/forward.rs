@@ -28,7 +28,12 @@ fn bench(c: &mut Criterion) {
         });
     });
     group.bench_function("frame", |b| {
-        b.iter(|| matches!(StreamFramer::new(FrameLimits::default()).next(black_box(INVITE)), Ok(Frame::Message { .. })));
+        b.iter(|| {
+            matches!(
+                StreamFramer::new(FrameLimits::default()).next(black_box(INVITE)),
+                Ok(Frame::Message { .. })
+            )
+        });
     });
     group.finish();
 }

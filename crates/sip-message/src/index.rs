@@ -107,7 +107,8 @@ impl Index {
         seen: &mut Leniencies,
     ) -> Result<Option<u32>, ParseError> {
         let mut length = None;
-        for span in self.all(HeaderId::ContentLength).iter().filter(|span| span.id == HeaderId::ContentLength) {
+        for span in self.all(HeaderId::ContentLength).iter().filter(|span| span.id == HeaderId::ContentLength)
+        {
             let value = &bytes[span.value_start as usize..span.value_end as usize];
             let number = syntax::decimal(value).map_err(|error| match (error, value.split_first()) {
                 (NumberError::TooLarge, _) => ParseError::ContentLengthTooLarge,

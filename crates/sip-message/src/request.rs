@@ -29,7 +29,7 @@ pub fn ack_for_non2xx(
     response: &Message<'_>,
     out: &mut Vec<u8>,
 ) -> Result<usize, EditError> {
-    if !response.status().is_some_and(|status| status >= 300) {
+    if response.status().is_none_or(|status| status < 300) {
         return Err(EditError::WrongKind);
     }
     let to = response.value(HeaderId::To).ok_or(EditError::Missing(HeaderId::To))?;

@@ -117,10 +117,11 @@ impl<'m> Rewrite<'m> {
         let params_at = memchr::memchr(b';', value.bytes).unwrap_or(value.bytes.len());
         let mut received = Some(Piece::Received(received));
         let mut rport = rport.map(Piece::Rport);
+        let sets_rport = rport.is_some();
         for param in Params::new(&value.bytes[params_at..]).iter() {
             let piece = if param.name.eq_ignore_ascii_case(b"received") {
                 received.take()
-            } else if param.name.eq_ignore_ascii_case(b"rport") && rport.is_some() {
+            } else if sets_rport && param.name.eq_ignore_ascii_case(b"rport") {
                 rport.take()
             } else {
                 continue;

@@ -1,4 +1,5 @@
 //! Forwarding allocates nothing once the output buffer has grown.
+#![allow(clippy::unwrap_used)]
 
 mod browser_invite;
 

@@ -1,10 +1,12 @@
 //! The torture messages of RFC 4475 and RFC 5118: what this layer makes of each, and that what it reads it can also repeat.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 
 use sip_message::response::ResponseBuilder;
 use sip_message::{
-    Contact, Frame, FrameLimits, HeaderId, Leniency, Message, Method, ParseError, Rewrite, StartLine, StreamFramer,
+    Contact, Frame, FrameLimits, HeaderId, Leniency, Message, Method, ParseError, Rewrite, StartLine,
+    StreamFramer,
 };
 
 fn folder() -> PathBuf {
@@ -27,7 +29,8 @@ enum Verdict {
 }
 
 fn judge(bytes: &[u8]) -> Verdict {
-    let refused = |message: Option<&Message<'_>>, answer: Option<(u16, &'static str)>| match (message, answer) {
+    let refused = |message: Option<&Message<'_>>, answer: Option<(u16, &'static str)>| match (message, answer)
+    {
         (Some(message), Some((status, reason))) => {
             let mut out = Vec::new();
             ResponseBuilder::new(message, status, reason).to_tag(b"t").write(&mut out).unwrap();
@@ -57,11 +60,15 @@ fn every_message_gets_an_expected_verdict() {
     for row in rows {
         let file = row["file"].as_str().unwrap();
         let verdict = judge(&read(file));
-        let expected: Vec<&str> = row["expect"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+        let expected: Vec<&str> =
+            row["expect"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
         // What is decided above this layer (420, 416, 483, a broadcast address) must pass here.
-        let decided_above = ["bext01", "zeromf", "unkscm", "novelsc", "bcast"].iter().any(|name| file.contains(name));
+        let decided_above =
+            ["bext01", "zeromf", "unkscm", "novelsc", "bcast"].iter().any(|name| file.contains(name));
         let good = match &verdict {
-            Verdict::Pass => expected.iter().any(|word| ["route", "register", "drop-ok"].contains(word)) || decided_above,
+            Verdict::Pass => {
+                expected.iter().any(|word| ["route", "register", "drop-ok"].contains(word)) || decided_above
+            }
             Verdict::Answer(status) => expected.contains(&status.to_string().as_str()),
             Verdict::Drop => expected.iter().any(|word| word.starts_with("drop")),
         };
@@ -142,7 +149,10 @@ fn tortuous_invite_is_read_in_full() {
     let bytes = read("rfc4475/wsinv.dat");
     let message = Message::parse(&bytes).unwrap();
     let to = message.to().unwrap();
-    assert_eq!((to.uri_bytes(), to.tag()), (&b"sip:vivekg@chair-dnrc.example.com"[..], Some(&b"1918181833n"[..])));
+    assert_eq!(
+        (to.uri_bytes(), to.tag()),
+        (&b"sip:vivekg@chair-dnrc.example.com"[..], Some(&b"1918181833n"[..]))
+    );
     let from = message.from().unwrap();
     assert_eq!((from.display(), from.tag()), (Some(&b"\"J Rosenberg \\\\\\\"\""[..]), Some(&b"98asjd8"[..])));
     assert_eq!(message.max_forwards(), Ok(Some(68)));
@@ -156,7 +166,10 @@ fn tortuous_invite_is_read_in_full() {
     assert_eq!((contact.q(), contact.params().value(b"newparam")), (Some(330), Some(&b"newvalue"[..])));
     let (_, route) = message.routes().next().unwrap();
     assert!(route.unwrap().uri().unwrap().lr());
-    assert_eq!(message.first_named(b"newfangledheader").unwrap().value, b"newfangled value\r\n continued newfangled value");
+    assert_eq!(
+        message.first_named(b"newfangledheader").unwrap().value,
+        b"newfangled value\r\n continued newfangled value"
+    );
 }
 
 #[test]
@@ -193,7 +206,8 @@ fn details_the_rfcs_point_at() {
     assert!(message.len_on_wire() < dblreq.len() && message.body().is_empty());
 
     let unreason = read("rfc4475/unreason.dat");
-    let StartLine::Response { status: 200, reason, .. } = Message::parse(&unreason).unwrap().start_line() else {
+    let StartLine::Response { status: 200, reason, .. } = Message::parse(&unreason).unwrap().start_line()
+    else {
         panic!("not a 200")
     };
     assert!(!reason.is_ascii());
@@ -230,9 +244,8 @@ fn a_stream_of_two_is_cut_in_two() {
     let mut framer = StreamFramer::new(FrameLimits::default());
     let mut rest = &bytes[..];
     let mut methods = Vec::new();
-    loop {
-        // The INVITE's Content-Length is one octet short of its body's end: what is left is no message.
-        let Ok(frame) = framer.next(rest) else { break };
+    // The INVITE's Content-Length is one octet short of its body's end: what is left is no message.
+    while let Ok(frame) = framer.next(rest) {
         if let Frame::Message { len, .. } = frame {
             methods.push(Message::parse(&rest[..len]).unwrap().method().unwrap());
         }

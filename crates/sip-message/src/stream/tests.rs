@@ -49,13 +49,22 @@ fn damage_ends_the_stream_for_good() {
     for (stream, error) in [
         (&b"\x16\x03\x01"[..], FrameError::NotSip),
         (b"a: b\r\n\r\n", FrameError::Damaged(ParseError::StartLine(crate::StartLineError::NotSip))),
-        (b"GET / HTTP/1.1\r\n\r\n", FrameError::Damaged(ParseError::StartLine(crate::StartLineError::NotSip))),
+        (
+            b"GET / HTTP/1.1\r\n\r\n",
+            FrameError::Damaged(ParseError::StartLine(crate::StartLineError::NotSip)),
+        ),
         (b"OPTIONS sip:a SIP/2.0\r\nl: -1\r\n\r\n", FrameError::Damaged(ParseError::ContentLengthNegative)),
-        (b"OPTIONS sip:a SIP/2.0\r\nl: 1\r\nContent-Length: 2\r\n\r\n", FrameError::Damaged(ParseError::ContentLengthContradicting)),
+        (
+            b"OPTIONS sip:a SIP/2.0\r\nl: 1\r\nContent-Length: 2\r\n\r\n",
+            FrameError::Damaged(ParseError::ContentLengthContradicting),
+        ),
         (b"OPTIONS sip:a SIP/2.0\r\nl: 1\n\r\n\r\n", FrameError::Damaged(ParseError::BareLf(27))),
         (b"OPTIONS sip:a SIP/2.0\r\nc: text/plain\r\n\r\n", FrameError::NoContentLength),
         (b"OPTIONS sip:a SIP/2.0\r\nl: 4294967295\r\n\r\n", FrameError::BodyTooLong(u32::MAX)),
-        (b"OPTIONS sip:a SIP/2.0\r\nl: 4294967296\r\n\r\n", FrameError::Damaged(ParseError::ContentLengthTooLarge)),
+        (
+            b"OPTIONS sip:a SIP/2.0\r\nl: 4294967296\r\n\r\n",
+            FrameError::Damaged(ParseError::ContentLengthTooLarge),
+        ),
     ] {
         let mut framer = StreamFramer::default();
         assert_eq!(framer.next(stream), Err(error));

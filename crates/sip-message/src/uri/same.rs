@@ -10,6 +10,9 @@ const DECISIVE: [&[u8]; 5] = [b"user", b"ttl", b"method", b"maddr", b"transport"
 impl Uri<'_> {
     /// Whether both URIs mean the same. Not transitive: `sip:a@b;x=1` and `sip:a@b;x=2` both equal `sip:a@b`.
     pub fn same(&self, other: &Uri<'_>) -> bool {
+        if self.bytes == other.bytes {
+            return true;
+        }
         match (self.scheme, other.scheme) {
             (Scheme::Sip, Scheme::Sip) | (Scheme::Sips, Scheme::Sips) => self.same_sip(other),
             (Scheme::Tel, Scheme::Tel) => self.same_tel(other),

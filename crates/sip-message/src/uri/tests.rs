@@ -120,7 +120,14 @@ fn arbitrary_uri() -> impl Strategy<Value = String> {
         any::<std::net::Ipv6Addr>().prop_map(|address| format!("[{address}]")),
     ];
     let params = "(;[a-zA-Z][a-z-]{0,6}(=[a-zA-Z0-9.:/]{1,6})?){0,3}";
-    ("sips?|SIP", user, host, proptest::option::of(any::<u16>()), params, proptest::option::of("[a-z]=[a-z]{0,3}(&[b-z]=x)?"))
+    (
+        "sips?|SIP",
+        user,
+        host,
+        proptest::option::of(any::<u16>()),
+        params,
+        proptest::option::of("[a-z]=[a-z]{0,3}(&[b-z]=x)?"),
+    )
         .prop_map(|(scheme, user, host, port, params, headers)| {
             let user = user.map_or(String::new(), |user| user + "@");
             let port = port.map_or(String::new(), |port| format!(":{port}"));
@@ -133,7 +140,7 @@ proptest! {
     #[test]
     fn parts_make_up_the_whole(text in arbitrary_uri()) {
         let uri = uri(&text);
-        let mut again = text[..text.find(':').unwrap()].as_bytes().to_vec();
+        let mut again = text.as_bytes()[..text.find(':').unwrap()].to_vec();
         again.push(b':');
         if let Some(user) = uri.user() {
             again.extend_from_slice(user);
@@ -173,7 +180,7 @@ proptest! {
         let text = [b"sip:", &bytes[..], tail.as_bytes()].concat();
         for candidate in [&bytes[..], &text] {
             if let Ok(uri) = Uri::parse(candidate) {
-                prop_assert!(uri.same(&uri) || uri.params().iter().count() > 1 || uri.headers().is_some());
+                prop_assert!(uri.same(&uri));
                 uri.address_of_record();
             }
         }
