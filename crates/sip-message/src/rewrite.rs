@@ -135,9 +135,12 @@ impl<'m> Rewrite<'m> {
             }
         }
         if let Ok(span) = self.message.span_of(value.bytes) {
-            for piece in [received, rport].into_iter().flatten() {
-                self.insert(span.end, Piece::Semicolon);
-                self.insert(span.end, piece);
+            // Neither stands there yet: each comes with a semicolon of its own.
+            if let Some(Piece::Received(address)) = received {
+                self.insert(span.end, Piece::NewReceived(address));
+            }
+            if let Some(Piece::Rport(port)) = rport {
+                self.insert(span.end, Piece::NewRport(port));
             }
         }
     }

@@ -12,13 +12,16 @@ pub(crate) enum Piece<'m> {
     /// Nothing, where a value of several was removed.
     Cut,
     Bytes(&'m [u8]),
-    Semicolon,
     Number(u32),
     /// A whole header field.
     Line(&'m [u8], &'m [u8]),
     NumberLine(&'m [u8], u32),
     Received(IpAddr),
+    /// With a semicolon before it.
+    NewReceived(IpAddr),
     Rport(u16),
+    /// With a semicolon before it.
+    NewRport(u16),
 }
 
 impl<'m> Piece<'m> {
@@ -27,13 +30,12 @@ impl<'m> Piece<'m> {
     pub(crate) fn room(&self) -> usize {
         match self {
             Piece::Nothing | Piece::Cut => 0,
-            Piece::Semicolon => 1,
             Piece::Bytes(bytes) => bytes.len(),
             Piece::Number(_) => 10,
             Piece::Line(name, value) => name.len() + value.len() + 4,
             Piece::NumberLine(name, _) => name.len() + 14,
-            Piece::Received(_) => 48,
-            Piece::Rport(_) => 11,
+            Piece::Received(_) | Piece::NewReceived(_) => 49,
+            Piece::Rport(_) | Piece::NewRport(_) => 12,
         }
     }
 
@@ -49,19 +51,14 @@ impl<'m> Piece<'m> {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match *self {
             Piece::Nothing | Piece::Cut => {}
-            Piece::Semicolon => out.push(b';'),
             Piece::Bytes(bytes) => out.extend_from_slice(bytes),
             Piece::Number(number) => push_number(out, number),
             Piece::Line(name, value) => push_line(out, name, value),
             Piece::NumberLine(name, number) => push_line(out, name, digits(number, &mut [0; 10])),
-            Piece::Received(address) => {
-                out.extend_from_slice(b"received=");
-                push_address(out, address);
-            }
-            Piece::Rport(port) => {
-                out.extend_from_slice(b"rport=");
-                push_number(out, u32::from(port));
-            }
+            Piece::Received(address) => push_received(out, b"received=", address),
+            Piece::NewReceived(address) => push_received(out, b";received=", address),
+            Piece::Rport(port) => push_rport(out, b"rport=", port),
+            Piece::NewRport(port) => push_rport(out, b";rport=", port),
         }
     }
 }
@@ -78,6 +75,16 @@ pub(crate) fn push_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 #[inline]
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u32) {
     out.extend_from_slice(digits(number, &mut [0; 10]));
+}
+
+fn push_rport(out: &mut Vec<u8>, name: &[u8], port: u16) {
+    out.extend_from_slice(name);
+    push_number(out, u32::from(port));
+}
+
+fn push_received(out: &mut Vec<u8>, name: &[u8], address: IpAddr) {
+    out.extend_from_slice(name);
+    push_address(out, address);
 }
 
 fn push_address(out: &mut Vec<u8>, address: IpAddr) {
