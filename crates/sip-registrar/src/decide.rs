@@ -94,8 +94,10 @@ pub fn decide<'r>(
         }
         Wishes::Each(wishes) => {
             let mut taken: SmallVec<[bool; 16]> = SmallVec::from_elem(false, bound.len());
+            let uris: SmallVec<[Option<Uri<'_>>; 4]> =
+                bound.iter().map(|binding| Uri::parse(binding.contact).ok()).collect();
             for wish in wishes {
-                let found = find(&wish, bound, &taken);
+                let found = find(&wish, bound, &uris, &taken);
                 if let Some(binding) = found {
                     taken[binding] = true;
                 }
@@ -132,19 +134,15 @@ pub fn decide<'r>(
     Ok(Decision { changes, call_id, cseq })
 }
 
-/// The binding that a contact names. With instance and reg-id first the one that has the same; by URI only where one
-/// side lacks them, bindings without them first.
-fn find(wish: &Wish<'_>, bound: &[Bound<'_>], taken: &[bool]) -> Option<usize> {
-    let free = |&(index, _): &(usize, &Bound<'_>)| !taken[index];
-    let all = || bound.iter().enumerate().filter(free);
-    let same_uri = |binding: &Bound<'_>| Uri::parse(binding.contact).is_ok_and(|uri| uri.same(&wish.uri));
-    let by_pair = || wish.pair().and_then(|pair| all().find(|(_, binding)| binding.pair() == Some(pair)));
-    let by_uri = || all().find(|(_, binding)| binding.pair().is_none() && same_uri(binding));
-    let without = || {
-        if wish.pair().is_some() {
-            return None;
-        }
-        all().find(|(_, binding)| binding.pair().is_some() && same_uri(binding))
-    };
-    by_pair().or_else(by_uri).or_else(without).map(|(index, _)| index)
+/// The binding that a contact names: the one with its instance and reg-id; else, where one side lacks these, one with
+/// its URI, preferably without them too.
+fn find(wish: &Wish<'_>, bound: &[Bound<'_>], uris: &[Option<Uri<'_>>], taken: &[bool]) -> Option<usize> {
+    let first = |wanted: &dyn Fn(usize) -> bool| (0..bound.len()).find(|&at| !taken[at] && wanted(at));
+    let same_uri = |at: usize| uris[at].is_some_and(|uri| uri.same(&wish.uri));
+    if let Some(pair) = wish.pair() {
+        first(&|at| bound[at].pair() == Some(pair))
+            .or_else(|| first(&|at| bound[at].pair().is_none() && same_uri(at)))
+    } else {
+        first(&|at| bound[at].pair().is_none() && same_uri(at)).or_else(|| first(&same_uri))
+    }
 }

@@ -29,5 +29,5 @@ mod wish;
 pub use contacts::{Listed, write_contacts};
 pub use decide::{Bound, Change, Decision, Way, decide};
 pub use policy::Policy;
-pub use refusal::{Part, Refusal};
+pub use refusal::{CONTACT_VALUES, Part, Refusal};
 pub use wish::{Wish, address_of_record};

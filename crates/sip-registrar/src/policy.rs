@@ -9,7 +9,7 @@ pub struct Policy {
     pub max_expires: u32,
     /// For a contact that names no time.
     pub default_expires: u32,
-    /// Bindings that one address-of-record may have; also the most Contact values of one request.
+    /// Bindings that one address-of-record may have.
     pub max_contacts: u32,
 }
 

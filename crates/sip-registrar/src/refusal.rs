@@ -2,6 +2,9 @@
 
 use sip_message::{CSeqError, NameAddrError, UriError};
 
+/// The most Contact values of one request: each is compared with every binding.
+pub const CONTACT_VALUES: usize = 64;
+
 /// A part of a REGISTER that is kept with the binding, and so has a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Part {
@@ -82,6 +85,9 @@ pub enum Refusal {
     /// Two Contact values name one binding.
     #[error("the same contact twice")]
     ContactTwice,
+    /// More than [`CONTACT_VALUES`] of them.
+    #[error("more than {CONTACT_VALUES} Contact values")]
+    TooManyValues,
     /// More octets than are kept.
     #[error("{0} is too long")]
     TooLong(Part),
@@ -118,6 +124,7 @@ impl Refusal {
             | Self::StarNotAlone
             | Self::StarWithoutZero
             | Self::ContactTwice
+            | Self::TooManyValues
             | Self::TooLong(_) => 400,
             Self::TooManyContacts { .. } => 403,
             Self::ToScheme => 404,
@@ -142,6 +149,7 @@ impl Refusal {
             Self::StarNotAlone => "Contact * Must Stand Alone",
             Self::StarWithoutZero => "Contact * Needs Expires 0",
             Self::ContactTwice => "Same Contact Twice",
+            Self::TooManyValues => "Too Many Contact Values",
             Self::TooLong(Part::AddressOfRecord) => "Address-of-Record Too Long",
             Self::TooLong(Part::ContactUri) => "Contact URI Too Long",
             Self::TooLong(Part::Instance) => "+sip.instance Too Long",

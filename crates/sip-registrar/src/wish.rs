@@ -2,7 +2,7 @@
 
 use sip_message::{Contact, HeaderId, Message, NameAddr, NumberError, Uri};
 
-use crate::{Part, Policy, Refusal};
+use crate::{CONTACT_VALUES, Part, Policy, Refusal};
 
 /// What one Contact value asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +74,8 @@ impl<'r> Wishes<'r> {
                 Contact::Star if general != Some(0) => return Err(Refusal::StarWithoutZero),
                 Contact::Star => return Ok(Self::RemoveAll),
                 Contact::Addr(contact) => {
-                    if each.len() >= policy.max_contacts as usize {
-                        return Err(Refusal::TooManyContacts { max_contacts: policy.max_contacts });
+                    if each.len() >= CONTACT_VALUES {
+                        return Err(Refusal::TooManyValues);
                     }
                     let granted = policy.grant(contact.expires().or(general));
                     let expires = granted.ok_or(Refusal::TooBrief { min_expires: policy.min_expires })?;
