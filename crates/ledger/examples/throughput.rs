@@ -1,6 +1,6 @@
 //! How fast a real directory takes records, and what it costs.
 //!
-//! `cargo run --release -p ledger --example throughput -- DIRECTORY [SECONDS]`
+//! `cargo run --release -p ledger --example throughput -- DIRECTORY [SECONDS [memory]]`
 //!
 //! Appenders that each wait for durability before their next record (1, 64, 512 of them), 800-byte payloads; then 512 appenders held
 //! to 50,000 records a second in all.
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ledger::{Batch, Ledger, Refused, Settings};
+use ledger::{Batch, Durability, Ledger, Refused, Settings};
 
 const PAYLOAD: usize = 800;
 
@@ -126,7 +126,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let directory = arguments.next().ok_or("name a directory")?;
     let seconds: u64 = arguments.next().map_or(Ok(5), |text| text.parse())?;
-    let opened = Ledger::open(&directory, Settings::new("throughput"))?;
+    let durability = match arguments.next().as_deref() {
+        Some("memory") => Durability::Memory,
+        _ => Durability::Disk,
+    };
+    let opened = Ledger::open(&directory, Settings { durability, ..Settings::new("throughput") })?;
     let ledger = opened.ledger;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
     println!(

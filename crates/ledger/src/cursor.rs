@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::error::{CursorError, Fault, Faulty};
 use crate::format::{checksum_around, get_u32, get_u64};
 use crate::position::Position;
+use crate::shared::Shared;
 use crate::storage::{Access, Storage};
 
 const MAGIC: [u8; 8] = *b"LEDGCURS";
@@ -26,20 +27,20 @@ pub enum Save {
 
 /// A named place in the ledger. The last record it has seen, not the next.
 pub struct Cursor {
-    storage: Arc<dyn Storage>,
+    shared: Arc<Shared>,
     name: String,
     position: Position,
 }
 
 impl Cursor {
     /// Open the cursor of this name; a new one stands at [`Position::START`].
-    pub(crate) fn open(storage: Arc<dyn Storage>, name: &str) -> Result<Self, CursorError> {
+    pub(crate) fn open(shared: Arc<Shared>, name: &str) -> Result<Self, CursorError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
         if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.bytes().all(allowed) {
             return Err(CursorError::Name { name: name.to_owned() });
         }
-        let position = read(&*storage, &file_name(name))?.unwrap_or(Position::START);
-        Ok(Self { storage, name: name.to_owned(), position })
+        let position = read(&*shared.storage, &file_name(name))?.unwrap_or(Position::START);
+        Ok(Self { shared, name: name.to_owned(), position })
     }
 
     /// Its name.
@@ -57,7 +58,7 @@ impl Cursor {
     /// Move forward to `to` and save. Blocks; two syncs at most.
     ///
     /// # Errors
-    /// `to` lies behind, or the disk refused; the cursor then stands where it stood.
+    /// `to` lies behind or is not durable, or the disk refused; the cursor then stands where it stood.
     pub fn advance(&mut self, to: Position, save: Save) -> Result<(), CursorError> {
         if to < self.position {
             return Err(CursorError::Backward { at: self.position, to });
@@ -68,12 +69,16 @@ impl Cursor {
     /// Move anywhere and save: a sink that lost what it was given starts again from further back.
     ///
     /// # Errors
-    /// The disk refused; the cursor then stands where it stood.
+    /// `to` is not durable, or the disk refused; the cursor then stands where it stood.
     pub fn reset(&mut self, to: Position, save: Save) -> Result<(), CursorError> {
+        let durable = Position::new(self.shared.incarnation, self.shared.durable());
+        if to > durable {
+            return Err(CursorError::Ahead { to, durable });
+        }
         let name = file_name(&self.name);
-        write(&*self.storage, &name, to)?;
+        write(&*self.shared.storage, &name, to)?;
         if save == Save::Now {
-            self.storage.sync_folder("cursors").fault("cannot sync", "cursors")?;
+            self.shared.storage.sync_folder("cursors").fault("cannot sync", "cursors")?;
         }
         self.position = to;
         Ok(())

@@ -57,6 +57,11 @@ pub enum DamageKind {
     },
     /// Records before the first of this file are missing, with the file that held them.
     MissingSegment,
+    /// A heartbeat, a cursor or a checkpoint speaks of a later incarnation, of which there is no segment.
+    MissingIncarnation {
+        /// The latest that is spoken of.
+        known: u64,
+    },
     /// A later incarnation exists, so this one was sealed; the seal is gone, perhaps with records before it.
     Unsealed {
         /// The record that would come next.
@@ -92,6 +97,12 @@ impl fmt::Display for Damage {
             }
             DamageKind::MissingSegment => {
                 write!(f, "the segment before it is missing")?;
+            }
+            DamageKind::MissingIncarnation { known } => {
+                write!(
+                    f,
+                    "it is the newest, but there was an incarnation {known} of which no segment is left"
+                )?;
             }
             DamageKind::Unsealed { expected } => {
                 write!(
@@ -297,6 +308,14 @@ pub enum CursorError {
         at: Position,
         /// Where it was asked to go.
         to: Position,
+    },
+    /// A cursor cannot stand where nothing durable stands.
+    #[error("{to} is ahead of the durable {durable}")]
+    Ahead {
+        /// Where it was asked to go.
+        to: Position,
+        /// What is durable.
+        durable: Position,
     },
     /// The disk refused.
     #[error(transparent)]

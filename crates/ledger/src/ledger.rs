@@ -250,7 +250,7 @@ impl Ledger {
     /// # Errors
     /// The name cannot be used, the file is damaged, or the disk refused.
     pub fn cursor(&self, name: &str) -> Result<Cursor, CursorError> {
-        Cursor::open(Arc::clone(&self.shared().storage), name)
+        Cursor::open(Arc::clone(self.shared()), name)
     }
 
     /// All cursors and where they stand, by name. Blocks.

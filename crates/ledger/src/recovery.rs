@@ -181,6 +181,14 @@ pub(crate) fn examine(storage: &dyn Storage, settings: &Settings) -> Result<Exam
         }
     }
     examined.tail = scan(storage, &examined.catalogue, from).map_err(|error| refuse(storage, error))?;
+    // The first segment of an incarnation is durable before anything else speaks of it.
+    if let Some(tail) = &examined.tail
+        && tail.key.incarnation < examined.highest_incarnation
+    {
+        let kind = DamageKind::MissingIncarnation { known: examined.highest_incarnation };
+        let damage = Damage { file: tail.key.name(), offset: tail.end, kind };
+        return Err(OpenError::Damaged { place: storage.place(), damage });
+    }
     Ok(examined)
 }
 

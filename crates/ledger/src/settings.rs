@@ -50,7 +50,7 @@ pub struct Settings {
     pub block_bytes: usize,
     /// Bytes that may wait for the disk before unreserved appends are refused. Default 64 MiB.
     pub backlog_bytes: u64,
-    /// Room kept ready for reservations to come; below it more segments are prepared. Default 32 MiB.
+    /// Room kept ready for reservations to come; below it more segments are prepared. Default 64 MiB.
     pub spare_bytes: u64,
     /// How long an entry may wait for the disk before reservations are refused. Default 2 s.
     pub stall_after: Duration,
@@ -68,7 +68,7 @@ impl Settings {
             segment_bytes: 32 << 20,
             block_bytes: 1 << 20,
             backlog_bytes: 64 << 20,
-            spare_bytes: 32 << 20,
+            spare_bytes: 64 << 20,
             stall_after: Duration::from_secs(2),
             observer: None,
         }

@@ -257,6 +257,14 @@ fn removed_segments_do_not_bring_an_incarnation_back() {
         stepper.keep();
         disk.end(End::Kill);
     }
+    let last = segments(&disk).pop().expect("three");
+    disk.remove(&format!("segments/{}", last.0)).expect("removes");
+    match open(&disk).map(|_| ()) {
+        Err(OpenError::Damaged { damage, .. }) => {
+            assert_eq!(damage.kind, DamageKind::MissingIncarnation { known: 3 });
+        }
+        other => panic!("{other:?}"),
+    }
     for (name, _) in segments(&disk) {
         disk.remove(&format!("segments/{name}")).expect("removes");
     }
