@@ -307,7 +307,6 @@ impl World {
         });
         let (removed, added, refreshed) = match result {
             Err(error) => {
-                assert_eq!(self.model, before);
                 let expected = match error {
                     RegisterError::Refused(Refusal::ContactTwice) => twice,
                     RegisterError::Refused(Refusal::OutOfOrder) => late,
