@@ -1,5 +1,7 @@
 //! An open flow: a value that can only be used up by closing it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Cause, Certainty, ClosedAt, Ending, FlowClosed, FlowFacts, FlowId, Text};
@@ -9,6 +11,9 @@ pub const CLOSE_ROOM: usize = 5 * 1024;
 
 /// Bytes that a `binding.removed` record may take: what is reserved before a binding is added to a flow.
 pub const REMOVAL_ROOM: usize = 1536;
+
+/// Bytes that a `binding.added` record may take.
+pub const ADDITION_ROOM: usize = 2560;
 
 /// What passed on a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +60,7 @@ pub struct OpenFlow<B: CloseBook> {
     id: FlowId,
     name: Box<str>,
     opened_at: u64,
-    facts: Box<FlowFacts>,
+    facts: Arc<FlowFacts>,
     book: B,
     room: Option<B::Room>,
 }
@@ -67,7 +72,7 @@ impl<B: CloseBook> OpenFlow<B> {
         id: FlowId,
         name: Box<str>,
         opened_at: u64,
-        facts: Box<FlowFacts>,
+        facts: Arc<FlowFacts>,
         book: B,
         room: B::Room,
     ) -> Self {
@@ -85,7 +90,7 @@ impl<B: CloseBook> OpenFlow<B> {
     }
 
     /// What is known of it.
-    pub fn facts(&self) -> &FlowFacts {
+    pub const fn facts(&self) -> &Arc<FlowFacts> {
         &self.facts
     }
 

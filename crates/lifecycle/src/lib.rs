@@ -30,7 +30,7 @@ pub use event::{
     NodeStopped, RemovalCause, UnknownKind,
 };
 pub use facts::{Direction, FlowFacts, TlsFacts, Transport};
-pub use flow::{CLOSE_ROOM, CloseBook, OpenFlow, REMOVAL_ROOM, Traffic};
+pub use flow::{ADDITION_ROOM, CLOSE_ROOM, CloseBook, OpenFlow, REMOVAL_ROOM, Traffic};
 pub use id::{EventId, FlowId, Incarnation, InvalidId, Node};
 pub use liveness::{Liveness, LivenessStep};
 pub use text::Text;

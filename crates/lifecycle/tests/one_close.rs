@@ -4,9 +4,9 @@
 use std::{cell::RefCell, panic::AssertUnwindSafe, rc::Rc};
 
 use lifecycle::{
-    BindingAdded, BindingRemoved, CLOSE_ROOM, Cause, CloseBook, Direction, Ending, Event, EventId, EventKind,
-    FlowClosed, FlowFacts, FlowId, FlowOpened, NAMED_BINDINGS, Node, OpenFlow, REMOVAL_ROOM, RemovalCause,
-    Text, TlsFacts, Traffic, Transport, Unfinished,
+    ADDITION_ROOM, BindingAdded, BindingRemoved, CLOSE_ROOM, Cause, CloseBook, Direction, Ending, Event,
+    EventId, EventKind, FlowClosed, FlowFacts, FlowId, FlowOpened, NAMED_BINDINGS, Node, OpenFlow,
+    REMOVAL_ROOM, RemovalCause, Text, TlsFacts, Traffic, Transport, Unfinished,
 };
 use proptest::prelude::*;
 
@@ -49,7 +49,7 @@ fn facts() -> FlowFacts {
 fn open(written: &Written) -> OpenFlow<Book> {
     let id = FlowId { incarnation: 1, counter: 7 };
     let name = Node::new("edge1").unwrap().flow(id).into();
-    OpenFlow::new(id, name, 1_000_000, Box::new(facts()), Book(written.clone()), ())
+    OpenFlow::new(id, name, 1_000_000, facts().into(), Book(written.clone()), ())
 }
 
 #[test]
@@ -187,8 +187,7 @@ fn longest<const MAX: usize>() -> Text<MAX> {
 
 /// The worst that a peer can send still fits the room that was reserved for it.
 #[test]
-fn the_reserved_room_holds_the_longest_close_and_removal() {
-    let written = Written::default();
+fn reserved_room_holds_the_longest_records() {
     let remote = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse().unwrap();
     let facts = FlowFacts {
         transport: Transport::Wss,
@@ -237,7 +236,20 @@ fn the_reserved_room_holds_the_longest_close_and_removal() {
     });
     let longest_removal = removed.to_json().len();
     assert!(longest_removal <= REMOVAL_ROOM, "{longest_removal} bytes");
-    drop(written);
+    let added = Event::BindingAdded(BindingAdded {
+        aor: longest(),
+        contact: longest(),
+        flow: Some(&name),
+        transport: Transport::Wss,
+        remote,
+        instance: Some(longest()),
+        reg_id: Some(u32::MAX),
+        identity: Some(longest()),
+        user_agent: Some(longest()),
+        expires_at: most,
+    });
+    let longest_addition = added.to_json().len();
+    assert!(longest_addition <= ADDITION_ROOM, "{longest_addition} bytes");
 }
 
 proptest! {

@@ -1,23 +1,16 @@
-//! Certificates: from PEM files, or made on the fly for a laptop.
+//! Certificates: given by the operator, or made on the fly for a laptop.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// TLS settings, shared by a listener's connections.
+pub type TlsConfig = Arc<ServerConfig>;
 
 /// A certificate or key that cannot be served with.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// The PEM file is not readable or holds no certificate or key.
-    #[error("{}: {error}; give a PEM file with {wanted}", path.display())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// What should be in it.
-        wanted: &'static str,
-        /// What is wrong.
-        error: rustls_pki_types::pem::Error,
-    },
     /// The certificate and key do not fit, or are of a kind that TLS cannot use.
     #[error("this certificate and key cannot be used together: {0}")]
     Unusable(#[from] rustls::Error),
@@ -26,26 +19,22 @@ pub enum CertificateError {
     NotMade(#[from] rcgen::Error),
 }
 
-/// TLS settings for a listener from a chain (leaf first) and its private key, both PEM.
+/// TLS settings for a listener from a chain (leaf first) and its private key.
 ///
 /// # Errors
-/// Files that cannot be read, or hold nothing usable.
-pub fn from_files(chain: PathBuf, key: PathBuf) -> Result<Arc<ServerConfig>, CertificateError> {
-    let pem = |path: &PathBuf, wanted| {
-        let path = path.clone();
-        move |error| CertificateError::Pem { path, wanted, error }
-    };
-    let read_chain = CertificateDer::pem_file_iter(&chain).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let certificates = read_chain.map_err(pem(&chain, "the certificate chain, the server's own first"))?;
-    let private_key = PrivateKeyDer::from_pem_file(&key).map_err(pem(&key, "the private key"))?;
-    server_config(certificates, private_key)
+/// A key that does not belong to the chain, or is of a kind that TLS cannot use.
+pub fn from_chain(
+    chain: &[CertificateDer<'static>],
+    key: &PrivateKeyDer<'static>,
+) -> Result<TlsConfig, CertificateError> {
+    server_config(chain.to_vec(), key.clone_key())
 }
 
 /// TLS settings with a certificate that is made now, signed by itself, for these names: for development.
 ///
 /// # Errors
 /// A name that cannot stand in a certificate.
-pub fn self_signed(names: Vec<String>) -> Result<Arc<ServerConfig>, CertificateError> {
+pub fn self_signed(names: Vec<String>) -> Result<TlsConfig, CertificateError> {
     let made = rcgen::generate_simple_self_signed(names)?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     server_config(vec![made.cert.der().clone()], key.into())
@@ -54,7 +43,7 @@ pub fn self_signed(names: Vec<String>) -> Result<Arc<ServerConfig>, CertificateE
 fn server_config(
     certificates: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-) -> Result<Arc<ServerConfig>, CertificateError> {
+) -> Result<TlsConfig, CertificateError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

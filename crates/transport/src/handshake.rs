@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
-use lifecycle::{Direction, FlowFacts, Text, Transport};
+use lifecycle::{Direction, FlowFacts, Text};
 use sip_message::{Frame, FrameLimits, StreamFramer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -74,12 +74,12 @@ pub async fn receive_connection<O: Owner>(
             };
             let codec = Codec::WebSocket(Connection::new(Role::Server, limits));
             let candidate = Candidate { pending, facts, codec, response: Some(upgrade.response) };
-            candidate.open(owner, Some(listener), settings, scratch).await;
+            candidate.open(owner, listener, scratch).await;
         }
         Greeting::Message => {
             let codec = stream_codec(&settings);
             let candidate = Candidate { pending, facts, codec, response: None };
-            candidate.open(owner, Some(listener), settings, scratch).await;
+            candidate.open(owner, listener, scratch).await;
         }
         Greeting::Http if pending.tls.is_none() => {
             owner.http(PlainHttp { stream: pending.stream, remote, head: pending.received });
@@ -110,37 +110,6 @@ async fn refuse<O: Owner>(
     pending.part(&answer, timeout).await;
 }
 
-/// Connects to a SIP element over TCP. The owner hears of it by [`Owner::open`] (with no listener) or by
-/// [`Uncounted::ConnectFailed`].
-pub async fn connect<O: Owner>(
-    owner: Rc<O>,
-    settings: Rc<Settings>,
-    scratch: Rc<Scratch>,
-    remote: SocketAddr,
-) {
-    let Ok(Ok(stream)) = timeout(settings.handshake_timeout, TcpStream::connect(remote)).await else {
-        return owner.uncounted(remote, Uncounted::ConnectFailed);
-    };
-    let _ = stream.set_nodelay(true);
-    let Ok(local) = stream.local_addr() else { return owner.uncounted(remote, Uncounted::ConnectFailed) };
-    let facts = FlowFacts {
-        transport: Transport::Tcp,
-        direction: Direction::Connected,
-        listener: Text::new(""),
-        local,
-        remote,
-        forwarded: None,
-        host: None,
-        origin: None,
-        path: None,
-        user_agent: None,
-        tls: None,
-    };
-    let pending = Pending { stream, tls: None, received: Vec::new() };
-    let codec = stream_codec(&settings);
-    Candidate { pending, facts, codec, response: None }.open(owner, None, settings, scratch).await;
-}
-
 fn stream_codec(settings: &Settings) -> Codec {
     let limits = FrameLimits { header_section: settings.max_message, body: settings.max_message };
     Codec::Stream { framer: StreamFramer::new(limits), partial: Vec::new() }
@@ -158,20 +127,15 @@ struct Candidate {
 
 impl Candidate {
     /// Asks the owner and, with its consent, answers and starts the flow's own task.
-    async fn open<O: Owner>(
-        self,
-        owner: Rc<O>,
-        listener: Option<Rc<Listener>>,
-        settings: Rc<Settings>,
-        scratch: Rc<Scratch>,
-    ) {
+    async fn open<O: Owner>(self, owner: Rc<O>, listener: Rc<Listener>, scratch: Rc<Scratch>) {
+        let settings = Rc::clone(&listener.settings);
         let Self { pending: Pending { stream, tls, received }, facts, codec, response } = self;
         let (reader, writer) = stream.into_split();
         let framing = if response.is_some() { Framing::WebSocket } else { Framing::Stream };
         let remote = facts.remote;
         let ping_after = spread(settings.ping_after, remote);
         let link = Rc::new(Link::new(writer, framing, tls, settings, scratch, ping_after));
-        match owner.open(Opening { facts: Box::new(facts), listener }, Rc::clone(&link)).await {
+        match owner.open(Opening { facts, listener }, Rc::clone(&link)).await {
             Ok(flow) => {
                 if let Some(response) = response {
                     let _ = link.put_head(&response);

@@ -24,7 +24,7 @@ mod settings;
 mod tls;
 pub mod udp;
 
-pub use handshake::{connect, receive_connection};
+pub use handshake::receive_connection;
 pub use link::{Link, SendFailed};
 pub use owner::{Opening, Owner, PlainHttp, Refused, Uncounted};
 pub use scratch::Scratch;

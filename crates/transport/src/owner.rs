@@ -12,9 +12,9 @@ use crate::{Link, Listener};
 #[derive(Debug)]
 pub struct Opening {
     /// What is known of it.
-    pub facts: Box<FlowFacts>,
-    /// The listener it came to; none if we connected.
-    pub listener: Option<Rc<Listener>>,
+    pub facts: FlowFacts,
+    /// The listener it came to.
+    pub listener: Rc<Listener>,
 }
 
 /// A connection that may not become a flow now.
@@ -52,8 +52,6 @@ pub enum Uncounted {
     NotSip,
     /// The owner would not have another flow (a stream has no status to say so).
     NoRoom,
-    /// We could not connect.
-    ConnectFailed,
 }
 
 impl fmt::Display for Uncounted {
@@ -65,7 +63,6 @@ impl fmt::Display for Uncounted {
             Self::HandshakeRefused(status) => write!(f, "handshake_refused_{status}"),
             Self::NotSip => f.write_str("not_sip"),
             Self::NoRoom => f.write_str("no_room"),
-            Self::ConnectFailed => f.write_str("connect_failed"),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What a listener's connections must keep to.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use lifecycle::Transport;
 pub use websocket::handshake::MissingOrigin;
+
+use crate::certificate::TlsConfig;
 
 /// How SIP messages are told apart on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Settings {
 /// One listener.
 #[derive(Clone, Debug)]
 pub struct Listener {
+    /// Its number among all listeners.
+    pub number: u8,
     /// Its name in events and logs.
     pub name: String,
     /// How SIP travels on it.
@@ -61,7 +65,7 @@ pub struct Listener {
     /// What to do without an Origin header.
     pub missing_origin: MissingOrigin,
     /// TLS, for wss and tls.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<TlsConfig>,
     /// Limits and times.
     pub settings: Rc<Settings>,
 }

@@ -1,0 +1,16 @@
+//! HTTP: softphone page, JSON, event stream, metrics.
+//!
+//! One [`Router`](axum::Router) for whoever serves it: the admin listener of the configuration ([`serve`]), or a `ws`
+//! listener in development, which hands over what is no upgrade ([`serve_connection`]).
+#![forbid(unsafe_code)]
+
+mod api;
+mod events;
+mod metrics;
+mod prefixed;
+mod serve;
+mod softphone;
+
+pub use api::{Development, router};
+pub use events::{Live, LiveEvent};
+pub use serve::{detach, serve, serve_connection};

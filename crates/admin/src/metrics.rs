@@ -1,0 +1,65 @@
+//! The metrics page, in OpenMetrics text.
+
+use std::fmt;
+
+use edge::{Count, Handle};
+use ledger::Health;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+
+/// The page as of now.
+pub(crate) fn page(server: &Handle) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("sipway");
+    registry.register_collector(Box::new(Snapshot(server.clone())));
+    let mut page = String::new();
+    encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+#[derive(Debug)]
+struct Snapshot(Handle);
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let server = &self.0;
+        for &count in Count::ALL {
+            let counter = ConstCounter::new(server.metrics().get(count));
+            counter.encode(encoder.encode_descriptor(
+                count.name(),
+                count.help(),
+                None,
+                counter.metric_type(),
+            )?)?;
+        }
+        let status = server.ledger().status();
+        let (bindings, users) = server.bindings();
+        let health = match status.health {
+            Health::Good => 0,
+            Health::Stalled { .. } => 1,
+            Health::Failed { .. } => 2,
+            Health::Closed => 3,
+        };
+        let gauges: [(&str, &str, u64); 11] = [
+            ("flows_live", "Flows that are open", server.live()),
+            ("flows_max", "Flows that may be open", server.max_flows()),
+            ("bindings", "Bindings there are", bindings as u64),
+            ("users_registered", "Addresses-of-record with a binding", users as u64),
+            ("ledger_health", "0 good, 1 stalled, 2 failed, 3 closed", health),
+            ("ledger_pending_bytes", "Bytes that wait for the disk", status.pending_bytes),
+            ("ledger_reserved_bytes", "Bytes promised to the closes of open flows", status.reserved_bytes),
+            ("ledger_available_bytes", "Bytes that could be promised now", status.available_bytes),
+            ("ledger_sequence", "The last sequence given out in this incarnation", status.appended),
+            ("ledger_durable_sequence", "The last durable sequence of this incarnation", status.durable),
+            ("ledger_commits", "Commits, one sync each", status.commits),
+        ];
+        for (name, what, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, what, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! The domains that are served, and who may speak for their users.
+
+use std::{collections::HashMap, fs, path::PathBuf, sync::Mutex};
+
+use config::{Authentication, DigestAlgorithm, Domain, Host};
+use sip_auth::{Algorithm, Authenticator, PasswordFile, Request, Role, Settings, Stale, Verdict};
+use sip_message::{HeaderId, Message};
+use sip_proxy::Answer;
+
+use crate::clock;
+
+/// A users file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UsersError {
+    /// It cannot be read.
+    #[error("{}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// A line in it is wrong.
+    #[error("{}: {error}", path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// Which line, and the mend.
+        error: sip_auth::PasswordFileError,
+    },
+}
+
+/// Who a request proved to come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// This user of the domain.
+    User(String),
+    /// Anyone: the domain is open.
+    NotAsked,
+}
+
+#[derive(Debug)]
+enum Gate {
+    Open,
+    Digest(Box<Digest>),
+}
+
+#[derive(Debug)]
+struct Digest {
+    authenticator: Mutex<Authenticator>,
+    users: PasswordFile,
+    realm: String,
+}
+
+/// All served domains.
+#[derive(Debug)]
+pub(crate) struct Domains(HashMap<Host, Gate>);
+
+impl Domains {
+    /// Reads the users files too.
+    ///
+    /// # Errors
+    /// The first that cannot be used.
+    pub(crate) fn new(domains: &[Domain], secret: &[u8; 32]) -> Result<Self, UsersError> {
+        domains
+            .iter()
+            .map(|domain| Ok((domain.name.clone(), gate(domain, secret)?)))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Whether the host of a URI is a served domain.
+    pub(crate) fn find(&self, host: &sip_message::Host<'_>) -> Option<DomainRef<'_>> {
+        let text = host.to_string();
+        let host = Host::new(&text)?;
+        self.0.get(&host).map(DomainRef)
+    }
+}
+
+fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
+    let Authentication::Digest { realm, algorithms, users } = &domain.authentication else {
+        return Ok(Gate::Open);
+    };
+    let path = || users.clone();
+    let content = fs::read(users).map_err(|error| UsersError::Unreadable { path: path(), error })?;
+    let users = PasswordFile::parse(&content).map_err(|error| UsersError::Wrong { path: path(), error })?;
+    let mut settings = Settings::new(realm.clone());
+    settings.algorithms = algorithms
+        .iter()
+        .map(|algorithm| match algorithm {
+            DigestAlgorithm::Sha256 => Algorithm::Sha256,
+            DigestAlgorithm::Md5 => Algorithm::Md5,
+        })
+        .collect();
+    let authenticator = Mutex::new(Authenticator::new(settings, secret));
+    Ok(Gate::Digest(Box::new(Digest { authenticator, users, realm: realm.clone() })))
+}
+
+/// One served domain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DomainRef<'a>(&'a Gate);
+
+impl DomainRef<'_> {
+    /// Who sent this request. `salt` must be a random number.
+    ///
+    /// # Errors
+    /// What to answer: a challenge, or 400 for credentials that no client should send.
+    pub(crate) fn prove(self, request: &Message<'_>, role: Role, salt: u64) -> Result<Proof, Answer> {
+        let Gate::Digest(digest) = self.0 else { return Ok(Proof::NotAsked) };
+        let Digest { authenticator, users, .. } = &**digest;
+        let header = match role {
+            Role::UserAgent => HeaderId::Authorization,
+            Role::Proxy => HeaderId::ProxyAuthorization,
+        };
+        let asked = Request {
+            method: request.method().map_or(b"", |method| method.as_bytes()),
+            uri: request.request_uri_bytes().unwrap_or_default(),
+        };
+        let now = clock::seconds();
+        // A panic under this lock is a bug of ours; what it guards stays usable.
+        let mut authenticator = authenticator.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let credentials: Vec<&[u8]> = request.all(header).map(|header| header.value).collect();
+        match authenticator.verify(asked, credentials, users, now) {
+            Verdict::Accept { username } => Ok(Proof::User(username)),
+            Verdict::Challenge { stale, .. } => Err(challenge(&authenticator, role, stale, salt, now)),
+            Verdict::Refuse { reason } => Err(Answer::new(400, format!("Bad Credentials: {reason}"))),
+        }
+    }
+
+    /// Whether requests of its users must prove who sent them.
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self.0, Gate::Open)
+    }
+
+    /// Whether a user of this name can exist.
+    pub(crate) fn may_have(self, user: &str) -> bool {
+        match self.0 {
+            Gate::Open => true,
+            Gate::Digest(digest) => {
+                sip_auth::Credentials::lookup(&digest.users, user, &digest.realm).is_some()
+            }
+        }
+    }
+}
+
+fn challenge(authenticator: &Authenticator, role: Role, stale: Stale, salt: u64, now: u64) -> Answer {
+    let reason = if role == Role::Proxy { "Proxy Authentication Required" } else { "Unauthorized" };
+    let answer = Answer::new(role.status(), reason);
+    let challenges = authenticator.challenges(stale, salt, now);
+    challenges.into_iter().fold(answer, |answer, value| answer.header(role.challenge_header(), value))
+}

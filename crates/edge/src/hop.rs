@@ -1,0 +1,62 @@
+//! Ways to peers.
+
+use std::net::SocketAddr;
+
+use lifecycle::{FlowId, Incarnation};
+
+/// A way to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Hop {
+    /// An open flow of this incarnation.
+    Flow(FlowNumber),
+    /// Datagrams between the socket of a UDP listener and an address.
+    Udp {
+        /// The listener's number.
+        listener: u8,
+        /// The peer.
+        remote: SocketAddr,
+    },
+}
+
+/// A flow's counter: who owns it and where it came in stand in its low bits, so that anyone can send there
+/// without asking. What remains counts the flows of that shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FlowNumber(pub(crate) u64);
+
+/// Bits for the shard, and as many for the listener.
+const BITS: u32 = 6;
+
+/// Shards and listeners that a number can name.
+pub(crate) const MOST: usize = 1 << BITS;
+
+impl FlowNumber {
+    pub(crate) fn new(count: u64, shard: u8, listener: u8) -> Self {
+        Self(count << (2 * BITS) | u64::from(listener) << BITS | u64::from(shard))
+    }
+
+    pub(crate) fn shard(self) -> usize {
+        (self.0 & (MOST as u64 - 1)) as usize
+    }
+
+    pub(crate) fn listener(self) -> u8 {
+        (self.0 >> BITS & (MOST as u64 - 1)) as u8
+    }
+
+    pub(crate) fn id(self, incarnation: Incarnation) -> FlowId {
+        FlowId { incarnation, counter: self.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_tells_its_shard_and_listener() {
+        for (count, shard, listener) in [(0, 0, 0), (1, 63, 0), (77, 5, 63), (1 << 50, 1, 2)] {
+            let number = FlowNumber::new(count, shard, listener);
+            assert_eq!((number.shard(), number.listener()), (usize::from(shard), listener));
+        }
+        assert!(FlowNumber::new(2, 0, 0) > FlowNumber::new(1, 63, 63));
+    }
+}

@@ -1,0 +1,85 @@
+//! What one shard tells another.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lifecycle::Ending;
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+};
+
+use crate::{
+    hop::{FlowNumber, Hop},
+    view::FlowView,
+};
+
+/// Letters that may wait for a shard; beyond, sending fails as if the hop were gone.
+const MOST_LETTERS: usize = 65_536;
+
+/// One letter.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// A connection, accepted by this listener.
+    Connection { listener: u8, stream: std::net::TcpStream, remote: std::net::SocketAddr },
+    /// A message for a flow of yours.
+    Deliver { flow: FlowNumber, message: Box<[u8]>, from_shard: u8 },
+    /// A response to a request that you sent.
+    Response { message: Box<[u8]> },
+    /// This hop is gone: nothing more comes from it.
+    Gone(Hop),
+    /// End this flow.
+    Close { flow: FlowNumber, ending: Ending, done: oneshot::Sender<Closing> },
+    /// End every flow.
+    CloseAll(Ending),
+    /// Tell of this flow.
+    Look { flow: FlowNumber, answer: oneshot::Sender<Option<FlowView>> },
+}
+
+/// Whether there was such a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// It is being closed.
+    Begun,
+    /// There is none.
+    NoSuchFlow,
+}
+
+/// The inboxes of all shards.
+#[derive(Debug)]
+pub(crate) struct Inboxes {
+    senders: Vec<mpsc::Sender<Letter>>,
+    next: AtomicUsize,
+}
+
+impl Inboxes {
+    pub(crate) fn new(shards: usize) -> (Self, Vec<mpsc::Receiver<Letter>>) {
+        let (senders, receivers) = (0..shards).map(|_| mpsc::channel(MOST_LETTERS)).unzip();
+        (Self { senders, next: AtomicUsize::new(0) }, receivers)
+    }
+
+    /// Puts a letter into a shard's inbox.
+    ///
+    /// # Errors
+    /// There is no such shard, or its inbox is full: the letter comes back.
+    pub(crate) fn send(&self, shard: usize, letter: Letter) -> Result<(), Letter> {
+        match self.senders.get(shard) {
+            Some(sender) => sender.try_send(letter).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(letter) | mpsc::error::TrySendError::Closed(letter) => letter,
+            }),
+            None => Err(letter),
+        }
+    }
+
+    /// Hands a connection to the next shard in turn; waits if its inbox is full.
+    pub(crate) async fn hand_over(&self, listener: u8, stream: TcpStream, remote: std::net::SocketAddr) {
+        let shard = self.next.fetch_add(1, Ordering::Relaxed) % self.senders.len();
+        if let (Ok(stream), Some(sender)) = (stream.into_std(), self.senders.get(shard)) {
+            // An error means that the shards have ended: the connection is dropped with them.
+            let _ = sender.send(Letter::Connection { listener, stream, remote }).await;
+        }
+    }
+
+    pub(crate) fn shards(&self) -> usize {
+        self.senders.len()
+    }
+}

@@ -1,0 +1,33 @@
+//! The server: flows, proxy and ledger made one.
+//!
+//! [`Server::start`] binds every listener, opens the ledger, writes the closes that an earlier process owed, and starts
+//! one thread per shard. A `shard` owns its flows and its transactions; what all shards share stands in
+//! `shared`. Reading order for "what happens when a tab closes": `transport::flow` sees it, `flow` writes it,
+//! `shard` fails what waited for it.
+#![forbid(unsafe_code)]
+
+mod clock;
+mod domains;
+mod flow;
+mod hop;
+mod inbox;
+mod listeners;
+mod metrics;
+mod recovery;
+mod register;
+mod server;
+mod shard;
+mod shared;
+mod token;
+mod upkeep;
+mod view;
+mod world;
+
+pub use domains::UsersError;
+pub use inbox::Closing;
+pub use listeners::Bound;
+pub use metrics::{Count, Metrics};
+pub use recovery::Recovered;
+pub use server::{Handle, Server, StartError};
+pub use shared::Pages;
+pub use view::{BindingView, FlowView};

@@ -1,0 +1,179 @@
+//! Listeners: bound all or none, and how their names stand in SIP headers.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    rc::Rc,
+};
+
+use config::{Config, Host, TlsMaterial};
+use lifecycle::Transport;
+use transport::{
+    Settings,
+    certificate::{self, TlsConfig},
+};
+
+use crate::{StartError, hop::MOST};
+
+/// A listener that is bound: what everyone needs to know of it.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// Its name in events and logs.
+    pub name: String,
+    /// How SIP travels on it.
+    pub transport: Transport,
+    /// Where it listens, the port resolved.
+    pub local: SocketAddr,
+    /// The host by which peers reach it.
+    pub(crate) host: Host,
+    /// The port by which peers reach it.
+    pub(crate) port: u16,
+    /// `SIP/2.0/WS host:port`, the start of our Via.
+    pub(crate) via: Vec<u8>,
+    /// `@host:port;transport=ws;lr>`, the end of our Record-Route.
+    pub(crate) route_end: Vec<u8>,
+    config: config::Listener,
+    tls: Option<TlsConfig>,
+    handshake: Handshake,
+}
+
+/// Limits that are the same for all listeners.
+#[derive(Clone, Copy, Debug)]
+struct Handshake {
+    timeout: std::time::Duration,
+    close_timeout: std::time::Duration,
+    write_timeout: std::time::Duration,
+    outbound_queue: usize,
+}
+
+/// The sockets of one listener.
+#[derive(Debug)]
+pub(crate) enum Sockets {
+    /// One, accepted from by one task.
+    Stream(TcpListener),
+    /// One for each shard.
+    Datagram(Vec<UdpSocket>),
+}
+
+/// Binds every listener of the configuration.
+///
+/// # Errors
+/// The first that cannot be bound, or whose certificate cannot be used; then none stays bound.
+pub(crate) fn bind(config: &Config, shards: usize) -> Result<Vec<(Bound, Sockets)>, StartError> {
+    if config.listeners.len() > MOST {
+        return Err(StartError::TooManyListeners { most: MOST });
+    }
+    config.listeners.iter().map(|listener| bind_one(config, listener, shards)).collect()
+}
+
+fn bind_one(
+    config: &Config,
+    listener: &config::Listener,
+    shards: usize,
+) -> Result<(Bound, Sockets), StartError> {
+    let transport = match listener.transport {
+        config::Transport::Ws(_) => Transport::Ws,
+        config::Transport::Wss(..) => Transport::Wss,
+        config::Transport::Udp => Transport::Udp,
+        config::Transport::Tcp => Transport::Tcp,
+        config::Transport::Tls(_) => Transport::Tls,
+    };
+    let failed = |error| StartError::Bind {
+        listener: listener.name.to_string(),
+        transport: transport.as_str(),
+        address: listener.bind,
+        error,
+    };
+    let tls = listener.transport.tls().map(|material| match material {
+        TlsMaterial::Files(files) => certificate::from_chain(&files.chain, &files.key),
+        TlsMaterial::SelfSigned { names } => certificate::self_signed(names.clone()),
+    });
+    let tls = tls
+        .transpose()
+        .map_err(|error| StartError::Certificate { listener: listener.name.to_string(), error })?;
+    let (local, sockets) = match transport {
+        Transport::Udp => bind_udp(listener.bind, shards).map_err(failed)?,
+        _ => {
+            let socket = transport::accept::bind(listener.bind).map_err(failed)?;
+            (socket.local_addr().map_err(failed)?, Sockets::Stream(socket))
+        }
+    };
+    let port = listener.advertised_port(local);
+    let host = listener.advertise.host.clone();
+    // RFC 7118 §5.2: URIs say `ws` for both kinds of WebSocket; the Via tells them apart.
+    let in_uri = if transport == Transport::Wss { Transport::Ws } else { transport };
+    let bound = Bound {
+        name: listener.name.to_string(),
+        transport,
+        local,
+        via: format!("SIP/2.0/{} {host}:{port}", transport.via()).into_bytes(),
+        route_end: format!("@{host}:{port};transport={in_uri};lr>").into_bytes(),
+        host,
+        port,
+        config: listener.clone(),
+        tls,
+        handshake: Handshake {
+            timeout: config.limits.handshake_timeout,
+            close_timeout: config.limits.close_timeout,
+            write_timeout: config.limits.write_timeout,
+            outbound_queue: usize::try_from(config.limits.outbound_queue).unwrap_or(usize::MAX),
+        },
+    };
+    Ok((bound, sockets))
+}
+
+fn bind_udp(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Sockets)> {
+    // The first finds the port; without it shared, a second process could not take it by mistake.
+    let first = transport::udp::bind(address)?;
+    let local = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..shards {
+        sockets.push(transport::udp::bind(local)?);
+    }
+    Ok((local, Sockets::Datagram(sockets)))
+}
+
+impl Bound {
+    /// What its connections must keep to, for one shard.
+    pub(crate) fn for_shard(&self, number: u8) -> transport::Listener {
+        let websocket = self.config.transport.websocket();
+        let list = |only: Option<&Vec<String>>| only.cloned().unwrap_or_default();
+        let paths = websocket.map(|websocket| match &websocket.paths {
+            config::Paths::Any => Vec::new(),
+            config::Paths::Only(paths) => list(Some(paths)),
+        });
+        let origins = websocket.map(|websocket| match &websocket.origins {
+            config::Origins::Any => Vec::new(),
+            config::Origins::Only(origins) => list(Some(origins)),
+        });
+        let missing_origin = match websocket.map(|websocket| &websocket.missing_origin) {
+            Some(config::MissingOrigin::Refuse) => transport::MissingOrigin::Refuse,
+            Some(config::MissingOrigin::Accept) | None => transport::MissingOrigin::Allow,
+        };
+        transport::Listener {
+            number,
+            name: self.name.clone(),
+            transport: self.transport,
+            local: self.local,
+            paths: paths.unwrap_or_default(),
+            origins: origins.unwrap_or_default(),
+            missing_origin,
+            tls: self.tls.clone(),
+            settings: Rc::new(Settings {
+                max_message: u32::try_from(self.config.max_message).unwrap_or(u32::MAX),
+                handshake_timeout: self.handshake.timeout,
+                close_timeout: self.handshake.close_timeout,
+                ping_after: self.config.keepalive.ping_after,
+                pong_timeout: self.config.keepalive.pong_timeout,
+                outbound_queue: self.handshake.outbound_queue,
+                write_timeout: self.handshake.write_timeout,
+            }),
+        }
+    }
+
+    /// `host:port` by which peers reach it.
+    #[must_use]
+    pub fn advertised(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}

@@ -1,0 +1,371 @@
+//! The server as a whole: start, run, end.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use config::{Config, Shards};
+use ledger::{Batch, Ledger};
+use lifecycle::{Cause, Ending, Event, EventId, FlowId, Node, NodeStopped};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle as Task};
+use transport::{
+    accept::{self, Accepted},
+    certificate::CertificateError,
+};
+
+use crate::{
+    Bound, FlowView, Metrics, Recovered, UsersError, clock,
+    domains::Domains,
+    hop::{FlowNumber, MOST},
+    inbox::{Closing, Inboxes, Letter},
+    listeners::{self, Sockets},
+    metrics::Count,
+    recovery, shard,
+    shared::{Pages, Parts, Shared},
+    token::Tokens,
+    upkeep,
+};
+
+/// Bindings that one flow has on average at most, for the bound of the whole table.
+const BINDINGS_PER_FLOW: usize = 4;
+
+/// Descriptors that are not for flows: listeners, the ledger, sinks, admin, what lingers.
+const SPARE_DESCRIPTORS: u64 = 512;
+
+/// A server that did not start. Nothing of it runs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's address cannot be bound.
+    #[error("listener `{listener}` cannot have {transport} {address}: {error}")]
+    Bind {
+        /// Its name.
+        listener: String,
+        /// How SIP travels on it.
+        transport: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A listener's certificate cannot be used.
+    #[error("listener `{listener}`: {error}")]
+    Certificate {
+        /// Its name.
+        listener: String,
+        /// Why not.
+        error: CertificateError,
+    },
+    /// More listeners than a flow's number can name.
+    #[error("there are more than {most} listeners")]
+    TooManyListeners {
+        /// As many as there may be.
+        most: usize,
+    },
+    /// A users file cannot be used.
+    #[error(transparent)]
+    Users(#[from] UsersError),
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] ledger::OpenError),
+    /// The ledger's history cannot be read.
+    #[error("the ledger's history cannot be read: {0}")]
+    History(ledger::ReadError),
+    /// The ledger holds an event of a type that this program does not know.
+    #[error("event {}.{} in the ledger is of type {kind}, which this program does not know: it was written by a newer one; run that one", event.incarnation, event.sequence)]
+    NewerEvents {
+        /// Which.
+        event: EventId,
+        /// Its type's number.
+        kind: u16,
+    },
+    /// What an earlier process owed cannot be written.
+    #[error(
+        "there is no room in the ledger for the closes that the last process owed: {0}; free some disk and start again, nothing is lost"
+    )]
+    NoRoomToRecover(ledger::Refused),
+    /// The disk did not take the first records in time.
+    #[error("the disk under the ledger took longer than {0:?} for its first records")]
+    DiskTooSlow(Duration),
+    /// A file in the ledger's directory cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A thread could not be started.
+    #[error("a thread cannot be started: {0}")]
+    Thread(io::Error),
+}
+
+/// A running server. Dropping it does not end it in order: call [`Server::shut_down`].
+#[derive(Debug)]
+pub struct Server {
+    handle: Handle,
+    acceptors: Vec<Task<()>>,
+    shards: Vec<JoinHandle<()>>,
+    /// What was mended at the start.
+    pub recovered: Recovered,
+}
+
+/// A way to ask and order things of a running server.
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Shared>);
+
+impl Server {
+    /// Starts a server: every listener is bound before the ledger is touched, and nothing is served before what an
+    /// earlier process owed is written. Must be called within a runtime; it blocks on the disk. `pages` takes plain
+    /// HTTP requests that come to `ws` listeners.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub fn start(config: &Config, pages: impl FnOnce(Handle) -> Option<Pages>) -> Result<Self, StartError> {
+        let shards = match config.limits.shards {
+            Shards::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+            Shards::Fixed(number) => usize::from(number.get()),
+        }
+        .min(MOST);
+        let (bounds, sockets): (Vec<Bound>, Vec<Sockets>) =
+            listeners::bind(config, shards)?.into_iter().unzip();
+        let domains = Domains::new(&config.domains, &rand::random())?;
+        let node = Node::new(config.node.as_str())
+            .expect("the configuration checks the node's name by the same rule");
+        let (ledger, recovered) = recovery::open(&config.ledger, &node)?;
+        let secret = route_secret(config)?;
+        let (inboxes, receivers) = Inboxes::new(shards);
+        let max_flows =
+            u64::from(config.limits.max_flows).min(descriptors().saturating_sub(SPARE_DESCRIPTORS));
+        let per_shard = config.limits.max_transactions / u32::try_from(shards).unwrap_or(1).max(1);
+        let tokens = Tokens::new(&secret, ledger.incarnation());
+        let shared = Shared::new(Parts {
+            node,
+            ledger,
+            listeners: bounds,
+            domains,
+            tokens,
+            policy: policy(&config.registrar),
+            proxy: sip_proxy::Settings {
+                timers: sip_transaction::Timers {
+                    t1: config.timers.t1,
+                    t2: config.timers.t2,
+                    t4: config.timers.t4,
+                },
+                timer_c: config.timers.timer_c,
+                max_transactions: per_shard.max(1),
+            },
+            max_flows,
+            max_bindings: usize::try_from(max_flows).unwrap_or(usize::MAX).saturating_mul(BINDINGS_PER_FLOW),
+            inboxes,
+        });
+        let handle = Handle(Arc::clone(&shared));
+        if let Some(pages) = pages(handle.clone()) {
+            shared.serve_pages(pages);
+        }
+        let mut datagrams: Vec<Vec<(u8, std::net::UdpSocket)>> = (0..shards).map(|_| Vec::new()).collect();
+        let mut streams = Vec::new();
+        for (number, sockets) in (0..).zip(sockets) {
+            match sockets {
+                Sockets::Stream(socket) => streams.push((number, socket)),
+                Sockets::Datagram(sockets) => {
+                    for (shard, socket) in datagrams.iter_mut().zip(sockets) {
+                        shard.push((number, socket));
+                    }
+                }
+            }
+        }
+        let threads = (0..).zip(receivers).zip(datagrams).map(|((index, inbox), sockets)| {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let Ok(runtime) =
+                    runtime.inspect_err(|error| tracing::error!(%error, "a shard has no runtime"))
+                else {
+                    return;
+                };
+                let local = tokio::task::LocalSet::new();
+                local.block_on(&runtime, shard::run(index, shared, inbox, sockets));
+            })
+        });
+        let threads = threads.collect::<Result<_, _>>().map_err(StartError::Thread)?;
+        let mut acceptors = vec![tokio::spawn(upkeep::run(Arc::clone(&shared)))];
+        for (number, socket) in streams {
+            let socket = TcpListener::from_std(socket).map_err(StartError::Thread)?;
+            acceptors.push(tokio::spawn(accept_all(Arc::clone(&shared), number, socket)));
+        }
+        Ok(Self { handle, acceptors, shards: threads, recovered })
+    }
+
+    /// A way to ask and order things.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Ends the server in order: no new flows, every flow closed and its close durable, then `node.stopped`. What is
+    /// not closed by `patience` is closed by the next start.
+    ///
+    /// # Errors
+    /// What the disk did not take in time.
+    pub async fn shut_down(self, patience: Duration) -> Result<(), ledger::Unwritten> {
+        let shared = &self.handle.0;
+        let until = Instant::now() + patience;
+        shared.begin_closing();
+        for acceptor in &self.acceptors {
+            acceptor.abort();
+        }
+        let ending = Ending::of(Cause::Shutdown).code(1001).reason("the server is shutting down");
+        // Flows whose opening was under way are told as soon as they are open.
+        while shared.live() > 0 && Instant::now() < until {
+            for shard in 0..shared.inboxes.shards() {
+                let _ = shared.tell(shard, Letter::CloseAll(ending.clone()));
+            }
+            let settled = Instant::now() + Duration::from_millis(200);
+            while shared.live() > 0 && Instant::now() < settled {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        upkeep::remove_unowned(shared);
+        let stopped = Event::NodeStopped(NodeStopped {
+            flows_opened: shared.metrics.get(Count::FlowsOpened),
+            flows_closed: shared.metrics.get(Count::FlowsClosed),
+        });
+        let mut batch = Batch::new();
+        batch.push(stopped.kind().number(), clock::micros(), &stopped.to_json());
+        let ledger = shared.ledger.clone();
+        if let Ok(appended) = ledger.append(batch) {
+            let _ = tokio::time::timeout_at(until.into(), ledger.durable(appended.last_seq)).await;
+        }
+        Ok(())
+    }
+
+    /// The threads of the shards, which end with the process.
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+}
+
+impl Handle {
+    /// The listeners, in the order of the configuration.
+    #[must_use]
+    pub fn listeners(&self) -> &[Bound] {
+        &self.0.listeners
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.0.node
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Flows that are open now.
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.0.live()
+    }
+
+    /// Flows that may be open at a time.
+    #[must_use]
+    pub fn max_flows(&self) -> u64 {
+        self.0.max_flows
+    }
+
+    /// Bindings and addresses-of-record there are now.
+    #[must_use]
+    pub fn bindings(&self) -> (usize, usize) {
+        let location = self.0.location();
+        (location.len(), location.aors())
+    }
+
+    /// What is known of an open flow.
+    pub async fn look(&self, flow: FlowId) -> Option<FlowView> {
+        let number = self.own(flow)?;
+        let (answer, looked) = oneshot::channel();
+        self.0.tell(number.shard(), Letter::Look { flow: number, answer }).ok()?;
+        looked.await.ok().flatten()
+    }
+
+    /// Closes a flow: tells its peer 1000 with this reason, records the cause `admin`.
+    pub async fn close(&self, flow: FlowId, reason: &str) -> Closing {
+        let Some(number) = self.own(flow) else { return Closing::NoSuchFlow };
+        let ending = Ending::of(Cause::Admin).code(1000).reason(reason);
+        let (done, closing) = oneshot::channel();
+        match self.0.tell(number.shard(), Letter::Close { flow: number, ending, done }) {
+            Ok(()) => closing.await.unwrap_or(Closing::NoSuchFlow),
+            Err(_) => Closing::NoSuchFlow,
+        }
+    }
+
+    fn own(&self, flow: FlowId) -> Option<FlowNumber> {
+        (flow.incarnation == self.0.incarnation).then_some(FlowNumber(flow.counter))
+    }
+}
+
+async fn accept_all(shared: Arc<Shared>, listener: u8, socket: TcpListener) {
+    loop {
+        match accept::accept(&socket).await {
+            Accepted::Connection(stream, remote) => shared.inboxes.hand_over(listener, stream, remote).await,
+            Accepted::Starved(error) => {
+                shared.metrics.add(Count::AcceptsStarved);
+                tracing::warn!(%error, "no connection can be accepted for the moment");
+            }
+        }
+    }
+}
+
+/// The secret that signs our routes: it outlives the process, so that routes over UDP do too.
+fn route_secret(config: &Config) -> Result<[u8; 32], StartError> {
+    let path = config.ledger.directory.join("route-secret");
+    let failed = |error| StartError::Secret { path: path.clone(), error };
+    match std::fs::read(&path) {
+        Ok(bytes) if bytes.len() == 32 => {
+            let mut secret = [0; 32];
+            secret.copy_from_slice(&bytes);
+            Ok(secret)
+        }
+        // A torn or missing one is made anew: dialogs over UDP that know the old one end with 403.
+        Ok(_) => write_secret(&path).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write_secret(&path).map_err(failed),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn write_secret(path: &std::path::Path) -> io::Result<[u8; 32]> {
+    use std::{fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let secret: [u8; 32] = rand::random();
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(&secret)?;
+    Ok(secret)
+}
+
+/// Descriptors that the process may have.
+fn descriptors() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+fn policy(registrar: &config::Registrar) -> sip_registrar::Policy {
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    sip_registrar::Policy {
+        min_expires: seconds(registrar.min_expires),
+        max_expires: seconds(registrar.max_expires),
+        default_expires: seconds(registrar.default_expires),
+        max_contacts: registrar.max_contacts,
+    }
+}

@@ -1,0 +1,368 @@
+//! One shard: its flows, its proxy, its timers, its inbox. Everything here runs on one thread.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
+
+use lifecycle::{Ending, FlowFacts, Text, event_time};
+use sip_message::{FrameError, Message};
+use sip_proxy::{Proxy, shard_of};
+use tokio::{
+    net::{TcpStream, UdpSocket},
+    sync::{Notify, mpsc},
+    task::spawn_local,
+    time::sleep_until,
+};
+use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Uncounted};
+
+use crate::{
+    flow::Flow,
+    hop::{FlowNumber, Hop},
+    inbox::{Closing, Letter},
+    metrics::Count,
+    shared::Shared,
+    view::{BindingView, FlowView},
+    world::World,
+};
+
+/// One shard.
+pub(crate) struct Shard {
+    pub(crate) index: u8,
+    pub(crate) shared: Arc<Shared>,
+    listeners: Vec<Rc<Listener>>,
+    sockets: HashMap<u8, Rc<UdpSocket>>,
+    scratch: Rc<Scratch>,
+    flows: RefCell<HashMap<FlowNumber, Entry>>,
+    proxy: RefCell<Proxy<Hop>>,
+    /// Hops whose end the proxy has not heard of yet.
+    gone: RefCell<Vec<Hop>>,
+    /// The proxy has something to do earlier than it is waited for.
+    wake: Notify,
+    armed: Cell<Option<Instant>>,
+    opened: Cell<u64>,
+}
+
+/// What everyone on the shard may know of an open flow.
+struct Entry {
+    link: Rc<Link>,
+    facts: Arc<FlowFacts>,
+    name: Box<str>,
+    opened_at: u64,
+    identity: Rc<RefCell<Option<Text<128>>>>,
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// Runs a shard until its inbox is closed. `sockets` are its UDP sockets, by listener.
+pub(crate) async fn run(
+    index: u8,
+    shared: Arc<Shared>,
+    mut inbox: mpsc::Receiver<Letter>,
+    sockets: Vec<(u8, std::net::UdpSocket)>,
+) {
+    let listeners =
+        (0..).zip(&shared.listeners).map(|(number, bound)| Rc::new(bound.for_shard(number))).collect();
+    let sockets = sockets.into_iter().filter_map(|(listener, socket)| match UdpSocket::from_std(socket) {
+        Ok(socket) => Some((listener, Rc::new(socket))),
+        Err(error) => {
+            tracing::error!(%error, listener, "a UDP socket cannot be used");
+            None
+        }
+    });
+    let shard = Rc::new(Shard {
+        index,
+        listeners,
+        sockets: sockets.collect(),
+        scratch: Rc::new(Scratch::new()),
+        flows: RefCell::default(),
+        proxy: RefCell::new(Proxy::new(shared.proxy, shared.branch_secret, index, Instant::now())),
+        gone: RefCell::default(),
+        wake: Notify::new(),
+        armed: Cell::new(None),
+        opened: Cell::new(0),
+        shared,
+    });
+    for (&listener, socket) in &shard.sockets {
+        spawn_local(receive_datagrams(Rc::clone(&shard), listener, Rc::clone(socket)));
+    }
+    spawn_local(keep_time(Rc::clone(&shard)));
+    while let Some(letter) = inbox.recv().await {
+        shard.read(letter);
+    }
+}
+
+async fn receive_datagrams(shard: Rc<Shard>, listener: u8, socket: Rc<UdpSocket>) {
+    let scratch = Rc::clone(&shard.scratch);
+    let datagram = |remote, bytes: &[u8]| {
+        // An empty line keeps a NAT binding open and wants no answer over UDP.
+        if !bytes.iter().all(u8::is_ascii_whitespace) {
+            shard.receive(Hop::Udp { listener, remote }, bytes);
+        }
+    };
+    let failed = |error: std::io::Error| tracing::debug!(%error, "UDP");
+    transport::udp::receive(socket, scratch, datagram, failed).await;
+}
+
+/// Does what the proxy has to do when its time has come.
+async fn keep_time(shard: Rc<Shard>) {
+    loop {
+        let deadline = shard.proxy.borrow().next_deadline();
+        shard.armed.set(deadline);
+        match deadline {
+            Some(deadline) => {
+                tokio::select! {
+                    () = sleep_until(deadline.into()) => {}
+                    () = shard.wake.notified() => {}
+                }
+            }
+            None => shard.wake.notified().await,
+        }
+        shard.with_proxy(|proxy, world, now| {
+            for hop in world.shard.gone.take() {
+                proxy.hop_gone(world, hop, now);
+            }
+        });
+    }
+}
+
+impl Shard {
+    /// A SIP message came on a hop.
+    pub(crate) fn receive(&self, from: Hop, bytes: &[u8]) {
+        self.shared.metrics.add(Count::MessagesReceived);
+        match Message::parse(bytes) {
+            Err(error) => self.with_proxy(|proxy, world, _| proxy.unparsed(world, from, bytes, error)),
+            Ok(message) if message.is_request() => {
+                self.with_proxy(|proxy, world, now| proxy.request(world, from, &message, now));
+            }
+            Ok(message) => match shard_of(&message) {
+                Some(shard) if shard != self.index => {
+                    let _ = self.shared.tell(usize::from(shard), Letter::Response { message: bytes.into() });
+                }
+                _ => self.with_proxy(|proxy, world, now| proxy.response(world, &message, now)),
+            },
+        }
+    }
+
+    /// Lets the proxy do something, then what follows from it.
+    fn with_proxy(&self, act: impl FnOnce(&mut Proxy<Hop>, &mut World<'_>, Instant)) {
+        let now = Instant::now();
+        let mut proxy = self.proxy.borrow_mut();
+        let mut world = World { shard: self };
+        act(&mut proxy, &mut world, now);
+        proxy.expire(&mut world, now);
+        if let Some(next) = proxy.next_deadline()
+            && self.armed.get().is_none_or(|armed| next < armed)
+        {
+            self.armed.set(Some(next));
+            self.wake.notify_one();
+        }
+    }
+
+    /// Sends on a hop of any shard.
+    pub(crate) fn send(&self, hop: Hop, message: &[u8]) -> Result<(), sip_proxy::HopGone> {
+        let sent = match hop {
+            Hop::Flow(number) if number.shard() == usize::from(self.index) => {
+                let link = self.flows.borrow().get(&number).map(|entry| Rc::clone(&entry.link));
+                link.is_some_and(|link| link.send(message).is_ok())
+            }
+            Hop::Flow(flow) => {
+                let letter = Letter::Deliver { flow, message: message.into(), from_shard: self.index };
+                self.shared.tell(flow.shard(), letter).is_ok()
+            }
+            // What the socket does not take now is lost like any datagram; transactions repeat it.
+            Hop::Udp { listener, remote } => {
+                self.sockets.get(&listener).is_some_and(|socket| match socket.try_send_to(message, remote) {
+                    Ok(_) => true,
+                    Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+                })
+            }
+        };
+        self.shared.metrics.add(if sent { Count::MessagesSent } else { Count::SendsFailed });
+        if sent { Ok(()) } else { Err(sip_proxy::HopGone) }
+    }
+
+    fn read(self: &Rc<Self>, letter: Letter) {
+        match letter {
+            Letter::Connection { listener, stream, remote } => {
+                let listener = self.listeners.get(usize::from(listener)).map(Rc::clone);
+                if let (Some(listener), Ok(stream)) = (listener, TcpStream::from_std(stream)) {
+                    let scratch = Rc::clone(&self.scratch);
+                    spawn_local(transport::receive_connection(
+                        Rc::clone(self),
+                        listener,
+                        scratch,
+                        stream,
+                        remote,
+                    ));
+                }
+            }
+            Letter::Deliver { flow, message, from_shard } => {
+                if self.send(Hop::Flow(flow), &message).is_err() {
+                    let _ = self.shared.tell(usize::from(from_shard), Letter::Gone(Hop::Flow(flow)));
+                }
+            }
+            Letter::Response { message } => {
+                if let Ok(message) = Message::parse(&message) {
+                    self.with_proxy(|proxy, world, now| proxy.response(world, &message, now));
+                }
+            }
+            Letter::Gone(hop) => self.hop_gone(hop),
+            Letter::Close { flow, ending, done } => {
+                let link = self.flows.borrow().get(&flow).map(|entry| Rc::clone(&entry.link));
+                let _ = done.send(if link.is_some() { Closing::Begun } else { Closing::NoSuchFlow });
+                if let Some(link) = link {
+                    link.close(ending);
+                }
+            }
+            Letter::CloseAll(ending) => {
+                for entry in self.flows.borrow().values() {
+                    entry.link.close(ending.clone());
+                }
+            }
+            Letter::Look { flow, answer } => drop(answer.send(self.view(flow))),
+        }
+    }
+
+    /// The number of the next flow that comes in by this listener.
+    pub(crate) fn next_number(&self, listener: u8) -> FlowNumber {
+        let count = self.opened.get() + 1;
+        self.opened.set(count);
+        FlowNumber::new(count, self.index, listener)
+    }
+
+    /// Makes a flow known; its identity can be told later through what comes back.
+    pub(crate) fn add_flow(
+        &self,
+        number: FlowNumber,
+        facts: &Arc<FlowFacts>,
+        name: &str,
+        opened_at: u64,
+        link: &Rc<Link>,
+    ) -> Rc<RefCell<Option<Text<128>>>> {
+        let identity = Rc::default();
+        let entry = Entry {
+            link: Rc::clone(link),
+            facts: Arc::clone(facts),
+            name: name.into(),
+            opened_at,
+            identity: Rc::clone(&identity),
+        };
+        self.flows.borrow_mut().insert(number, entry);
+        identity
+    }
+
+    pub(crate) fn remove_flow(&self, number: FlowNumber) {
+        self.flows.borrow_mut().remove(&number);
+    }
+
+    pub(crate) fn has_flow(&self, number: FlowNumber) -> bool {
+        self.flows.borrow().contains_key(&number)
+    }
+
+    /// What is known of a flow of this shard, and its id as text.
+    pub(crate) fn facts(&self, number: FlowNumber) -> Option<(Arc<FlowFacts>, String)> {
+        self.flows.borrow().get(&number).map(|entry| (Arc::clone(&entry.facts), entry.name.to_string()))
+    }
+
+    pub(crate) fn remote(&self, number: FlowNumber) -> Option<SocketAddr> {
+        self.flows.borrow().get(&number).map(|entry| entry.facts.remote)
+    }
+
+    /// Who the user agent on a flow proved to be.
+    pub(crate) fn identity(&self, number: FlowNumber) -> Option<Text<128>> {
+        self.flows.borrow().get(&number).and_then(|entry| entry.identity.borrow().clone())
+    }
+
+    pub(crate) fn identify(&self, number: FlowNumber, identity: &str) {
+        if let Some(entry) = self.flows.borrow().get(&number) {
+            entry.identity.replace(Some(Text::new(identity)));
+        }
+    }
+
+    /// Tells every shard, this one included, that nothing comes from a hop any more. Safe to call from anywhere:
+    /// the proxies hear of it when they are not at work.
+    pub(crate) fn announce_gone(&self, hop: Hop) {
+        for shard in (0..self.shared.inboxes.shards()).filter(|&shard| shard != usize::from(self.index)) {
+            let _ = self.shared.tell(shard, Letter::Gone(hop));
+        }
+        self.hop_gone(hop);
+    }
+
+    fn hop_gone(&self, hop: Hop) {
+        self.gone.borrow_mut().push(hop);
+        self.wake.notify_one();
+    }
+
+    fn view(&self, number: FlowNumber) -> Option<FlowView> {
+        let flows = self.flows.borrow();
+        let entry = flows.get(&number)?;
+        let now = Instant::now();
+        let location = self.shared.location();
+        let bindings =
+            location.bindings_of_flow(number.id(self.shared.incarnation)).map(|binding| BindingView {
+                aor: binding.aor().into(),
+                contact: String::from_utf8_lossy(binding.contact()).into(),
+                expires_in: binding.seconds_left(now),
+            });
+        Some(FlowView {
+            flow: entry.name.to_string(),
+            opened_at: event_time(entry.opened_at),
+            facts: Arc::clone(&entry.facts),
+            identity: entry.identity.borrow().as_ref().map(ToString::to_string),
+            traffic: entry.link.traffic(now),
+            bindings: bindings.collect(),
+        })
+    }
+}
+
+impl Owner for Shard {
+    type Flow = Flow;
+
+    async fn open(self: &Rc<Self>, opening: Opening, link: Rc<Link>) -> Result<Flow, Refused> {
+        Flow::open(self, opening, link).await
+    }
+
+    fn message(self: &Rc<Self>, flow: &Flow, message: &[u8]) {
+        self.receive(Hop::Flow(flow.number), message);
+    }
+
+    fn close(self: &Rc<Self>, flow: Flow, ending: Ending) {
+        flow.close(&ending);
+    }
+
+    fn http(self: &Rc<Self>, request: PlainHttp) {
+        if let Some(pages) = self.shared.pages() {
+            pages(request);
+        }
+    }
+
+    fn uncounted(self: &Rc<Self>, remote: SocketAddr, why: Uncounted) {
+        tracing::debug!(%remote, %why, "a connection ended before it was a flow");
+        self.shared.metrics.add(match why {
+            Uncounted::HandshakeTimeout => Count::HandshakeTimeouts,
+            Uncounted::LeftEarly => Count::LeftEarly,
+            Uncounted::TlsFailed => Count::TlsFailures,
+            // Counted where it was decided.
+            Uncounted::HandshakeRefused(503) | Uncounted::NoRoom => return,
+            Uncounted::HandshakeRefused(_) => Count::HandshakesRefused,
+            Uncounted::NotSip => Count::NotSip,
+        });
+    }
+
+    fn unframed(self: &Rc<Self>, bytes: &[u8], error: FrameError) -> Option<Vec<u8>> {
+        let error = error.as_parse_error()?;
+        self.shared.metrics.add(Count::MessagesUnparsed);
+        let hop = Hop::Flow(FlowNumber(u64::MAX));
+        let world = World { shard: self };
+        self.proxy.borrow_mut().answer_to_damaged(&world, hop, bytes, error)
+    }
+}

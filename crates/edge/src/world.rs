@@ -1,0 +1,238 @@
+//! The world around a shard's proxy: names, routes, policy.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Instant,
+};
+
+use location::{Binding, Way};
+use sip_auth::Role;
+use sip_message::{Message, Method, Scheme, Uri};
+use sip_proxy::{Answer, Decision, Environment, HopGone, Notice, Owned, Target};
+use sip_transaction::Reliability;
+use smallvec::SmallVec;
+
+use crate::{
+    domains::{DomainRef, Proof},
+    hop::{FlowNumber, Hop},
+    metrics::Count,
+    register::register,
+    shard::Shard,
+    token::Token,
+};
+
+/// What a shard's proxy sees.
+pub(crate) struct World<'s> {
+    pub(crate) shard: &'s Shard,
+}
+
+/// Methods that the server itself understands, for `Allow`.
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, SUBSCRIBE, NOTIFY, REFER, PUBLISH";
+
+impl Environment for World<'_> {
+    type Hop = Hop;
+
+    fn send(&mut self, hop: Hop, message: &[u8]) -> Result<(), HopGone> {
+        self.shard.send(hop, message)
+    }
+
+    fn reliability(&self, hop: Hop) -> Reliability {
+        match hop {
+            Hop::Flow(_) => Reliability::Reliable,
+            Hop::Udp { .. } => Reliability::Unreliable,
+        }
+    }
+
+    fn address(&self, hop: Hop) -> SocketAddr {
+        let flow = match hop {
+            Hop::Flow(number) => self.shard.remote(number),
+            Hop::Udp { remote, .. } => Some(remote),
+        };
+        flow.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
+    }
+
+    fn write_via(&self, hop: Hop, out: &mut Vec<u8>) {
+        if let Some(bound) = self.shard.shared.listeners.get(usize::from(listener_of(hop))) {
+            out.extend_from_slice(&bound.via);
+        }
+        if matches!(hop, Hop::Udp { .. }) {
+            out.extend_from_slice(b";rport");
+        }
+    }
+
+    fn write_record_route(&self, hop: Hop, out: &mut Vec<u8>) {
+        if let Some(bound) = self.shard.shared.listeners.get(usize::from(listener_of(hop))) {
+            out.extend_from_slice(b"<sip:");
+            self.shard.shared.tokens.write(hop, out);
+            out.extend_from_slice(&bound.route_end);
+        }
+    }
+
+    fn owns(&self, uri: &Uri<'_>) -> Owned<Hop> {
+        if !self.is_here(uri) {
+            return Owned::No;
+        }
+        let Some(user) = uri.user() else { return Owned::Yes };
+        match self.shard.shared.tokens.read(user) {
+            Token::Hop(hop) if self.is_gone(hop) => Owned::Gone,
+            Token::Hop(hop) => Owned::Flow(hop),
+            Token::Stale => Owned::Gone,
+            // A name of a user of ours, or a token that was tampered with: a route has no use for the former.
+            Token::NotOurs => Owned::Forged,
+        }
+    }
+
+    fn next_hop(&mut self, _uri: &Uri<'_>, _from: Hop) -> Result<Hop, Answer> {
+        // Requests leave for other elements only along routes that we signed: never an open relay.
+        Err(Answer::new(403, "Relaying Denied"))
+    }
+
+    fn decide(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Decision<Hop> {
+        match self.targets(request, from, now) {
+            Ok(targets) => Decision::Forward(targets),
+            Err(answer) => Decision::Answer(answer),
+        }
+    }
+
+    fn random(&mut self) -> u64 {
+        rand::random()
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        tracing::debug!(?notice, "sip");
+        self.shard.shared.metrics.add(match notice {
+            Notice::Unparsed(_) => Count::MessagesUnparsed,
+            Notice::Invalid(_) => Count::MessagesInvalid,
+            Notice::StrayResponse => Count::ResponsesStray,
+            Notice::StrayAck => Count::AcksStray,
+            Notice::Repeat => Count::RequestsRepeated,
+            Notice::Loop => Count::Loops,
+            Notice::Full => Count::TransactionsFull,
+            Notice::Unwritable => Count::Unwritable,
+        });
+    }
+}
+
+impl World<'_> {
+    /// Where a request goes that no route leads on, or the answer to it.
+    fn targets(
+        &self,
+        request: &Message<'_>,
+        from: Hop,
+        now: Instant,
+    ) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
+        let uri = request.request_uri().map_err(|_| Answer::new(400, "Malformed Request-URI"))?;
+        if !matches!(uri.scheme(), Scheme::Sip | Scheme::Sips) {
+            return Err(Answer::new(416, "Unsupported URI Scheme"));
+        }
+        let shared = &*self.shard.shared;
+        let method = request.method();
+        let domain = uri.host().and_then(|host| shared.domains.find(&host));
+        let Some(domain) = domain else {
+            return Err(match method {
+                Some(Method::Register) => Answer::new(403, "Domain Not Served"),
+                Some(Method::Options) if self.is_here(&uri) => about_ourselves(),
+                _ => Answer::new(403, "Relaying Denied"),
+            });
+        };
+        match (method, uri.user()) {
+            (Some(Method::Register), _) => return Err(register(self.shard, domain, request, from, now)),
+            (Some(Method::Options), None) => return Err(about_ourselves()),
+            (_, None) => return Err(Answer::new(404, "No User In Request-URI")),
+            (_, Some(_)) => {}
+        }
+        self.check_sender(request, from)?;
+        let Some(aor) = uri.address_of_record() else { return Err(Answer::new(404, "Not Found")) };
+        let location = shared.location();
+        let targets: SmallVec<[_; 1]> = location.bindings(&aor, now).map(target).collect();
+        drop(location);
+        if targets.is_empty() {
+            return Err(nobody_there(domain, &uri));
+        }
+        Ok(targets)
+    }
+
+    /// Whoever speaks for a user of a domain with digest must have proved to be that user, on this flow or in
+    /// this request.
+    fn check_sender(&self, request: &Message<'_>, from: Hop) -> Result<(), Answer> {
+        let within_dialog = request.to().is_ok_and(|to| to.tag().is_some());
+        if within_dialog || request.method() == Some(Method::Ack) {
+            return Ok(());
+        }
+        let Some(sender) = request.from().ok().and_then(|from| from.uri().ok()) else { return Ok(()) };
+        let domain = sender.host().and_then(|host| self.shard.shared.domains.find(&host));
+        let Some(domain) = domain.filter(|domain| !domain.is_open()) else { return Ok(()) };
+        if let Hop::Flow(number) = from
+            && let Some(identity) = self.shard.identity(number)
+            && sender.address_of_record().is_some_and(|aor| aor == identity.as_str())
+        {
+            return Ok(());
+        }
+        match domain.prove(request, Role::Proxy, rand::random())? {
+            Proof::User(user) if sender.unescaped_user().as_deref() == Some(user.as_bytes()) => Ok(()),
+            Proof::NotAsked => Ok(()),
+            Proof::User(_) => Err(Answer::new(403, "Not Your Address")),
+        }
+    }
+
+    /// Whether a URI's host and port are those of a listener of ours.
+    fn is_here(&self, uri: &Uri<'_>) -> bool {
+        let Some(host) = uri.host() else { return false };
+        let port = uri.port();
+        self.shard.shared.listeners.iter().any(|bound| {
+            let ours = host.ip().map_or_else(
+                || matches!(&bound.host, config::Host::Name(name) if host.to_string().eq_ignore_ascii_case(name)),
+                |ip| bound.local.ip() == ip || matches!(&bound.host, config::Host::V4(own) if ip == *own)
+                    || matches!(&bound.host, config::Host::V6(own) if ip == *own),
+            );
+            ours && port.is_none_or(|port| port == bound.port || port == bound.local.port())
+        })
+    }
+
+    /// Only flows of this shard are surely known to be gone; others say so when they are sent to.
+    fn is_gone(&self, hop: Hop) -> bool {
+        match hop {
+            Hop::Flow(number) => {
+                number.shard() == usize::from(self.shard.index) && !self.shard.has_flow(number)
+            }
+            Hop::Udp { .. } => false,
+        }
+    }
+}
+
+fn listener_of(hop: Hop) -> u8 {
+    match hop {
+        Hop::Flow(number) => number.listener(),
+        Hop::Udp { listener, .. } => listener,
+    }
+}
+
+fn target(binding: &Binding<ledger::Reservation>) -> Target<Hop> {
+    let hop = match binding.way() {
+        Way::Flow(flow) => Hop::Flow(FlowNumber(flow.counter)),
+        Way::Udp { listener } => {
+            Hop::Udp { listener: u8::try_from(listener).unwrap_or(u8::MAX), remote: binding.remote() }
+        }
+    };
+    Target {
+        hop,
+        request_uri: Some(binding.contact().into()),
+        routes: binding.path().map(Box::from).into_iter().collect(),
+        q: binding.q().unwrap_or(1000),
+        when_gone: 480,
+    }
+}
+
+fn nobody_there(domain: DomainRef<'_>, uri: &Uri<'_>) -> Answer {
+    let user = uri.unescaped_user();
+    let known = user
+        .as_deref()
+        .and_then(|user| std::str::from_utf8(user).ok())
+        .is_some_and(|user| domain.may_have(user));
+    if known { Answer::of_status(480) } else { Answer::new(404, "Not Found") }
+}
+
+/// The answer to OPTIONS for the server itself (RFC 3261 §11.2).
+fn about_ourselves() -> Answer {
+    Answer::new(200, "OK").header("Allow", ALLOW).header("Accept", "application/sdp")
+}
