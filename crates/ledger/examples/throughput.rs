@@ -1,6 +1,6 @@
 //! How fast a real directory takes records, and what it costs.
 //!
-//! `cargo run --release -p ledger --example throughput -- DIRECTORY [SECONDS [memory]]`
+//! `cargo run --release -p ledger --example throughput -- DIRECTORY [SECONDS [disk|memory [SPARE_MIB]]]`
 //!
 //! Appenders that each wait for durability before their next record (1, 64, 512 of them), 800-byte payloads; then 512 appenders held
 //! to 50,000 records a second in all.
@@ -130,13 +130,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("memory") => Durability::Memory,
         _ => Durability::Disk,
     };
-    let opened = Ledger::open(&directory, Settings { durability, ..Settings::new("throughput") })?;
+    let spare_bytes = arguments.next().map_or(Ok(64), |text| text.parse::<u64>())? << 20;
+    let opened =
+        Ledger::open(&directory, Settings { durability, spare_bytes, ..Settings::new("throughput") })?;
     let ledger = opened.ledger;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
     println!(
         "appenders  target/s  records/s  p50 µs  p99 µs  max µs  CPU µs/record  % of a core  records/commit  refused"
     );
     for (appenders, rate) in [(1, None), (64, None), (512, None), (512, Some(50_000))] {
+        while ledger.status().available_bytes < spare_bytes {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let outcome = measure(&ledger, &runtime, appenders, rate, Duration::from_secs(seconds));
         ledger.remove_before(ledger.durable_position())?;
         let at = |share: f64| {

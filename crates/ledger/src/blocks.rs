@@ -147,7 +147,7 @@ impl Blocks {
 
     /// Search what lies beyond an unreadable place for a whole block that was written after record `expected` was durable.
     pub(crate) fn proof_beyond(&self, expected: u64) -> Result<Beyond, Fault> {
-        let length = self.file.len().fault("cannot measure", &self.name)?;
+        let length = self.file.length().fault("cannot measure", &self.name)?;
         let mut rest = vec![0; usize::try_from(length.saturating_sub(self.offset)).unwrap_or(usize::MAX)];
         let count = self.file.read_at(&mut rest, self.offset).fault("cannot read", &self.name)?;
         rest.truncate(count);

@@ -71,7 +71,7 @@ pub(crate) fn write(
 /// The checkpoint at this position; `None` if it cannot be read or is not what was written.
 pub(crate) fn read(storage: &dyn Storage, position: Position) -> Option<Checkpoint> {
     let file = storage.open(&name(position), Access::Read).ok()?;
-    let mut bytes = vec![0; usize::try_from(file.len().ok()?).ok()?];
+    let mut bytes = vec![0; usize::try_from(file.length().ok()?).ok()?];
     let count = file.read_at(&mut bytes, 0).ok()?;
     bytes.truncate(count);
     if bytes.len() < HEADER

@@ -335,7 +335,7 @@ pub(crate) fn mend(storage: &dyn Storage, examined: &mut Examined) -> Result<(),
     }
     file.sync().fault("cannot sync", &name)?;
     // Only after the seal is safe: what lies beyond it is of no use, and an unfinished segment is mostly zeros.
-    if file.len().fault("cannot measure", &name)? > end {
+    if file.length().fault("cannot measure", &name)? > end {
         file.truncate(end).fault("cannot cut", &name)?;
         file.sync().fault("cannot sync", &name)?;
     }

@@ -82,7 +82,7 @@ impl Settings {
         if self.node.is_empty() || self.node.len() > NODE_NAME_LIMIT {
             return Err(SettingsError::Node { bytes: self.node.len() });
         }
-        if !(64 << 10..=4 << 30).contains(&self.segment_bytes) || self.segment_bytes % 4096 != 0 {
+        if !(64 << 10..=4 << 30).contains(&self.segment_bytes) || !self.segment_bytes.is_multiple_of(4096) {
             return Err(SettingsError::Segment { bytes: self.segment_bytes });
         }
         let most = (self.segment_bytes / 4).min(BLOCK_LIMIT as u64);

@@ -214,10 +214,9 @@ fn a_damaged_cursor_is_named_and_a_damaged_checkpoint_has_a_stand_in() {
     assert_eq!(again.ledger.cursor("crm").expect("reads").position(), Position::new(1, 3));
     disk.end(End::PowerLoss);
 
-    for (name, mut content) in [disk.files("cursors")[0].clone()] {
-        content[20] ^= 1;
-        disk.place_file(&format!("cursors/{name}"), &content);
-    }
+    let (name, mut content) = disk.files("cursors").pop().expect("kept");
+    content[20] ^= 1;
+    disk.place_file(&format!("cursors/{name}"), &content);
     let (name, mut content) = disk.files("checkpoints").pop().expect("kept");
     let last = content.len() - 1;
     content[last] ^= 1;
@@ -293,5 +292,5 @@ fn the_reader_outside_tells_a_torn_end_from_a_damaged_one() {
     assert!(matches!(tail_after_flip(4096 + 72 * 2 + 50), (2, Ok(ledger::Tail::Torn(66)))));
     assert!(matches!(tail_after_flip(4096 + 50), (0, Err(ReadError::Damaged(_)))));
     let file = disk.open(&format!("segments/{}", segments(&disk)[0].0), ledger::storage::Access::Read);
-    assert!(file.is_ok_and(|file: Arc<dyn File>| file.len().is_ok()));
+    assert!(file.is_ok_and(|file: Arc<dyn File>| file.length().is_ok()));
 }

@@ -74,7 +74,7 @@ fn a_full_disk_refuses_reservations_and_honours_those_it_gave() {
         for (index, (reservation, bytes)) in reservations.into_iter().enumerate() {
             ledger.append(reserved(reservation, &vec![3; bytes])).expect("paid for");
             // Sometimes each alone, sometimes packed.
-            if (index as u64 + seed) % 3 == 0 {
+            if (index as u64 + seed).is_multiple_of(3) {
                 assert_eq!(stepper.write(), Stepped::Done);
             }
         }

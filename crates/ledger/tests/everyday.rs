@@ -143,3 +143,63 @@ fn many_segments_are_read_in_order_and_removed_from_the_oldest() {
     let mut reader = ledger.reader(ReadFrom::After(Position::new(1, 501)));
     assert!(matches!(reader.next_block().map(|_| ()), Err(ledger::ReadError::Ahead { .. })));
 }
+
+#[tokio::test]
+async fn a_follower_is_woken_by_the_commit_and_told_of_the_end() {
+    let place = Place::new("follow");
+    let opened = Ledger::open(&place.0, small()).expect("opens");
+    let ledger = opened.ledger.clone();
+    let mut reader = ledger.reader(ReadFrom::Oldest);
+    assert!(reader.next_block().expect("reads").is_none());
+    let follower = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        while reader.more().await == More::Ready {
+            while let Some(block) = reader.next_block().expect("reads") {
+                seen.extend(block.records().map(|record| record.position.seq));
+            }
+        }
+        seen
+    });
+    for index in 0..20 {
+        let seq = append(&ledger, &format!("{index}"));
+        ledger.durable(seq).await.expect("durable");
+        assert_eq!(ledger.durable_position().seq, seq);
+    }
+    assert!(ledger.durable(21).await.is_err(), "no such record");
+    let closing = ledger.clone();
+    tokio::task::spawn_blocking(move || closing.close(PATIENCE)).await.expect("runs").expect("all on disk");
+    assert_eq!(follower.await.expect("ends"), (1..=20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_reader_outside_follows_across_a_restart() {
+    let place = Place::new("outside");
+    let mut outside = None;
+    for run in 1..=3 {
+        let opened = Ledger::open(&place.0, small()).expect("opens");
+        let outside =
+            outside.get_or_insert_with(|| LogReader::open(&place.0, ReadFrom::Oldest).expect("reads"));
+        for expected in 1..=3 {
+            append(&opened.ledger, "x");
+            let block = outside.follow(PATIENCE).expect("reads").expect("comes");
+            assert_eq!(block.last(), Position::new(run, expected));
+        }
+        opened.ledger.close(PATIENCE).expect("all on disk");
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_a_ledger_is_named() {
+    let place = Place::new("file");
+    std::fs::write(&place.0, "a file").expect("writes");
+    match Ledger::open(&place.0, small()).map(|_| ()) {
+        Err(error @ OpenError::Directory { .. }) => {
+            let text = error.to_string();
+            assert!(text.contains(&place.0.display().to_string()) && text.contains("directory"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    std::fs::remove_file(&place.0).expect("removes");
+    let wrong = Settings { block_bytes: 1 << 20, ..small() };
+    assert!(matches!(Ledger::open(&place.0, wrong).map(|_| ()), Err(OpenError::Settings(_))));
+}

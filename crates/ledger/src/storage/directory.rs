@@ -150,7 +150,7 @@ impl File for OnDisk {
         self.0.set_len(len)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         self.0.metadata().map(|facts| facts.len())
     }
 }

@@ -118,5 +118,5 @@ pub trait File: Send + Sync + 'static {
     ///
     /// # Errors
     /// As the system says.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 }

@@ -521,7 +521,7 @@ impl File for Handle {
         world.after()
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(inode(&mut *self.world()?, self.inode)?.content.len() as u64)
     }
 }
