@@ -150,6 +150,16 @@ impl LogReader {
         }
     }
 
+    /// The name of the node whose ledger this is; none while it has no segment.
+    ///
+    /// # Errors
+    /// The first segment's header is damaged, or the disk refused.
+    pub fn node(&mut self) -> Result<Option<String>, ReadError> {
+        self.files.refresh()?;
+        let first = self.files.catalogue.first();
+        first.map(|key| Blocks::open(&*self.files.storage, key).map(|(_, header)| header.node)).transpose()
+    }
+
     /// All cursors and where they stand, by name.
     ///
     /// # Errors
