@@ -29,3 +29,29 @@ impl Hasher for FlowHasher {
         self.0 = (high ^ low).rotate_left(26) ^ low;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::hash::BuildHasher;
+
+    use super::*;
+
+    #[test]
+    fn ids_in_any_step_spread_over_slots_and_tags() {
+        let hasher = BuildHasherDefault::<FlowHasher>::default();
+        for incarnation in [1, 2, 1_000_000] {
+            for step in [1, 2, 3, 8, 64, 1 << 20] {
+                let hashes = (0..8192u64).map(|n| hasher.hash_one(FlowId { incarnation, counter: n * step }));
+                let hashes: Vec<u64> = hashes.collect();
+                // A hash table takes the slot from the low bits and a tag from the top seven. A random choice would
+                // hit about 6500 of 16384 slots, and each tag 64 times.
+                let slots: BTreeSet<u64> = hashes.iter().map(|hash| hash & 0x3fff).collect();
+                assert!(slots.len() > 5500, "{incarnation} {step}: {} slots", slots.len());
+                let mut tags = [0u32; 128];
+                hashes.iter().for_each(|hash| tags[(hash >> 57) as usize] += 1);
+                assert!(tags.iter().all(|&count| count < 192), "{incarnation} {step}: {tags:?}");
+            }
+        }
+    }
+}
