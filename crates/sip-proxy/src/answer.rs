@@ -34,6 +34,7 @@ impl Answer {
     pub fn of_status(status: u16) -> Self {
         let reason = match status {
             408 => "Request Timeout",
+            416 => "Unsupported URI Scheme",
             430 => "Flow Failed",
             480 => "Temporarily Unavailable",
             487 => "Request Terminated",

@@ -1,7 +1,7 @@
 //! The branches we put into our Vias: which shard made them, which transaction they name, and what the
 //! request looked like, so that a loop is seen (RFC 3261 §16.6 step 8).
 
-use std::hash::Hasher as _;
+use std::{hash::Hasher as _, net::IpAddr};
 
 use sip_message::{HeaderId, Message};
 use siphasher::sip::SipHasher13;
@@ -48,18 +48,23 @@ impl Branches {
     }
 
     /// A To tag for an answer without a transaction: the same for each repeat (RFC 3261 §8.2.7).
-    pub(crate) fn tag(&self, request: &Message<'_>) -> u64 {
+    pub(crate) fn tag(&self, request: &Message<'_>) -> [u8; DIGITS] {
         let mut hasher = self.seeded;
         hasher.write_u8(b't');
         for id in [HeaderId::Via, HeaderId::CallId, HeaderId::From] {
             hasher.write(request.values(id).next().map_or(b"", |value| value.bytes));
         }
-        hasher.finish()
+        digits(hasher.finish())
     }
 
-    /// What may not be the same when a request comes by again (RFC 3261 §16.6 step 8).
-    pub(crate) fn loop_mark(&self, request: &Message<'_>) -> u64 {
+    /// What may not be the same when a request comes by again (RFC 3261 §16.6 step 8): all that decides where it goes,
+    /// the side it came from included. Not the port there: each connection has another.
+    pub(crate) fn loop_mark(&self, request: &Message<'_>, source: IpAddr) -> u64 {
         let mut hasher = self.seeded;
+        match source {
+            IpAddr::V4(address) => hasher.write(&address.octets()),
+            IpAddr::V6(address) => hasher.write(&address.octets()),
+        }
         hasher.write(request.request_uri_bytes().unwrap_or_default());
         for id in [HeaderId::From, HeaderId::To, HeaderId::CallId, HeaderId::Route, HeaderId::ProxyRequire] {
             hasher.write_u8(0);
@@ -72,21 +77,21 @@ impl Branches {
     }
 
     /// Whether one of our Vias in it says that the request was here before in the same form.
-    pub(crate) fn has_looped(&self, request: &Message<'_>) -> bool {
+    pub(crate) fn has_looped(&self, request: &Message<'_>, source: IpAddr) -> bool {
         let mut own = None;
         request
             .vias()
             .flatten()
             .filter_map(|via| parse(via.branch()?))
-            .any(|(_, mark)| mark == *own.get_or_insert_with(|| self.loop_mark(request)))
+            .any(|(_, mark)| mark == *own.get_or_insert_with(|| self.loop_mark(request, source)))
     }
 
     /// Appends `;branch=…`.
     pub(crate) fn write(&self, number: u64, loop_mark: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(b";branch=");
         out.extend_from_slice(PREFIX);
-        push_hex(number, out);
-        push_hex(loop_mark, out);
+        out.extend_from_slice(&digits(number));
+        out.extend_from_slice(&digits(loop_mark));
     }
 }
 
@@ -118,12 +123,10 @@ fn hex(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Appends 16 hexadecimal digits.
-pub(crate) fn push_hex(number: u64, out: &mut Vec<u8>) {
+/// A number as hexadecimal digits.
+fn digits(number: u64) -> [u8; DIGITS] {
     const ALPHABET: &[u8; 16] = b"0123456789abcdef";
-    for shift in (0..DIGITS).rev() {
-        out.push(ALPHABET[(number >> (4 * shift) & 15) as usize]);
-    }
+    std::array::from_fn(|at| ALPHABET[(number >> (4 * (DIGITS - 1 - at)) & 15) as usize])
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use sip_transaction::{ClientId, ClientKey, ClientState, InviteClient, MethodClas
 
 use crate::{
     Environment, Notice, Proxy,
-    context::{Branch, Cancel, Invite, Progress, Purpose},
+    context::{Branch, Cancel, Invite, Progress, Purpose, Rang, Reason},
     proxy::Waiting,
 };
 
@@ -18,7 +18,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         &mut self,
         env: &mut E,
         server: ServerId,
-        reason: Option<&'static str>,
+        reason: &Reason,
         now: Instant,
     ) {
         let Some(context) = self.transactions.server_mut(server) else { return };
@@ -35,7 +35,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         &mut self,
         env: &mut E,
         server: ServerId,
-        reason: Option<&'static str>,
+        reason: &Reason,
         now: Instant,
     ) {
         let Some(context) = self.transactions.server(server) else { return };
@@ -48,7 +48,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             if proceeding {
                 self.send_cancel(env, id, reason, now);
             } else if let Some(branch) = self.transactions.client_mut(id) {
-                branch.cancel = Cancel::Wanted(reason);
+                branch.cancel = Cancel::Wanted(reason.clone());
             }
         }
     }
@@ -58,7 +58,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         &mut self,
         env: &mut E,
         id: ClientId,
-        reason: Option<&'static str>,
+        reason: &Reason,
         now: Instant,
     ) {
         let Some(key) = self.transactions.client_key(id) else { return };
@@ -68,22 +68,30 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         branch.cancel = Cancel::Sent;
         let (hop, server, sent) = (branch.hop, branch.server, branch.sent.clone());
+        // Whatever becomes of the CANCEL, the branch has had its time.
+        self.transactions.cancel_sent(id, now);
         let mut cancel = Vec::new();
         let written = sent
             .as_ref()
             .and_then(|sent| Self::kept(sent))
-            .is_some_and(|invite| cancel_for(&invite, reason.map(str::as_bytes), &mut cancel).is_ok());
+            .is_some_and(|invite| cancel_for(&invite, Some(reason), &mut cancel).is_ok());
         if !written {
             return env.notice(Notice::Unwritable);
         }
-        self.transactions.cancel_sent(id, now);
         if env.send(hop, &cancel).is_err() {
-            return;
+            return self.transactions.client_transport_error(id);
         }
         // Its answer is of no interest, but over UDP it must be repeated until one comes.
-        let purpose = Purpose::Cancel;
-        let branch =
-            Branch { server, hop, sent: None, when_gone: 408, purpose, timer_c: None, cancel: Cancel::No };
+        let branch = Branch {
+            server,
+            hop,
+            sent: None,
+            when_gone: 408,
+            purpose: Purpose::Cancel,
+            timer_c: None,
+            rang: Rang::InTime,
+            cancel: Cancel::No,
+        };
         let key = ClientKey { branch: key.branch, class: MethodClass::NonInvite };
         let started =
             self.transactions.start_client(key, env.reliability(hop), now, branch, || Rc::from(cancel));
@@ -97,14 +105,24 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
 
     /// Timer C (RFC 3261 §16.8): a branch that rings is cancelled, one that said nothing is taken for a 408.
     pub(crate) fn rang_too_long<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ClientId, now: Instant) {
+        let reason = Reason::Borrowed(b"SIP;cause=408;text=\"Rang too long\"");
         let Some(branch) = self.transactions.client_mut(id) else { return };
         branch.timer_c = None;
+        branch.rang = Rang::TooLong;
         let server = branch.server;
         match self.transactions.client_state(id) {
             Some(ClientState::Invite(InviteClient::Proceeding)) => {
-                self.send_cancel(env, id, Some("SIP;cause=408;text=\"Rang too long\""), now);
+                self.send_cancel(env, id, &reason, now);
             }
-            _ => self.branch_failed(env, server, id, 408, None, now),
+            _ => {
+                // Should it ring after all, it is not to ring on.
+                if let Some(branch) = self.transactions.client_mut(id)
+                    && branch.cancel == Cancel::No
+                {
+                    branch.cancel = Cancel::Wanted(reason);
+                }
+                self.branch_failed(env, server, id, 408, None, now);
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What belongs to one request: the response context of RFC 3261 §16, kept with its server transaction,
 //! and one branch for each place it was forwarded to, kept with its client transaction.
 
-use std::{rc::Rc, time::Instant};
+use std::{borrow::Cow, rc::Rc, time::Instant};
 
+use sip_message::HeaderId;
 use sip_transaction::{ClientId, MethodClass, ServerId};
 use smallvec::SmallVec;
 
@@ -13,16 +14,29 @@ use crate::Target;
 pub(crate) struct Context<H> {
     /// Where it came from and its answers go.
     pub(crate) from: H,
-    /// As received.
-    pub(crate) request: Box<[u8]>,
+    /// As received; none once there is nothing more to make of it.
+    pub(crate) request: Option<Rc<[u8]>>,
     pub(crate) invite: Invite,
     /// Branches without a final response.
     pub(crate) pending: SmallVec<[ClientId; 1]>,
     /// Targets whose turn has not come: lower q.
     pub(crate) waiting: Vec<Target<H>>,
     pub(crate) best: Option<Best>,
+    /// What other branches ask of the caller than the best one, if that is a 401 or 407 (RFC 3261 §16.7 step 7).
+    pub(crate) challenges: Vec<(HeaderId, Vec<u8>)>,
     pub(crate) progress: Progress,
     pub(crate) forwarding: Forwarding,
+}
+
+impl<H> Context<H> {
+    /// The final response went upstream: lets go of what was kept for it.
+    pub(crate) fn close(&mut self) {
+        self.progress = Progress::Answered;
+        self.request = None;
+        self.waiting = Vec::new();
+        self.best = None;
+        self.challenges = Vec::new();
+    }
 }
 
 /// Whether the request is an INVITE: its branches can be cancelled, and ring.
@@ -66,14 +80,17 @@ pub(crate) struct Best {
 pub(crate) struct Forwarding {
     /// Route values of ours on top.
     pub(crate) own_routes: u8,
-    pub(crate) record_route: RecordRoute,
+    pub(crate) way_back: WayBack,
 }
 
-/// Whether later requests of the dialog must pass here.
+/// What makes later requests pass here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RecordRoute {
-    Yes,
-    No,
+pub(crate) enum WayBack {
+    /// Record-Route: those of the dialog.
+    Dialog,
+    /// Path: those to the binding.
+    Binding,
+    None,
 }
 
 /// A request as it was forwarded to one place.
@@ -81,14 +98,25 @@ pub(crate) enum RecordRoute {
 pub(crate) struct Branch<H> {
     pub(crate) server: ServerId,
     pub(crate) hop: H,
-    /// The INVITE as sent: CANCEL and ACK are made of it.
+    /// The INVITE as sent, until its final response: CANCEL and ACK are made of it.
     pub(crate) sent: Option<Rc<[u8]>>,
     pub(crate) when_gone: u16,
     pub(crate) purpose: Purpose,
     /// When a ringing branch is given up.
     pub(crate) timer_c: Option<Instant>,
+    pub(crate) rang: Rang,
     pub(crate) cancel: Cancel,
 }
+
+/// Whether Timer C fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rang {
+    InTime,
+    TooLong,
+}
+
+/// The value of a Reason header field (RFC 3326).
+pub(crate) type Reason = Cow<'static, [u8]>;
 
 /// What a client transaction of ours is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +133,6 @@ pub(crate) enum Purpose {
 pub(crate) enum Cancel {
     No,
     /// With this Reason, as soon as a provisional response has come.
-    Wanted(Option<&'static str>),
+    Wanted(Reason),
     Sent,
 }

@@ -31,7 +31,7 @@ pub struct Target<H> {
 /// What to do with a request that is not bound by its Route headers.
 #[derive(Clone, Debug)]
 pub enum Decision<H> {
-    /// Forward it to all of these; at least one.
+    /// Forward it to these; to none is answered 480.
     Forward(SmallVec<[Target<H>; 1]>),
     /// Answer it here.
     Answer(Answer),
@@ -96,17 +96,26 @@ pub trait Environment {
     /// Appends a Record-Route value of ours that leads back to this hop.
     fn write_record_route(&self, hop: Self::Hop, out: &mut Vec<u8>);
 
-    /// Whether a Route URI is ours.
+    /// Appends a Path value of ours (RFC 3327) that leads back to this hop, for a REGISTER that came from it and is
+    /// forwarded. Nothing, which is the default, leaves the REGISTER without one.
+    fn write_path(&self, hop: Self::Hop, out: &mut Vec<u8>) {
+        let _ = (hop, out);
+    }
+
+    /// Whether a URI is ours: one in a Route, or a Request-URI that looks like a route of ours because the sender is a
+    /// strict router (RFC 3261 §16.4).
     fn owns(&self, uri: &Uri<'_>) -> Owned<Self::Hop>;
 
-    /// Where a URI of another element is reached: the next Route, or the Request-URI of a request that came
-    /// along one of our routes.
+    /// Where another element's URI in the topmost Route is reached.
     ///
     /// # Errors
     /// What to answer instead.
     fn next_hop(&mut self, uri: &Uri<'_>, from: Self::Hop) -> Result<Self::Hop, Answer>;
 
-    /// Decides on a request that no route of ours leads on.
+    /// Decides on a request that neither a flow in a route of ours nor another element's Route leads on: by its
+    /// Request-URI (RFC 3261 §16.5). It may lie within a dialog whose remote target is a contact or a GRUU of ours, or
+    /// another element's that is reached like a next hop; the Route headers, all ours, are still in it. A scheme that
+    /// is not understood is answered 416 here.
     fn decide(&mut self, request: &Message<'_>, from: Self::Hop, now: Instant) -> Decision<Self::Hop>;
 
     /// A number that nobody can guess.

@@ -6,13 +6,13 @@ use std::{
     time::Instant,
 };
 
-use sip_message::{Message, Method, Rewrite, Rport};
-use sip_transaction::{ClientKey, MethodClass, ServerId, StartRefused};
+use sip_message::{HeaderId, Host, Message, Method, NameAddr, Rewrite, Rport};
+use sip_transaction::{ClientKey, MethodClass, ServerId};
 use smallvec::SmallVec;
 
 use crate::{
-    Branches, Environment, Notice, Proxy, Target, best,
-    context::{Branch, Cancel, Forwarding, Purpose, RecordRoute},
+    Branches, Environment, Notice, Proxy, Target,
+    context::{Branch, Cancel, Forwarding, Progress, Purpose, Rang, WayBack},
     proxy::Waiting,
     route::{Dialog, Routed},
 };
@@ -31,50 +31,47 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     ) {
         let Routed { mut targets, own_routes, dialog } = routed;
         let Some(context) = self.transactions.server_mut(id) else { return };
-        context.forwarding = Forwarding { own_routes, record_route: record_route(request, dialog) };
+        context.forwarding = Forwarding { own_routes, way_back: way_back(request, dialog) };
         targets.sort_by_key(|target| std::cmp::Reverse(target.q));
-        let first = targets.first().map_or(0, |target| target.q);
-        let later = targets.iter().position(|target| target.q < first).unwrap_or(targets.len());
-        context.waiting = targets.drain(later..).collect();
-        self.fork(env, id, targets, request, now);
+        context.waiting = targets.drain(first_group(&targets)..).collect();
+        self.fork(env, id, &targets, request, now);
+        self.advance(env, id, now);
     }
 
-    /// Tries the next targets, those with the highest q of what waits; tells whether there were any.
-    pub(crate) fn next_targets<E: Environment<Hop = H>>(
-        &mut self,
-        env: &mut E,
-        id: ServerId,
-        now: Instant,
-    ) -> Tried {
-        let Some(context) = self.transactions.server_mut(id) else { return Tried::None };
-        let Some(highest) = context.waiting.first().map(|target| target.q) else { return Tried::None };
-        let later =
-            context.waiting.iter().position(|target| target.q < highest).unwrap_or(context.waiting.len());
-        let targets = context.waiting.drain(..later).collect();
-        let bytes = context.request.clone();
-        if let Some(request) = Self::kept(&bytes) {
-            self.fork(env, id, targets, &request, now);
+    /// While no branch is at work: tries the next targets, those with the highest q of what waits; when there are none,
+    /// answers.
+    pub(crate) fn advance<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ServerId, now: Instant) {
+        loop {
+            let Some(context) = self.transactions.server_mut(id) else { return };
+            if !context.pending.is_empty() || context.progress == Progress::Answered {
+                return;
+            }
+            let group = match context.progress {
+                Progress::Open => first_group(&context.waiting),
+                Progress::Cancelled | Progress::Answered => 0,
+            };
+            let targets: SmallVec<[Target<H>; 1]> = context.waiting.drain(..group).collect();
+            let bytes = context.request.clone().filter(|_| !targets.is_empty());
+            match bytes.as_ref().and_then(|bytes| Self::kept(bytes)) {
+                Some(request) => self.fork(env, id, &targets, &request, now),
+                None => return self.conclude(env, id, now),
+            }
         }
-        Tried::Some
     }
 
+    /// Starts a branch for each target; one that cannot be started counts as failed.
     fn fork<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
         id: ServerId,
-        targets: SmallVec<[Target<H>; 1]>,
+        targets: &[Target<H>],
         request: &Message<'_>,
         now: Instant,
     ) {
-        // Failures count when all branches are under way, so that the first is not taken for the last.
-        let mut failed: SmallVec<[u16; 2]> = SmallVec::new();
-        for target in &targets {
+        for target in targets {
             if let Err(status) = self.start_branch(env, id, target, request, now) {
-                failed.push(status);
+                self.weigh(env, id, status, None, now);
             }
-        }
-        if let Some(&status) = failed.iter().min_by_key(|&&status| best::rank(status)) {
-            self.failed(env, id, status, None, now);
         }
     }
 
@@ -119,9 +116,6 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         bytes: &[u8],
         now: Instant,
     ) -> Result<(), u16> {
-        if env.send(target.hop, bytes).is_err() {
-            return Err(target.when_gone);
-        }
         let rings = key.class == MethodClass::Invite;
         let sent: Option<Rc<[u8]>> = rings.then(|| bytes.into());
         let timer_c = rings.then(|| now + self.settings.timer_c);
@@ -133,41 +127,45 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             when_gone: target.when_gone,
             purpose: Purpose::Forward,
             timer_c,
+            rang: Rang::InTime,
             cancel: Cancel::No,
         };
         let reliability = env.reliability(target.hop);
         let keep = || copy.unwrap_or_else(|| bytes.into());
-        match self.transactions.start_client(key, reliability, now, branch, keep) {
-            Ok(client) => {
-                self.waiting_on.insert((target.hop, Waiting::Client(client)));
-                if let Some(at) = timer_c {
-                    self.ringing.insert((at, client));
-                }
-                if let Some(context) = self.transactions.server_mut(id) {
-                    context.pending.push(client);
-                }
-                Ok(())
-            }
-            Err(StartRefused::Full(_) | StartRefused::BranchInUse(_)) => {
-                env.notice(Notice::Full);
-                Err(503)
-            }
+        let Ok(client) = self.transactions.start_client(key, reliability, now, branch, keep) else {
+            env.notice(Notice::Full);
+            return Err(503);
+        };
+        if env.send(target.hop, bytes).is_err() {
+            self.transactions.abandon_client(client);
+            return Err(target.when_gone);
         }
+        self.waiting_on.insert((target.hop, Waiting::Client(client)));
+        if let Some(at) = timer_c {
+            self.ringing.insert((at, client));
+        }
+        if let Some(context) = self.transactions.server_mut(id) {
+            context.pending.push(client);
+        }
+        Ok(())
     }
 }
 
-/// Whether there were targets left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tried {
-    Some,
-    None,
+/// How many targets come first: those that share the highest q.
+fn first_group<H>(sorted: &[Target<H>]) -> usize {
+    let highest = sorted.first().map_or(0, |target| target.q);
+    sorted.iter().position(|target| target.q < highest).unwrap_or(sorted.len())
 }
 
-/// Requests that begin a dialog ask for its later requests to pass here.
-fn record_route(request: &Message<'_>, dialog: Dialog) -> RecordRoute {
-    let begins =
-        matches!(request.method(), Some(Method::Invite | Method::Subscribe | Method::Refer | Method::Notify));
-    if begins && dialog == Dialog::Outside { RecordRoute::Yes } else { RecordRoute::No }
+/// Requests that begin a dialog ask for its later requests to pass here, a REGISTER for those to its binding.
+fn way_back(request: &Message<'_>, dialog: Dialog) -> WayBack {
+    match (request.method(), dialog) {
+        (Some(Method::Invite | Method::Subscribe | Method::Refer | Method::Notify), Dialog::Outside) => {
+            WayBack::Dialog
+        }
+        (Some(Method::Register), _) => WayBack::Binding,
+        _ => WayBack::None,
+    }
 }
 
 /// One request on its way to one target.
@@ -186,6 +184,8 @@ pub(crate) struct Splices {
     via: Vec<u8>,
     this_side: Vec<u8>,
     that_side: Vec<u8>,
+    /// For the last Route, where the next hop is a strict router.
+    last_route: Vec<u8>,
 }
 
 impl Splices {
@@ -198,15 +198,13 @@ impl Splices {
         out: &mut Vec<u8>,
     ) -> Option<()> {
         let Forward { from, request, target, forwarding, number } = *forward;
-        let Self { via, this_side, that_side } = self;
+        let Self { via, this_side, that_side, last_route } = self;
+        let source = env.address(from);
         via.clear();
         env.write_via(target.hop, via);
-        branches.write(number, branches.loop_mark(request), via);
+        branches.write(number, branches.loop_mark(request, source.ip()), via);
         let mut rewrite = Rewrite::new(request);
-        if let Some(uri) = &target.request_uri {
-            rewrite.set_request_uri(uri);
-        }
-        if let Some((received, rport)) = stamp(request, env.address(from)) {
+        if let Some((received, rport)) = stamp(request, source) {
             rewrite.stamp_via(received, rport);
         }
         rewrite.push_via(via);
@@ -215,16 +213,43 @@ impl Splices {
         for _ in 0..forwarding.own_routes {
             rewrite.pop_route();
         }
-        if forwarding.record_route == RecordRoute::Yes {
-            // One entry for each side (RFC 5658): the callee sees its own side first.
-            this_side.clear();
-            env.write_record_route(from, this_side);
-            that_side.clear();
-            env.write_record_route(target.hop, that_side);
-            rewrite.push_record_route(this_side);
-            rewrite.push_record_route(that_side);
+        this_side.clear();
+        that_side.clear();
+        match forwarding.way_back {
+            WayBack::Dialog => {
+                // One entry for each side (RFC 5658): the callee sees its own side first.
+                env.write_record_route(from, this_side);
+                env.write_record_route(target.hop, that_side);
+                rewrite.push_record_route(this_side);
+                rewrite.push_record_route(that_side);
+            }
+            WayBack::Binding => {
+                env.write_path(from, this_side);
+                if !this_side.is_empty() {
+                    rewrite.push_path(this_side);
+                }
+            }
+            WayBack::None => {}
         }
-        for route in target.routes.iter().rev() {
+        let mut request_uri = target.request_uri.as_deref();
+        let mut routes = &target.routes[..];
+        if let Some(strict) = strict_router(request, target, forwarding.own_routes) {
+            // It takes its own URI out of the Request-URI, and the request's from the end (RFC 3261 §16.6 step 6).
+            last_route.clear();
+            last_route.push(b'<');
+            last_route.extend_from_slice(request_uri.or(request.request_uri_bytes())?);
+            last_route.push(b'>');
+            rewrite.append(HeaderId::Route.name(), last_route);
+            request_uri = Some(strict);
+            match routes {
+                [_, rest @ ..] => routes = rest,
+                [] => rewrite.pop_route(),
+            }
+        }
+        if let Some(uri) = request_uri {
+            rewrite.set_request_uri(uri);
+        }
+        for route in routes.iter().rev() {
             rewrite.push_route(route);
         }
         rewrite.ensure_content_length();
@@ -232,10 +257,59 @@ impl Splices {
     }
 }
 
+/// The URI of the next Route that will stand on top, if it is not a loose router's.
+fn strict_router<'r, H>(request: &'r Message<'r>, target: &'r Target<H>, own_routes: u8) -> Option<&'r [u8]> {
+    let route = match target.routes.first() {
+        Some(route) => NameAddr::parse(route).ok()?,
+        None => request.routes().nth(usize::from(own_routes))?.1.ok()?,
+    };
+    let loose = route.uri().ok()?.param(b"lr").is_some();
+    (!loose).then(|| route.uri_bytes())
+}
+
 /// What the topmost Via must be stamped with, if anything (RFC 3261 §18.2.1, RFC 3581 §4).
 pub(crate) fn stamp(request: &Message<'_>, source: SocketAddr) -> Option<(IpAddr, Option<u16>)> {
     let via = request.via_top().ok()?;
     let asked = via.rport() != Rport::Absent;
+    // A name that no address has tells that the sender can be reached on its connection alone. Then nobody needs the
+    // address, and the callee is not to learn it (RFC 7118 §5.2.4 leaves it to us).
+    let nameless = matches!(via.host(), Host::Name(name) if ends_in_invalid(name));
     let same = via.host().ip() == Some(source.ip()) && via.received().is_none();
-    (asked || !same).then(|| (source.ip(), asked.then_some(source.port())))
+    (asked || !(same || nameless)).then(|| (source.ip(), asked.then_some(source.port())))
+}
+
+fn ends_in_invalid(name: &[u8]) -> bool {
+    const INVALID: &[u8] = b".invalid";
+    name.len().checked_sub(INVALID.len()).is_some_and(|at| name[at..].eq_ignore_ascii_case(INVALID))
+}
+
+/// Requests spliced without transactions, for the benchmark alone.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Splicer {
+    branches: Branches,
+    splices: Splices,
+}
+
+impl Splicer {
+    /// With room for nothing yet.
+    #[must_use]
+    pub fn new(secret: [u8; 16]) -> Self {
+        Self { branches: Branches::new(secret, 0), splices: Splices::default() }
+    }
+
+    /// Parses a request that begins a dialog, and appends it as it goes to the target, the topmost Route taken off.
+    pub fn forward<E: Environment>(
+        &mut self,
+        env: &E,
+        from: E::Hop,
+        bytes: &[u8],
+        target: &Target<E::Hop>,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        let request = &Message::parse(bytes).ok()?;
+        let forwarding = Forwarding { own_routes: 1, way_back: WayBack::Dialog };
+        let forward = Forward { from, request, target, forwarding, number: 1 };
+        self.splices.write(env, &self.branches, &forward, out)
+    }
 }

@@ -25,4 +25,6 @@ mod route;
 pub use answer::Answer;
 pub use branch::{Branches, shard_of};
 pub use environment::{Decision, Environment, HopGone, Notice, Owned, Target};
+#[doc(hidden)]
+pub use forward::Splicer;
 pub use proxy::{Proxy, Settings};

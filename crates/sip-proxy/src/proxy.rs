@@ -11,7 +11,7 @@ use sip_transaction::{ClientEnd, ClientId, Event, KeyMaker, ServerId, Timers, Tr
 
 use crate::{
     Branches, Environment,
-    context::{Branch, Context, Invite, Progress},
+    context::{Branch, Context, Reason},
     forward::Splices,
 };
 
@@ -37,8 +37,12 @@ pub struct Proxy<H: Copy + Ord> {
     pub(crate) waiting_on: BTreeSet<(H, Waiting)>,
     /// Branches that may ring until then.
     pub(crate) ringing: BTreeSet<(Instant, ClientId)>,
+    /// INVITE whose caller could not be told something: its connection is gone.
+    pub(crate) lost: Vec<ServerId>,
     /// Reused for what is written.
     pub(crate) out: Vec<u8>,
+    /// The same for an ACK, which is written while a response is at hand.
+    pub(crate) ack: Vec<u8>,
     pub(crate) splices: Splices,
 }
 
@@ -68,7 +72,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             settings,
             waiting_on: BTreeSet::new(),
             ringing: BTreeSet::new(),
+            lost: Vec::new(),
             out: Vec::new(),
+            ack: Vec::new(),
             splices: Splices::default(),
         }
     }
@@ -92,24 +98,41 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             self.ringing.remove(&(at, client));
             self.rang_too_long(env, client, now);
         }
-        while let Some(event) = self.transactions.poll(now) {
-            match event {
-                Event::SendTrying(id) => self.answer_trying(env, id, now),
-                Event::ResendResponse { id, message } => {
-                    if let Some(context) = self.transactions.server(id) {
-                        let _ = env.send(context.from, &message);
-                    }
-                }
-                Event::ResendRequest { id, message } => {
-                    if let Some(branch) = self.transactions.client(id) {
-                        let _ = env.send(branch.hop, &message);
-                    }
-                }
-                Event::ServerEnded { id, data, .. } => {
-                    self.waiting_on.remove(&(data.from, Waiting::Server(id)));
-                }
-                Event::ClientEnded { id, data, end } => self.branch_ended(env, id, &data, end, now),
+        loop {
+            if let Some(caller) = self.lost.pop() {
+                self.cancel_all(env, caller, &CALLER_GONE, now);
+            } else if let Some(event) = self.transactions.poll(now) {
+                self.happened(env, event, now);
+            } else {
+                return;
             }
+        }
+    }
+
+    fn happened<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        event: Event<Context<H>, Branch<H>, Rc<[u8]>>,
+        now: Instant,
+    ) {
+        match event {
+            Event::SendTrying(id) => self.answer_trying(env, id, now),
+            Event::ResendResponse { id, message } => {
+                if let Some(context) = self.transactions.server(id) {
+                    let _ = env.send(context.from, &message);
+                }
+            }
+            Event::ResendRequest { id, message } => {
+                if let Some(branch) = self.transactions.client(id)
+                    && env.send(branch.hop, &message).is_err()
+                {
+                    self.transactions.client_transport_error(id);
+                }
+            }
+            Event::ServerEnded { id, data, .. } => {
+                self.waiting_on.remove(&(data.from, Waiting::Server(id)));
+            }
+            Event::ClientEnded { id, data, end } => self.branch_ended(env, id, &data, end, now),
         }
     }
 
@@ -128,12 +151,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 Waiting::Lowest => {}
                 Waiting::Client(client) => self.transactions.client_transport_error(client),
                 Waiting::Server(server) => {
-                    let ringing = self.transactions.server(server).is_some_and(|context| {
-                        context.invite == Invite::Yes && context.progress == Progress::Open
-                    });
-                    if ringing {
-                        self.cancel_all(env, server, Some(CALLER_GONE), now);
-                    }
+                    self.cancel_all(env, server, &CALLER_GONE, now);
                     self.transactions.server_transport_error(server);
                 }
             }
@@ -168,4 +186,4 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
 }
 
 /// Reason (RFC 3326) of a CANCEL that we send because the caller's connection ended.
-pub(crate) const CALLER_GONE: &str = "SIP;cause=487;text=\"Caller's connection ended\"";
+const CALLER_GONE: Reason = Reason::Borrowed(b"SIP;cause=487;text=\"Caller's connection ended\"");

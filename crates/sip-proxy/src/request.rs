@@ -2,21 +2,16 @@
 
 use std::{rc::Rc, time::Instant};
 
-use sip_message::{HeaderId, Invalid, Message, Method, ParseError, response::ResponseBuilder};
+use sip_message::{EditError, HeaderId, Invalid, Message, Method, ParseError, response::ResponseBuilder};
 use sip_transaction::{LegacyFacts, Received, RequestKey, ServerId, Status};
 use smallvec::SmallVec;
 
 use crate::{
     Answer, Environment, Notice, Proxy,
-    branch::push_hex,
-    context::{Context, Forwarding, Invite, Progress, RecordRoute},
+    context::{Context, Forwarding, Invite, Progress, Reason, WayBack},
     forward::{self, Forward},
     proxy::Waiting,
 };
-
-/// Option tags in Proxy-Require that are within our power: none needs anything of a proxy that we do not do
-/// for every request anyway.
-const UNDERSTOOD: &[&[u8]] = &[];
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// A message came that does not parse: answers it if that can be done, else drops it.
@@ -44,7 +39,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let message = Message::salvage(bytes, error)?;
         let (status, reason) = error.answer()?;
         let mut out = Vec::new();
-        self.write_stateless(env, from, &message, &Answer::new(status, reason), &mut out).then_some(out)
+        self.write_stateless(env, from, &message, &Answer::new(status, reason), &mut out).ok()?;
+        Some(out)
     }
 
     /// A request came.
@@ -60,24 +56,29 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         let Some(method) = request.method() else { return };
         let Some(key) = self.key(request, method) else { return };
+        // From here on a strict router's request is what a loose router would have sent.
+        let loosened = Self::loosened(env, request);
+        let loosened = loosened.as_deref().and_then(|bytes| Message::parse(bytes).ok());
+        let request = loosened.as_ref().unwrap_or(request);
         let invite = if method == Method::Invite { Invite::Yes } else { Invite::No };
         let context = || Context {
             from,
-            request: request.bytes().into(),
+            request: Some(Rc::from(request.bytes())),
             invite,
             pending: SmallVec::new(),
             waiting: Vec::new(),
             best: None,
+            challenges: Vec::new(),
             progress: Progress::Open,
-            forwarding: Forwarding { own_routes: 0, record_route: RecordRoute::No },
+            forwarding: Forwarding { own_routes: 0, way_back: WayBack::None },
         };
         match self.transactions.receive_request(key, env.reliability(from), now, context) {
             Received::New(id) => {
                 self.waiting_on.insert((from, Waiting::Server(id)));
+                self.new_request(env, id, from, request, now);
                 if invite == Invite::Yes {
                     self.answer_trying(env, id, now);
                 }
-                self.new_request(env, id, from, request, now);
             }
             Received::NewCancel { id, invite } => {
                 self.waiting_on.insert((from, Waiting::Server(id)));
@@ -142,12 +143,13 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         if request.max_forwards() == Ok(Some(0)) {
             return self.answer(env, id, &Answer::new(483, "Too Many Hops"), now);
         }
-        if self.branches.has_looped(request) {
+        if self.branches.has_looped(request, env.address(from).ip()) {
             env.notice(Notice::Loop);
             return self.answer(env, id, &Answer::new(482, "Loop Detected"), now);
         }
         let mut unknown = Vec::new();
-        for tag in request.option_tags(HeaderId::ProxyRequire).filter(|tag| !UNDERSTOOD.contains(tag)) {
+        // No extension asks more of a proxy than we do for every request, so none is understood.
+        for tag in request.option_tags(HeaderId::ProxyRequire) {
             if !unknown.is_empty() {
                 unknown.extend_from_slice(b", ");
             }
@@ -175,15 +177,12 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         request: &Message<'_>,
         now: Instant,
     ) {
+        // We forward nothing but ACK without a transaction, so what we do not know cannot be cancelled further down.
         let Some(invite) = invite else {
             return self.answer(env, id, &Answer::new(481, "Call/Transaction Does Not Exist"), now);
         };
         self.answer(env, id, &Answer::new(200, "OK"), now);
-        let reason = request
-            .first(HeaderId::Reason)
-            .is_none()
-            .then_some("SIP;cause=487;text=\"Cancelled by the caller\"");
-        self.cancel_all(env, invite, reason, now);
+        self.cancel_all(env, invite, &reason_of(request), now);
     }
 
     /// ACK for a 2xx: forwarded without a transaction (RFC 3261 §16.11).
@@ -194,16 +193,19 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         request: &Message<'_>,
         now: Instant,
     ) {
-        let routed = match request.max_forwards() {
-            Ok(Some(0)) => None,
-            _ => self.route(env, from, request, now).ok(),
-        };
+        // An ACK for an answer of our own whose transaction has ended, or never was, is meant for nobody else.
+        if request.to().is_ok_and(|to| to.tag() == Some(&self.branches.tag(request))) {
+            return;
+        }
+        let stuck = request.max_forwards() == Ok(Some(0))
+            || self.branches.has_looped(request, env.address(from).ip());
+        let routed = if stuck { None } else { self.route(env, from, request, now).ok() };
         let Some((target, own_routes)) =
             routed.and_then(|routed| Some((routed.targets.into_iter().next()?, routed.own_routes)))
         else {
             return env.notice(Notice::StrayAck);
         };
-        let forwarding = Forwarding { own_routes, record_route: RecordRoute::No };
+        let forwarding = Forwarding { own_routes, way_back: WayBack::None };
         let number = self.branches.stateless(request);
         let forward = Forward { from, request, target: &target, forwarding, number };
         let mut out = std::mem::take(&mut self.out);
@@ -215,12 +217,15 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         self.out = out;
     }
 
-    /// 100 Trying.
+    /// 100 Trying, unless more was said already.
     pub(crate) fn answer_trying<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ServerId, now: Instant) {
-        self.respond_of_own(env, id, &Answer::new(100, "Trying"), now);
+        let open = self.transactions.server(id).is_some_and(|context| context.progress != Progress::Answered);
+        if open && self.respond_of_own(env, id, &Answer::new(100, "Trying"), now).is_err() {
+            env.notice(Notice::Unwritable);
+        }
     }
 
-    /// The final answer, by ourselves.
+    /// The final answer, by ourselves. One that cannot be written, or is not final, becomes a 500.
     pub(crate) fn answer<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
@@ -228,10 +233,18 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         answer: &Answer,
         now: Instant,
     ) {
-        if let Some(context) = self.transactions.server_mut(id) {
-            context.progress = Progress::Answered;
+        let given = if (200..700).contains(&answer.status) {
+            self.respond_of_own(env, id, answer, now)
+        } else {
+            Err(EditError::Status)
+        };
+        if given.is_err() {
+            env.notice(Notice::Unwritable);
+            let _ = self.respond_of_own(env, id, &Answer::of_status(500), now);
         }
-        self.respond_of_own(env, id, answer, now);
+        if let Some(context) = self.transactions.server_mut(id) {
+            context.close();
+        }
     }
 
     fn respond_of_own<E: Environment<Hop = H>>(
@@ -240,18 +253,18 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         id: ServerId,
         answer: &Answer,
         now: Instant,
-    ) {
+    ) -> Result<(), EditError> {
+        let Some(context) = self.transactions.server(id) else { return Ok(()) };
+        let (from, Some(bytes)) = (context.from, context.request.clone()) else { return Ok(()) };
+        let Some(request) = Self::kept(&bytes) else { return Ok(()) };
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        let built = self.transactions.server(id).and_then(|context| {
-            let request = Self::kept(&context.request)?;
-            self.write_stateless(env, context.from, &request, answer, &mut out).then_some(context.from)
-        });
-        match built {
-            Some(from) => self.respond(env, id, from, answer.status, &out, now),
-            None => env.notice(Notice::Unwritable),
+        let written = self.write_stateless(env, from, &request, answer, &mut out);
+        if written.is_ok() {
+            self.respond(env, id, from, answer.status, &out, now);
         }
         self.out = out;
+        written
     }
 
     /// Sends a response through the server transaction.
@@ -265,11 +278,12 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         let Some(status) = Status::new(status) else { return };
-        // A refusal means that it has its final response, or is gone: nothing more may be said.
+        // A refusal means that it has its final response, or is gone, or that RFC 4320 wants silence.
         if self.transactions.respond(id, status, now, || Rc::from(response)).is_ok()
             && env.send(from, response).is_err()
         {
             self.transactions.server_transport_error(id);
+            self.lost.push(id);
         }
     }
 
@@ -282,7 +296,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     ) {
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        if self.write_stateless(env, from, request, answer, &mut out) {
+        if self.write_stateless(env, from, request, answer, &mut out).is_ok() {
             let _ = env.send(from, &out);
         }
         self.out = out;
@@ -295,9 +309,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         request: &Message<'_>,
         answer: &Answer,
         out: &mut Vec<u8>,
-    ) -> bool {
-        let mut tag = Vec::with_capacity(16);
-        push_hex(self.branches.tag(request), &mut tag);
+    ) -> Result<(), EditError> {
+        let tag = self.branches.tag(request);
         let mut builder = ResponseBuilder::new(request, answer.status, &answer.reason).to_tag(&tag);
         if let Some((received, rport)) = forward::stamp(request, env.address(from)) {
             builder = builder.stamp_via(received, rport);
@@ -305,6 +318,21 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         for (name, value) in &answer.headers {
             builder = builder.header(name.as_bytes(), value);
         }
-        builder.write(out).is_ok()
+        builder.write(out).map(|_| ())
     }
 }
+
+/// Why a CANCEL was sent, as it says itself (RFC 3326).
+fn reason_of(cancel: &Message<'_>) -> Reason {
+    let mut reason = Vec::new();
+    for header in cancel.all(HeaderId::Reason) {
+        if !reason.is_empty() {
+            reason.extend_from_slice(b", ");
+        }
+        header.unfold_into(&mut reason);
+    }
+    if reason.is_empty() { CANCELLED } else { Reason::Owned(reason) }
+}
+
+/// Reason of a CANCEL for a caller who gave none.
+const CANCELLED: Reason = Reason::Borrowed(b"SIP;cause=487;text=\"Cancelled by the caller\"");

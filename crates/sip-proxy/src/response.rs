@@ -2,21 +2,22 @@
 
 use std::{rc::Rc, time::Instant};
 
-use sip_message::{Message, Method, Rewrite, request::ack_for_non2xx};
+use sip_message::{
+    EditError, HeaderId, Invalid, Message, Method, Rewrite, ViaError, request::ack_for_non2xx,
+};
 use sip_transaction::{ClientId, ClientKey, MethodClass, ResponseFor, ServerId, Status};
 
 use crate::{
     Answer, Environment, Notice, Proxy, best,
     branch::number_of,
-    context::{Best, Cancel, Invite, Progress, Purpose},
-    forward::Tried,
+    context::{Best, Cancel, Invite, Progress, Purpose, Rang, Reason},
 };
 
 /// Reason (RFC 3326) of a CANCEL to the branches that lost.
-const ANSWERED_ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+const ANSWERED_ELSEWHERE: Reason = Reason::Borrowed(b"SIP;cause=200;text=\"Call completed elsewhere\"");
 
 /// Reason of a CANCEL because one branch declined for all.
-const DECLINED: &str = "SIP;cause=603;text=\"Declined elsewhere\"";
+const DECLINED: Reason = Reason::Borrowed(b"SIP;cause=603;text=\"Declined elsewhere\"");
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// A response came, to a branch that this shard made.
@@ -27,6 +28,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let found =
             number_of(response).zip(response.cseq().ok()).zip(response.status().and_then(Status::new));
         let Some(((branch, cseq), status)) = found else { return env.notice(Notice::StrayResponse) };
+        // Only our own CANCEL has no Via but ours: anything else would have nowhere to go.
+        if cseq.method != Method::Cancel && response.values(HeaderId::Via).nth(1).is_none() {
+            return env.notice(Notice::Invalid(Invalid::Via(ViaError::Missing)));
+        }
         let class = if cseq.method == Method::Invite { MethodClass::Invite } else { MethodClass::NonInvite };
         match self.transactions.receive_response(ClientKey { branch, class }, status, now) {
             ResponseFor::Pass(id) => self.branch_answered(env, id, status.code(), response, now),
@@ -46,18 +51,18 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
 
     /// ACK for a 3xx to 6xx, hop by hop (RFC 3261 §17.1.1.3).
     fn acknowledge<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ClientId, response: &Message<'_>) {
-        let Some(branch) = self.transactions.client(id) else { return };
-        let hop = branch.hop;
-        let mut ack = Vec::new();
-        let written = branch
-            .sent
+        let Some(branch) = self.transactions.client_mut(id) else { return };
+        let (hop, sent) = (branch.hop, branch.sent.take());
+        self.ack.clear();
+        let written = sent
             .as_ref()
             .and_then(|sent| Self::kept(sent))
-            .is_some_and(|invite| ack_for_non2xx(&invite, response, &mut ack).is_ok());
+            .is_some_and(|invite| ack_for_non2xx(&invite, response, &mut self.ack).is_ok());
         if !written {
             return env.notice(Notice::Unwritable);
         }
-        let _ = env.send(hop, &ack);
+        let _ = env.send(hop, &self.ack);
+        let ack = &self.ack[..];
         self.transactions.ack_sent(id, || Rc::from(ack));
     }
 
@@ -83,18 +88,21 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                     *old = now + self.settings.timer_c;
                     self.ringing.insert((*old, id));
                 }
-                if let Cancel::Wanted(reason) = branch.cancel {
-                    self.send_cancel(env, id, reason, now);
+                if let Cancel::Wanted(reason) = branch.cancel.clone() {
+                    self.send_cancel(env, id, &reason, now);
                 }
                 let open = self.transactions.server(server).is_some_and(|c| c.progress != Progress::Answered);
-                if status > 100 && open {
-                    self.pass_upstream(env, server, status, response, now);
+                if status > 100 && open && self.pass_upstream(env, server, status, response, now).is_err() {
+                    env.notice(Notice::Unwritable);
                 }
             }
             200..=299 => {
+                branch.sent = None;
                 self.branch_done(id);
                 self.succeeded(env, server, id, status, response, now);
             }
+            // It confirms that we gave it up: it has not said more than a silent one.
+            487 if branch.rang == Rang::TooLong => self.branch_failed(env, server, id, 408, None, now),
             _ => self.branch_failed(env, server, id, status, Some(response), now),
         }
     }
@@ -110,15 +118,15 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     ) {
         let Some(context) = self.transactions.server_mut(server) else { return };
         context.pending.retain(|pending| *pending != id);
-        context.waiting.clear();
         let first = context.progress != Progress::Answered;
         // Every 2xx to an INVITE goes upstream, each makes a dialog; of other methods the first answer counts.
-        if first || context.invite == Invite::Yes {
-            context.progress = Progress::Answered;
-            self.pass_upstream(env, server, status, response, now);
-        }
         if first {
-            self.cancel_pending(env, server, Some(ANSWERED_ELSEWHERE), now);
+            self.finish_with(env, server, status, response, now);
+            self.cancel_pending(env, server, &ANSWERED_ELSEWHERE, now);
+        } else if context.invite == Invite::Yes
+            && self.pass_upstream(env, server, status, response, now).is_err()
+        {
+            env.notice(Notice::Unwritable);
         }
     }
 
@@ -141,8 +149,32 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// One attempt failed: keeps the best, goes on with what is left, or answers.
-    pub(crate) fn failed<E: Environment<Hop = H>>(
+    /// One attempt failed: goes on with what is left, or answers.
+    fn failed<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        server: ServerId,
+        status: u16,
+        response: Option<&Message<'_>>,
+        now: Instant,
+    ) {
+        let Some(context) = self.transactions.server(server) else { return };
+        let last =
+            context.pending.is_empty() && context.waiting.is_empty() && context.progress == Progress::Open;
+        match response {
+            // There is nothing to wait for and nothing to choose from: no copy is needed.
+            Some(response) if last && context.best.is_none() && best::upstream(status) == status => {
+                self.finish_with(env, server, status, response, now);
+            }
+            _ => {
+                self.weigh(env, server, status, response, now);
+                self.advance(env, server, now);
+            }
+        }
+    }
+
+    /// Keeps a failure if it is the best so far (RFC 3261 §16.7 steps 5 to 7).
+    pub(crate) fn weigh<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
         server: ServerId,
@@ -156,43 +188,54 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         if context.best.as_ref().is_none_or(|best| best::rank(status) < best::rank(best.status)) {
             context.best = Some(Best { status, response: response.map(|response| response.bytes().into()) });
+        } else if let (401 | 407, Some(response)) = (status, response) {
+            for id in [HeaderId::WwwAuthenticate, HeaderId::ProxyAuthenticate] {
+                for header in response.all(id) {
+                    let mut challenge = Vec::new();
+                    header.unfold_into(&mut challenge);
+                    context.challenges.push((id, challenge));
+                }
+            }
         }
         if (600..700).contains(&status) {
             context.waiting.clear();
-            self.cancel_pending(env, server, Some(DECLINED), now);
+            self.cancel_pending(env, server, &DECLINED, now);
         }
-        self.finish_if_done(env, server, now);
     }
 
-    fn finish_if_done<E: Environment<Hop = H>>(&mut self, env: &mut E, server: ServerId, now: Instant) {
+    /// No branch is at work and no target left: the best answer goes upstream.
+    pub(crate) fn conclude<E: Environment<Hop = H>>(&mut self, env: &mut E, server: ServerId, now: Instant) {
         let Some(context) = self.transactions.server_mut(server) else { return };
-        if !context.pending.is_empty() {
-            return;
-        }
-        if context.progress == Progress::Open && self.next_targets(env, server, now) == Tried::Some {
-            return;
-        }
-        let Some(context) = self.transactions.server_mut(server) else { return };
-        if context.progress == Progress::Answered {
-            return;
-        }
-        let cancelled = context.progress == Progress::Cancelled;
-        match context.best.take() {
+        let best = context.best.take();
+        let status = match (&best, context.progress) {
             // A caller who cancelled hears 487, whatever the branches made of it (RFC 3261 §9.2).
-            Some(Best { status, .. }) if cancelled && status != 487 => {
-                self.answer(env, server, &Answer::of_status(487), now);
-            }
-            Some(Best { status, response: Some(bytes) }) if best::upstream(status) == status => {
-                context.progress = Progress::Answered;
-                match Self::kept(&bytes) {
-                    Some(response) => self.pass_upstream(env, server, status, &response, now),
-                    None => env.notice(Notice::Unwritable),
-                }
-            }
-            Some(Best { status, .. }) => {
-                self.answer(env, server, &Answer::of_status(best::upstream(status)), now)
-            }
-            None => self.answer(env, server, &Answer::of_status(408), now),
+            (_, Progress::Cancelled) => 487,
+            (Some(best), _) => best::upstream(best.status),
+            // There was no target at all (RFC 3261 §16.5).
+            (None, _) => 480,
+        };
+        let bytes = best.filter(|best| best.status == status).and_then(|best| best.response);
+        match bytes.as_deref().and_then(Self::kept) {
+            Some(response) => self.finish_with(env, server, status, &response, now),
+            None => self.answer(env, server, &Answer::of_status(status), now),
+        }
+    }
+
+    /// A branch's final response becomes ours.
+    fn finish_with<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        server: ServerId,
+        status: u16,
+        response: &Message<'_>,
+        now: Instant,
+    ) {
+        if self.pass_upstream(env, server, status, response, now).is_err() {
+            env.notice(Notice::Unwritable);
+            return self.answer(env, server, &Answer::of_status(500), now);
+        }
+        if let Some(context) = self.transactions.server_mut(server) {
+            context.close();
         }
     }
 
@@ -204,18 +247,36 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         status: u16,
         response: &Message<'_>,
         now: Instant,
-    ) {
-        let Some(from) = self.transactions.server(server).map(|context| context.from) else { return };
+    ) -> Result<(), EditError> {
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        let mut rewrite = Rewrite::new(response);
-        rewrite.pop_via();
-        rewrite.ensure_content_length();
-        match rewrite.write(&mut out) {
-            Ok(_) => self.respond(env, server, from, status, &out, now),
-            Err(_) => env.notice(Notice::Unwritable),
+        let written = self.write_upstream(server, status, response, &mut out);
+        if let Ok(Some(from)) = written {
+            self.respond(env, server, from, status, &out, now);
         }
         self.out = out;
+        written.map(|_| ())
+    }
+
+    /// Appends the response as it goes on, and tells where to; nothing if nobody waits for it.
+    fn write_upstream(
+        &self,
+        server: ServerId,
+        status: u16,
+        response: &Message<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<H>, EditError> {
+        let Some(context) = self.transactions.server(server) else { return Ok(None) };
+        let mut rewrite = Rewrite::new(response);
+        rewrite.pop_via();
+        if let 401 | 407 = status {
+            for (id, challenge) in &context.challenges {
+                rewrite.append(id.name(), challenge);
+            }
+        }
+        rewrite.ensure_content_length();
+        rewrite.write(out)?;
+        Ok(Some(context.from))
     }
 
     /// Its ringing time does not count any more.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use sip_message::{Message, Uri};
+use sip_message::{HeaderId, Message, NameAddr, Rewrite, Uri};
 use smallvec::{SmallVec, smallvec};
 
 use crate::{Answer, Decision, Environment, Owned, Proxy, Target};
@@ -23,6 +23,9 @@ pub(crate) enum Dialog {
     Within,
     Outside,
 }
+
+/// The most routes of ours on top of a request: two for each time it comes by, and it comes by only so often.
+const MOST_OWN_ROUTES: u8 = 32;
 
 /// A flow that a route of ours named is gone (RFC 5626 §5.3).
 const FLOW_FAILED: u16 = 430;
@@ -45,12 +48,21 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 .ok()
                 .and_then(|route| route.uri().ok())
                 .ok_or_else(|| Answer::new(400, "Malformed Route"))?;
+            if own_routes > MOST_OWN_ROUTES {
+                return Err(Answer::new(400, "Too Many Routes"));
+            }
             match env.owns(&uri) {
                 Owned::No => {
                     next = Some(uri);
                     break;
                 }
                 Owned::Forged => return Err(Answer::new(403, "Forbidden Route")),
+                // The sender's own flow: it names the way that the request came (RFC 5626 §5.3). Behind another
+                // route of ours it is a call to oneself.
+                Owned::Flow(hop) if hop == from && own_routes == 0 => {
+                    own_routes = 1;
+                    onward = Owned::Yes;
+                }
                 owned => {
                     own_routes += 1;
                     onward = owned;
@@ -62,6 +74,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             Routed { targets: smallvec![target], own_routes, dialog }
         };
         match (onward, next) {
+            // Not asked of the environment: a flow that we named ourselves is the way, whatever stands below it.
             (Owned::Flow(hop), _) => Ok(one(hop, FLOW_FAILED)),
             (Owned::Gone, _) => Err(Answer::of_status(FLOW_FAILED)),
             (_, Some(uri)) => Ok(one(env.next_hop(&uri, from)?, 503)),
@@ -70,5 +83,22 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 Decision::Answer(answer) => Err(answer),
             },
         }
+    }
+
+    /// A request whose Request-URI is a route of ours comes from a strict router: where it wants to go stands in the last
+    /// Route. This is the request as a loose router would have sent it (RFC 3261 §16.4).
+    pub(crate) fn loosened<E: Environment<Hop = H>>(env: &E, request: &Message<'_>) -> Option<Vec<u8>> {
+        let last = request.values(HeaderId::Route).last()?;
+        let uri = request.request_uri().ok()?;
+        if uri.param(b"lr").is_none() || env.owns(&uri) == Owned::No {
+            return None;
+        }
+        let remote = NameAddr::parse(last.bytes).ok()?;
+        let mut rewrite = Rewrite::new(request);
+        rewrite.set_request_uri(remote.uri_bytes());
+        rewrite.remove_value(&last);
+        let mut out = Vec::new();
+        rewrite.write(&mut out).ok()?;
+        Some(out)
     }
 }
