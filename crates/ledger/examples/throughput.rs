@@ -1,6 +1,6 @@
 //! How fast a real directory takes records, and what it costs.
 //!
-//! `cargo run --release -p ledger --example throughput -- DIRECTORY [SECONDS [disk|memory [SPARE_MIB]]]`
+//! `cargo run --release -p ledger --example throughput -- DIRECTORY [SECONDS [disk|memory [SPARE_MIB [GATHER_MICROSECONDS]]]]`
 //!
 //! Appenders that each wait for durability before their next record (1, 64, 512 of them), 800-byte payloads; then 512 appenders held
 //! to 50,000 records a second in all.
@@ -131,8 +131,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => Durability::Disk,
     };
     let spare_bytes = arguments.next().map_or(Ok(64), |text| text.parse::<u64>())? << 20;
-    let opened =
-        Ledger::open(&directory, Settings { durability, spare_bytes, ..Settings::new("throughput") })?;
+    let defaults = Settings::new("throughput");
+    let gather =
+        arguments.next().map_or(Ok(defaults.gather), |text| text.parse().map(Duration::from_micros))?;
+    let opened = Ledger::open(&directory, Settings { durability, spare_bytes, gather, ..defaults })?;
     let ledger = opened.ledger;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
     println!(

@@ -39,6 +39,7 @@
 //!
 //! [`Ledger::append`] copies a [`Batch`] into the block being filled; a batch is never split over two blocks. One thread takes
 //! all that waits, writes it, syncs once, publishes the durable position and wakes those who waited for these blocks (and the followers), nobody else.
+//! While commits are large, the next one waits a little ([`Settings::gather`]) to carry more.
 //! When a block does not fit, it goes with a new header into a spare file, which is synced, then renamed, then its folder synced, before
 //! anything in it is acknowledged. A second thread, the keeper, prepares spares and writes the heartbeat.
 //!

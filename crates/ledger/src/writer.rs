@@ -17,6 +17,10 @@ use crate::shared::{Shared, Spare, wake_all};
 use crate::storage::File;
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
+/// A commit of so many records is one of many to come.
+const BUSY_RECORDS: u32 = 16;
+/// A commit of so many bytes gains nothing by waiting for more.
+const FULL_BYTES: u64 = 256 << 10;
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// The segment being written.
@@ -57,6 +61,8 @@ pub(crate) struct Writer {
     done: Vec<Block>,
     wake: Vec<std::task::Waker>,
     retry: Duration,
+    /// Records and bytes of the last commit.
+    last: (u32, u64),
     /// Set while a failure lasts.
     failure: Option<Fault>,
 }
@@ -70,6 +76,7 @@ impl Writer {
             done: Vec::new(),
             wake: Vec::new(),
             retry: FIRST_RETRY,
+            last: (0, 0),
             failure: None,
         }
     }
@@ -164,6 +171,8 @@ impl Writer {
 
     fn committed(&mut self, fits: usize) -> Step {
         self.done.extend(self.taken.drain(..fits));
+        let done = self.done.iter();
+        self.last = done.fold((0, 0), |(count, bytes), block| (count + block.count, bytes + block.on_disk()));
         let free = self.active.as_ref().map_or(0, Active::free);
         let recovered = self.failure.take().is_some();
         let mut state = self.shared.state();
@@ -235,8 +244,9 @@ impl Writer {
     /// The thread: steps until the ledger is closed.
     pub(crate) fn run(mut self) {
         loop {
+            let begun = Instant::now();
             match self.step() {
-                Step::Committed => {}
+                Step::Committed => self.gather(begun),
                 Step::Ended => return,
                 Step::Idle => {
                     let mut state = self.shared.state();
@@ -253,6 +263,14 @@ impl Writer {
                     }
                 }
             }
+        }
+    }
+
+    /// When many come, let a few more come before the next sync.
+    fn gather(&self, begun: Instant) {
+        let (records, bytes) = self.last;
+        if records >= BUSY_RECORDS && bytes < FULL_BYTES && self.taken.is_empty() {
+            std::thread::sleep(self.shared.settings.gather.saturating_sub(begun.elapsed()));
         }
     }
 
