@@ -1,0 +1,81 @@
+//! What every kind of sink has in common: it takes events in order and says when they are safe with it.
+
+use std::time::Duration;
+
+use ledger::Position;
+use lifecycle::EventKind;
+
+/// One event on its way out.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    /// Where its record stands.
+    pub(crate) position: Position,
+    /// Its type; a destination may route by it.
+    #[expect(dead_code, reason = "subjects and columns of destinations to come")]
+    pub(crate) kind: EventKind,
+    /// When it happened, in microseconds since the Unix epoch.
+    pub(crate) at: u64,
+    /// Its id as consumers see it, the same at every delivery.
+    pub(crate) id: String,
+    /// The CloudEvent, one line.
+    pub(crate) json: String,
+}
+
+/// How much one delivery may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Appetite {
+    /// At most so many events; at least 1.
+    pub(crate) events: usize,
+    /// No further event once so many bytes are in it.
+    pub(crate) bytes: usize,
+}
+
+/// What a failed delivery means for what comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nature {
+    /// The same may work later.
+    Passing,
+    /// The destination will not take these events as they are.
+    Refused,
+    /// What it acknowledged since it was last settled may be gone: it must be delivered again.
+    Lost,
+}
+
+/// A delivery that did not (wholly) succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What it means.
+    pub(crate) nature: Nature,
+    /// Events from the front that were acknowledged all the same.
+    pub(crate) acknowledged: usize,
+    /// How long the destination asked to be left alone.
+    pub(crate) retry_after: Option<Duration>,
+    /// What happened, for people.
+    pub(crate) text: String,
+}
+
+impl Failure {
+    pub(crate) fn new(nature: Nature, text: impl Into<String>) -> Self {
+        Self { nature, acknowledged: 0, retry_after: None, text: text.into() }
+    }
+}
+
+/// Where events go. One delivery is under way at a time; the next begins when it was answered.
+///
+/// A destination that pipelines reports what was answered from the front as [`Failure::acknowledged`]. One that can read
+/// back what it holds does so in [`Destination::prepare`]. One that acknowledges before it is durable is settled before
+/// the cursor is saved.
+pub(crate) trait Destination: Send + 'static {
+    /// How much one delivery may carry.
+    fn appetite(&self) -> Appetite;
+
+    /// Makes ready: at the start, and after every failure that is no refusal. `from` is the last event it has
+    /// acknowledged; the answer is where to go on, which is `from`, or further back if it knows that it lost something.
+    async fn prepare(&mut self, from: Position) -> Result<Position, Failure>;
+
+    /// Hands over these events, in order, and waits for the acknowledgement. May be dropped half way at shutdown.
+    async fn deliver(&mut self, events: &[Outgoing]) -> Result<(), Failure>;
+
+    /// Makes durable what was acknowledged, where that is not the same.
+    async fn settle(&mut self) -> Result<(), Failure>;
+}

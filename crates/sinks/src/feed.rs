@@ -1,0 +1,169 @@
+//! Reading the ledger forward for one sink: blocks in, the events it wants out, in order.
+
+use std::collections::VecDeque;
+
+use config::EventTypes;
+use ledger::{BlockRef, Ledger, More, Position, ReadError, ReadFrom, Reader};
+use lifecycle::{EventId, EventKind, Node, cloud_event};
+
+use crate::destination::{Appetite, Outgoing};
+
+/// Blocks read in one go, so that a sink that wants none of a long history still hears when it is told to end.
+const BLOCKS_AT_ONCE: usize = 64;
+
+/// Why reading stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// There is something to deliver.
+    Ready,
+    /// Nothing yet, but there is more to read.
+    Further,
+    /// Everything was read, and nothing waits.
+    Dry,
+}
+
+/// Events read and not yet acknowledged.
+pub(crate) struct Feed {
+    ledger: Ledger,
+    node: Node,
+    types: EventTypes,
+    reader: Reader,
+    queue: VecDeque<Outgoing>,
+    bytes: usize,
+    /// The last record read, wanted or not.
+    read_to: Position,
+    /// The last record that is done with: acknowledged, or not wanted and nothing before it waits.
+    done_to: Position,
+    /// Records of types that this release does not know.
+    pub(crate) unknown: u64,
+}
+
+fn reader(ledger: &Ledger, after: Position) -> Reader {
+    ledger.reader(if after == Position::START { ReadFrom::Oldest } else { ReadFrom::After(after) })
+}
+
+impl Feed {
+    pub(crate) fn new(ledger: Ledger, node: Node, types: EventTypes, after: Position) -> Self {
+        let reader = reader(&ledger, after);
+        Self {
+            ledger,
+            node,
+            types,
+            reader,
+            queue: VecDeque::new(),
+            bytes: 0,
+            read_to: after,
+            done_to: after,
+            unknown: 0,
+        }
+    }
+
+    /// Goes on after this record, wherever that is.
+    pub(crate) fn restart(&mut self, after: Position) {
+        self.reader = reader(&self.ledger, after);
+        self.queue.clear();
+        self.bytes = 0;
+        self.read_to = after;
+        self.done_to = after;
+    }
+
+    /// Reads until there is enough for one delivery, or there is no more.
+    pub(crate) fn fill(&mut self, appetite: Appetite) -> Result<Filled, ReadError> {
+        let mut dry = Filled::Further;
+        for _ in 0..BLOCKS_AT_ONCE {
+            if self.queue.len() >= appetite.events || self.bytes >= appetite.bytes {
+                break;
+            }
+            let Some(block) = self.reader.next_block()? else {
+                dry = Filled::Dry;
+                break;
+            };
+            let last = block.last();
+            let (taken, unknown) = Self::take(&mut self.queue, &self.node, &self.types, &block);
+            self.bytes += taken;
+            self.unknown += unknown;
+            self.read_to = last;
+        }
+        if self.queue.is_empty() {
+            self.done_to = self.read_to;
+            return Ok(dry);
+        }
+        Ok(Filled::Ready)
+    }
+
+    fn take(
+        queue: &mut VecDeque<Outgoing>,
+        node: &Node,
+        types: &EventTypes,
+        block: &BlockRef<'_>,
+    ) -> (usize, u64) {
+        let (mut bytes, mut unknown) = (0, 0);
+        for record in block.records() {
+            let Ok(kind) = EventKind::try_from(record.kind) else {
+                unknown += 1;
+                continue;
+            };
+            if !types.include(kind) {
+                continue;
+            }
+            let id = event_id(record.position);
+            let mut json = cloud_event(node, id, kind, record.at, record.payload);
+            if json.contains(['\n', '\r']) {
+                // Raw line ends are whitespace in JSON, but would make two lines of one event.
+                json = json.replace(['\n', '\r'], " ");
+            }
+            bytes += json.len();
+            queue.push_back(Outgoing {
+                position: record.position,
+                kind,
+                at: record.at,
+                id: node.event(id),
+                json,
+            });
+        }
+        (bytes, unknown)
+    }
+
+    /// The next delivery: from the front, never empty unless nothing waits.
+    pub(crate) fn batch(&mut self, appetite: Appetite) -> &[Outgoing] {
+        let mut bytes = 0;
+        let mut fits = |event: &Outgoing| {
+            let room = bytes < appetite.bytes;
+            bytes += event.json.len();
+            room
+        };
+        let count = self.queue.iter().take(appetite.events).take_while(|event| fits(event)).count();
+        &self.queue.make_contiguous()[..count]
+    }
+
+    /// The first events were acknowledged.
+    pub(crate) fn acknowledge(&mut self, count: usize) {
+        for event in self.queue.drain(..count.min(self.queue.len())) {
+            self.bytes -= event.json.len();
+            self.done_to = event.position;
+        }
+        if self.queue.is_empty() {
+            self.done_to = self.read_to;
+        }
+    }
+
+    /// The last record that is done with: where the cursor may stand.
+    pub(crate) fn done_to(&self) -> Position {
+        self.done_to
+    }
+
+    /// The oldest event that waits.
+    pub(crate) fn oldest(&self) -> Option<&Outgoing> {
+        self.queue.front()
+    }
+
+    /// Waits until there is more to read.
+    pub(crate) async fn more(&mut self) -> More {
+        self.reader.more().await
+    }
+}
+
+/// An event's id is its place.
+pub(crate) fn event_id(position: Position) -> EventId {
+    EventId { incarnation: position.incarnation, sequence: position.seq }
+}

@@ -1,0 +1,234 @@
+//! Events to a file, one a line.
+
+mod tail;
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use ledger::Position;
+
+use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
+
+/// One write carries this much, so that a backlog goes out in few calls.
+pub(crate) const APPETITE: Appetite = Appetite { events: 4096, bytes: 1 << 20 };
+
+/// How often a write is begun anew because the file was moved away meanwhile.
+const MOVES: usize = 3;
+
+/// When what was written to a file must survive a loss of power.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileSync {
+    /// Before the cursor moves past it: events that a loss of power takes from the file are written again.
+    #[default]
+    BeforeCursor,
+    /// Whenever the system likes: a loss of power may take the last lines for good.
+    Never,
+}
+
+/// A file that events are appended to. It is looked up by its name at every write, so a file that was renamed
+/// (logrotate) or removed is followed by a new one. Lines are whole: what a crash tore is cut at the start.
+///
+/// logrotate's `copytruncate` loses lines by its nature; use `create` or `nocreate`.
+#[derive(Debug)]
+pub(crate) struct FileSink {
+    path: PathBuf,
+    sync: FileSync,
+    open: Option<OpenFile>,
+    /// A file whose sync failed, and the length up to which an earlier sync had succeeded.
+    doubtful: Option<(FileKey, u64)>,
+    buffer: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileKey {
+    device: u64,
+    inode: u64,
+}
+
+impl FileKey {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    key: FileKey,
+    kind: FileKind,
+    /// Whole lines end here.
+    end: u64,
+    /// Synced up to here.
+    synced: u64,
+    /// Its name is not known to be on disk.
+    new_name: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileKind {
+    Regular,
+    /// A pipe or a device: nothing to sync, nothing to cut.
+    Other,
+}
+
+/// All events as lines, in place of what the buffer held.
+pub(crate) fn lines(buffer: &mut Vec<u8>, events: &[Outgoing]) {
+    buffer.clear();
+    for event in events {
+        buffer.extend_from_slice(event.json.as_bytes());
+        buffer.push(b'\n');
+    }
+}
+
+impl FileSink {
+    pub(crate) fn new(path: PathBuf, sync: FileSync) -> Self {
+        Self { path, sync, open: None, doubtful: None, buffer: Vec::new() }
+    }
+
+    fn fault(&self, doing: &str, error: &std::io::Error) -> Failure {
+        Failure::new(Nature::Passing, format!("cannot {doing} {}: {error}", self.path.display()))
+    }
+
+    /// Opens the file and mends its end.
+    fn open(&mut self) -> Result<OpenFile, Failure> {
+        let before = std::fs::metadata(&self.path);
+        let special = before.as_ref().is_ok_and(|metadata| !metadata.is_file());
+        let file = OpenOptions::new()
+            .append(true)
+            .read(!special)
+            .create(!special)
+            .mode(0o640)
+            .open(&self.path)
+            .map_err(|error| self.fault("open", &error))?;
+        let metadata = file.metadata().map_err(|error| self.fault("look at", &error))?;
+        let key = FileKey::of(&metadata);
+        let new_name = before.is_err();
+        if !metadata.is_file() {
+            return Ok(OpenFile { file, key, kind: FileKind::Other, end: 0, synced: 0, new_name: false });
+        }
+        let mut end = metadata.len();
+        if let Some((doubtful, synced)) = self.doubtful.take()
+            && doubtful == key
+            && synced < end
+        {
+            file.set_len(synced).map_err(|error| self.fault("cut", &error))?;
+            end = synced;
+        }
+        let end = tail::mend(&file, end).map_err(|error| self.fault("mend the end of", &error))?;
+        Ok(OpenFile { file, key, kind: FileKind::Regular, end, synced: 0, new_name })
+    }
+
+    /// The open file, if it is still the one of this name.
+    fn current(&mut self) -> Result<Option<&mut OpenFile>, Failure> {
+        let named = match std::fs::metadata(&self.path) {
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(self.fault("look at", &error)),
+        };
+        let Some(open) = &mut self.open else { return Ok(None) };
+        let Some(named) = named.filter(|named| FileKey::of(named) == open.key) else { return Ok(None) };
+        if open.kind == FileKind::Regular {
+            // Somebody else may have cut it.
+            open.end = named.len();
+            open.synced = open.synced.min(open.end);
+        }
+        Ok(Some(open))
+    }
+
+    /// The file of this name, opened anew if it was moved.
+    fn at_path(&mut self) -> Result<&mut OpenFile, Failure> {
+        if self.current()?.is_none() {
+            if self.open.is_some() {
+                // What was written to the one that was moved is ours to make safe, for we soon forget it.
+                self.sync_open()?;
+                tracing::debug!(path = %self.path.display(), "the file was moved; a new one is begun");
+            }
+            self.open = None;
+            let open = self.open()?;
+            self.open = Some(open);
+        }
+        self.open.as_mut().ok_or_else(|| Failure::new(Nature::Passing, "the file is not open"))
+    }
+
+    fn append(&mut self) -> Result<(), Failure> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let open = self.at_path()?;
+        let written = open.file.write_all(&buffer);
+        match &written {
+            Ok(()) => open.end += buffer.len() as u64,
+            Err(_) => {
+                if open.kind == FileKind::Regular {
+                    // Half a line may stand there. If cutting fails too, opening it again does it.
+                    let _ = open.file.set_len(open.end);
+                }
+            }
+        }
+        self.buffer = buffer;
+        let Err(error) = written else { return Ok(()) };
+        let failure = self.fault("write to", &error);
+        // It is opened anew, so what was acknowledged in it is made safe first.
+        self.sync_open()?;
+        self.open = None;
+        Err(failure)
+    }
+
+    fn sync_open(&mut self) -> Result<(), Failure> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if self.sync == FileSync::Never || open.kind == FileKind::Other {
+            return Ok(());
+        }
+        let synced = if open.end > open.synced { open.file.sync_data() } else { Ok(()) };
+        let synced = match synced {
+            Ok(()) if open.new_name => sync_folder(&self.path),
+            other => other,
+        };
+        match synced {
+            Ok(()) => {
+                open.synced = open.end;
+                open.new_name = false;
+                Ok(())
+            }
+            Err(error) => {
+                // A second sync of the same file may succeed without what the first one lost.
+                self.doubtful = Some((open.key, open.synced));
+                self.open = None;
+                Err(Failure { nature: Nature::Lost, ..self.fault("sync", &error) })
+            }
+        }
+    }
+}
+
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+impl Destination for FileSink {
+    fn appetite(&self) -> Appetite {
+        APPETITE
+    }
+
+    async fn prepare(&mut self, from: Position) -> Result<Position, Failure> {
+        self.at_path()?;
+        Ok(from)
+    }
+
+    async fn deliver(&mut self, events: &[Outgoing]) -> Result<(), Failure> {
+        lines(&mut self.buffer, events);
+        for _ in 0..MOVES {
+            self.append()?;
+            // Moved between the look and the write: whoever moved it may have taken a copy already, so the lines go into the
+            // new one too.
+            if self.current()?.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), Failure> {
+        self.sync_open()
+    }
+}

@@ -1,0 +1,29 @@
+//! The ledger's events delivered to consumers: files, standard output, webhooks.
+//!
+//! Each [`Sink`] works on a thread of its own, reads the ledger forward from its own cursor, and moves the cursor only
+//! after the destination has acknowledged. So every event arrives at least once, in order, with the same id every time;
+//! after a crash the events since the cursor was last saved arrive again. A destination that is down, slow or refusing
+//! costs disk, and shows in [`Status`]; it costs nobody else anything.
+//!
+//! To add a kind of destination, implement `destination::Destination` and start it in `sink.rs`; order, retries, cursors
+//! and status are the worker's.
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod describe;
+mod destination;
+mod feed;
+mod file;
+mod history;
+mod outage;
+mod sink;
+mod status;
+mod stdout;
+mod webhook;
+mod worker;
+
+pub use describe::describe;
+pub use file::FileSync;
+pub use sink::{Finished, Rest, Settings, Sink, Sinks, StartError, Target};
+pub use status::{Blocked, State, Status, Trouble};
+pub use worker::Pace;

@@ -1,0 +1,42 @@
+//! Events to standard output, one a line.
+
+use std::io::Write as _;
+
+use ledger::Position;
+
+use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
+use crate::file::{APPETITE, lines};
+
+/// Standard output. A reader that stalls it stalls this sink alone, for it has a thread of its own.
+#[derive(Debug)]
+pub(crate) struct Stdout {
+    buffer: Vec<u8>,
+}
+
+impl Stdout {
+    pub(crate) fn new() -> Self {
+        Self { buffer: Vec::new() }
+    }
+}
+
+impl Destination for Stdout {
+    fn appetite(&self) -> Appetite {
+        APPETITE
+    }
+
+    async fn prepare(&mut self, from: Position) -> Result<Position, Failure> {
+        Ok(from)
+    }
+
+    async fn deliver(&mut self, events: &[Outgoing]) -> Result<(), Failure> {
+        lines(&mut self.buffer, events);
+        let mut out = std::io::stdout().lock();
+        out.write_all(&self.buffer).and_then(|()| out.flush()).map_err(|error| {
+            Failure::new(Nature::Passing, format!("cannot write to standard output: {error}"))
+        })
+    }
+
+    async fn settle(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
