@@ -90,7 +90,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     pub(crate) fn loosened<E: Environment<Hop = H>>(env: &E, request: &Message<'_>) -> Option<Vec<u8>> {
         let last = request.values(HeaderId::Route).last()?;
         let uri = request.request_uri().ok()?;
-        if uri.param(b"lr").is_none() || env.owns(&uri) == Owned::No {
+        if uri.param(b"lr").is_none() || matches!(env.owns(&uri), Owned::No | Owned::Forged) {
             return None;
         }
         let remote = NameAddr::parse(last.bytes).ok()?;

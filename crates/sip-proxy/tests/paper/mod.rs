@@ -93,6 +93,12 @@ impl Environment for Paper {
         written.expect("a vector takes all");
     }
 
+    fn write_path(&self, hop: u32, out: &mut Vec<u8>) {
+        if self.path {
+            out.extend_from_slice(format!("<sip:f{hop}@edge.test;lr;ob>").as_bytes());
+        }
+    }
+
     fn owns(&self, uri: &Uri<'_>) -> Owned<u32> {
         if !uri.host().is_some_and(|host| host.same(&Host::Name(b"edge.test"))) {
             return Owned::No;

@@ -1,0 +1,283 @@
+//! Hops that are gone, silence, and answers that come too late (RFC 3261 §16.8, §16.9, RFC 4320, RFC 5626 §5.3).
+
+use std::time::Duration;
+
+use sip_proxy::{Answer, Notice, Target};
+use sip_transaction::Timers;
+
+use crate::paper::{Stage, TIMER_C, request, request_with, response, settings, target, values};
+
+#[test]
+fn targets_that_are_gone_are_answered_for_at_once() {
+    for (targets, answer) in
+        [(vec![2], "480 Temporarily Unavailable"), (vec![2, 3], "480 Temporarily Unavailable")]
+    {
+        for method in ["INVITE", "MESSAGE"] {
+            let mut stage = Stage::new();
+            stage.world.gone.extend([2, 3]);
+            stage.user("bob", &targets);
+            stage.receive(1, &request(method, "bob", "g"));
+            assert_eq!(stage.lines(), [format!("1: {answer}")]);
+            stage.settles();
+        }
+    }
+}
+
+#[test]
+fn one_that_is_gone_gives_way_to_the_next() {
+    let mut stage = Stage::new();
+    stage.world.gone.extend([2, 3]);
+    let at = |hop, q| Target { q, ..target(hop) };
+    stage.user_at("bob", vec![at(2, 900), at(3, 800), at(4, 700)]);
+    stage.receive(1, &request("INVITE", "bob", "g"));
+    let fork = stage.pick(4, "INVITE");
+    stage.receive(4, &response(&fork, 486, "Busy Here"));
+    assert_eq!(stage.lines(), ["4: ACK sip:bob@edge.test", "1: 486 Busy Here"]);
+    stage.settles();
+}
+
+#[test]
+fn a_hop_between_elements_that_fails_is_a_500() {
+    let mut stage = Stage::new();
+    stage.world.gone.insert(60);
+    stage.receive(1, &request_with("BYE", "sip:b@z.invalid", "b", "Route: <sip:h60.test;lr>\r\n"));
+    assert_eq!(stage.lines(), ["1: 500 Server Internal Error"]);
+    stage.settles();
+}
+
+#[test]
+fn a_callee_whose_connection_ends_is_answered_for_at_once() {
+    for (method, status) in [("INVITE", 180), ("INVITE", 0), ("MESSAGE", 0)] {
+        let mut stage = Stage::new();
+        stage.user("bob", &[2]);
+        stage.receive(1, &request(method, "bob", "e"));
+        let fork = stage.pick(2, method);
+        if status > 0 {
+            stage.receive(2, &response(&fork, status, "Ringing"));
+            stage.sent();
+        }
+        stage.end(2);
+        assert_eq!(stage.lines(), ["1: 480 Temporarily Unavailable"]);
+        stage.settles();
+    }
+}
+
+#[test]
+fn a_flow_that_the_request_named_itself_fails_as_430() {
+    let mut stage = Stage::new();
+    stage.receive(1, &request_with("BYE", "sip:b@z.invalid", "b", "Route: <sip:f2@edge.test;lr>\r\n"));
+    stage.one(2);
+    stage.end(2);
+    assert_eq!(stage.lines(), ["1: 430 Flow Failed"]);
+    stage.settles();
+}
+
+#[test]
+fn the_end_of_a_connection_concerns_only_its_own() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2, 3]);
+    stage.receive(1, &request("INVITE", "bob", "e"));
+    let third = stage.sent().into_iter().find(|(hop, _)| *hop == 3).unwrap().1;
+    stage.end(2);
+    assert!(stage.sent().is_empty());
+    stage.receive(3, &response(&third, 200, "OK"));
+    assert_eq!(stage.lines(), ["1: 200 OK"]);
+    stage.end(3);
+    stage.end(1);
+    assert!(stage.sent().is_empty());
+    stage.settles();
+}
+
+#[test]
+fn a_sender_whose_connection_ended_is_not_answered() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("MESSAGE", "bob", "e"));
+    let fork = stage.one(2);
+    stage.end(1);
+    stage.receive(2, &response(&fork, 200, "OK"));
+    assert!(stage.sent().is_empty());
+    assert!(stage.world.attempts.is_empty());
+    stage.settles();
+}
+
+#[test]
+fn a_call_to_oneself_ends_with_the_connection() {
+    let mut stage = Stage::new();
+    stage.user("alice", &[1]);
+    stage.receive(1, &request("INVITE", "alice", "e"));
+    let fork = stage.sent().into_iter().find(|(_, text)| text.starts_with("INVITE")).unwrap().1;
+    stage.receive(1, &response(&fork, 180, "Ringing"));
+    stage.sent();
+    stage.end(1);
+    assert!(stage.sent().is_empty());
+    stage.settles();
+}
+
+#[test]
+fn an_invite_that_nobody_answers_is_408() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("INVITE", "bob", "t"));
+    stage.sent();
+    stage.pass(Duration::from_secs(32));
+    assert_eq!(stage.lines(), ["1: 408 Request Timeout"]);
+    stage.settles();
+}
+
+#[test]
+fn a_message_that_nobody_answers_is_told_to_wait_and_then_nothing() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("MESSAGE", "bob", "t"));
+    stage.sent();
+    stage.pass(Duration::from_secs(4));
+    assert_eq!(stage.lines(), ["1: 100 Trying"], "once Timer E has grown to T2 (RFC 4320 §4.1)");
+    stage.settles();
+    assert!(stage.sent().is_empty(), "never 408 (RFC 4320 §4.2)");
+}
+
+#[test]
+fn a_408_to_a_message_is_not_passed_on_and_a_late_answer_neither() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("MESSAGE", "bob", "t"));
+    let fork = stage.one(2);
+    stage.receive(2, &response(&fork, 408, "Request Timeout"));
+    assert!(stage.sent().is_empty());
+    stage.settles();
+    assert!(stage.sent().is_empty());
+    stage.receive(2, &response(&fork, 200, "OK"));
+    assert!(stage.sent().is_empty());
+    assert_eq!(stage.world.notices, [Notice::StrayResponse]);
+}
+
+#[test]
+fn provisional_responses() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("INVITE", "bob", "p"));
+    let fork = stage.pick(2, "INVITE");
+    for (status, up) in [(100, 0), (180, 1), (183, 1), (199, 1), (100, 0)] {
+        stage.receive(2, &response(&fork, status, "So Far"));
+        assert_eq!(stage.sent().len(), up, "{status}");
+    }
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("MESSAGE", "bob", "p"));
+    let fork = stage.one(2);
+    for status in [100, 180] {
+        stage.receive(2, &response(&fork, status, "So Far"));
+        assert!(stage.sent().is_empty(), "{status}: not for a MESSAGE (RFC 4320 §4.1)");
+    }
+    stage.receive(2, &response(&fork, 200, "OK"));
+    assert_eq!(stage.lines(), ["1: 200 OK"]);
+    stage.settles();
+}
+
+#[test]
+fn it_may_ring_for_timer_c_after_each_sign_of_life() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("INVITE", "bob", "c"));
+    let fork = stage.pick(2, "INVITE");
+    stage.receive(2, &response(&fork, 180, "Ringing"));
+    stage.pass(TIMER_C - Duration::from_secs(1));
+    stage.receive(2, &response(&fork, 180, "Ringing"));
+    stage.pass(TIMER_C - Duration::from_secs(1));
+    // 100 says nothing of the callee.
+    stage.receive(2, &response(&fork, 100, "Trying"));
+    stage.sent();
+    stage.pass(Duration::from_secs(1));
+    let cancel = stage.one(2);
+    assert_eq!(values(&cancel, "Reason"), ["SIP;cause=408;text=\"Rang too long\""]);
+    stage.receive(2, &response(&fork, 487, "Request Terminated"));
+    assert_eq!(stage.lines(), ["2: ACK sip:bob@edge.test", "1: 408 Request Timeout"]);
+    stage.settles();
+}
+
+#[test]
+fn after_timer_c_the_next_target_has_its_turn() {
+    let mut stage = Stage::new();
+    stage.user_at("bob", vec![target(2), Target { q: 1, ..target(3) }]);
+    stage.receive(1, &request("INVITE", "bob", "c"));
+    let fork = stage.pick(2, "INVITE");
+    stage.receive(2, &response(&fork, 180, "Ringing"));
+    stage.pass(TIMER_C);
+    stage.sent();
+    // Not even the CANCEL is answered.
+    stage.pass(Duration::from_secs(32));
+    let next = stage.pick(3, "INVITE");
+    stage.receive(3, &response(&next, 200, "OK"));
+    assert_eq!(stage.lines(), ["1: 200 OK"]);
+    stage.settles();
+}
+
+#[test]
+fn a_timer_c_below_timer_b_gives_up_on_the_silent_and_cancels_them_when_they_wake() {
+    let mut stage = Stage::with(sip_proxy::Settings { timer_c: Duration::from_secs(5), ..settings() });
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("INVITE", "bob", "c"));
+    let fork = stage.pick(2, "INVITE");
+    stage.pass(Duration::from_secs(5));
+    assert_eq!(stage.lines(), ["1: 408 Request Timeout"]);
+    stage.receive(2, &response(&fork, 180, "Ringing"));
+    assert_eq!(stage.lines(), ["2: CANCEL sip:bob@edge.test"]);
+    stage.receive(2, &response(&fork, 487, "Request Terminated"));
+    assert_eq!(stage.lines(), ["2: ACK sip:bob@edge.test"]);
+    stage.settles();
+}
+
+#[test]
+fn responses_that_belong_to_nobody_are_dropped() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("MESSAGE", "bob", "s"));
+    let fork = stage.one(2);
+    let answer = response(&fork, 200, "OK");
+    let own = format!("Via: {}\r\n", values(&fork, "Via")[0]);
+    let senders = format!("Via: {}\r\n", values(&fork, "Via")[1]);
+    for broken in [
+        answer.replace(&own, ""),
+        answer.replace(&senders, ""),
+        answer.replace("z9hG4bKsw", "z9hG4bKsx"),
+        answer.replace("1 MESSAGE", "1 INVITE"),
+        answer.replace("z9hG4bKsw", "z9hG4bKswff"),
+    ] {
+        assert_ne!(broken, answer);
+        stage.receive(2, &broken);
+        assert!(stage.sent().is_empty(), "{broken}");
+    }
+    assert_eq!(stage.world.notices.len(), 5);
+    stage.receive(2, &answer);
+    assert_eq!(stage.lines(), ["1: 200 OK"]);
+    stage.settles();
+}
+
+#[test]
+fn answers_that_cannot_be_given_become_a_500() {
+    for answer in [
+        Answer::new(183, "Too Early"),
+        Answer::new(700, "Too Much"),
+        Answer::new(404, "Line\r\nEnd"),
+        Answer::new(404, "Not Found").header("X", "a\r\nb: c"),
+    ] {
+        let mut stage = Stage::new();
+        stage.world.refusals.insert(b"bob".to_vec(), answer);
+        stage.receive(1, &request("INVITE", "bob", "a"));
+        assert_eq!(stage.lines(), ["1: 500 Server Internal Error"]);
+        assert_eq!(stage.world.notices, [Notice::Unwritable]);
+        stage.settles();
+    }
+}
+
+#[test]
+fn shorter_timers_are_kept() {
+    let timers = Timers { t1: Duration::from_millis(100), ..Timers::default() };
+    let mut stage = Stage::with(sip_proxy::Settings { timers, ..settings() });
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("INVITE", "bob", "t"));
+    stage.sent();
+    stage.pass(Duration::from_millis(6400));
+    assert_eq!(stage.lines(), ["1: 408 Request Timeout"]);
+}

@@ -1,0 +1,10 @@
+//! One test for each rule of the RFCs, against a world of paper.
+
+mod cancelling;
+mod failing;
+mod forking;
+mod forwarding;
+#[path = "../paper/mod.rs"]
+mod paper;
+mod repeating;
+mod routing;

@@ -1,0 +1,145 @@
+//! Where a request goes along Route headers (RFC 3261 §16.4, RFC 5626 §5.3).
+
+use sip_proxy::Target;
+use smallvec::smallvec;
+
+use crate::paper::{Stage, request_with, target, values};
+
+/// Sends a request from flow 1 with these routes; what came of it.
+fn routed(stage: &mut Stage, method: &str, uri: &str, routes: &str) -> (u32, String) {
+    stage.receive(1, &request_with(method, uri, "r", routes));
+    let mut sent = stage.sent();
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    sent.remove(0)
+}
+
+#[test]
+fn our_routes_name_the_way_and_are_taken_off() {
+    for (uri, routes, hop, left) in [
+        ("sip:b@z.invalid", "Route: <sip:f1@edge.test;lr>\r\nRoute: <sip:f2@edge.test;lr>\r\n", 2, vec![]),
+        ("sip:b@z.invalid", "Route: <sip:f1@edge.test;lr>, <sip:f2@edge.test;lr>\r\n", 2, vec![]),
+        // Ours, but no flow: by Request-URI.
+        ("sip:b@h60.test", "Route: <sip:f1@edge.test;lr>, <sip:edge.test;lr>\r\n", 60, vec![]),
+        ("sip:b@h60.test", "Route: <sip:edge.test;lr>\r\n", 60, vec![]),
+        // The sender's own flow alone says only where it came from.
+        ("sip:b@h60.test", "Route: <sip:f1@edge.test;lr;ob>\r\n", 60, vec![]),
+        // A call to oneself.
+        ("sip:b@z.invalid", "Route: <sip:f1@edge.test;lr>, <sip:f1@edge.test;lr>\r\n", 1, vec![]),
+        // Another element's.
+        (
+            "sip:b@z.invalid",
+            "Route: <sip:f1@edge.test;lr>\r\nRoute: <sip:edge.test;lr>,  <sip:h60.test;lr>, <sip:last.test;lr>\r\n",
+            60,
+            vec!["<sip:h60.test;lr>, <sip:last.test;lr>"],
+        ),
+        ("sip:b@z.invalid", "Route: <sip:h60.test;lr>\r\n", 60, vec!["<sip:h60.test;lr>"]),
+        // A flow that we named ourselves, another element behind it.
+        (
+            "sip:b@z.invalid",
+            "Route: <sip:f2@edge.test;lr>, <sip:h60.test;lr>\r\n",
+            2,
+            vec!["<sip:h60.test;lr>"],
+        ),
+    ] {
+        let mut stage = Stage::new();
+        let (on, out) = routed(&mut stage, "BYE", uri, routes);
+        assert_eq!((on, values(&out, "Route")), (hop, left), "{uri} {routes}");
+        assert!(out.starts_with(&format!("BYE {uri} SIP/2.0\r\n")));
+    }
+}
+
+#[test]
+fn routes_that_lead_nowhere_are_answered() {
+    for (routes, answer) in [
+        ("Route: <sip:f9@edge.test;lr>\r\n", "430 Flow Failed"),
+        ("Route: <sip:f1@edge.test;lr>, <sip:f9@edge.test;lr>\r\n", "430 Flow Failed"),
+        ("Route: <sip:bob@edge.test;lr>\r\n", "403 Forbidden Route"),
+        ("Route: <sip:unknown.test;lr>\r\n", "404 No Such Host"),
+        ("Route: \"open\r\n", "400 Malformed Route"),
+    ] {
+        let mut stage = Stage::new();
+        stage.world.gone.insert(9);
+        let (hop, out) = routed(&mut stage, "BYE", "sip:b@z.invalid", routes);
+        assert_eq!((hop, &out[8..8 + answer.len()]), (1, answer), "{routes}");
+        stage.settles();
+    }
+}
+
+#[test]
+fn a_list_of_our_own_routes_without_end_is_refused() {
+    let mut stage = Stage::new();
+    let routes = format!("Route: {}\r\n", vec!["<sip:edge.test;lr>"; 1000].join(","));
+    let (_, out) = routed(&mut stage, "BYE", "sip:b@h60.test", &routes);
+    assert!(out.starts_with("SIP/2.0 400 Too Many Routes\r\n"), "{out}");
+    stage.settles();
+}
+
+#[test]
+fn a_strict_router_put_our_route_into_the_request_uri() {
+    for (uri, routes, hop, onward, left) in [
+        (
+            "sip:f1@edge.test;lr",
+            "Route: <sip:f2@edge.test;lr>, <sip:b@z.invalid>\r\n",
+            2,
+            "sip:b@z.invalid",
+            vec![],
+        ),
+        ("sip:edge.test;lr", "Route: <sip:b@h60.test>\r\n", 60, "sip:b@h60.test", vec![]),
+        (
+            "sip:edge.test;lr",
+            "Route: <sip:h61.test;lr>\r\nRoute: <sip:b@h60.test>\r\n",
+            61,
+            "sip:b@h60.test",
+            vec!["<sip:h61.test;lr>"],
+        ),
+        // Not ours, or no route: as it stands.
+        (
+            "sip:x@h62.test;lr",
+            "Route: <sip:h61.test;lr>\r\n",
+            61,
+            "sip:x@h62.test;lr",
+            vec!["<sip:h61.test;lr>"],
+        ),
+    ] {
+        for method in ["BYE", "ACK"] {
+            let mut stage = Stage::new();
+            let (on, out) = routed(&mut stage, method, uri, routes);
+            assert_eq!((on, values(&out, "Route")), (hop, left.clone()), "{uri} {routes}");
+            assert!(out.starts_with(&format!("{method} {onward} SIP/2.0\r\n")), "{out}");
+        }
+    }
+}
+
+#[test]
+fn the_next_hop_may_be_a_strict_router() {
+    let mut stage = Stage::new();
+    let routes = "Route: <sip:edge.test;lr>, <sip:h60.test>, <sip:last.test;lr>\r\n";
+    let (hop, out) = routed(&mut stage, "BYE", "sip:b@z.invalid", routes);
+    assert_eq!(hop, 60);
+    assert!(out.starts_with("BYE sip:h60.test SIP/2.0\r\n"));
+    assert_eq!(values(&out, "Route"), ["<sip:last.test;lr>", "<sip:b@z.invalid>"]);
+    let strict = Target {
+        request_uri: Some(Box::from(&b"sip:bob@p4.invalid"[..])),
+        routes: smallvec![Box::from(&b"<sip:old.test>"[..]), Box::from(&b"<sip:two.test;lr>"[..])],
+        ..target(60)
+    };
+    stage.user_at("bob", vec![strict]);
+    let (_, out) = routed(&mut stage, "MESSAGE", "bob", "");
+    assert!(out.starts_with("MESSAGE sip:old.test SIP/2.0\r\n"));
+    assert_eq!(values(&out, "Route"), ["<sip:two.test;lr>", "<sip:bob@p4.invalid>"]);
+}
+
+#[test]
+fn requests_of_both_sides_follow_the_routes_that_the_invite_got() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request_with("INVITE", "bob", "i", ""));
+    let invite = stage.pick(2, "INVITE");
+    let recorded = values(&invite, "Record-Route");
+    let callee = format!("Route: {}\r\nRoute: {}\r\n", recorded[0], recorded[1]);
+    let caller = format!("Route: {}\r\nRoute: {}\r\n", recorded[1], recorded[0]);
+    stage.receive(2, &request_with("BYE", "sip:a@x7.invalid", "b1", &callee));
+    assert!(stage.one(1).starts_with("BYE sip:a@x7.invalid "));
+    stage.receive(1, &request_with("BYE", "sip:b@y.invalid", "b2", &caller));
+    assert!(stage.one(2).starts_with("BYE sip:b@y.invalid "));
+}
