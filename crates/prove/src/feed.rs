@@ -1,0 +1,64 @@
+//! An event log that is filled by one task and awaited by others.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::{EventLog, now_micros};
+
+/// A shared event log: whoever reads the server's events puts lines in, whoever waits for something looks at it.
+#[derive(Clone, Debug, Default)]
+pub struct Feed(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    log: Mutex<EventLog>,
+    grown: Notify,
+}
+
+impl Feed {
+    /// Takes in one line that was read just now.
+    pub fn line(&self, line: &str) {
+        let read_at = now_micros();
+        self.look_mut(|log| log.line(line, read_at));
+        self.0.grown.notify_waiters();
+    }
+
+    /// Looks at the log.
+    pub fn look<R>(&self, look: impl FnOnce(&EventLog) -> R) -> R {
+        self.look_mut(|log| look(log))
+    }
+
+    fn look_mut<R>(&self, look: impl FnOnce(&mut EventLog) -> R) -> R {
+        look(&mut self.0.log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until the log fits the condition; whether it came to that in time.
+    pub async fn until(&self, patience: Duration, fits: impl Fn(&EventLog) -> bool) -> Waited {
+        let waiting = async {
+            loop {
+                let mut grown = std::pin::pin!(self.0.grown.notified());
+                grown.as_mut().enable();
+                if self.look(&fits) {
+                    return;
+                }
+                grown.await;
+            }
+        };
+        match timeout(patience, waiting).await {
+            Ok(()) => Waited::Fulfilled,
+            Err(_) => Waited::InVain,
+        }
+    }
+}
+
+/// What became of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// It came to be.
+    Fulfilled,
+    /// Not in time.
+    InVain,
+}
