@@ -22,6 +22,12 @@ pub(crate) enum Filled {
     Dry,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Found,
+    NotSought,
+}
+
 /// Events read and not yet acknowledged.
 pub(crate) struct Feed {
     ledger: Ledger,
@@ -34,6 +40,10 @@ pub(crate) struct Feed {
     read_to: Position,
     /// The last record that is done with: acknowledged, or not wanted and nothing before it waits.
     done_to: Position,
+    /// Whether the ledger was found to hold what comes next.
+    place: Place,
+    /// What was durable when nothing more was found, and nothing waited.
+    dry_at: Option<Position>,
     /// Records of types that this release does not know.
     pub(crate) unknown: u64,
 }
@@ -54,6 +64,8 @@ impl Feed {
             bytes: 0,
             read_to: after,
             done_to: after,
+            place: Place::NotSought,
+            dry_at: None,
             unknown: 0,
         }
     }
@@ -65,16 +77,21 @@ impl Feed {
         self.bytes = 0;
         self.read_to = after;
         self.done_to = after;
+        self.place = Place::NotSought;
+        self.dry_at = None;
     }
 
     /// Reads until there is enough for one delivery, or there is no more.
     pub(crate) fn fill(&mut self, appetite: Appetite) -> Result<Filled, ReadError> {
+        let durable = self.ledger.durable_position();
         let mut dry = Filled::Further;
         for _ in 0..BLOCKS_AT_ONCE {
             if self.queue.len() >= appetite.events || self.bytes >= appetite.bytes {
                 break;
             }
-            let Some(block) = self.reader.next_block()? else {
+            let block = self.reader.next_block()?;
+            self.place = Place::Found;
+            let Some(block) = block else {
                 dry = Filled::Dry;
                 break;
             };
@@ -86,6 +103,9 @@ impl Feed {
         }
         if self.queue.is_empty() {
             self.done_to = self.read_to;
+            if dry == Filled::Dry {
+                self.dry_at = Some(durable);
+            }
             return Ok(dry);
         }
         Ok(Filled::Ready)
@@ -150,6 +170,13 @@ impl Feed {
     /// The last record that is done with: where the cursor may stand.
     pub(crate) fn done_to(&self) -> Position {
         self.done_to
+    }
+
+    /// Whether everything up to `end` is done with, and not only by a cursor that the ledger contradicts.
+    pub(crate) fn read_up_to(&self, end: Position) -> bool {
+        let reached = self.place == Place::Found && self.done_to >= end;
+        // The end of the ledger may be no record of this run.
+        reached || self.dry_at.is_some_and(|dry_at| dry_at >= end)
     }
 
     /// The oldest event that waits.

@@ -42,6 +42,9 @@ impl History {
         if done.incarnation == end.incarnation {
             return end.seq.saturating_sub(done.seq);
         }
+        if done.incarnation > end.incarnation {
+            return 0;
+        }
         let earlier: u64 = self
             .ends
             .range(done.incarnation..end.incarnation)
@@ -50,7 +53,7 @@ impl History {
                 last.saturating_sub(seen)
             })
             .sum();
-        if done.incarnation < end.incarnation { earlier + end.seq } else { 0 }
+        earlier + end.seq
     }
 }
 

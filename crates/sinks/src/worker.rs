@@ -1,5 +1,8 @@
 //! The loop of one sink: read, deliver, and only then move the cursor.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -128,10 +131,17 @@ impl<D: Destination> Worker<D> {
                 self.retry_at = None;
                 self.backoff.reset();
             }
-            if let Order::Finish { end, until } = order
-                && (self.feed.done_to() >= end || Instant::now() >= until)
-            {
-                break;
+            if let Order::Finish { end, until } = order {
+                if Instant::now() >= until {
+                    break;
+                }
+                if self.feed.read_up_to(end) {
+                    self.save(Save::Now).await;
+                    // Unless it turned out that something was lost.
+                    if self.feed.read_up_to(end) {
+                        break;
+                    }
+                }
             }
             if self.save_at.is_some_and(|due| due <= Instant::now()) {
                 self.save(Save::Soon).await;
@@ -142,6 +152,7 @@ impl<D: Destination> Worker<D> {
             };
             match next {
                 Next::Step => {}
+                Next::Idle if self.has_finished(order) => {}
                 Next::Idle => {
                     let due = self.save_at;
                     let over = over(self.orders.clone());
@@ -170,8 +181,17 @@ impl<D: Destination> Worker<D> {
         self.board.report().state = State::Stopped;
     }
 
+    fn has_finished(&self, order: Order) -> bool {
+        matches!(order, Order::Finish { end, .. } if self.feed.read_up_to(end))
+    }
+
     async fn step(&mut self) -> Next {
         self.retry_at = None;
+        let Appetite { events, bytes } = self.destination.appetite();
+        let filled = match self.feed.fill(Appetite { events, bytes }) {
+            Ok(filled) => filled,
+            Err(error) => return self.unreadable(&error),
+        };
         if matches!(self.readiness, Readiness::Prepare) {
             let from = self.feed.done_to();
             match within(&self.orders, self.destination.prepare(from)).await {
@@ -181,15 +201,11 @@ impl<D: Destination> Worker<D> {
                     self.readiness = Readiness::Ready;
                     if go_on < from {
                         self.rewind(go_on);
+                        return Next::Step;
                     }
                 }
             }
         }
-        let Appetite { events, bytes } = self.destination.appetite();
-        let filled = match self.feed.fill(Appetite { events, bytes }) {
-            Ok(filled) => filled,
-            Err(error) => return self.unreadable(&error),
-        };
         self.note_place();
         match filled {
             Filled::Dry => return Next::Idle,

@@ -1,0 +1,145 @@
+//! Files: rotation, torn lines, devices, and readers that stall.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use ledger::Position;
+use lifecycle::EventKind;
+use sinks::{Rest, State};
+
+use crate::place::{PATIENCE, Place, append, append_one, eventually, file, ids, ids_in, settings, start};
+
+#[test]
+fn each_event_is_a_line_and_rotation_loses_none() {
+    let place = Place::new("rotation");
+    let (ledger, path) = (place.ledger(), place.path("events.jsonl"));
+    let sink = start(&ledger, file("archive", &path));
+    append(&ledger, 5);
+    eventually("the first are there", || ids_in(&path).len() == 5);
+    std::fs::rename(&path, place.path("events.1")).unwrap();
+    append(&ledger, 5);
+    eventually("a new file is begun", || path.exists() && ids_in(&path).len() == 5);
+    std::fs::rename(&path, place.path("events.2")).unwrap();
+    std::fs::write(&path, "").unwrap();
+    append(&ledger, 5);
+    eventually("the file that logrotate made is used", || ids_in(&path).len() == 5);
+    std::fs::remove_file(&path).unwrap();
+    append(&ledger, 1);
+    let finished = sink.finish(PATIENCE);
+    assert_eq!((finished.rest, finished.status.lag), (Rest::Ended, 0));
+    assert_eq!(ids_in(&place.path("events.1")), ids(1, 5));
+    assert_eq!(ids_in(&place.path("events.2")), ids(6, 5));
+    assert_eq!(ids_in(&path), ids(16, 1));
+}
+
+#[test]
+fn a_file_moved_in_the_middle_of_a_stream_of_events_loses_none() {
+    let place = Place::new("moving");
+    let (ledger, path) = (place.ledger(), place.path("events.jsonl"));
+    let sink = start(&ledger, file("archive", &path));
+    let mut parts = Vec::new();
+    for round in 0..20 {
+        append(&ledger, 10);
+        let part = place.path(&format!("part.{round}"));
+        if std::fs::rename(&path, &part).is_ok() {
+            parts.push(part);
+        }
+    }
+    assert_eq!(sink.finish(PATIENCE).status.lag, 0);
+    parts.push(path);
+    let mut all: Vec<String> = parts.iter().flat_map(|part| ids_in(part)).collect();
+    // Lines written while the file was being moved stand in both.
+    all.sort_by_key(|id| id.rsplit('.').next().unwrap().parse::<u64>().unwrap());
+    all.dedup();
+    assert_eq!(all, ids(1, 200));
+}
+
+#[test]
+fn a_torn_line_is_cut_and_delivered_whole() {
+    let place = Place::new("torn");
+    let (ledger, path) = (place.ledger(), place.path("events.jsonl"));
+    append(&ledger, 3);
+    assert_eq!(start(&ledger, file("archive", &path)).finish(PATIENCE).status.delivered, 3);
+    let whole = std::fs::metadata(&path).unwrap().len();
+    // As a crash leaves it: the third line is half there, and the cursor knows of two.
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(whole - 40).unwrap();
+    ledger.cursor("archive").unwrap().reset(Position::new(1, 2), ledger::Save::Now).unwrap();
+    append(&ledger, 1);
+    assert_eq!(start(&ledger, file("archive", &path)).finish(PATIENCE).status.delivered, 2);
+    assert_eq!(ids_in(&path), ids(1, 4));
+}
+
+#[test]
+fn only_the_types_that_were_asked_for() {
+    let place = Place::new("types");
+    let (ledger, path) = (place.ledger(), place.path("events.jsonl"));
+    for number in 0..300 {
+        append_one(&ledger, EventKind::FlowOpened, number);
+    }
+    append_one(&ledger, EventKind::FlowClosed, 0);
+    append_one(&ledger, EventKind::NodeStopped, 0);
+    let sink = start(
+        &ledger,
+        settings(&format!(
+            "[[sink]]\nkind = \"file\"\nname = \"a\"\npath = \"{}\"\ntypes = [\"flow.closed\"]",
+            path.display()
+        )),
+    );
+    // The cursor passes what is not wanted, so that it can be removed.
+    eventually("the cursor is saved", || ledger.cursor("a").unwrap().position() == Position::new(1, 302));
+    assert_eq!(ids_in(&path), ids(301, 1));
+    assert_eq!((sink.status().lag, sink.status().delivered), (0, 1));
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let place = Place::new("full");
+    let ledger = place.ledger();
+    append(&ledger, 2);
+    let sink = start(&ledger, file("archive", std::path::Path::new("/dev/full")));
+    eventually("it is tried again", || sink.status().retries > 1);
+    let status = sink.status();
+    assert_eq!((status.state, status.lag, status.blocked), (State::Retrying, 2, None));
+    assert!(status.last_error.unwrap().text.starts_with("cannot write to /dev/full"));
+}
+
+#[test]
+fn a_directory_that_is_not_there_yet_is_waited_for() {
+    let place = Place::new("no-folder");
+    let (ledger, path) = (place.ledger(), place.path("later/events.jsonl"));
+    append(&ledger, 2);
+    let sink = start(&ledger, file("archive", &path));
+    eventually("the trouble shows", || sink.status().last_error.is_some());
+    std::fs::create_dir(place.path("later")).unwrap();
+    eventually("it is delivered", || sink.status().lag == 0);
+    assert_eq!(ids_in(&path), ids(1, 2));
+}
+
+#[test]
+fn a_pipe_nobody_reads_holds_up_neither_the_end_nor_others() {
+    let place = Place::new("pipe");
+    let (ledger, path, pipe) = (place.ledger(), place.path("events.jsonl"), place.path("pipe"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    append(&ledger, 2);
+    let stuck = file("stuck", &pipe);
+    let sinks = sinks::Sinks::start(&ledger, &crate::place::node(), [stuck, file("good", &path)]).unwrap();
+    eventually("the other one delivers", || sinks.status()[1].lag == 0);
+    let began = Instant::now();
+    let finished = sinks.finish(Duration::from_millis(200));
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!((finished[0].rest, finished[0].status.lag), (Rest::Stuck, 2));
+    assert_eq!((finished[1].rest, finished[1].status.lag), (Rest::Ended, 0));
+    // Let its thread go.
+    drop(std::fs::File::open(&pipe).unwrap());
+}
+
+#[test]
+fn what_somebody_else_wrote_is_kept() {
+    let place = Place::new("foreign");
+    let (ledger, path) = (place.ledger(), place.path("events.jsonl"));
+    std::fs::File::create(&path).unwrap().write_all(b"\"a note without an end\"").unwrap();
+    append(&ledger, 1);
+    assert_eq!(start(&ledger, file("archive", &path)).finish(PATIENCE).status.lag, 0);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with("\"a note without an end\"\n{\"specversion\""), "{text}");
+}
