@@ -1,0 +1,92 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+/// A SIP-over-WebSocket edge with a ledger: every connection accepted yields exactly one close record.
+#[derive(Debug, Parser)]
+#[command(name = "sipway", version, max_term_width = 100)]
+pub(crate) struct Sipway {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve on this machine without configuration: softphone page, users on the fly, live events
+    Dev(Dev),
+    /// Serve as a configuration file says
+    Run(Run),
+    /// Look for mistakes in a configuration file
+    Check(Check),
+    /// Read the ledger
+    Events(Events),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// Where WebSockets and the softphone page are served
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) ws: SocketAddr,
+    /// Where WebSockets over TLS are served, with a certificate made now
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
+    pub(crate) wss: SocketAddr,
+    /// Where SIP over UDP is served
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5060")]
+    pub(crate) udp: SocketAddr,
+    /// Where SIP over TCP is served
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5060")]
+    pub(crate) tcp: SocketAddr,
+    /// Where the ledger is kept; it outlives the process [default: sipway/dev in the user's state directory]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) ledger: Option<PathBuf>,
+    /// Print `ready` with the addresses, then each event as a CloudEvent on a line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// What is logged on standard error: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "/etc/sipway/sipway.toml")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The configuration file
+    #[arg(value_name = "FILE", default_value = "/etc/sipway/sipway.toml")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// The ledger's directory [default: that of `sipway dev`]
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "config")]
+    pub(crate) ledger: Option<PathBuf>,
+    /// The configuration file that names the ledger's directory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Go on with what happens from now on
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Only what happened since: a time (2026-01-31T12:00:00Z) or how long ago (90s, 15m, 2h, 7d)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only events of this type; may be given several times
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) types: Vec<lifecycle::EventKind>,
+    /// Only events of this flow
+    #[arg(long, value_name = "FLOW")]
+    pub(crate) flow: Option<String>,
+    /// Only events of this address-of-record
+    #[arg(long, value_name = "USER@DOMAIN")]
+    pub(crate) aor: Option<String>,
+    /// Print CloudEvents, one on a line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,48 @@
+//! `sipway dev`: everything on this machine, without configuration.
+
+use std::{env, fs, path::PathBuf};
+
+use config::{Config, DevPorts, Listener, LogFormat};
+
+use crate::{
+    command::Dev,
+    logs,
+    outcome::Outcome,
+    serve::{self, Talk},
+};
+
+pub(crate) fn run(dev: Dev) -> Outcome {
+    logs::start_at(&dev.log, LogFormat::Text);
+    let mut config = Config::dev(DevPorts::default());
+    config.admin = None;
+    for listener in &mut config.listeners {
+        let bind = match listener.transport {
+            config::Transport::Ws(_) => dev.ws,
+            config::Transport::Wss(..) => dev.wss,
+            config::Transport::Udp => dev.udp,
+            config::Transport::Tcp | config::Transport::Tls(_) => dev.tcp,
+        };
+        *listener = Listener::new(listener.name.clone(), listener.transport.clone(), bind);
+    }
+    config.ledger.directory = match dev.ledger.map_or_else(ledger_directory, Ok) {
+        Ok(directory) => directory,
+        Err(why) => return Outcome::failed(why),
+    };
+    if let Err(error) = fs::create_dir_all(&config.ledger.directory) {
+        return Outcome::failed(format!(
+            "{}: {error}; choose another with --ledger",
+            config.ledger.directory.display()
+        ));
+    }
+    serve::serve(&config, if dev.json { Talk::Json } else { Talk::People })
+}
+
+/// Where `sipway dev` keeps its ledger unless told otherwise.
+pub(crate) fn ledger_directory() -> Result<PathBuf, &'static str> {
+    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let state = state
+        .or_else(home)
+        .ok_or("there is no home directory to keep the ledger in; choose one with --ledger")?;
+    Ok(state.join("sipway/dev"))
+}

@@ -1,0 +1,42 @@
+//! How a command ends.
+
+use std::{fmt::Display, io::IsTerminal as _, process::ExitCode};
+
+use config::Style;
+
+/// What a command comes to.
+pub(crate) enum Outcome {
+    /// All is well.
+    Done,
+    /// It could not do what it was asked; this is said on standard error.
+    Failed(String),
+    /// The configuration has errors, drawn already.
+    Misconfigured(config::Errors),
+}
+
+impl Outcome {
+    pub(crate) fn failed(why: impl Display) -> Self {
+        Self::Failed(why.to_string())
+    }
+
+    /// Says it, and gives the exit code: 0, 1, or 2 for a configuration that cannot be used.
+    pub(crate) fn report(self) -> ExitCode {
+        match self {
+            Self::Done => ExitCode::SUCCESS,
+            Self::Failed(why) => {
+                eprintln!("sipway: {why}");
+                ExitCode::FAILURE
+            }
+            Self::Misconfigured(errors) => {
+                eprint!("{}", errors.render(style()));
+                ExitCode::from(2)
+            }
+        }
+    }
+}
+
+/// Colours for a terminal that wants them.
+pub(crate) fn style() -> Style {
+    let wanted = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if wanted { Style::Coloured } else { Style::Plain }
+}

@@ -1,0 +1,20 @@
+//! `sipway run`: the server as a configuration file says.
+
+use config::{Config, Machine};
+
+use crate::{
+    command::Run,
+    logs,
+    outcome::{Outcome, style},
+    serve::{self, Talk},
+};
+
+pub(crate) fn run(run: &Run) -> Outcome {
+    let config = match Config::load(&run.config, &Machine) {
+        Ok(config) => config,
+        Err(errors) => return Outcome::Misconfigured(errors),
+    };
+    eprint!("{}", config.warnings().render(style()));
+    logs::start(&config.log);
+    serve::serve(&config, Talk::Logs)
+}

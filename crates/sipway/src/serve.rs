@@ -1,0 +1,241 @@
+//! The server's process: start, what it says, signals, the end.
+
+use std::{io, net::TcpListener, time::Duration};
+
+use admin::{Development, Live};
+use config::Config;
+use edge::{Handle, Pages, Server, StartError};
+use ledger::{Ledger, More, Position, ReadFrom};
+use lifecycle::{EventId, EventKind, Node, Transport, cloud_event};
+use sinks::{Sinks, describe};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::outcome::Outcome;
+
+/// How long an orderly end may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long it may take once a second signal came.
+const HURRY: Duration = Duration::from_secs(3);
+
+/// To whom the process speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Talk {
+    /// A person at a terminal: addresses, then a line for each event.
+    People,
+    /// A program: `ready` with the addresses, then a CloudEvent on each line.
+    Json,
+    /// The log alone.
+    Logs,
+}
+
+/// Serves until a signal.
+pub(crate) fn serve(config: &Config, talk: Talk) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("main")
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(serve_until_told(config, talk)),
+        Err(error) => Outcome::failed(error),
+    }
+}
+
+async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
+    // Everything that can be refused is asked for before anything is served.
+    let (mut terminate, mut interrupt) =
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => return Outcome::failed(error),
+        };
+    let admin_socket = match config.admin.as_ref().map(|admin| bind_admin(admin.bind)).transpose() {
+        Ok(socket) => socket,
+        Err(why) => return Outcome::Failed(why),
+    };
+    let mut live = None;
+    let development = if talk == Talk::Logs { Development::No } else { Development::Yes };
+    let started = Server::start(config, |handle| {
+        live = start_live(&handle);
+        let live = live.clone()?;
+        (development == Development::Yes).then(|| pages(handle, live))
+    });
+    let server = match started {
+        Ok(server) => server,
+        Err(error) => return Outcome::Failed(with_hint(&error, talk)),
+    };
+    let handle = server.handle();
+    let wanted = config.sinks.iter().map(sinks::Settings::from);
+    let sinks = match Sinks::start(handle.ledger(), handle.node(), wanted) {
+        Ok(sinks) => sinks,
+        Err(error) => return Outcome::failed(error),
+    };
+    if let (Some(socket), Some(live)) = (admin_socket, live) {
+        tokio::spawn(admin::serve(socket, admin::router(handle.clone(), live, Development::No)));
+    }
+    announce(&server, talk, config);
+    let said = std::thread::spawn({
+        let (ledger, node) = (handle.ledger().clone(), handle.node().clone());
+        move || print_events(&ledger, &node, talk)
+    });
+
+    told(&mut terminate, &mut interrupt).await;
+    tracing::info!(flows = handle.live(), "ending: every open flow is closed and its close written");
+    let ending = async {
+        let ended = server.shut_down(PATIENCE).await;
+        let _ = tokio::task::spawn_blocking(move || sinks.finish(PATIENCE)).await;
+        ended
+    };
+    let ended = tokio::select! {
+        ended = ending => ended,
+        () = async {
+            told(&mut terminate, &mut interrupt).await;
+            tokio::time::sleep(HURRY).await;
+        } => Ok(()),
+    };
+    let written = ended.and(handle.ledger().close(PATIENCE));
+    let _ = said.join();
+    match written {
+        Ok(()) => Outcome::Done,
+        Err(error) => Outcome::failed(format!("{error}; the next start writes the closes that are missing")),
+    }
+}
+
+async fn told(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn bind_admin(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, String> {
+    let bind = || -> io::Result<_> {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(socket)
+    };
+    bind().map_err(|error| {
+        format!("the admin listener cannot have {address}: {error}; choose another with `[admin] bind`")
+    })
+}
+
+/// Events for whoever watches over HTTP, from this process's first on.
+fn start_live(handle: &Handle) -> Option<Live> {
+    let from = Position::new(handle.ledger().incarnation(), 0);
+    Live::follow(handle.ledger(), handle.node().clone(), from)
+        .inspect_err(|error| tracing::error!(%error, "events cannot be watched over HTTP"))
+        .ok()
+}
+
+/// The softphone page on `ws` listeners, served on the main runtime so that a shard has no part in it.
+fn pages(handle: Handle, live: Live) -> Pages {
+    let router = admin::router(handle, live, Development::Yes);
+    let runtime = tokio::runtime::Handle::current();
+    Box::new(move |request| match admin::detach(request) {
+        Ok((head, stream, remote)) => {
+            runtime.spawn(admin::serve_connection(head, stream, remote, router.clone()));
+        }
+        Err(error) => tracing::debug!(%error, "HTTP"),
+    })
+}
+
+/// A start error with the flag or key that mends it.
+fn with_hint(error: &StartError, talk: Talk) -> String {
+    match error {
+        StartError::Bind { transport, address, .. } if talk != Talk::Logs => format!(
+            "{error}\nChoose another address with --{transport} {}:PORT (port 0 takes a free one).",
+            address.ip()
+        ),
+        StartError::Bind { listener, .. } => {
+            format!("{error}\nGive listener `{listener}` another `bind` address.")
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn announce(server: &Server, talk: Talk, config: &Config) {
+    let handle = server.handle();
+    let recovered = &server.recovered;
+    let page = handle
+        .listeners()
+        .iter()
+        .find(|bound| bound.transport == Transport::Ws)
+        .map(|bound| format!("http://{}/", bound.local));
+    match talk {
+        Talk::Logs => {
+            for bound in handle.listeners() {
+                tracing::info!(listener = bound.name, transport = %bound.transport, address = %bound.local, "listening");
+            }
+            tracing::info!(
+                node = %handle.node(), incarnation = handle.ledger().incarnation(),
+                flows_recovered = recovered.flows, bindings_recovered = recovered.bindings, torn_bytes = recovered.torn_bytes,
+                "ready"
+            );
+        }
+        Talk::Json => {
+            let mut ready = serde_json::json!({ "ledger": config.ledger.directory, "page": page });
+            for bound in handle.listeners() {
+                ready[bound.transport.as_str()] = bound.local.to_string().into();
+            }
+            println!("ready {ready}");
+        }
+        Talk::People => {
+            println!(
+                "Sipway {} · node {} · incarnation {}",
+                env!("CARGO_PKG_VERSION"),
+                handle.node(),
+                handle.ledger().incarnation()
+            );
+            for bound in handle.listeners() {
+                println!("  {:<4} {}", bound.transport, bound.local);
+            }
+            println!("  ledger {}", config.ledger.directory.display());
+            if recovered.flows > 0 {
+                println!(
+                    "  {} connections were open when the last process died; their closes follow",
+                    recovered.flows
+                );
+            }
+            if let Some(page) = page {
+                println!(
+                    "\nOpen {page} in two tabs, register two names, call. Close a tab and see why it ended. Ctrl-C ends.\n"
+                );
+            }
+        }
+    }
+}
+
+/// Says each event of this process as it becomes durable.
+fn print_events(ledger: &Ledger, node: &Node, talk: Talk) {
+    if talk == Talk::Logs {
+        return;
+    }
+    let mut reader = ledger.reader(ReadFrom::After(Position::new(ledger.incarnation(), 0)));
+    loop {
+        match reader.next_block() {
+            Ok(Some(block)) => {
+                let mut lines = String::new();
+                for record in block.records() {
+                    let Ok(kind) = EventKind::try_from(record.kind) else { continue };
+                    let id =
+                        EventId { incarnation: record.position.incarnation, sequence: record.position.seq };
+                    lines.push_str(&match talk {
+                        Talk::Json => cloud_event(node, id, kind, record.at, record.payload),
+                        Talk::People | Talk::Logs => describe(node, id, kind, record.at, record.payload),
+                    });
+                    lines.push('\n');
+                }
+                // Nobody reads any more: that is no reason to end.
+                if io::Write::write_all(&mut io::stdout().lock(), lines.as_bytes()).is_err() {
+                    return;
+                }
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => return tracing::error!(%error, "events can no longer be shown"),
+        }
+        if reader.wait_for(Duration::from_millis(500)) == More::Closed {
+            return;
+        }
+    }
+}
