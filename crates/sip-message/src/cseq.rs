@@ -15,7 +15,10 @@ pub struct CSeq<'b> {
 impl<'b> CSeq<'b> {
     /// Reads the value of a CSeq header field.
     pub fn parse(value: &'b [u8]) -> Result<CSeq<'b>, CSeqError> {
-        let gap = value.iter().position(|&byte| is_lws(byte)).unwrap_or(value.len());
+        let gap = value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len());
+        if value.get(gap).is_some_and(|&byte| !is_lws(byte)) {
+            return Err(CSeqError::NotANumber);
+        }
         let number = match decimal(&value[..gap]) {
             Ok(number) if number < 1 << 31 => number,
             Ok(_) | Err(NumberError::TooLarge) => return Err(CSeqError::TooLarge),

@@ -1,4 +1,6 @@
-//! Header field names: their ids, compact forms and the look-up from received bytes.
+//! Header field names: their ids, and compact forms, and one field as it stands.
+
+pub(crate) mod names;
 
 use crate::Span;
 use crate::syntax::trim;
@@ -111,55 +113,20 @@ header_ids! {
     AnswerMode b"Answer-Mode" b"";
 }
 
-const SLOTS: usize = 512;
-/// An empty slot: one above the last id.
-const NONE: u8 = NAMES.len() as u8;
-
-/// Chosen so that no two known names, compact ones included, share a slot; the table's construction proves it.
-const fn slot(name: &[u8]) -> usize {
-    let len = name.len();
-    let (first, last, middle) = (name[0] | 0x20, name[len - 1] | 0x20, name[len / 2] | 0x20);
-    (len * 3 + first as usize * 119 + last as usize * 138 + middle as usize * 213) % SLOTS
-}
-
-const fn build() -> [u8; SLOTS] {
-    let mut table = [NONE; SLOTS];
-    let mut id = 0;
-    while id < NAMES.len() {
-        assert!(table[slot(NAMES[id])] == NONE, "two header names share a slot");
-        table[slot(NAMES[id])] = id as u8;
-        if !ALL[id].2.is_empty() {
-            assert!(table[slot(ALL[id].2)] == NONE, "two header names share a slot");
-            table[slot(ALL[id].2)] = id as u8;
-        }
-        id += 1;
-    }
-    table
-}
-
-static TABLE: [u8; SLOTS] = build();
-static BY_ID: [(HeaderId, &[u8], &[u8]); NAMES.len()] = ALL;
-
 impl HeaderId {
     /// How many ids there are, [`HeaderId::Other`] included.
     pub(crate) const COUNT: usize = NAMES.len() + 1;
 
     /// The id of a header field name as received.
-    #[inline]
     pub fn from_name(name: &[u8]) -> HeaderId {
-        if name.is_empty() {
-            return HeaderId::Other;
-        }
-        let index = TABLE[slot(name)] as usize;
-        let Some(&(id, full, compact)) = BY_ID.get(index) else { return HeaderId::Other };
-        if name == full || name.eq_ignore_ascii_case(full) || name.eq_ignore_ascii_case(compact) {
-            id
-        } else {
-            HeaderId::Other
-        }
+        let mut room = [0; names::LONGEST];
+        let Some(place) = room.get_mut(..name.len()) else { return HeaderId::Other };
+        place.copy_from_slice(name);
+        names::find(&room, name.len()).unwrap_or(HeaderId::Other)
     }
 
     /// The name in its usual spelling; empty for [`HeaderId::Other`].
+    #[inline]
     pub fn name(self) -> &'static [u8] {
         NAMES.get(self as usize).copied().unwrap_or(b"")
     }

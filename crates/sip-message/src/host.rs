@@ -35,18 +35,26 @@ impl<'b> Host<'b> {
         Host::parse_noting(bytes, &mut Leniencies::NONE.clone())
     }
 
+    /// The host that `bytes` begin with, and what comes after it.
     #[inline]
-    pub(crate) fn parse_noting(bytes: &'b [u8], seen: &mut Leniencies) -> Option<Host<'b>> {
-        if let [b'[', inner @ .., b']'] = bytes {
-            return parse_v6(inner, seen).map(Host::V6);
+    pub(crate) fn leading(bytes: &'b [u8], seen: &mut Leniencies) -> Option<(Host<'b>, &'b [u8])> {
+        let len = match bytes {
+            [b'[', ..] => memchr::memchr(b']', bytes)? + 1,
+            _ => bytes.iter().position(|&byte| !NAME[byte as usize]).unwrap_or(bytes.len()),
+        };
+        let (host, rest) = bytes.split_at(len);
+        match host {
+            [] => None,
+            [b'[', inner @ .., b']'] => Some((Host::V6(parse_v6(inner, seen)?), rest)),
+            // The label that names a top level domain begins with a letter, so only what ends in a digit can be an address.
+            [.., b'0'..=b'9'] => Some((parse_v4(host).map_or(Host::Name(host), Host::V4), rest)),
+            _ => Some((Host::Name(host), rest)),
         }
-        // The label that names a top level domain begins with a letter, so only what ends in a digit can be an address.
-        if bytes.last()?.is_ascii_digit()
-            && let Some(address) = parse_v4(bytes)
-        {
-            return Some(Host::V4(address));
-        }
-        bytes.iter().all(|&byte| NAME[byte as usize]).then_some(Host::Name(bytes))
+    }
+
+    #[inline]
+    fn parse_noting(bytes: &'b [u8], seen: &mut Leniencies) -> Option<Host<'b>> {
+        Host::leading(bytes, seen).and_then(|(host, rest)| rest.is_empty().then_some(host))
     }
 
     /// The address, if this is one.

@@ -3,7 +3,9 @@
 use memchr::memchr2;
 use smallvec::SmallVec;
 
+use crate::header::names;
 use crate::syntax::{is_lws, is_token, trim_end};
+use crate::words::{self, equal};
 use crate::{HeaderId, Leniencies, Leniency, Limits, NumberError, ParseError, syntax};
 
 /// Where one header field lies. Offsets are from the start line's first byte.
@@ -68,32 +70,48 @@ impl Index {
 
     /// Reads header fields from `at` up to the empty line and returns the offset behind it.
     pub(crate) fn read(&mut self, bytes: &[u8], at: usize, limits: &Limits) -> Result<usize, ParseError> {
-        let max_headers = usize::from(limits.headers);
         let mut line = at;
         loop {
-            let end = line_end(bytes, line)?;
-            let text = &bytes[line..end];
-            let Some(&first) = text.first() else { return Ok(end + 2) };
+            let known = bytes[line..].first_chunk().and_then(names::leading);
+            let end = line_end(bytes, known.map_or(line, |(_, name_len)| line + name_len))?;
+            if end == line {
+                return Ok(end + 2);
+            }
             if end + 2 > limits.header_section as usize {
                 return Err(ParseError::HeaderSectionTooLong);
             }
-            if matches!(first, b' ' | b'\t') {
-                self.continue_last(bytes, line, end)?;
-            } else {
-                if self.spans.len() >= max_headers {
-                    return Err(ParseError::TooManyHeaders);
+            match known {
+                Some((id, name_len)) => {
+                    self.check_room(limits)?;
+                    self.push(field(&bytes[..end], line, id, name_len, line + name_len + 1));
                 }
-                self.push(header_span(text, line).ok_or(ParseError::NotAHeader(line as u32))?);
+                None => self.read_unusual(&bytes[..end], line, limits)?,
             }
             line = end + 2;
         }
     }
 
-    fn continue_last(&mut self, bytes: &[u8], line: usize, end: usize) -> Result<(), ParseError> {
+    /// A line that does not begin with a known name and a colon; its CRLF is behind the last of `bytes`.
+    #[inline(never)]
+    fn read_unusual(&mut self, bytes: &[u8], line: usize, limits: &Limits) -> Result<(), ParseError> {
+        if matches!(bytes[line], b' ' | b'\t') {
+            return self.continue_last(bytes, line);
+        }
+        self.check_room(limits)?;
+        self.push(header_span(bytes, line).ok_or(ParseError::NotAHeader(line as u32))?);
+        Ok(())
+    }
+
+    #[inline]
+    fn check_room(&self, limits: &Limits) -> Result<(), ParseError> {
+        if self.spans.len() < usize::from(limits.headers) { Ok(()) } else { Err(ParseError::TooManyHeaders) }
+    }
+
+    fn continue_last(&mut self, bytes: &[u8], line: usize) -> Result<(), ParseError> {
         let last = self.spans.last_mut().ok_or(ParseError::NothingToContinue(line as u32))?;
-        last.end = end as u32 + 2;
+        last.end = bytes.len() as u32 + 2;
         last.value_end =
-            (last.value_start as usize + trim_end(&bytes[last.value_start as usize..end]).len()) as u32;
+            (last.value_start as usize + trim_end(&bytes[last.value_start as usize..]).len()) as u32;
         while last.value_start < last.value_end && is_lws(bytes[last.value_start as usize]) {
             last.value_start += 1;
         }
@@ -127,9 +145,21 @@ impl Index {
     }
 }
 
-/// Where the line that starts at `from` ends: the offset of its CRLF.
-#[inline]
+/// Where the line that `from` is in ends: the offset of its CRLF.
+#[inline(always)]
 pub(crate) fn line_end(bytes: &[u8], from: usize) -> Result<usize, ParseError> {
+    // Most lines are short and hold no control character before their end.
+    if let Some(near) = bytes[from..].first_chunk::<64>()
+        && let Some(at) = words::find_below(near, b'\r' + 1)
+        && let Some(b"\r\n") = near.get(at..at + 2)
+    {
+        return Ok(from + at);
+    }
+    any_line_end(bytes, from)
+}
+
+#[inline(never)]
+fn any_line_end(bytes: &[u8], from: usize) -> Result<usize, ParseError> {
     let at = from + memchr2(b'\r', b'\n', &bytes[from..]).ok_or(ParseError::Unterminated)?;
     match (bytes[at], bytes.get(at + 1)) {
         (b'\r', Some(b'\n')) => Ok(at),
@@ -139,48 +169,37 @@ pub(crate) fn line_end(bytes: &[u8], from: usize) -> Result<usize, ParseError> {
     }
 }
 
-/// The header field on one line, which begins at `start` and is given without its CRLF.
-#[inline]
-pub(crate) fn header_span(line: &[u8], start: usize) -> Option<HeaderSpan> {
-    let colon = find_colon(line)?;
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
-    let name = trim_blank_end(name);
+/// The header field on the line that begins at `start` and whose CRLF is behind the last of `bytes`.
+pub(crate) fn header_span(bytes: &[u8], start: usize) -> Option<HeaderSpan> {
+    let line = bytes.get(start..)?;
+    let colon = words::find(line, |word| equal(word, b':'))?;
+    let name = trim_blank_end(&line[..colon]);
     let id = HeaderId::from_name(name);
     // A known name is a token; only the others need a look at every byte.
-    if id == HeaderId::Other && !is_token(name) {
+    if name.len() > usize::from(u16::MAX) || (id == HeaderId::Other && !is_token(name)) {
         return None;
     }
-    let mut blank = 0;
-    while let Some(b' ' | b'\t') = value.get(blank) {
-        blank += 1;
-    }
-    let value_start = start + colon + 1 + blank;
-    let value_len = trim_blank_end(&value[blank..]).len();
-    Some(HeaderSpan {
-        start: start as u32,
-        value_start: value_start as u32,
-        value_end: (value_start + value_len) as u32,
-        end: (start + line.len()) as u32 + 2,
-        name_len: u16::try_from(name.len()).ok()?,
-        id,
-    })
+    Some(field(bytes, start, id, name.len(), start + colon + 1))
 }
 
-/// The first colon. Names are short: eight bytes at a time by hand beat the set-up of a wider search.
+/// A field whose value begins at `value_start`, white space around it included.
 #[inline]
-fn find_colon(line: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const COLONS: u64 = u64::from_ne_bytes([b':'; 8]);
-    let (words, tail) = line.as_chunks::<8>();
-    for (nth, word) in words.iter().enumerate() {
-        // A colon becomes zero; the lowest zero byte is the first to borrow into its high bit.
-        let word = u64::from_le_bytes(*word) ^ COLONS;
-        let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
-        if zeros != 0 {
-            return Some(nth * 8 + zeros.trailing_zeros() as usize / 8);
-        }
+fn field(bytes: &[u8], start: usize, id: HeaderId, name_len: usize, mut value_start: usize) -> HeaderSpan {
+    while let Some(b' ' | b'\t') = bytes.get(value_start) {
+        value_start += 1;
     }
-    tail.iter().position(|&byte| byte == b':').map(|at| words.len() * 8 + at)
+    let mut value_end = bytes.len();
+    while let Some(b' ' | b'\t') = bytes.get(value_start..value_end).and_then(<[u8]>::last) {
+        value_end -= 1;
+    }
+    HeaderSpan {
+        start: start as u32,
+        value_start: value_start as u32,
+        value_end: value_end as u32,
+        end: bytes.len() as u32 + 2,
+        name_len: name_len as u16,
+        id,
+    }
 }
 
 #[inline]

@@ -33,6 +33,7 @@ mod syntax;
 mod uri;
 mod values;
 mod via;
+mod words;
 
 pub use contact::{Contact, Contacts};
 pub use cseq::CSeq;

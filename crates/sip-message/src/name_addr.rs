@@ -1,6 +1,7 @@
 //! `"Display" <uri>;params`, or the bare URI with parameters (RFC 3261 §20.10, §25.1).
 
 use crate::syntax::{has_space_or_control, is_lws, is_token_byte, quoted_len, trim, trim_end, trim_start};
+use crate::words::{angle, below, equal, find};
 use crate::{Leniencies, Leniency, NameAddrError, Params, Uri, UriError, Value, Values};
 
 /// The value of From, To, Contact, Route and their kind.
@@ -22,7 +23,7 @@ impl<'b> NameAddr<'b> {
             let (uri, after) = in_brackets(trim_start(&value[len..]), &mut leniencies)?;
             (Some(&value[..len]), uri, after)
         } else {
-            match memchr::memchr3(b'<', b';', b'"', value) {
+            match find(value, |word| equal(word, b'<') | equal(word, b';') | equal(word, b'"')) {
                 Some(at) if value[at] == b'<' => {
                     let display = trim_end(&value[..at]);
                     check_display(display, &mut leniencies)?;
@@ -86,6 +87,19 @@ impl<'b> NameAddr<'b> {
 /// `<uri>` and what comes after it.
 fn in_brackets<'b>(bytes: &'b [u8], seen: &mut Leniencies) -> Result<(&'b [u8], &'b [u8]), NameAddrError> {
     let Some(inner) = bytes.strip_prefix(b"<") else { return Err(NameAddrError::DisplayName) };
+    if let Some(close @ 1..) = find(inner, |word| below(word, b' ' + 1) | angle(word))
+        && inner[close] == b'>'
+    {
+        return Ok((&inner[..close], &inner[close + 1..]));
+    }
+    in_odd_brackets(inner, seen)
+}
+
+/// With white space in the brackets, or damaged; `inner` begins behind the `<`.
+fn in_odd_brackets<'b>(
+    inner: &'b [u8],
+    seen: &mut Leniencies,
+) -> Result<(&'b [u8], &'b [u8]), NameAddrError> {
     let close = memchr::memchr(b'>', inner).ok_or(NameAddrError::UnclosedBracket)?;
     let uri = trim(&inner[..close]);
     if uri.len() != close {

@@ -1,6 +1,7 @@
 //! `;name=value` lists, as header fields and URIs have them.
 
-use crate::syntax::{is_lws, is_token, is_token_byte, quoted_len, trim};
+use crate::syntax::{is_lws, is_token, quoted_len, token_len, trim};
+use crate::words::{angle, below, equal, find};
 use crate::{Leniencies, Leniency};
 
 /// A list of parameters: empty, or bytes that begin with `;`.
@@ -65,16 +66,26 @@ impl<'b> Params<'b> {
         self.get(name).is_some()
     }
 
-    /// Only tokens with or without `=token`, as nearly all lists are: known in one look at each byte.
+    /// Only tokens with or without an unquoted value, as nearly all lists are.
     fn is_plain(&self) -> bool {
-        let mut before = b'x';
-        for &byte in self.bytes {
-            if !(is_token_byte(byte) || (matches!(byte, b';' | b'=') && is_token_byte(before))) {
+        let mut rest = self.bytes;
+        while let [b';', param @ ..] = rest {
+            let name_len = token_len(param);
+            let (mut len, mut part_len) = (name_len, name_len);
+            if param.get(name_len) == Some(&b'=') {
+                let value = &param[name_len + 1..];
+                // Stops at `!` too, which would be allowed but is not worth a look of its own.
+                let stops =
+                    |word| below(word, b'"' + 1) | equal(word, b',') | equal(word, b';') | angle(word);
+                part_len = find(value, stops).unwrap_or(value.len());
+                len += 1 + part_len;
+            }
+            if name_len == 0 || part_len == 0 {
                 return false;
             }
-            before = byte;
+            rest = &param[len..];
         }
-        is_token_byte(before)
+        rest.is_empty()
     }
 
     #[inline]
@@ -124,17 +135,20 @@ impl<'b> Iterator for RawParams<'b> {
         let (_, rest) = self.rest.split_first()?;
         let mut equals = None;
         let mut at = 0;
-        while let Some(&byte) = rest.get(at) {
-            match byte {
-                b';' => break,
-                b'=' if equals.is_none() => equals = Some(at),
-                b'"' => match quoted_len(&rest[at..]) {
-                    Some(len) => at += len - 1,
-                    None => at = rest.len() - 1,
-                },
-                _ => {}
+        let stops = |word| equal(word, b';') | equal(word, b'=') | equal(word, b'"');
+        while let Some(stop) = find(&rest[at..], stops) {
+            at += stop;
+            match rest[at] {
+                b'=' => {
+                    equals.get_or_insert(at);
+                    at += 1;
+                }
+                b'"' => at += quoted_len(&rest[at..]).unwrap_or(rest.len() - at),
+                _ => break,
             }
-            at += 1;
+        }
+        if rest.get(at) != Some(&b';') {
+            at = rest.len();
         }
         let bytes = &rest[..at];
         self.rest = &rest[at..];

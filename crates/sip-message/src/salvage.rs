@@ -28,7 +28,7 @@ impl<'b> Message<'b> {
             }
             // A CR inside a line is no line end for us but may be one for the client: such a field is not repeated to it.
             if memchr::memchr(b'\r', text).is_none()
-                && let Some(mut span) = header_span(text, rest_at)
+                && let Some(mut span) = header_span(&bytes[..rest_at + text.len()], rest_at)
             {
                 span.end = end as u32;
                 index.push(span);

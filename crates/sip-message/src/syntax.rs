@@ -1,5 +1,7 @@
 //! Byte classes and the few scanning steps that every grammar of RFC 3261 §25.1 shares.
 
+use crate::words::{equal, find};
+
 const fn token_table() -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -71,7 +73,7 @@ pub(crate) fn token_len(bytes: &[u8]) -> usize {
 pub(crate) fn quoted_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
-        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        at += find(bytes.get(at..)?, |word| equal(word, b'"') | equal(word, b'\\'))?;
         if bytes[at] == b'"' {
             return Some(at + 1);
         }

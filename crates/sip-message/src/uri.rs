@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::host::parse_port;
 use crate::syntax::hex;
+use crate::words::{angle, below, equal, find, none};
 use crate::{Host, Leniencies, Leniency, Param, Params, Transport, UriError};
 
 /// The scheme of a URI; case does not matter.
@@ -44,11 +45,14 @@ impl<'b> Uri<'b> {
     /// Reads a URI without angle brackets around it.
     pub fn parse(bytes: &'b [u8]) -> Result<Uri<'b>, UriError> {
         check_bytes(bytes)?;
+        if let Some(rest) = bytes.strip_prefix(b"sip:") {
+            let mut uri = Uri::of_scheme(Scheme::Sip, bytes);
+            uri.read_sip(rest)?;
+            return Ok(uri);
+        }
         let colon = memchr::memchr(b':', bytes).ok_or(UriError::Scheme)?;
         let (scheme, rest) = (&bytes[..colon], &bytes[colon + 1..]);
         let scheme = match scheme {
-            b"sip" => Scheme::Sip,
-            b"sips" => Scheme::Sips,
             _ if scheme.eq_ignore_ascii_case(b"sip") => Scheme::Sip,
             _ if scheme.eq_ignore_ascii_case(b"sips") => Scheme::Sips,
             _ if scheme.eq_ignore_ascii_case(b"tel") => Scheme::Tel,
@@ -61,7 +65,18 @@ impl<'b> Uri<'b> {
             }
             _ => return Err(UriError::Scheme),
         };
-        let mut uri = Uri {
+        let mut uri = Uri::of_scheme(scheme, bytes);
+        match scheme {
+            Scheme::Sip | Scheme::Sips => uri.read_sip(rest)?,
+            Scheme::Tel => uri.read_tel(rest)?,
+            Scheme::Other(_) => {}
+        }
+        Ok(uri)
+    }
+
+    #[inline]
+    fn of_scheme(scheme: Scheme<'b>, bytes: &'b [u8]) -> Uri<'b> {
+        Uri {
             scheme,
             user: None,
             password: None,
@@ -71,25 +86,20 @@ impl<'b> Uri<'b> {
             headers: None,
             leniencies: Leniencies::NONE,
             bytes,
-        };
-        match scheme {
-            Scheme::Sip | Scheme::Sips => uri.read_sip(rest)?,
-            Scheme::Tel => uri.read_tel(rest)?,
-            Scheme::Other(_) => {}
         }
-        Ok(uri)
     }
 
+    #[inline]
     fn read_sip(&mut self, rest: &'b [u8]) -> Result<(), UriError> {
         // Neither parameters nor headers may hold a bare @, so the first one ends the user part, whatever stands before it.
-        let rest = match memchr::memchr(b'@', rest) {
+        let rest = match find(rest, |word| equal(word, b'@')) {
             Some(0) => return Err(UriError::User),
             Some(at) => {
                 let (user_info, rest) = (&rest[..at], &rest[at + 1..]);
-                if memchr::memchr(b'@', rest).is_some() {
+                if !none(rest, |word| equal(word, b'@')) {
                     return Err(UriError::User);
                 }
-                match memchr::memchr(b':', user_info) {
+                match find(user_info, |word| equal(word, b':')) {
                     Some(0) => return Err(UriError::User),
                     Some(colon) => {
                         self.user = Some(&user_info[..colon]);
@@ -101,18 +111,14 @@ impl<'b> Uri<'b> {
             }
             None => rest,
         };
-        let host_len = match rest {
-            [b'[', ..] => memchr::memchr(b']', rest).ok_or(UriError::Host)? + 1,
-            _ => rest.iter().position(|byte| matches!(byte, b':' | b';' | b'?')).unwrap_or(rest.len()),
-        };
-        self.host = Some(Host::parse_noting(&rest[..host_len], &mut self.leniencies).ok_or(UriError::Host)?);
-        let mut rest = &rest[host_len..];
+        let (host, mut rest) = Host::leading(rest, &mut self.leniencies).ok_or(UriError::Host)?;
+        self.host = Some(host);
         if let [b':', tail @ ..] = rest {
             let len = tail.iter().position(|byte| matches!(byte, b';' | b'?')).unwrap_or(tail.len());
             self.port = Some(parse_port(&tail[..len]).ok_or(UriError::Port)?);
             rest = &tail[len..];
         }
-        if let Some(question) = memchr::memchr(b'?', rest) {
+        if let Some(question) = find(rest, |word| equal(word, b'?')) {
             self.headers = Some(&rest[question + 1..]);
             rest = &rest[..question];
         }
@@ -141,8 +147,12 @@ impl<'b> Uri<'b> {
             [] => {}
             [b';', ..] => {
                 self.params = Params::new(bytes);
-                if bytes.ends_with(b";") || memchr::memmem::find(bytes, b";;").is_some() {
-                    self.leniencies.insert(Leniency::EmptyParam);
+                let mut rest = bytes;
+                while let Some(semicolon) = find(rest, |word| equal(word, b';')) {
+                    rest = &rest[semicolon + 1..];
+                    if let [] | [b';', ..] = rest {
+                        self.leniencies.insert(Leniency::EmptyParam);
+                    }
                 }
             }
             _ => return Err(otherwise),
@@ -243,35 +253,20 @@ impl<'b> Uri<'b> {
     }
 }
 
-const fn class_table() -> [u8; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = match byte as u8 {
-            0..=b' ' | 127 | b'"' | b'<' | b'>' => 1,
-            b'%' => 2,
-            _ => 0,
-        };
-        byte += 1;
-    }
-    table
-}
-
-static CLASS: [u8; 256] = class_table();
-
 /// No octet that would end a URI in its surroundings, and every escape whole. Octets above 127 are let pass: some
 /// clients write UTF-8 user names without escaping them.
 fn check_bytes(bytes: &[u8]) -> Result<(), UriError> {
-    let classes = bytes.iter().fold(0, |all, &byte| all | CLASS[byte as usize]);
-    if classes & 1 != 0 {
+    // Asks after every character up to the percent sign: those between are rare.
+    if none(bytes, |word| below(word, b'%' + 1) | equal(word, 127) | angle(word)) {
+        return Ok(());
+    }
+    if bytes.iter().any(|&byte| matches!(byte, 0..=b' ' | 127 | b'"' | b'<' | b'>')) {
         return Err(UriError::Character);
     }
-    if classes & 2 != 0 {
-        for at in memchr::memchr_iter(b'%', bytes) {
-            if !matches!(bytes.get(at + 1..at + 3), Some(&[one, two]) if hex(one).is_some() && hex(two).is_some())
-            {
-                return Err(UriError::Escape);
-            }
+    for at in memchr::memchr_iter(b'%', bytes) {
+        if !matches!(bytes.get(at + 1..at + 3), Some(&[one, two]) if hex(one).is_some() && hex(two).is_some())
+        {
+            return Err(UriError::Escape);
         }
     }
     Ok(())

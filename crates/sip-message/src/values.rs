@@ -1,6 +1,7 @@
 //! Splitting comma separated header fields into their values (RFC 3261 §7.3.1).
 
 use crate::syntax::{quoted_len, trim, trim_start};
+use crate::words::{equal, none};
 use crate::{Headers, Span};
 
 /// One value of a header field that may hold several.
@@ -50,7 +51,7 @@ impl<'b> Iterator for Values<'_, 'b> {
 /// The first value of a list and what comes after its comma. A quote or bracket that never closes takes all the rest.
 #[inline]
 pub(crate) fn split_first(list: &[u8]) -> (&[u8], &[u8]) {
-    if memchr::memchr(b',', list).is_none() {
+    if none(list, |word| equal(word, b',')) {
         return (trim(list), b"");
     }
     let mut at = 0;

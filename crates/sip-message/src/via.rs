@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use crate::host::{parse_ip, parse_port};
 use crate::syntax::{token_len, trim_end, trim_start};
-use crate::{Host, Leniency, Params, ViaError};
+use crate::words::{equal, find};
+use crate::{Host, Leniencies, Leniency, Params, ViaError};
 
 /// What a branch begins with that is unique across time and space (RFC 3261 §8.1.1.7).
 pub const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
@@ -104,19 +105,15 @@ impl<'b> Via<'b> {
         if sent_by_start.len() == rest.len() {
             return Err(ViaError::Protocol);
         }
-        let semicolon = memchr::memchr(b';', sent_by_start).unwrap_or(sent_by_start.len());
+        let semicolon = find(sent_by_start, |word| equal(word, b';')).unwrap_or(sent_by_start.len());
         let (sent_by, params) = sent_by_start.split_at(semicolon);
         let sent_by = trim_end(sent_by);
-        let host_len = match sent_by {
-            [b'[', ..] => memchr::memchr(b']', sent_by).ok_or(ViaError::Host)? + 1,
-            _ => memchr::memchr(b':', sent_by).unwrap_or(sent_by.len()),
-        };
-        let (host, port) = sent_by.split_at(host_len);
-        let host = Host::parse(trim_end(host)).ok_or(ViaError::Host)?;
-        let port = match trim_start(port) {
-            [] => None,
-            [b':', digits @ ..] => Some(parse_port(trim_start(digits)).ok_or(ViaError::Port)?),
-            _ => return Err(ViaError::Port),
+        let (host, port) = Host::leading(sent_by, &mut Leniencies::NONE.clone()).ok_or(ViaError::Host)?;
+        let port = match (trim_start(port), host) {
+            ([], _) => None,
+            ([b':', digits @ ..], _) => Some(parse_port(trim_start(digits)).ok_or(ViaError::Port)?),
+            (_, Host::V6(_)) => return Err(ViaError::Port),
+            _ => return Err(ViaError::Host),
         };
         let params = Params::new(params);
         match params.check() {
