@@ -1,6 +1,6 @@
 //! How long an event takes from its append to an idle sink: a line in a file, a request at a local webhook.
 //!
-//! `cargo run --release -p sinks --example latency [EVENTS]`
+//! `cargo run --release -p sinks --example latency [EVENTS [memory]]`; `memory` leaves the disk out.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
@@ -37,7 +37,12 @@ fn main() -> Outcome<()> {
     let events: usize = std::env::args().nth(1).map_or(Ok(1000), |count| count.parse())?;
     let folder = std::env::temp_dir().join(format!("sinks-latency-{}", std::process::id()));
     let node = Node::new("edge1")?;
-    let ledger = Ledger::open(folder.join("ledger"), ledger::Settings::new("edge1"))?.ledger;
+    let durability = match std::env::args().nth(2).as_deref() {
+        Some("memory") => ledger::Durability::Memory,
+        _ => ledger::Durability::Disk,
+    };
+    let settings_of_ledger = ledger::Settings { durability, ..ledger::Settings::new("edge1") };
+    let ledger = Ledger::open(folder.join("ledger"), settings_of_ledger)?.ledger;
     let pause = Duration::from_millis(5);
 
     let mut durable = Vec::new();

@@ -5,6 +5,8 @@
 //! after a crash the events since the cursor was last saved arrive again. A destination that is down, slow or refusing
 //! costs disk, and shows in [`Status`]; it costs nobody else anything.
 //!
+//! One delivery is under way at a time per sink. Deliveries side by side that keep the order of each flow are a later step.
+//!
 //! To add a kind of destination, implement `destination::Destination` and start it in `sink.rs`; order, retries, cursors
 //! and status are the worker's.
 #![forbid(unsafe_code)]

@@ -1,8 +1,7 @@
 //! Starting sinks, asking how they are, ending them.
 
-use std::sync::Arc;
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant, SystemTime};
 
 use config::{EventTypes, SinkTarget};
 use ledger::{CursorError, Ledger, Position};
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 use crate::destination::Destination;
 use crate::feed::Feed;
 use crate::file::{FileSink, FileSync};
-use crate::status::{Board, Status};
+use crate::status::{Board, State, Status, Trouble};
 use crate::stdout::Stdout;
 use crate::webhook::WebhookSink;
 use crate::worker::{Order, Pace, Parts, Worker};
@@ -116,7 +115,7 @@ pub struct Sink {
     ledger: Quiet,
     board: Arc<Board>,
     orders: watch::Sender<Order>,
-    ended: mpsc::Receiver<()>,
+    ended: Mutex<mpsc::Receiver<()>>,
 }
 
 /// A ledger handle that shows nothing of itself.
@@ -171,9 +170,9 @@ impl Sink {
         self.orders.send_replace(Order::Finish { end, until });
     }
 
-    fn wait_ended(self, until: Instant) -> Finished {
+    fn wait_ended(&self, until: Instant) -> Finished {
         let left = until.saturating_duration_since(Instant::now());
-        let rest = match self.ended.recv_timeout(left) {
+        let rest = match self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(left) {
             Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => Rest::Ended,
             Err(mpsc::RecvTimeoutError::Timeout) => Rest::Stuck,
         };
@@ -182,7 +181,7 @@ impl Sink {
 
     /// Tries to deliver everything up to the current end of the ledger, then ends, after at most `patience`. Blocks.
     #[must_use]
-    pub fn finish(self, patience: Duration) -> Finished {
+    pub fn finish(&self, patience: Duration) -> Finished {
         let until = Instant::now() + patience;
         self.order_finish(patience);
         self.wait_ended(until)
@@ -198,6 +197,25 @@ impl Drop for Sink {
             }
             running
         });
+    }
+}
+
+/// Tells of the end of a sink's thread, whatever ended it.
+struct Ending {
+    board: Arc<Board>,
+    tell: mpsc::Sender<()>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut report = self.board.report();
+        report.state = State::Stopped;
+        if std::thread::panicking() {
+            let text = "an internal error ended this sink; its events wait in the ledger".to_owned();
+            report.last_error = Some(Trouble { at: SystemTime::now(), text });
+        }
+        drop(report);
+        let _ = self.tell.send(());
     }
 }
 
@@ -235,18 +253,17 @@ impl Base<'_> {
             .max_blocking_threads(2)
             .build()
             .map_err(failed)?;
+        let ending = Ending { board: Arc::clone(&board), tell: tell_ended };
         std::thread::Builder::new()
             .name(format!("sink-{name}"))
             .spawn(move || {
-                // Moved in, so that it is dropped, and with it the other end told, however this ends.
-                let tell_ended = tell_ended;
+                let _ending = ending;
                 runtime.block_on(worker.run());
                 // A name that is still being looked up must not hold us.
                 runtime.shutdown_background();
-                let _ = tell_ended.send(());
             })
             .map_err(failed)?;
-        Ok(Sink { name, target, ledger: Quiet(ledger.clone()), board, orders, ended })
+        Ok(Sink { name, target, ledger: Quiet(ledger.clone()), board, orders, ended: Mutex::new(ended) })
     }
 }
 
@@ -281,11 +298,11 @@ impl Sinks {
     /// Tries to deliver everything up to the current end of the ledger to all of them at once, then ends them, after at most
     /// `patience`. Blocks.
     #[must_use]
-    pub fn finish(self, patience: Duration) -> Vec<Finished> {
+    pub fn finish(&self, patience: Duration) -> Vec<Finished> {
         let until = Instant::now() + patience;
         for sink in &self.0 {
             sink.order_finish(patience);
         }
-        self.0.into_iter().map(|sink| sink.wait_ended(until)).collect()
+        self.0.iter().map(|sink| sink.wait_ended(until)).collect()
     }
 }

@@ -178,7 +178,6 @@ impl<D: Destination> Worker<D> {
             }
         }
         self.save(Save::Now).await;
-        self.board.report().state = State::Stopped;
     }
 
     fn has_finished(&self, order: Order) -> bool {
@@ -186,7 +185,9 @@ impl<D: Destination> Worker<D> {
     }
 
     async fn step(&mut self) -> Next {
-        self.retry_at = None;
+        if self.retry_at.take().is_some() {
+            self.board.report().retries += 1;
+        }
         let Appetite { events, bytes } = self.destination.appetite();
         let filled = match self.feed.fill(Appetite { events, bytes }) {
             Ok(filled) => filled,
@@ -208,15 +209,15 @@ impl<D: Destination> Worker<D> {
         }
         self.note_place();
         match filled {
-            Filled::Dry => return Next::Idle,
+            Filled::Dry => {
+                self.recovered();
+                return Next::Idle;
+            }
             Filled::Further => return Next::Step,
             Filled::Ready => {}
         }
         let batch = self.feed.batch(Appetite { events: events.min(self.limit), bytes });
         let count = batch.len();
-        if self.outage.is_some() {
-            self.board.report().retries += 1;
-        }
         match within(&self.orders, self.destination.deliver(batch)).await {
             None => Next::Step,
             Some(Ok(())) => {
@@ -275,7 +276,7 @@ impl<D: Destination> Worker<D> {
         tracing::info!(
             sink = self.name,
             failures = outage.failures(),
-            "delivers again after {} s",
+            "well again after {} s",
             lasted.as_secs()
         );
     }
