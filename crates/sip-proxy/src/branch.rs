@@ -3,7 +3,8 @@
 
 use std::{hash::Hasher as _, net::IpAddr};
 
-use sip_message::{HeaderId, Message};
+use memchr::memmem;
+use sip_message::{HeaderId, Message, Via};
 use siphasher::sip::SipHasher13;
 
 /// Every branch of ours starts with this.
@@ -57,6 +58,13 @@ impl Branches {
         digits(hasher.finish())
     }
 
+    /// Whether the To tag of this ACK is the one that [`Branches::tag`] made for its INVITE.
+    pub(crate) fn is_for_own_answer(&self, ack: &Message<'_>) -> bool {
+        let to = ack.to();
+        let tag = to.as_ref().ok().and_then(|to| to.tag());
+        tag.is_some_and(|tag| tag.len() == DIGITS && tag == self.tag(ack))
+    }
+
     /// What may not be the same when a request comes by again (RFC 3261 §16.6 step 8): all that decides where it goes,
     /// the side it came from included. Not the port there: each connection has another.
     pub(crate) fn loop_mark(&self, request: &Message<'_>, source: IpAddr) -> u64 {
@@ -80,9 +88,10 @@ impl Branches {
     pub(crate) fn has_looped(&self, request: &Message<'_>, source: IpAddr) -> bool {
         let mut own = None;
         request
-            .vias()
-            .flatten()
-            .filter_map(|via| parse(via.branch()?))
+            .values(HeaderId::Via)
+            // Nearly no Via is ours, and most are ruled out by a glance.
+            .filter(|value| memmem::find(value.bytes, PREFIX).is_some())
+            .filter_map(|value| parse(Via::parse(value.bytes).ok()?.branch()?))
             .any(|(_, mark)| mark == *own.get_or_insert_with(|| self.loop_mark(request, source)))
     }
 

@@ -194,7 +194,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         // An ACK for an answer of our own whose transaction has ended, or never was, is meant for nobody else.
-        if request.to().is_ok_and(|to| to.tag() == Some(&self.branches.tag(request))) {
+        if self.branches.is_for_own_answer(request) {
             return;
         }
         let stuck = request.max_forwards() == Ok(Some(0))

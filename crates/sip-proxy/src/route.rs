@@ -88,6 +88,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// A request whose Request-URI is a route of ours comes from a strict router: where it wants to go stands in the last
     /// Route. This is the request as a loose router would have sent it (RFC 3261 §16.4).
     pub(crate) fn loosened<E: Environment<Hop = H>>(env: &E, request: &Message<'_>) -> Option<Vec<u8>> {
+        if !looks_loose(request.request_uri_bytes()?) {
+            return None;
+        }
         let last = request.values(HeaderId::Route).last()?;
         let uri = request.request_uri().ok()?;
         if uri.param(b"lr").is_none() || matches!(env.owns(&uri), Owned::No | Owned::Forged) {
@@ -101,4 +104,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         rewrite.write(&mut out).ok()?;
         Some(out)
     }
+}
+
+/// Whether a URI may have an `lr` parameter, as every route of ours and next to no Request-URI does.
+fn looks_loose(uri: &[u8]) -> bool {
+    uri.windows(3).any(|part| part.eq_ignore_ascii_case(b";lr"))
 }

@@ -12,7 +12,7 @@ fn call(stage: &mut Stage, from: u32, hops: &[u32]) -> (String, Vec<String>) {
     let invite = request("INVITE", "bob", "c");
     stage.receive(from, &invite);
     let sent = stage.sent();
-    let (last, forks) = sent.split_last().unwrap();
+    let (last, forks) = sent.split_last().expect("something was sent");
     assert!(last.1.starts_with("SIP/2.0 100 "), "{last:?}");
     assert_eq!(forks.iter().map(|(hop, _)| *hop).collect::<Vec<_>>(), hops);
     (invite, forks.iter().map(|(_, text)| text.clone()).collect())
