@@ -4,6 +4,7 @@ use std::{hint::black_box, time::Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 
+#[allow(dead_code, reason = "the allocation count uses the rest")]
 #[path = "../tests/relay/mod.rs"]
 mod relay;
 use relay::{ACK, Relay, SplicedInvite};

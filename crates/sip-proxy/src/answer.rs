@@ -36,6 +36,7 @@ impl Answer {
             408 => "Request Timeout",
             416 => "Unsupported URI Scheme",
             430 => "Flow Failed",
+            440 => "Max-Breadth Exceeded",
             480 => "Temporarily Unavailable",
             487 => "Request Terminated",
             500 => "Server Internal Error",

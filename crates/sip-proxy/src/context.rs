@@ -7,7 +7,7 @@ use sip_message::HeaderId;
 use sip_transaction::{ClientId, MethodClass, ServerId};
 use smallvec::SmallVec;
 
-use crate::Target;
+use crate::{Target, breadth::Breadth};
 
 /// A request and what came of it so far.
 #[derive(Debug)]
@@ -81,6 +81,7 @@ pub(crate) struct Forwarding {
     /// Route values of ours on top.
     pub(crate) own_routes: u8,
     pub(crate) way_back: WayBack,
+    pub(crate) breadth: Breadth,
 }
 
 /// What makes later requests pass here.

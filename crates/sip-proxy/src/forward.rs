@@ -1,6 +1,7 @@
 //! A request goes out (RFC 3261 §16.6).
 
 use std::{
+    io::Write as _,
     net::{IpAddr, SocketAddr},
     rc::Rc,
     time::Instant,
@@ -12,6 +13,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Branches, Environment, Notice, Proxy, Target,
+    breadth::Breadth,
     context::{Branch, Cancel, Forwarding, Progress, Purpose, Rang, WayBack},
     proxy::Waiting,
     route::{Dialog, Routed},
@@ -31,9 +33,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     ) {
         let Routed { mut targets, own_routes, dialog } = routed;
         let Some(context) = self.transactions.server_mut(id) else { return };
-        context.forwarding = Forwarding { own_routes, way_back: way_back(request, dialog) };
+        let breadth = Breadth::of(request);
+        context.forwarding = Forwarding { own_routes, way_back: way_back(request, dialog), breadth };
         targets.sort_by_key(|target| std::cmp::Reverse(target.q));
-        context.waiting = targets.drain(first_group(&targets)..).collect();
+        context.waiting = targets.drain(first_group(&targets, breadth)..).collect();
         self.fork(env, id, &targets, request, now);
         self.advance(env, id, now);
     }
@@ -47,7 +50,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 return;
             }
             let group = match context.progress {
-                Progress::Open => first_group(&context.waiting),
+                Progress::Open => first_group(&context.waiting, context.forwarding.breadth),
                 Progress::Cancelled | Progress::Answered => 0,
             };
             let targets: SmallVec<[Target<H>; 1]> = context.waiting.drain(..group).collect();
@@ -69,7 +72,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         for target in targets {
-            if let Err(status) = self.start_branch(env, id, target, request, now) {
+            if let Err(status) = self.start_branch(env, id, target, targets.len(), request, now) {
                 self.weigh(env, id, status, None, now);
             }
         }
@@ -80,6 +83,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         env: &mut E,
         id: ServerId,
         target: &Target<H>,
+        among: usize,
         request: &Message<'_>,
         now: Instant,
     ) -> Result<(), u16> {
@@ -88,7 +92,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let number = self.branches.number(env.random());
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        let forward = Forward { from, request, target, forwarding, number };
+        let forward = Forward { from, request, target, forwarding, number, among };
         let result = match self.splices.write(env, &self.branches, &forward, &mut out) {
             Some(()) => self.send_branch(
                 env,
@@ -151,10 +155,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     }
 }
 
-/// How many targets come first: those that share the highest q.
-fn first_group<H>(sorted: &[Target<H>]) -> usize {
+/// How many targets come first: those that share the highest q, as far as the request may be split.
+fn first_group<H>(sorted: &[Target<H>], breadth: Breadth) -> usize {
     let highest = sorted.first().map_or(0, |target| target.q);
-    sorted.iter().position(|target| target.q < highest).unwrap_or(sorted.len())
+    sorted.iter().position(|target| target.q < highest).unwrap_or(sorted.len()).min(breadth.branches())
 }
 
 /// Requests that begin a dialog ask for its later requests to pass here, a REGISTER for those to its binding.
@@ -176,6 +180,8 @@ pub(crate) struct Forward<'a, H> {
     pub(crate) forwarding: Forwarding,
     /// Of our branch.
     pub(crate) number: u64,
+    /// Branches that start together.
+    pub(crate) among: usize,
 }
 
 /// Buffers for the header values that are spliced in, kept so that forwarding allocates nothing.
@@ -186,6 +192,7 @@ pub(crate) struct Splices {
     that_side: Vec<u8>,
     /// For the last Route, where the next hop is a strict router.
     last_route: Vec<u8>,
+    breadth: Vec<u8>,
 }
 
 impl Splices {
@@ -197,8 +204,8 @@ impl Splices {
         forward: &Forward<'_, E::Hop>,
         out: &mut Vec<u8>,
     ) -> Option<()> {
-        let Forward { from, request, target, forwarding, number } = *forward;
-        let Self { via, this_side, that_side, last_route } = self;
+        let Forward { from, request, target, forwarding, number, among } = *forward;
+        let Self { via, this_side, that_side, last_route, breadth } = self;
         let source = env.address(from);
         via.clear();
         env.write_via(target.hop, via);
@@ -251,6 +258,12 @@ impl Splices {
         }
         for route in routes.iter().rev() {
             rewrite.push_route(route);
+        }
+        if let Some(share) = forwarding.breadth.share(among) {
+            breadth.clear();
+            // A vector takes all.
+            let _ = write!(breadth, "{share}");
+            rewrite.set(HeaderId::MaxBreadth, breadth);
         }
         rewrite.ensure_content_length();
         rewrite.write(out).ok().map(|_| ())
@@ -308,8 +321,9 @@ impl Splicer {
         out: &mut Vec<u8>,
     ) -> Option<()> {
         let request = &Message::parse(bytes).ok()?;
-        let forwarding = Forwarding { own_routes: 1, way_back: WayBack::Dialog };
-        let forward = Forward { from, request, target, forwarding, number: 1 };
+        let breadth = Breadth::of(request);
+        let forwarding = Forwarding { own_routes: 1, way_back: WayBack::Dialog, breadth };
+        let forward = Forward { from, request, target, forwarding, number: 1, among: 1 };
         self.splices.write(env, &self.branches, &forward, out)
     }
 }

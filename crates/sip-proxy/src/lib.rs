@@ -13,6 +13,7 @@
 mod answer;
 mod best;
 mod branch;
+mod breadth;
 mod cancel;
 mod context;
 mod environment;

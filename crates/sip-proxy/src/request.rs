@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Answer, Environment, Notice, Proxy,
+    breadth::Breadth,
     context::{Context, Forwarding, Invite, Progress, Reason, WayBack},
     forward::{self, Forward},
     proxy::Waiting,
@@ -70,7 +71,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             best: None,
             challenges: Vec::new(),
             progress: Progress::Open,
-            forwarding: Forwarding { own_routes: 0, way_back: WayBack::None },
+            forwarding: Forwarding { own_routes: 0, way_back: WayBack::None, breadth: Breadth::of(request) },
         };
         match self.transactions.receive_request(key, env.reliability(from), now, context) {
             Received::New(id) => {
@@ -163,6 +164,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 now,
             );
         }
+        if Breadth::of(request).branches() == 0 {
+            return self.answer(env, id, &Answer::of_status(440), now);
+        }
         match self.route(env, from, request, now) {
             Ok(routed) => self.start_forwarding(env, id, request, routed, now),
             Err(answer) => self.answer(env, id, &answer, now),
@@ -205,9 +209,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         else {
             return env.notice(Notice::StrayAck);
         };
-        let forwarding = Forwarding { own_routes, way_back: WayBack::None };
+        let forwarding = Forwarding { own_routes, way_back: WayBack::None, breadth: Breadth::of(request) };
         let number = self.branches.stateless(request);
-        let forward = Forward { from, request, target: &target, forwarding, number };
+        let forward = Forward { from, request, target: &target, forwarding, number, among: 1 };
         let mut out = std::mem::take(&mut self.out);
         out.clear();
         match self.splices.write(env, &self.branches, &forward, &mut out) {

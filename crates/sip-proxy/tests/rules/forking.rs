@@ -2,7 +2,7 @@
 
 use sip_proxy::Target;
 
-use crate::paper::{Stage, request, response, response_with, target, values, within};
+use crate::paper::{Stage, request, request_with, response, response_with, target, values, within};
 
 fn at(hop: u32, q: u16) -> Target<u32> {
     Target { q, ..target(hop) }
@@ -169,4 +169,38 @@ fn no_target_is_480() {
         assert_eq!(stage.lines(), ["1: 480 Temporarily Unavailable"]);
         stage.settles();
     }
+}
+
+#[test]
+fn a_request_becomes_no_broader_than_it_may() {
+    for (more, hops, first, share) in [
+        ("", 1, 1, None),
+        ("", 3, 3, Some("20")),
+        ("Max-Breadth: 5\r\n", 1, 1, Some("5")),
+        ("Max-Breadth: 5\r\n", 2, 2, Some("2")),
+        ("Max-Breadth: 2\r\n", 3, 2, Some("1")),
+        ("Max-Breadth: 4000000000\r\n", 1, 1, Some("60")),
+        ("Max-Breadth: many\r\n", 2, 2, Some("30")),
+    ] {
+        let mut stage = Stage::new();
+        let targets: Vec<u32> = (2..).take(hops).collect();
+        stage.user("bob", &targets);
+        stage.receive(1, &request_with("MESSAGE", "bob", "b", more));
+        let sent = stage.sent();
+        assert_eq!(sent.len(), first, "{more}{hops}");
+        for (hop, text) in &sent {
+            assert_eq!(values(text, "Max-Breadth"), Vec::from_iter(share), "{more}{hops}");
+            stage.receive(*hop, &response(text, 404, "Not Found"));
+        }
+        // Those that had to wait have their turn.
+        for (hop, text) in stage.sent().into_iter().filter(|(hop, _)| *hop != 1) {
+            stage.receive(hop, &response(&text, 404, "Not Found"));
+        }
+        stage.settles();
+    }
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request_with("MESSAGE", "bob", "b", "Max-Breadth: 0\r\n"));
+    assert_eq!(stage.lines(), ["1: 440 Max-Breadth Exceeded"]);
+    stage.settles();
 }
