@@ -1,5 +1,6 @@
 //! Whether a message is valid enough to be handled (RFC 3261 §8.1.1, §16.3 step 1, §18.3).
 
+use crate::words::{below, none};
 use crate::{HeaderId, Invalid, Leniencies, Message, StartLine};
 
 impl Message<'_> {
@@ -52,7 +53,7 @@ impl Message<'_> {
         let from_uri = from.uri().map_err(Invalid::FromUri)?;
         let to_uri = to.uri().map_err(Invalid::ToUri)?;
         let call_id = self.call_id().filter(|call_id| !call_id.is_empty()).ok_or(Invalid::NoCallId)?;
-        if call_id.iter().any(|byte| byte.is_ascii_whitespace()) {
+        if !none(call_id, |word| below(word, b' ' + 1)) && call_id.iter().any(u8::is_ascii_whitespace) {
             return Err(Invalid::CallId);
         }
         let uris = from_uri.leniencies().union(to_uri.leniencies());
@@ -60,6 +61,6 @@ impl Message<'_> {
     }
 
     fn once(&self, id: HeaderId) -> Result<(), Invalid> {
-        if self.all(id).nth(1).is_some() { Err(Invalid::Repeated(id)) } else { Ok(()) }
+        if self.index.is_repeated(id) { Err(Invalid::Repeated(id)) } else { Ok(()) }
     }
 }

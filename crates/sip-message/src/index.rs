@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::header::names;
 use crate::syntax::{is_lws, is_token, trim_end};
-use crate::words::{self, equal};
+use crate::words::{self, below, equal};
 use crate::{HeaderId, Leniencies, Leniency, Limits, NumberError, ParseError, syntax};
 
 /// Where one header field lies. Offsets are from the start line's first byte.
@@ -58,12 +58,18 @@ impl Index {
         (first != ABSENT).then_some(first as usize)
     }
 
+    /// Whether more than one field of this id is there.
+    #[inline]
+    pub(crate) fn is_repeated(&self, id: HeaderId) -> bool {
+        self.repeated & (1 << id as u8) != 0
+    }
+
     /// A stretch of the fields that holds all of this id, the first of them in front.
     #[inline]
     pub(crate) fn all(&self, id: HeaderId) -> &[HeaderSpan] {
         match self.first(id) {
             None => &[],
-            Some(first) if self.repeated & (1 << id as u8) == 0 => &self.spans[first..=first],
+            Some(first) if !self.is_repeated(id) => &self.spans[first..=first],
             Some(first) => &self.spans[first..],
         }
     }
@@ -72,15 +78,15 @@ impl Index {
     pub(crate) fn read(&mut self, bytes: &[u8], at: usize, limits: &Limits) -> Result<usize, ParseError> {
         let mut line = at;
         loop {
-            let known = bytes[line..].first_chunk().and_then(names::leading);
-            let end = line_end(bytes, known.map_or(line, |(_, name_len)| line + name_len))?;
+            // Not from the colon on, though that is less to look at: so the next line need not wait for this one's name.
+            let end = line_end(bytes, line)?;
             if end == line {
                 return Ok(end + 2);
             }
             if end + 2 > limits.header_section as usize {
                 return Err(ParseError::HeaderSectionTooLong);
             }
-            match known {
+            match bytes[line..].first_chunk().and_then(names::leading) {
                 Some((id, name_len)) => {
                     self.check_room(limits)?;
                     self.push(field(&bytes[..end], line, id, name_len, line + name_len + 1));
@@ -150,7 +156,7 @@ impl Index {
 pub(crate) fn line_end(bytes: &[u8], from: usize) -> Result<usize, ParseError> {
     // Most lines are short and hold no control character before their end.
     if let Some(near) = bytes[from..].first_chunk::<64>()
-        && let Some(at) = words::find_below(near, b'\r' + 1)
+        && let Some(at) = words::find(near, |word| below(word, b'\r' + 1))
         && let Some(b"\r\n") = near.get(at..at + 2)
     {
         return Ok(from + at);

@@ -176,6 +176,10 @@ impl<'b> Message<'b> {
 
     /// The topmost Via value.
     pub fn via_top(&self) -> Result<Via<'b>, ViaError> {
+        // What reads as a Via is one value, so most need no look for commas.
+        if let Some(via) = self.value(HeaderId::Via).and_then(|value| Via::parse(value).ok()) {
+            return Ok(via);
+        }
         self.values(HeaderId::Via).next().ok_or(ViaError::Missing).and_then(|value| Via::parse(value.bytes))
     }
 

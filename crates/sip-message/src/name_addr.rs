@@ -10,6 +10,7 @@ pub struct NameAddr<'b> {
     display: Option<&'b [u8]>,
     uri: &'b [u8],
     params: Params<'b>,
+    tag: Option<&'b [u8]>,
     leniencies: Leniencies,
     bytes: &'b [u8],
 }
@@ -43,8 +44,8 @@ impl<'b> NameAddr<'b> {
         if !matches!(params.as_bytes(), [] | [b';', ..]) {
             return Err(NameAddrError::Params);
         }
-        let leniencies = leniencies.union(params.check().ok_or(NameAddrError::Params)?);
-        Ok(NameAddr { display, uri, params, leniencies, bytes: value })
+        let (seen, tag) = params.check(b"tag").ok_or(NameAddrError::Params)?;
+        Ok(NameAddr { display, uri, params, tag, leniencies: leniencies.union(seen), bytes: value })
     }
 
     /// The display name as received, quotes included.
@@ -70,7 +71,7 @@ impl<'b> NameAddr<'b> {
     /// The tag of From or To.
     #[inline]
     pub fn tag(&self) -> Option<&'b [u8]> {
-        self.params.value(b"tag").filter(|tag| !tag.is_empty())
+        self.tag
     }
 
     /// The whole value as received.

@@ -66,26 +66,33 @@ impl<'b> Params<'b> {
         self.get(name).is_some()
     }
 
-    /// Only tokens with or without an unquoted value, as nearly all lists are.
-    fn is_plain(&self) -> bool {
+    /// Reads a list of tokens with or without an unquoted value, as nearly all lists are, and finds the value of the first
+    /// parameter called `wanted`. Nothing for any other list.
+    #[inline]
+    fn read_plain(&self, wanted: &[u8]) -> Option<Option<&'b [u8]>> {
         let mut rest = self.bytes;
+        let mut found = None;
         while let [b';', param @ ..] = rest {
             let name_len = token_len(param);
-            let (mut len, mut part_len) = (name_len, name_len);
-            if param.get(name_len) == Some(&b'=') {
-                let value = &param[name_len + 1..];
+            let (name, after) = param.split_at(name_len);
+            rest = after;
+            let mut value = None;
+            if let [b'=', after @ ..] = after {
                 // Stops at `!` too, which would be allowed but is not worth a look of its own.
                 let stops =
                     |word| below(word, b'"' + 1) | equal(word, b',') | equal(word, b';') | angle(word);
-                part_len = find(value, stops).unwrap_or(value.len());
-                len += 1 + part_len;
+                let (text, after) = after.split_at(find(after, stops).unwrap_or(after.len()));
+                rest = after;
+                value = Some(text);
             }
-            if name_len == 0 || part_len == 0 {
-                return false;
+            if name.is_empty() || value == Some(b"") {
+                return None;
             }
-            rest = &param[len..];
+            if found.is_none() && name.len() == wanted.len() && name.eq_ignore_ascii_case(wanted) {
+                found = Some(value);
+            }
         }
-        rest.is_empty()
+        rest.is_empty().then_some(found.flatten())
     }
 
     #[inline]
@@ -94,10 +101,19 @@ impl<'b> Params<'b> {
     }
 
     /// Whether every parameter is a token with an optional value; empty ones are forgiven and named.
-    pub(crate) fn check(&self) -> Option<Leniencies> {
-        if self.is_plain() {
-            return Some(Leniencies::NONE);
+    ///
+    /// With it comes the value of the first parameter called `wanted`, if it has one that is not empty.
+    #[inline]
+    pub(crate) fn check(&self, wanted: &[u8]) -> Option<(Leniencies, Option<&'b [u8]>)> {
+        if let Some(found) = self.read_plain(wanted) {
+            return Some((Leniencies::NONE, found));
         }
+        let seen = self.check_each()?;
+        Some((seen, self.value(wanted).filter(|value| !value.is_empty())))
+    }
+
+    #[inline(never)]
+    fn check_each(&self) -> Option<Leniencies> {
         let mut seen = Leniencies::NONE;
         for param in self.raw() {
             if param.bytes.is_empty() {
@@ -182,14 +198,21 @@ mod tests {
         );
         assert_eq!(params.get(b"A").and_then(|param| param.unquoted()), Some(&b"x;\\\"y"[..]));
         assert!(params.has(b"lr") && !params.has(b"l"));
-        assert!(params.check().is_some_and(|seen| seen.contains(Leniency::EmptyParam)));
+        assert!(
+            params
+                .check(b"c")
+                .is_some_and(|(seen, c)| c == Some(b"[::1]:5") && seen.contains(Leniency::EmptyParam))
+        );
     }
 
     #[test]
     fn unsound_parameters_are_told() {
         for bad in [&b";a=\"open"[..], b";a b", b";a=b c", b";=x", b";a=\"x\"y", b";a=<b>", b";a,b"] {
-            assert_eq!(Params::new(bad).check(), None, "{}", String::from_utf8_lossy(bad));
+            assert_eq!(Params::new(bad).check(b"a"), None, "{}", String::from_utf8_lossy(bad));
         }
-        assert_eq!(Params::new(b";tag=abc;x").check(), Some(Leniencies::NONE));
+        assert_eq!(
+            Params::new(b";tag=abc;x;TAG=d").check(b"Tag"),
+            Some((Leniencies::NONE, Some(&b"abc"[..])))
+        );
     }
 }

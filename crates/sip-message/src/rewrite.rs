@@ -1,5 +1,6 @@
 //! Edits of a message, collected first and spliced in while it is written once.
 
+mod edits;
 mod piece;
 #[cfg(test)]
 mod tests;
@@ -10,29 +11,9 @@ use smallvec::SmallVec;
 
 use crate::syntax::{has_space_or_control, is_token};
 use crate::{EditError, Header, HeaderId, Leniency, Message, Params, Span, StartLine, Value};
+use edits::Edits;
 use piece::Piece;
 pub(crate) use piece::{push_line, push_number};
-
-/// One replacement: the bytes `start..end` give way to a piece. An insertion has `start == end`.
-#[derive(Debug, Clone, Copy)]
-struct Edit<'m> {
-    start: u32,
-    end: u32,
-    piece: Piece<'m>,
-}
-
-impl Edit<'_> {
-    /// Whether it is written before a replacement that starts at `at`.
-    fn goes_before(&self, at: u32) -> bool {
-        self.start < at || (self.start == at && self.end == at)
-    }
-
-    /// Whether it is within a stretch; an insertion at an edge belongs to the neighbourhood.
-    fn lies_in(&self, span: Span) -> bool {
-        let at_edge = self.start == self.end && (self.start == span.start || self.end == span.end);
-        self.start >= span.start && self.end <= span.end && !at_edge
-    }
-}
 
 /// A list of edits over a [`Message`], applied by [`Rewrite::write`]. Everything else leaves as it came.
 ///
@@ -42,8 +23,7 @@ impl Edit<'_> {
 #[derive(Debug, Clone)]
 pub struct Rewrite<'m> {
     message: &'m Message<'m>,
-    /// In order of their start; insertions at a place come before a replacement that starts there.
-    edits: SmallVec<[Edit<'m>; 12]>,
+    edits: Edits<'m>,
     /// Values removed one by one.
     removed: SmallVec<[Span; 4]>,
     fault: Option<EditError>,
@@ -54,7 +34,7 @@ impl<'m> Rewrite<'m> {
     pub fn new(message: &'m Message<'m>) -> Rewrite<'m> {
         let mut rewrite = Rewrite {
             message,
-            edits: SmallVec::new(),
+            edits: Edits::new(),
             removed: SmallVec::new(),
             fault: message.damage.map(|_| EditError::Damaged),
         };
@@ -68,7 +48,7 @@ impl<'m> Rewrite<'m> {
     pub fn set_request_uri(&mut self, uri: &'m [u8]) {
         match self.message.request_uri_bytes().map(|old| self.message.span_of(old)) {
             Some(Ok(span)) if !uri.is_empty() && !has_space_or_control(uri) => {
-                self.put(span, Piece::Bytes(uri));
+                self.edits.replace(span, Piece::Bytes(uri));
             }
             _ => self.fail(EditError::RequestUri),
         }
@@ -105,8 +85,7 @@ impl<'m> Rewrite<'m> {
             (None, Some(via)) => via.span.end,
             (None, None) => self.first_header_at(),
         };
-        let place = self.place(|edit| edit.start < at);
-        self.edits.insert(place, Edit { start: at, end: at, piece: Piece::Line(id.name(), value) });
+        self.edits.insert_front(at, Piece::Line(id.name(), value));
     }
 
     /// Sets `received`, and `rport` if a port is given, on the topmost Via (RFC 3261 §18.2.1, RFC 3581 §4). What the sender
@@ -128,19 +107,19 @@ impl<'m> Rewrite<'m> {
             };
             if let Ok(span) = self.message.span_of(param.bytes) {
                 match piece {
-                    Some(piece) => self.put(span, piece),
+                    Some(piece) => self.edits.replace(span, piece),
                     // A second one: it goes, its semicolon with it.
-                    None => self.put(self.with_semicolon(span), Piece::Nothing),
+                    None => self.edits.replace(self.with_semicolon(span), Piece::Nothing),
                 }
             }
         }
         if let Ok(span) = self.message.span_of(value.bytes) {
             // Neither stands there yet: each comes with a semicolon of its own.
             if let Some(Piece::Received(address)) = received {
-                self.insert(span.end, Piece::NewReceived(address));
+                self.edits.insert(span.end, Piece::NewReceived(address));
             }
             if let Some(Piece::Rport(port)) = rport {
-                self.insert(span.end, Piece::NewRport(port));
+                self.edits.insert(span.end, Piece::NewRport(port));
             }
         }
     }
@@ -170,12 +149,14 @@ impl<'m> Rewrite<'m> {
     pub fn remove_value(&mut self, value: &Value<'m>) {
         let message = self.message;
         let Ok(span) = message.span_of(value.bytes) else { return self.fail(EditError::Span) };
-        let Some(header) = message.headers().find(|header| header.span == value.header) else {
-            return self.fail(EditError::Span);
+        let spans = &message.index.spans;
+        let header = match spans.binary_search_by_key(&value.header.start, |span| span.start) {
+            Ok(at) if spans[at].end == value.header.end => message.header(&spans[at]),
+            _ => return self.fail(EditError::Span),
         };
         self.removed.push(span);
         if header.value.len() == value.bytes.len() {
-            return self.put(header.span, Piece::Nothing);
+            return self.edits.replace(header.span, Piece::Nothing);
         }
         self.edits.retain(|edit| !edit.lies_in(header.span) || !matches!(edit.piece, Piece::Cut));
         self.cut_removed(header);
@@ -188,7 +169,7 @@ impl<'m> Rewrite<'m> {
         }
         let message = self.message;
         for header in message.all(id) {
-            self.put(header.span, Piece::Nothing);
+            self.edits.replace(header.span, Piece::Nothing);
         }
     }
 
@@ -212,7 +193,7 @@ impl<'m> Rewrite<'m> {
         if !is_token(name) {
             return self.fail(EditError::HeaderName);
         }
-        self.insert(self.message.body - 2, Piece::Line(name, value));
+        self.edits.insert(self.message.body - 2, Piece::Line(name, value));
     }
 
     /// Sets Max-Forwards, appending the header field if it is absent. RFC 3261 §16.6 step 3 asks for the received number
@@ -226,7 +207,7 @@ impl<'m> Rewrite<'m> {
     pub fn ensure_content_length(&mut self) {
         if self.message.first(HeaderId::ContentLength).is_none() {
             let length = self.message.body().len() as u32;
-            self.insert(self.message.body - 2, Piece::NumberLine(b"Content-Length", length));
+            self.edits.insert(self.message.body - 2, Piece::NumberLine(b"Content-Length", length));
         }
     }
 
@@ -237,7 +218,7 @@ impl<'m> Rewrite<'m> {
         if span.start > span.end || span.end > self.message.body {
             return self.fail(EditError::Span);
         }
-        self.put(span, if bytes.is_empty() { Piece::Nothing } else { Piece::Bytes(bytes) });
+        self.edits.replace(span, if bytes.is_empty() { Piece::Nothing } else { Piece::Bytes(bytes) });
     }
 
     /// Appends the edited message to `out` and returns how many bytes that took. On an error `out` is as it was.
@@ -247,14 +228,14 @@ impl<'m> Rewrite<'m> {
         }
         let bytes = self.message.bytes;
         let before = out.len();
-        out.reserve(bytes.len() + self.edits.iter().map(|edit| edit.piece.room()).sum::<usize>());
+        out.reserve(bytes.len() + self.edits.room());
         self.splice(Span { start: 0, end: bytes.len() as u32 }, out);
         Ok(out.len() - before)
     }
 
     /// Only the stamp on the topmost Via, for a response to `message`.
     pub(crate) fn stamp_value(message: &'m Message<'m>, received: IpAddr, rport: Option<u16>) -> Rewrite<'m> {
-        let mut rewrite = Rewrite { message, edits: SmallVec::new(), removed: SmallVec::new(), fault: None };
+        let mut rewrite = Rewrite { message, edits: Edits::new(), removed: SmallVec::new(), fault: None };
         rewrite.stamp_via(received, rport);
         rewrite
     }
@@ -270,42 +251,18 @@ impl<'m> Rewrite<'m> {
     fn splice(&self, span: Span, out: &mut Vec<u8>) {
         let bytes = self.message.bytes;
         let mut done = span.start as usize;
-        for edit in &self.edits {
-            let (start, end) = (edit.start as usize, edit.end as usize);
+        self.edits.for_each_in_order(|edit| {
+            let (start, end) = (edit.start() as usize, edit.end() as usize);
+            if start > done {
+                out.extend_from_slice(&bytes[done..start]);
+            }
             // What starts inside a stretch that is gone is gone with it.
             if start >= done {
-                out.extend_from_slice(&bytes[done..start]);
                 edit.piece.write(out);
             }
             done = done.max(end);
-        }
+        });
         out.extend_from_slice(&bytes[done..span.end as usize]);
-    }
-
-    /// How many edits go before; a walk from the back, for there are few.
-    #[inline]
-    fn place(&self, goes_before: impl Fn(&Edit<'m>) -> bool) -> usize {
-        self.edits.iter().rposition(goes_before).map_or(0, |last| last + 1)
-    }
-
-    /// Inserts behind earlier insertions at the same place, before a replacement that starts there.
-    fn insert(&mut self, at: u32, piece: Piece<'m>) {
-        let place = self.place(|edit| edit.goes_before(at));
-        self.edits.insert(place, Edit { start: at, end: at, piece });
-    }
-
-    /// Replaces a stretch; earlier edits within it are dropped.
-    fn put(&mut self, span: Span, piece: Piece<'m>) {
-        self.clear(span);
-        let place = self.place(|edit| edit.goes_before(span.start));
-        self.edits.insert(place, Edit { start: span.start, end: span.end, piece });
-    }
-
-    /// Drops the edits inside a stretch, but not insertions at its edges: those belong to the neighbourhood.
-    fn clear(&mut self, span: Span) {
-        if self.edits.iter().any(|edit| edit.lies_in(span)) {
-            self.edits.retain(|edit| !edit.lies_in(span));
-        }
     }
 
     /// Cuts every removed value out of a header field of several, commas with them.
@@ -327,13 +284,13 @@ impl<'m> Rewrite<'m> {
             if let Some(run) = run.take() {
                 // Removed at the front: up to the next value. Between two: the comma behind it stays.
                 let end = if kept_end.is_none() { span.start } else { run.end };
-                self.put(Span { end, ..run }, Piece::Cut);
+                self.edits.replace(Span { end, ..run }, Piece::Cut);
             }
             kept_end = Some(span.end);
         }
         match (run, kept_end) {
-            (Some(_), None) => self.put(header.span, Piece::Nothing),
-            (Some(run), Some(_)) => self.put(run, Piece::Cut),
+            (Some(_), None) => self.edits.replace(header.span, Piece::Nothing),
+            (Some(run), Some(_)) => self.edits.replace(run, Piece::Cut),
             (None, _) => {}
         }
     }
@@ -343,16 +300,16 @@ impl<'m> Rewrite<'m> {
         let mut headers = message.all(id);
         let Some(first) = headers.next() else {
             let at = message.body - 2;
-            self.edits.retain(|edit| edit.start != at || edit.piece.line_name() != Some(id.name()));
-            return self.insert(at, line);
+            self.edits.retain(|edit| edit.start() != at || edit.piece.line_name() != Some(id.name()));
+            return self.edits.insert(at, line);
         };
-        self.clear(first.span);
+        self.edits.clear(first.span);
         match message.span_of(first.value) {
-            Ok(span) if span.start < span.end => self.put(span, in_place),
-            _ => self.put(first.span, line),
+            Ok(span) if span.start < span.end => self.edits.replace(span, in_place),
+            _ => self.edits.replace(first.span, line),
         }
         for header in headers {
-            self.put(header.span, Piece::Nothing);
+            self.edits.replace(header.span, Piece::Nothing);
         }
     }
 
@@ -373,10 +330,10 @@ impl<'m> Rewrite<'m> {
         let method_end = method.as_bytes().len() as u32;
         let (Ok(uri), Ok(version)) = (message.span_of(uri), message.span_of(version)) else { return };
         let line_end = memchr::memchr(b'\r', message.bytes).map_or(version.end, |at| at as u32);
-        self.put(Span { start: method_end, end: uri.start }, Piece::Bytes(b" "));
-        self.put(Span { start: uri.end, end: version.start }, Piece::Bytes(b" "));
+        self.edits.replace(Span { start: method_end, end: uri.start }, Piece::Bytes(b" "));
+        self.edits.replace(Span { start: uri.end, end: version.start }, Piece::Bytes(b" "));
         if version.end < line_end {
-            self.put(Span { start: version.end, end: line_end }, Piece::Nothing);
+            self.edits.replace(Span { start: version.end, end: line_end }, Piece::Nothing);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Request-Line and Status-Line (RFC 3261 §7.1, §7.2).
 
 use crate::syntax::{is_token, token_len, trim};
+use crate::words::{equal, find};
 use crate::{Leniencies, Leniency, Method, StartLineError};
 
 /// The first line of a message.
@@ -43,7 +44,7 @@ impl<'b> StartLine<'b> {
 
     #[inline]
     pub(crate) fn parse(line: &'b [u8], seen: &mut Leniencies) -> Result<StartLine<'b>, StartLineError> {
-        let first_len = memchr::memchr(b' ', line).ok_or(StartLineError::NotSip)?;
+        let first_len = find(line, |word| equal(word, b' ')).ok_or(StartLineError::NotSip)?;
         let (first, rest) = (&line[..first_len], &line[first_len + 1..]);
         if is_version(first) {
             return Self::parse_status(first, rest, seen);
@@ -53,8 +54,13 @@ impl<'b> StartLine<'b> {
             seen.insert(Leniency::StartLineSpace);
             rest = trim(rest);
         }
-        let gap = memchr::memrchr(b' ', rest).ok_or(StartLineError::NotSip)?;
-        let (mut uri, version) = (&rest[..gap], &rest[gap + 1..]);
+        let (mut uri, version) = match rest.split_last_chunk() {
+            Some((uri, b" SIP/2.0")) => (uri, &rest[uri.len() + 1..]),
+            _ => {
+                let gap = memchr::memrchr(b' ', rest).ok_or(StartLineError::NotSip)?;
+                (&rest[..gap], &rest[gap + 1..])
+            }
+        };
         if !is_version(version) {
             return Err(StartLineError::NotSip);
         }

@@ -86,6 +86,7 @@ pub struct Via<'b> {
     host: Host<'b>,
     port: Option<u16>,
     params: Params<'b>,
+    branch: Option<&'b [u8]>,
     bytes: &'b [u8],
 }
 
@@ -116,12 +117,12 @@ impl<'b> Via<'b> {
             _ => return Err(ViaError::Host),
         };
         let params = Params::new(params);
-        match params.check() {
+        let branch = match params.check(b"branch") {
             // An empty parameter is forgiven elsewhere; here it would sit where the response's way back is written.
-            Some(seen) if !seen.contains(Leniency::EmptyParam) => {}
+            Some((seen, branch)) if !seen.contains(Leniency::EmptyParam) => branch,
             _ => return Err(ViaError::Params),
-        }
-        Ok(Via { protocol, version, transport, sent_by, host, port, params, bytes: value })
+        };
+        Ok(Via { protocol, version, transport, sent_by, host, port, params, branch, bytes: value })
     }
 
     /// The protocol name, `SIP` as a rule.
@@ -162,7 +163,7 @@ impl<'b> Via<'b> {
     /// The branch, if there is one that is not empty.
     #[inline]
     pub fn branch(&self) -> Option<&'b [u8]> {
-        self.params.value(b"branch").filter(|branch| !branch.is_empty())
+        self.branch
     }
 
     /// Whether the branch identifies the transaction: the magic cookie and something behind it. If not, RFC 2543's

@@ -63,21 +63,6 @@ pub(crate) fn find(bytes: &[u8], marks: impl Fn(u64) -> u64) -> Option<usize> {
     (mask != 0 && at < bytes.len()).then_some(at)
 }
 
-/// The first byte less than this one, which is at most 128, in a stretch of some length.
-#[inline]
-pub(crate) fn find_below<const LEN: usize>(bytes: &[u8; LEN], byte: u8) -> Option<usize> {
-    const { assert!(LEN.is_multiple_of(16)) }
-    let all = u128::from_ne_bytes([byte; 16]);
-    for (nth, word) in bytes.as_chunks::<16>().0.iter().enumerate() {
-        let word = u128::from_le_bytes(*word);
-        let mask = word.wrapping_sub(all) & !word & u128::from_ne_bytes([0x80; 16]);
-        if mask != 0 {
-            return Some(nth * 16 + mask.trailing_zeros() as usize / 8);
-        }
-    }
-    None
-}
-
 /// Whether `marks` marks none of them.
 #[inline]
 pub(crate) fn none(bytes: &[u8], marks: impl Fn(u64) -> u64) -> bool {

@@ -84,18 +84,20 @@ fn push_rport(out: &mut Vec<u8>, name: &[u8], port: u16) {
 
 fn push_received(out: &mut Vec<u8>, name: &[u8], address: IpAddr) {
     out.extend_from_slice(name);
-    push_address(out, address);
-}
-
-fn push_address(out: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            push_number(out, u32::from(a));
-            for octet in [b, c, d] {
-                out.push(b'.');
-                push_number(out, u32::from(octet));
+            let mut room = [b'.'; 15];
+            let mut at = 0;
+            for octet in address.octets() {
+                for (digit, least) in [(octet / 100, 100), (octet / 10 % 10, 10), (octet % 10, 0)] {
+                    if octet >= least {
+                        room[at] = b'0' + digit;
+                        at += 1;
+                    }
+                }
+                at += 1;
             }
+            out.extend_from_slice(&room[..at - 1]);
         }
         // No brackets here (RFC 3261 §25.1). Writing into a Vec cannot fail.
         IpAddr::V6(address) => {
