@@ -31,6 +31,11 @@ impl Feed {
         self.look_mut(|log| look(log))
     }
 
+    /// [`EventLog::forget_closed`] on the shared log.
+    pub fn forget_closed(&self) {
+        self.look_mut(EventLog::forget_closed);
+    }
+
     fn look_mut<R>(&self, look: impl FnOnce(&mut EventLog) -> R) -> R {
         look(&mut self.0.log.lock().unwrap_or_else(PoisonError::into_inner))
     }

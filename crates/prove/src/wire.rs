@@ -58,6 +58,8 @@ impl Wire {
             let any = if target.address.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
             let socket = UdpSocket::bind(SocketAddr::new(source.unwrap_or(any), 0)).await?;
             socket.connect(target.address).await?;
+            // Until the runtime has seen that it is, nothing can be sent without waiting.
+            socket.writable().await?;
             Socket::Datagram(socket)
         } else {
             Socket::Stream(source::connect(source, target.address, buffer).await?)

@@ -1,0 +1,10 @@
+//! The real `sipway` with real clients: what it records of every ending, of its own death, of its shutdown, and that
+//! messages get through. Takes the binary from `SIPWAY_BIN`, or builds it.
+
+mod binary;
+mod crash;
+mod endings;
+mod relay;
+mod server;
+mod shutdown;
+mod timers;
