@@ -1,6 +1,6 @@
 //! What an earlier incarnation left open, folded back from the ledger's records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -34,7 +34,8 @@ pub struct LeftBinding {
 #[derive(Clone, Debug, Default)]
 pub struct Unfinished {
     flows: BTreeMap<String, LeftFlow>,
-    bindings: BTreeSet<(Option<String>, LeftBinding)>,
+    /// How many of each there are: contacts are cut to a bounded length, so two may look alike.
+    bindings: BTreeMap<(Option<String>, LeftBinding), u32>,
     /// `flow.opened` records seen.
     pub opened: u64,
     /// `flow.closed` records seen.
@@ -116,9 +117,16 @@ impl Unfinished {
         let BindingWire { flow, binding } = serde_json::from_slice(payload).ok()?;
         let key = (flow, LeftBinding { aor: binding.aor, contact: binding.contact });
         match change {
-            Change::Added => self.bindings.insert(key),
-            Change::Removed => self.bindings.remove(&key),
-        };
+            Change::Added => *self.bindings.entry(key).or_default() += 1,
+            Change::Removed => {
+                if let Some(count) = self.bindings.get_mut(&key) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.bindings.remove(&key);
+                    }
+                }
+            }
+        }
         Some(())
     }
 
@@ -130,7 +138,8 @@ impl Unfinished {
 
     /// Bindings that are there at the end of the records, with the flow they belong to.
     pub fn bindings(&self) -> impl Iterator<Item = (Option<&str>, &LeftBinding)> {
-        self.bindings.iter().map(|(flow, binding)| (flow.as_deref(), binding))
+        let each = self.bindings.iter().flat_map(|(key, &count)| std::iter::repeat_n(key, count as usize));
+        each.map(|(flow, binding)| (flow.as_deref(), binding))
     }
 
     /// Hands over the closes that are owed for a process that died (DESIGN invariant 4), in the order in

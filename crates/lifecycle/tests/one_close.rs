@@ -134,6 +134,7 @@ fn what_a_crash_left_open_is_closed_once_with_its_bindings_before_it() {
         opened("e.1.f2", &facts),
         added(Some("e.1.f1"), "a@x"),
         added(Some("e.1.f2"), "b@x"),
+        added(Some("e.1.f1"), "a@x"),
         added(None, "udp@x"),
         record(&Event::BindingRemoved(BindingRemoved {
             aor: Text::new("b@x"),
@@ -150,8 +151,8 @@ fn what_a_crash_left_open_is_closed_once_with_its_bindings_before_it() {
     let settled = settle(&records);
     let kinds: Vec<_> = settled.iter().map(|(kind, _)| *kind).collect();
     use EventKind::{BindingRemoved as Removed, FlowClosed as Closed};
-    assert_eq!(kinds, [Removed, Closed, Closed, Removed]);
-    let closed: serde_json::Value = serde_json::from_slice(&settled[1].1).unwrap();
+    assert_eq!(kinds, [Removed, Removed, Closed, Closed, Removed]);
+    let closed: serde_json::Value = serde_json::from_slice(&settled[2].1).unwrap();
     assert_eq!(closed["flow"], "e.1.f1");
     assert_eq!(closed["by"], "node");
     assert_eq!(closed["cause"], "node_crash");
