@@ -18,6 +18,7 @@ fn targets_that_are_gone_are_answered_for_at_once() {
             stage.user("bob", &targets);
             stage.receive(1, &request(method, "bob", "g"));
             assert_eq!(stage.lines(), [format!("1: {answer}")]);
+            assert_eq!(stage.proxy.transactions().1, 0, "nothing waits for what was never sent");
             stage.settles();
         }
     }
