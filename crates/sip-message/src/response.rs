@@ -148,17 +148,16 @@ impl<'m> ResponseBuilder<'m> {
     }
 
     fn push_vias(&self, out: &mut Vec<u8>) {
-        let mut vias = self.request.all(HeaderId::Via);
-        if let (Some(stamp), Some(top)) = (self.stamp, vias.next()) {
-            out.extend_from_slice(HeaderId::Via.name());
-            out.extend_from_slice(b": ");
-            Rewrite::stamp_value(self.request, stamp.received, stamp.rport).write_part(top.value, out);
-            out.extend_from_slice(b"\r\n");
-        } else {
-            vias = self.request.all(HeaderId::Via);
-        }
+        let vias = self.request.all(HeaderId::Via);
+        let Some(stamp) = self.stamp else {
+            return vias.for_each(|via| push_line(out, HeaderId::Via.name(), via.value));
+        };
+        // The topmost value need not be in the first header field: that may be empty.
+        let stamped = Rewrite::stamp_value(self.request, stamp.received, stamp.rport);
         for via in vias {
-            push_line(out, HeaderId::Via.name(), via.value);
+            out.extend_from_slice(b"Via: ");
+            stamped.write_part(via.value, out);
+            out.extend_from_slice(b"\r\n");
         }
     }
 

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use smallvec::SmallVec;
 
 use crate::syntax::{has_space_or_control, is_token};
+use crate::words::{below, none};
 use crate::{EditError, Header, HeaderId, Leniency, Message, Params, Span, StartLine, Value};
 use edits::Edits;
 use piece::Piece;
@@ -31,6 +32,7 @@ pub struct Rewrite<'m> {
 
 impl<'m> Rewrite<'m> {
     /// No edits yet.
+    #[inline]
     pub fn new(message: &'m Message<'m>) -> Rewrite<'m> {
         let mut rewrite = Rewrite {
             message,
@@ -252,6 +254,9 @@ impl<'m> Rewrite<'m> {
         let bytes = self.message.bytes;
         let mut done = span.start as usize;
         self.edits.for_each_in_order(|edit| {
+            if edit.start() < span.start || edit.end() > span.end {
+                return;
+            }
             let (start, end) = (edit.start() as usize, edit.end() as usize);
             if start > done {
                 out.extend_from_slice(&bytes[done..start]);
@@ -339,7 +344,7 @@ impl<'m> Rewrite<'m> {
 
     #[inline]
     fn guard(&mut self, text: &[u8]) {
-        if memchr::memchr2(b'\r', b'\n', text).is_some() {
+        if !none(text, |word| below(word, b'\r' + 1)) && memchr::memchr2(b'\r', b'\n', text).is_some() {
             self.fail(EditError::LineEnd);
         }
     }

@@ -111,7 +111,10 @@ fn is_version(bytes: &[u8]) -> bool {
         return true;
     }
     let Some((name, number)) = bytes.split_at_checked(4) else { return false };
+    if !name.eq_ignore_ascii_case(b"SIP/") {
+        return false;
+    }
     let Some(dot) = memchr::memchr(b'.', number) else { return false };
     let number_ok = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    name.eq_ignore_ascii_case(b"SIP/") && number_ok(&number[..dot]) && number_ok(&number[dot + 1..])
+    number_ok(&number[..dot]) && number_ok(&number[dot + 1..])
 }

@@ -110,3 +110,18 @@ fn nothing_can_be_smuggled_in() {
     assert_eq!(ResponseBuilder::new(&response, 400, "a").write(&mut out), Err(EditError::WrongKind));
     assert!(out.is_empty());
 }
+
+#[test]
+fn the_stamp_finds_the_topmost_via_behind_an_empty_one() {
+    let request = b"OPTIONS sip:a@b SIP/2.0\r\nVia:  \r\nVia: SIP/2.0/UDP c;rport, SIP/2.0/UDP d\r\nVia: SIP/2.0/UDP e\r\n\r\n";
+    let message = Message::parse(request).unwrap();
+    let mut out = Vec::new();
+    let response = ResponseBuilder::new(&message, 200, "OK").stamp_via([192, 0, 2, 255].into(), Some(70));
+    response.write(&mut out).unwrap();
+    let again = Message::parse(&out).unwrap();
+    let vias: Vec<_> = again.values(HeaderId::Via).map(|value| value.bytes).collect();
+    assert_eq!(
+        vias,
+        [&b"SIP/2.0/UDP c;rport=70;received=192.0.2.255"[..], b"SIP/2.0/UDP d", b"SIP/2.0/UDP e"]
+    );
+}
