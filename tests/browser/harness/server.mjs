@@ -29,7 +29,7 @@ export class Server {
   static async start({ ledger } = {}) {
     const server = new Server();
     server.#ownLedger = ledger ? undefined : await mkdtemp(join(tmpdir(), "sipway-browser-"));
-    const listeners = ["--http", "--ws", "--wss", "--udp", "--tcp"].flatMap((flag) => [flag, LOOPBACK]);
+    const listeners = ["--ws", "--wss", "--udp", "--tcp"].flatMap((flag) => [flag, LOOPBACK]);
     const args = ["dev", ...listeners, "--ledger", ledger ?? server.#ownLedger, "--json"];
     server.#process = spawn(binary(), args, { stdio: ["ignore", "pipe", "pipe"] });
     server.#process.stderr.on("data", (text) => (server.#log = (server.#log + text).slice(-8000)));

@@ -32,17 +32,18 @@ async function isHeld(transport, port) {
 /**
  * One run of sipp.
  * @param {string} name the scenario
- * @param {{server: import("./server.mjs").Server, service: string, transport?: "udp"|"tcp", port?: number, keys?: Record<string, string>}} options
+ * @param {{server: import("./server.mjs").Server, service: string, transport?: "udp"|"tcp", port?: number, outOfCall?: string}} options
+ *   `outOfCall`: the scenario for requests that belong to no call of the first
  * @returns {Promise<{ended: Promise<void>, listening: () => Promise<void>, stop: () => Promise<void>}>} `ended` rejects, with the messages
  *   seen, when the scenario did not go through
  */
-export async function startSipp(name, { server, service, transport = "udp", port, keys = {} }) {
+export async function startSipp(name, { server, service, transport = "udp", port, outOfCall }) {
   const folder = await mkdtemp(join(tmpdir(), "sipway-sipp-"));
   const at = port ?? (await freePort());
   const [messages, errors] = [join(folder, "messages"), join(folder, "errors")];
-  const given = Object.entries(keys).flatMap(([key, value]) => ["-key", key, value]);
+  const more = outOfCall ? ["-oocsf", scenario(outOfCall)] : [];
   const args = [server.ready[transport], "-sf", scenario(name), "-s", service, "-i", LOOPBACK, "-p", String(at), "-t", transport === "tcp" ? "t1" : "u1", "-m", "1", "-l", "1",
-    "-timeout", `${LIMIT_SECONDS}s`, "-timeout_error", "-nostdin", "-trace_msg", "-message_file", messages, "-trace_err", "-error_file", errors, ...given];
+    "-timeout", `${LIMIT_SECONDS}s`, "-timeout_error", "-nostdin", "-trace_msg", "-message_file", messages, "-trace_err", "-error_file", errors, ...more];
   const child = spawn("sipp", args, { cwd: folder, stdio: "ignore" });
   const exit = new Promise((resolve, reject) => {
     child.once("error", (error) => reject(new Error(`sipp did not start (apt-get install sip-tester): ${error.message}`)));
