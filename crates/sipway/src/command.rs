@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::ledger_place::LedgerPlace;
+
 /// A SIP-over-WebSocket edge with a ledger: every connection accepted yields exactly one close record.
 #[derive(Debug, Parser)]
 #[command(name = "sipway", version, max_term_width = 100)]
@@ -22,6 +24,10 @@ pub(crate) enum Command {
     Check(Check),
     /// Read the ledger
     Events(Events),
+    /// Say what became of a connection, or of a user's connections
+    Why(Why),
+    /// Prove from the ledger that every connection that opened closed once, or is open now
+    Audit(Audit),
 }
 
 #[derive(Debug, Args)]
@@ -65,12 +71,8 @@ pub(crate) struct Check {
 
 #[derive(Debug, Args)]
 pub(crate) struct Events {
-    /// The ledger's directory [default: that of `sipway dev`]
-    #[arg(long, value_name = "DIRECTORY", conflicts_with = "config")]
-    pub(crate) ledger: Option<PathBuf>,
-    /// The configuration file that names the ledger's directory
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: LedgerPlace,
     /// Go on with what happens from now on
     #[arg(long)]
     pub(crate) follow: bool,
@@ -89,4 +91,19 @@ pub(crate) struct Events {
     /// Print CloudEvents, one on a line of JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// A flow id, or an address-of-record (user@domain)
+    #[arg(value_name = "FLOW|AOR")]
+    pub(crate) subject: String,
+    #[command(flatten)]
+    pub(crate) place: LedgerPlace,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    #[command(flatten)]
+    pub(crate) place: LedgerPlace,
 }

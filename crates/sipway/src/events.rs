@@ -5,44 +5,23 @@ use std::{
     time::Duration,
 };
 
-use config::{Config, Machine};
 use jiff::{SignedDuration, Timestamp};
-use ledger::{LogReader, ReadFrom};
 use lifecycle::{EventId, EventKind, Node, cloud_event};
 use sinks::describe;
 
-use crate::{command::Events, dev, outcome::Outcome};
+use crate::{command::Events, outcome::Outcome};
 
 /// How long one wait for more lasts.
 const WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(events: &Events) -> Outcome {
-    let directory = match (&events.ledger, &events.config) {
-        (Some(directory), _) => directory.clone(),
-        (None, Some(file)) => match Config::load(file, &Machine) {
-            Ok(config) => config.ledger.directory,
-            Err(errors) => return Outcome::Misconfigured(errors),
-        },
-        (None, None) => match dev::ledger_directory() {
-            Ok(directory) => directory,
-            Err(why) => return Outcome::failed(why),
-        },
-    };
     let since = match events.since.as_deref().map(moment).transpose() {
         Ok(since) => since.unwrap_or(0),
         Err(why) => return Outcome::Failed(why),
     };
-    let mut reader = match LogReader::open(&directory, ReadFrom::Oldest) {
-        Ok(reader) => reader,
-        Err(error) => return Outcome::failed(error),
-    };
-    let node = match reader.node() {
-        Ok(Some(name)) => match Node::new(&name) {
-            Ok(node) => node,
-            Err(error) => return Outcome::failed(error),
-        },
-        Ok(None) => return Outcome::failed(format!("{}: there is no ledger here yet", directory.display())),
-        Err(error) => return Outcome::failed(error),
+    let (mut reader, node) = match events.place.open() {
+        Ok(opened) => opened,
+        Err(outcome) => return outcome,
     };
     loop {
         let block = if events.follow { reader.follow(WAIT) } else { reader.next_block() };

@@ -1,14 +1,17 @@
 //! `sipway`: the commands.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod check;
 mod command;
 mod dev;
 mod events;
+mod ledger_place;
 mod logs;
 mod outcome;
 mod run;
 mod serve;
+mod why;
 
 use std::process::ExitCode;
 
@@ -22,6 +25,8 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(&run),
         Command::Check(check) => check::run(&check),
         Command::Events(events) => events::run(&events),
+        Command::Why(why) => why::run(&why),
+        Command::Audit(audit) => audit::run(&audit),
     };
     outcome.report()
 }

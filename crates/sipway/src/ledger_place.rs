@@ -1,0 +1,40 @@
+//! Which ledger a command reads.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use config::{Config, Machine};
+use ledger::{LogReader, ReadFrom};
+use lifecycle::Node;
+
+use crate::{dev, outcome::Outcome};
+
+/// Where the ledger is.
+#[derive(Debug, Args)]
+pub(crate) struct LedgerPlace {
+    /// The ledger's directory [default: that of `sipway dev`]
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "config")]
+    ledger: Option<PathBuf>,
+    /// The configuration file that names the ledger's directory
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl LedgerPlace {
+    /// Opens it for reading from its beginning, whether or not a node is running on it.
+    pub(crate) fn open(&self) -> Result<(LogReader, Node), Outcome> {
+        let directory = match (&self.ledger, &self.config) {
+            (Some(directory), _) => directory.clone(),
+            (None, Some(file)) => {
+                Config::load(file, &Machine).map_err(Outcome::Misconfigured)?.ledger.directory
+            }
+            (None, None) => dev::ledger_directory().map_err(Outcome::failed)?,
+        };
+        let mut reader = LogReader::open(&directory, ReadFrom::Oldest).map_err(Outcome::failed)?;
+        let Some(name) = reader.node().map_err(Outcome::failed)? else {
+            return Err(Outcome::failed(format!("{}: there is no ledger here yet", directory.display())));
+        };
+        let node = Node::new(&name).map_err(Outcome::failed)?;
+        Ok((reader, node))
+    }
+}
