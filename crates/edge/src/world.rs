@@ -141,7 +141,7 @@ impl World<'_> {
             (_, None) => return Err(Answer::new(404, "No User In Request-URI")),
             (_, Some(_)) => {}
         }
-        self.check_sender(request, from)?;
+        self.check_sender(request, from, domain)?;
         let Some(aor) = uri.address_of_record() else { return Err(Answer::new(404, "Not Found")) };
         let location = shared.location();
         let targets: SmallVec<[_; 1]> = location.bindings(&aor, now).map(target).collect();
@@ -152,23 +152,25 @@ impl World<'_> {
         Ok(targets)
     }
 
-    /// Whoever speaks for a user of a domain with digest must have proved to be that user, on this flow or in
-    /// this request.
-    fn check_sender(&self, request: &Message<'_>, from: Hop) -> Result<(), Answer> {
-        let within_dialog = request.to().is_ok_and(|to| to.tag().is_some());
-        if within_dialog || request.method() == Some(Method::Ack) {
+    /// Whoever speaks for a user of a domain with digest must have proved to be that user, on this flow or in this
+    /// request; and users of such a domain are reached by those who can prove to be someone. A To tag proves
+    /// nothing: requests within a dialog come along a route that we signed, not here.
+    fn check_sender(&self, request: &Message<'_>, from: Hop, target: DomainRef<'_>) -> Result<(), Answer> {
+        if request.method() == Some(Method::Ack) {
             return Ok(());
         }
-        let Some(sender) = request.from().ok().and_then(|from| from.uri().ok()) else { return Ok(()) };
-        let domain = sender.host().and_then(|host| self.shard.shared.domains.find(&host));
-        let Some(domain) = domain.filter(|domain| !domain.is_open()) else { return Ok(()) };
+        let sender = request.from().ok().and_then(|from| from.uri().ok());
+        let home = sender.and_then(|sender| Some((sender, self.shard.shared.domains.find(&sender.host()?)?)));
+        let Some((sender, home)) = home.filter(|(_, home)| !home.is_open()) else {
+            return if target.is_open() { Ok(()) } else { Err(Answer::new(403, "Strangers Are Not Let In")) };
+        };
         if let Hop::Flow(number) = from
             && let Some(identity) = self.shard.identity(number)
             && sender.address_of_record().is_some_and(|aor| aor == identity.as_str())
         {
             return Ok(());
         }
-        match domain.prove(request, Role::Proxy, rand::random())? {
+        match home.prove(request, Role::Proxy, rand::random())? {
             Proof::User(user) if sender.unescaped_user().as_deref() == Some(user.as_bytes()) => Ok(()),
             Proof::NotAsked => Ok(()),
             Proof::User(_) => Err(Answer::new(403, "Not Your Address")),
