@@ -284,6 +284,16 @@ impl Dialled {
         self.local
     }
 
+    /// Asks for the WebSocket and resets the connection without waiting for the answer: the server may find out before,
+    /// while or after it makes a flow of it.
+    ///
+    /// # Errors
+    /// The connection broke before.
+    pub fn ask_and_vanish(mut self) -> io::Result<()> {
+        opening::ask(&mut self.wire, &self.target)?;
+        self.wire.reset()
+    }
+
     /// Asks for the WebSocket, where there is one.
     ///
     /// # Errors

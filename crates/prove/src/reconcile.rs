@@ -152,6 +152,10 @@ fn binding_fault(attempt: &Attempt, flow: &SeenFlow, close: &SeenClose) -> Optio
         return None;
     }
     if flow.added == 0 {
+        // Conversation does not wait for the disk: what was answered last may be lost with the process.
+        if close.cause == Cause::NodeCrash {
+            return None;
+        }
         return Some("its client was registered, but no binding was added".to_owned());
     }
     let last = flow.removals.last().map_or("", String::as_str);

@@ -146,7 +146,7 @@ impl Storm {
             _ => Farewell::Bye { to: witness.to_owned(), call: n as u64 },
         };
         let setup = Setup {
-            persona: if n % 2 == 0 { Persona::JsSip } else { Persona::SipJs },
+            persona: [Persona::JsSip, Persona::SipJs][n % 2],
             source: sources.next(),
             patience: self.patience,
             ..Setup::new(&format!("{}-{n}", self.prefix))

@@ -1,5 +1,7 @@
 //! The WebSocket handshake of a client.
 
+use std::io;
+
 use websocket::client::{Answer, Opening, read_answer};
 
 use crate::wire::Wire;
@@ -12,17 +14,8 @@ pub(super) async fn upgrade(
     early: &mut Vec<u8>,
 ) -> Result<(), ConnectError> {
     let host = target.host_header();
-    let opening = Opening {
-        host: &host,
-        target: &target.path,
-        origin: target.origin.as_deref(),
-        protocols: &["sip"],
-        nonce: rand::random(),
-        extra_headers: &[("User-Agent", "sipway-prove")],
-    };
-    let mut request = Vec::with_capacity(320);
-    opening.write(&mut request);
-    wire.send(&request)?;
+    let opening = opening(&host, target);
+    send(wire, &opening)?;
     loop {
         let read = wire.read(|bytes| early.extend_from_slice(bytes)).await;
         match read_answer(early, &opening)? {
@@ -34,5 +27,27 @@ pub(super) async fn upgrade(
                 return Ok(());
             }
         }
+    }
+}
+
+/// Asks for a WebSocket.
+pub(super) fn ask(wire: &mut Wire, target: &Target) -> io::Result<()> {
+    send(wire, &opening(&target.host_header(), target))
+}
+
+fn send(wire: &mut Wire, opening: &Opening<'_>) -> io::Result<()> {
+    let mut request = Vec::with_capacity(320);
+    opening.write(&mut request);
+    wire.send(&request)
+}
+
+fn opening<'a>(host: &'a str, target: &'a Target) -> Opening<'a> {
+    Opening {
+        host,
+        target: &target.path,
+        origin: target.origin.as_deref(),
+        protocols: &["sip"],
+        nonce: rand::random(),
+        extra_headers: &[("User-Agent", "sipway-prove")],
     }
 }

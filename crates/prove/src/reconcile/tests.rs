@@ -117,7 +117,9 @@ fn what_was_sent_before_the_end_must_be_handled() {
     };
     let registered = Attempt { registered: Registered::Yes, ..attempt(Ending::Fin, 500_000) };
     let leaving = Attempt { farewell: Farewell::Unregister, ..registered.clone() };
-    let found = |log: &EventLog, attempt: &Attempt| reconcile(log, &[attempt.clone()]).wrong_binding.count();
+    let found = |log: &EventLog, attempt: &Attempt| {
+        reconcile(log, std::slice::from_ref(attempt)).wrong_binding.count()
+    };
     assert_eq!(found(&told("flow_closed"), &registered), 0);
     assert_eq!(found(&told("unregistered"), &registered), 1);
     assert_eq!(found(&told("unregistered"), &leaving), 0);

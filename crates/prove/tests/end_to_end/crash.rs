@@ -15,6 +15,12 @@ async fn killed(directory: &Directory, at: KillAt, flows: usize, spread: Duratio
     let _follower = Follower::start(directory.path(), &feed);
     let plan = Storm { patience: PATIENCE, spread, ..Storm::new(vec![server.target(Transport::Ws)], flows) };
     let restart = async || {
+        // Answers do not wait for the disk, and what is asked below is about bindings that are on it.
+        let bound = |log: &EventLog| log.flows().values().all(|flow| flow.added == 1);
+        let all_open = |log: &EventLog| log.flows().len() == flows + 1 && bound(log);
+        if at == KillAt::AllOpen {
+            assert_eq!(feed.until(PATIENCE, all_open).await, Waited::Fulfilled);
+        }
         server.kill().await;
         server = Server::dev(directory.path(), &Feed::default()).await;
         Ok(())
