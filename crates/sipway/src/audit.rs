@@ -3,7 +3,7 @@
 use ledger::{LogReader, Position, ReadError, Tail};
 use lifecycle::{EventId, EventKind, Node, Unfinished};
 
-use crate::{command::Audit, outcome::Outcome};
+use crate::{command::Audit, outcome::Outcome, speech::say};
 
 /// Findings of one kind that are named; the rest is counted.
 const NAMED: usize = 10;
@@ -72,21 +72,21 @@ impl Books {
 
     fn report(&self, node: &Node) -> Outcome {
         let open = self.flows.flows().len() as u64;
-        println!("node {node}: {} events of {} runs", self.records, self.incarnations);
-        println!("flows opened        {:>12}", self.flows.opened);
-        println!("flows closed        {:>12}", self.flows.closed);
-        println!("flows open          {open:>12}  ({})", self.state(open));
+        say!("node {node}: {} events of {} runs", self.records, self.incarnations);
+        say!("flows opened        {:>12}", self.flows.opened);
+        say!("flows closed        {:>12}", self.flows.closed);
+        say!("flows open          {open:>12}  ({})", self.state(open));
         let difference = i128::from(self.flows.opened) - i128::from(self.flows.closed) - i128::from(open);
-        println!("opened-closed-open  {difference:>12}");
+        say!("opened-closed-open  {difference:>12}");
         let mut wrong = 0;
         let mut finding = |what: &str, mut names: Vec<String>| {
-            println!("{what:<20}{:>12}", names.len());
+            say!("{what:<20}{:>12}", names.len());
             wrong += names.len();
             let more = names.len().saturating_sub(NAMED);
             names.truncate(NAMED);
-            names.iter().for_each(|name| println!("    {name}"));
+            names.iter().for_each(|name| say!("    {name}"));
             if more > 0 {
-                println!("    and {more} more");
+                say!("    and {more} more");
             }
         };
         let flow = |(id, flow): &(EventId, String)| format!("{flow} by event {}", node.event(*id));
@@ -99,7 +99,7 @@ impl Books {
         finding("unreadable events", self.flows.unreadable.iter().map(|id| node.event(*id)).collect());
         finding("unknown events", self.unknown.iter().map(|id| node.event(*id)).collect());
         if wrong == 0 && difference == 0 {
-            println!("it adds up");
+            say!("it adds up");
             return Outcome::Done;
         }
         Outcome::failed(format!("{wrong} findings: this ledger does not add up"))

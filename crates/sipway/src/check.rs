@@ -4,14 +4,15 @@ use config::{Config, Machine};
 
 use crate::{
     command::Check,
-    outcome::{Outcome, style},
+    outcome::{Outcome, warn},
+    speech::say,
 };
 
 pub(crate) fn run(check: &Check) -> Outcome {
     match Config::load(&check.config, &Machine) {
         Ok(config) => {
-            eprint!("{}", config.warnings().render(style()));
-            println!("{}: no errors", check.config.display());
+            warn(config.warnings());
+            say!("{}: no errors", check.config.display());
             Outcome::Done
         }
         Err(errors) => Outcome::Misconfigured(errors),

@@ -51,7 +51,8 @@ pub(crate) struct Dev {
     #[arg(long)]
     pub(crate) json: bool,
     /// What is logged on standard error: error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    #[arg(long, value_name = "LEVEL", default_value = "warn", hide_possible_values = true,
+          value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub(crate) log: String,
 }
 

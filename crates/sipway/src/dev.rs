@@ -1,6 +1,6 @@
 //! `sipway dev`: everything on this machine, without configuration.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, path::PathBuf};
 
 use config::{Config, DevPorts, Listener, LogFormat};
 
@@ -28,12 +28,6 @@ pub(crate) fn run(dev: Dev) -> Outcome {
         Ok(directory) => directory,
         Err(why) => return Outcome::failed(why),
     };
-    if let Err(error) = fs::create_dir_all(&config.ledger.directory) {
-        return Outcome::failed(format!(
-            "{}: {error}; choose another with --ledger",
-            config.ledger.directory.display()
-        ));
-    }
     serve::serve(&config, if dev.json { Talk::Json } else { Talk::People })
 }
 

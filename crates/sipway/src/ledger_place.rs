@@ -1,10 +1,10 @@
 //! Which ledger a command reads.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
 use clap::Args;
 use config::{Config, Machine};
-use ledger::{LogReader, ReadFrom};
+use ledger::{LogReader, ReadError, ReadFrom};
 use lifecycle::Node;
 
 use crate::{dev, outcome::Outcome};
@@ -30,10 +30,18 @@ impl LedgerPlace {
             }
             (None, None) => dev::ledger_directory().map_err(Outcome::failed)?,
         };
-        let mut reader = LogReader::open(&directory, ReadFrom::Oldest).map_err(Outcome::failed)?;
-        let Some(name) = reader.node().map_err(Outcome::failed)? else {
-            return Err(Outcome::failed(format!("{}: there is no ledger here yet", directory.display())));
+        let place = directory.display();
+        let none = || {
+            Outcome::failed(format!(
+                "{place}: there is no ledger here. Name its directory with --ledger, or the server's configuration with --config"
+            ))
         };
+        let mut reader = match LogReader::open(&directory, ReadFrom::Oldest) {
+            Ok(reader) => reader,
+            Err(ReadError::Fault(fault)) if fault.source.kind() == ErrorKind::NotFound => return Err(none()),
+            Err(error) => return Err(Outcome::failed(format!("{place}: {error}"))),
+        };
+        let Some(name) = reader.node().map_err(Outcome::failed)? else { return Err(none()) };
         let node = Node::new(&name).map_err(Outcome::failed)?;
         Ok((reader, node))
     }

@@ -14,7 +14,11 @@ pub(crate) fn start(log: &Log) {
 /// Starts logging at a level.
 pub(crate) fn start_at(level: &str, format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // It would report that standard error is gone on standard error, and panic: then every thread that logs ends.
+        .log_internal_errors(false);
     // A logger that is there already stays; nothing else in this program sets one.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),

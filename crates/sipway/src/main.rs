@@ -11,6 +11,7 @@ mod logs;
 mod outcome;
 mod run;
 mod serve;
+mod speech;
 mod why;
 
 use std::process::ExitCode;

@@ -4,6 +4,8 @@ use std::{fmt::Display, io::IsTerminal as _, process::ExitCode};
 
 use config::Style;
 
+use crate::speech::complain;
+
 /// What a command comes to.
 pub(crate) enum Outcome {
     /// All is well.
@@ -24,19 +26,26 @@ impl Outcome {
         match self {
             Self::Done => ExitCode::SUCCESS,
             Self::Failed(why) => {
-                eprintln!("sipway: {why}");
+                complain!("sipway: {why}");
                 ExitCode::FAILURE
             }
             Self::Misconfigured(errors) => {
-                eprint!("{}", errors.render(style()));
+                complain!("{}", errors.render(style()));
                 ExitCode::from(2)
             }
         }
     }
 }
 
+/// Says what is allowed in a configuration but seldom wanted, if there is any.
+pub(crate) fn warn(warnings: &config::Warnings) {
+    if !warnings.problems().is_empty() {
+        complain!("{}", warnings.render(style()));
+    }
+}
+
 /// Colours for a terminal that wants them.
-pub(crate) fn style() -> Style {
+fn style() -> Style {
     let wanted = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     if wanted { Style::Coloured } else { Style::Plain }
 }

@@ -5,7 +5,7 @@ use config::{Config, Machine};
 use crate::{
     command::Run,
     logs,
-    outcome::{Outcome, style},
+    outcome::{Outcome, warn},
     serve::{self, Talk},
 };
 
@@ -14,7 +14,7 @@ pub(crate) fn run(run: &Run) -> Outcome {
         Ok(config) => config,
         Err(errors) => return Outcome::Misconfigured(errors),
     };
-    eprint!("{}", config.warnings().render(style()));
+    warn(config.warnings());
     logs::start(&config.log);
     serve::serve(&config, Talk::Logs)
 }

@@ -5,12 +5,12 @@ use std::{io, net::TcpListener, time::Duration};
 use admin::{Development, Live};
 use config::Config;
 use edge::{Handle, Pages, Server, StartError};
-use ledger::{Ledger, More, Position, ReadFrom};
+use ledger::{Ledger, More, OpenError, Position, ReadFrom};
 use lifecycle::{EventId, EventKind, Node, Transport, cloud_event};
 use sinks::{Sinks, describe};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::outcome::Outcome;
+use crate::{outcome::Outcome, speech::say};
 
 /// How long an orderly end may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,9 +68,16 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
     let wanted = config.sinks.iter().map(sinks::Settings::from);
     let sinks = match Sinks::start(handle.ledger(), handle.node(), wanted) {
         Ok(sinks) => sinks,
-        Err(error) => return Outcome::failed(error),
+        Err(error) => {
+            // Whoever came in meanwhile is told, and the ledger sealed.
+            let _ = server.shut_down(PATIENCE).await;
+            return Outcome::failed(error);
+        }
     };
     if let (Some(socket), Some(live)) = (admin_socket, live) {
+        if let Ok(address) = socket.local_addr() {
+            tracing::info!(%address, "admin API, metrics and health check");
+        }
         tokio::spawn(admin::serve(socket, admin::router(handle.clone(), live, Development::No)));
     }
     announce(&server, talk, config);
@@ -142,12 +149,25 @@ fn pages(handle: Handle, live: Live) -> Pages {
 /// A start error with the flag or key that mends it.
 fn with_hint(error: &StartError, talk: Talk) -> String {
     match error {
-        StartError::Bind { transport, address, .. } if talk != Talk::Logs => format!(
-            "{error}\nChoose another address with --{transport} {}:PORT (port 0 takes a free one).",
-            address.ip()
-        ),
-        StartError::Bind { listener, .. } => {
-            format!("{error}\nGive listener `{listener}` another `bind` address.")
+        StartError::Bind { listener, transport, address, error: cause } => {
+            let mend = match cause.kind() {
+                io::ErrorKind::AddrNotAvailable => format!("This machine has no address {}.", address.ip()),
+                io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+                    "Ports below 1024 need the capability CAP_NET_BIND_SERVICE.".to_owned()
+                }
+                _ => "Another process has it.".to_owned(),
+            };
+            if talk == Talk::Logs {
+                format!("{error}\n{mend} Give listener `{listener}` another `bind` address.")
+            } else {
+                format!(
+                    "{error}\n{mend} Choose another with --{transport} 127.0.0.1:PORT (port 0 takes a free one)."
+                )
+            }
+        }
+        StartError::Ledger(OpenError::Directory { .. } | OpenError::Held { .. }) => {
+            let with = if talk == Talk::Logs { "`directory` under `[ledger]`" } else { "--ledger" };
+            format!("{error} with {with}.")
         }
         _ => error.to_string(),
     }
@@ -177,27 +197,27 @@ fn announce(server: &Server, talk: Talk, config: &Config) {
             for bound in handle.listeners() {
                 ready[bound.transport.as_str()] = bound.local.to_string().into();
             }
-            println!("ready {ready}");
+            say!("ready {ready}");
         }
         Talk::People => {
-            println!(
+            say!(
                 "Sipway {} · node {} · incarnation {}",
                 env!("CARGO_PKG_VERSION"),
                 handle.node(),
                 handle.ledger().incarnation()
             );
             for bound in handle.listeners() {
-                println!("  {:<4} {}", bound.transport, bound.local);
+                say!("  {:<4} {}", bound.transport, bound.local);
             }
-            println!("  ledger {}", config.ledger.directory.display());
+            say!("  ledger {}", config.ledger.directory.display());
             if recovered.flows > 0 {
-                println!(
+                say!(
                     "  {} connections were open when the last process died; their closes follow",
                     recovered.flows
                 );
             }
             if let Some(page) = page {
-                println!(
+                say!(
                     "\nOpen {page} in two tabs, register two names, call. Close a tab and see why it ended. Ctrl-C ends.\n"
                 );
             }

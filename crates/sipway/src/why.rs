@@ -3,7 +3,7 @@
 use lifecycle::{EventId, EventKind, FlowId};
 use sinks::describe;
 
-use crate::{command::Why, outcome::Outcome};
+use crate::{command::Why, outcome::Outcome, speech::say};
 
 /// Flows of a user that are told of, the newest.
 const FLOWS: usize = 5;
@@ -54,11 +54,11 @@ pub(crate) fn run(why: &Why) -> Outcome {
         let lines: Vec<_> = found.iter().filter(|(known, _)| known == flow).map(|(_, line)| line).collect();
         let closed = lines.iter().any(|line| line.contains(EventKind::FlowClosed.as_str()));
         match (flow.is_empty(), closed) {
-            (true, _) => println!("over UDP, without a connection:"),
-            (false, true) => println!("{flow} is over:"),
-            (false, false) => println!("{flow} is open, or its close is owed by the next start:"),
+            (true, _) => say!("over UDP, without a connection:"),
+            (false, true) => say!("{flow} is over:"),
+            (false, false) => say!("{flow} is open, or its close is owed by the next start:"),
         }
-        lines.iter().for_each(|line| println!("  {line}"));
+        lines.iter().for_each(|line| say!("  {line}"));
     }
     Outcome::Done
 }
