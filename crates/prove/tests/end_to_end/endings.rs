@@ -1,7 +1,10 @@
 //! Many flows ended at one instant, in every way: one close of each, of the right cause.
 
 use lifecycle::Transport;
-use prove::{Disaster, Feed, Progress, Storm, Target, Verdict, Waited, reconcile, storm};
+use prove::{
+    Attempt, Became, Client, Disaster, Ending, Farewell, Feed, Progress, Registered, Setup, Storm, Target,
+    Verdict, Waited, now_micros, reconcile, storm,
+};
 
 use crate::server::{Directory, PATIENCE, Server};
 
@@ -40,4 +43,45 @@ async fn three_hundred_wss_flows_at_one_instant() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tcp_flows_at_one_instant() {
     all_end("tcp", Transport::Tcp, 200).await;
+}
+
+/// The server's own write may meet the end first. If that was a RST, the write uses up the socket's error and the next read
+/// looks like an end of stream; if it was a FIN, the write fails as if there had been a RST.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fin_and_rst_are_told_apart_while_others_write() {
+    let directory = Directory::new("reset");
+    let feed = Feed::default();
+    let mut server = Server::dev(directory.path(), &feed).await;
+    let target = server.target(Transport::Ws);
+    let mut talker = Client::connect(&target, &Setup::new("talker")).await.unwrap();
+    assert_eq!(talker.register(600).await.unwrap().status, 200);
+    let mut attempts = Vec::new();
+    for n in 0..300 {
+        let started = now_micros();
+        let mut client = Client::connect(&target, &Setup::new(&format!("user-{n}"))).await.unwrap();
+        assert_eq!(client.register(600).await.unwrap().status, 200);
+        let remote = client.local();
+        let to = client.address_of_record();
+        for _ in 0..4 {
+            talker.start_message(&to, b"are you there?").unwrap();
+        }
+        let ending = [Ending::Reset, Ending::Fin][n % 2];
+        let parting = client.end(ending, &Farewell::Nothing, PATIENCE).await;
+        attempts.push(Attempt {
+            transport: Transport::Ws,
+            remote,
+            started,
+            became: Became::Flow,
+            registered: Registered::Yes,
+            ending: Some(ending),
+            farewell: Farewell::Nothing,
+            acted_at: Some(parting.acted_at),
+            expected: ending.expected(),
+        });
+    }
+    assert_eq!(feed.until(PATIENCE, |log| log.closed_count() == 300).await, Waited::Fulfilled);
+    let report = feed.look(|log| reconcile(log, &attempts));
+    assert_eq!(report.verdict(), Verdict::AddsUp, "{report}");
+    drop(talker);
+    assert!(server.terminate().await.success());
 }
