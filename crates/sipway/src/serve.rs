@@ -37,7 +37,12 @@ pub(crate) fn serve(config: &Config, talk: Talk) -> Outcome {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve_until_told(config, talk)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(serve_until_told(config, talk));
+            // Dropped, it would wait for the sinks that a second signal gave up.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Outcome::failed(error),
     }
 }

@@ -1,0 +1,14 @@
+//! The `sipway` binary as its users meet it: exit codes, what it says when something is wrong, signals, and a server that
+//! runs as the annotated configuration says.
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
+mod directory;
+mod events;
+mod example;
+mod held;
+mod mistakes;
+mod process;
+mod signals;
+mod taken;
+mod unread;
+mod webhook;
