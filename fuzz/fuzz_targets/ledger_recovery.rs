@@ -16,7 +16,9 @@ fn settings() -> Settings {
 fn healthy() -> Vec<(String, Vec<u8>)> {
     let disk = Simulated::new(1);
     for run in 0..2 {
-        let Ok((opened, mut stepper)) = Ledger::open_stepped(Arc::new(disk.clone()), settings()) else { return Vec::new() };
+        let Ok((opened, mut stepper)) = Ledger::open_stepped(Arc::new(disk.clone()), settings()) else {
+            return Vec::new();
+        };
         for seq in 0..70 + run {
             let mut batch = ledger::Batch::new();
             batch.push(1, seq, &[7; 900]);

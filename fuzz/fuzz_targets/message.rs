@@ -49,7 +49,10 @@ fuzz_target!(|bytes: &[u8]| {
         Err(error) => {
             if let Some(message) = Message::salvage(bytes, error) {
                 read(&message);
-                ResponseBuilder::new(&message, 400, "Bad Request").to_tag(b"t").write(&mut out).expect("a Via is there");
+                ResponseBuilder::new(&message, 400, "Bad Request")
+                    .to_tag(b"t")
+                    .write(&mut out)
+                    .expect("a Via is there");
                 assert_eq!(Message::parse(&out).expect("a sound response").status(), Some(400));
             }
         }
