@@ -49,9 +49,18 @@ pub async fn accept(listener: &TcpListener) -> Accepted {
     }
 }
 
+/// Whether this error is the one connection's, not ours: Linux hands over what the network already said of it
+/// (accept(2)). Anything else may come back at once, so it costs a pause.
 fn gone_already(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::PermissionDenied
     )
 }

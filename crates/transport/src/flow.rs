@@ -2,26 +2,32 @@
 
 use std::{
     future::poll_fn,
-    io, mem,
+    io::{self, Read as _},
+    mem,
     ops::ControlFlow,
     pin::{Pin, pin},
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use lifecycle::{By, Cause, Ending, LivenessStep};
 use sip_message::{Frame, FrameError, StreamFramer};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, Interest, ReadBuf},
     net::tcp::OwnedReadHalf,
+    task::yield_now,
     time::sleep_until,
 };
 use websocket::{CloseCode, Connection, Event, sip};
 
-use crate::{Framing, Link, Owner, Scratch, linger, link::ending_of, tls::Progress};
+use crate::{Framing, Link, Owner, Scratch, linger, link::ending_of, scratch::READ, tls::Progress};
 
 /// Reads taken before a flow that we end is really over: what its peer had sent by then still counts.
 const LAST_READS: usize = 16;
+
+/// A timer that is never meant to run out.
+const FAR: Duration = Duration::from_secs(24 * 3600);
 
 /// How the bytes of a flow become messages.
 pub(crate) enum Codec {
@@ -47,36 +53,74 @@ pub(crate) async fn run<O: Owner>(
     owner: Rc<O>,
     link: Rc<Link>,
     mut receiver: Receiver,
-    early: Vec<u8>,
+    mut early: Vec<u8>,
     flow: O::Flow,
 ) {
-    let mut early = early;
-    let ending = match receiver.decode(&owner, &link, &flow, &mut early) {
-        ControlFlow::Continue(()) => {
-            drop(early);
-            receiver.drive(&owner, &link, &flow).await
-        }
+    let guard = Unfinished(Rc::clone(&link));
+    let ending = match receiver.begin(&owner, &link, &flow, mem::take(&mut early)) {
+        ControlFlow::Continue(()) => receiver.drive(&owner, &link, &flow).await,
         ControlFlow::Break(ending) => ending,
     };
-    let cause = ending.cause;
-    receiver.say_goodbye(&link, &ending);
+    let peer = linger::Peer::after(ending.cause);
+    if peer == linger::Peer::Present {
+        receiver.say_goodbye(&link, &ending);
+    }
     link.end();
     owner.close(flow, ending);
-    drop(receiver.codec);
-    linger::let_go(link, receiver.reader, linger::Peer::after(cause)).await;
+    drop((guard, receiver.codec));
+    linger::let_go(link, receiver.reader, peer).await;
+}
+
+/// Tells the peer when a flow is lost by a fault of ours: a handler panicked, or the task was dropped.
+struct Unfinished(Rc<Link>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let link = &self.0;
+        if !link.is_under_way() {
+            return;
+        }
+        if link.framing() == Framing::WebSocket {
+            let mut frame = Vec::new();
+            websocket::encode::close(Some(CloseCode::INTERNAL_ERROR), "internal error", &mut frame);
+            let _ = link.put(&frame);
+        }
+        link.close_notify();
+        link.end();
+    }
 }
 
 impl Receiver {
+    /// Handles what came behind the handshake.
+    fn begin<O: Owner>(
+        &mut self,
+        owner: &Rc<O>,
+        link: &Rc<Link>,
+        flow: &O::Flow,
+        mut early: Vec<u8>,
+    ) -> ControlFlow<Ending> {
+        link.bytes_received(early.len());
+        self.decode(owner, link, flow, &mut early)?;
+        match link.tls() {
+            Some(tls) if tls.borrow().has_peer_closed() => ControlFlow::Break(self.end_of_stream(link)),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
     async fn drive<O: Owner>(&mut self, owner: &Rc<O>, link: &Rc<Link>, flow: &O::Flow) -> Ending {
-        let mut sleep = pin!(sleep_until(link.liveness.get().deadline().into()));
+        let mut sleep = pin!(sleep_until(first_look(link).into()));
         loop {
             if let Some(ending) = link.take_doom() {
                 return self.last_words(owner, link, flow).unwrap_or(ending);
             }
-            if let Some(deadline) = link.write_deadline()
-                && deadline < sleep.deadline().into_std()
-            {
-                sleep.as_mut().reset(deadline.into());
+            if let Some(deadline) = link.write_deadline() {
+                // A peer that always has something to say would keep us from the timer.
+                if deadline <= Instant::now() {
+                    return self.last_words(owner, link, flow).unwrap_or(takes_no_bytes());
+                }
+                if deadline < sleep.deadline().into_std() {
+                    sleep.as_mut().reset(deadline.into());
+                }
             }
             let step = tokio::select! {
                 biased;
@@ -85,15 +129,17 @@ impl Receiver {
                 () = &mut sleep => Step::Deadline,
             };
             match step {
-                Step::Read(Ok(0)) => return self.end_of_stream(),
+                Step::Read(Ok(0)) => return self.end_of_stream(link),
                 Step::Read(Ok(length)) => {
                     if let ControlFlow::Break(ending) = self.input(owner, link, flow, length) {
                         return ending;
                     }
+                    if length == READ {
+                        // There is more. Others first.
+                        yield_now().await;
+                    }
                 }
-                Step::Read(Err(error)) => {
-                    return self.last_words(owner, link, flow).unwrap_or(ending_of(&error));
-                }
+                Step::Read(Err(error)) => return ending_of(&error),
                 Step::Writable => {
                     if let Err(ending) = link.flush() {
                         return self.last_words(owner, link, flow).unwrap_or(ending);
@@ -101,8 +147,12 @@ impl Receiver {
                 }
                 Step::Attention => {}
                 Step::Deadline => match deadline(link) {
-                    ControlFlow::Continue(next) => sleep.as_mut().reset(next.into()),
-                    ControlFlow::Break(ending) => return ending,
+                    Look::Again(next) => sleep.as_mut().reset(next.into()),
+                    Look::SilentPeer => {
+                        if let ControlFlow::Break(ending) = self.last_look(owner, link, flow) {
+                            return ending;
+                        }
+                    }
                 },
             }
         }
@@ -116,14 +166,18 @@ impl Receiver {
         flow: &O::Flow,
         length: usize,
     ) -> ControlFlow<Ending> {
-        link.received(length, Instant::now());
+        link.heard(Instant::now());
         let mut input = link.scratch().input.borrow_mut();
         let Some(input) = input.get_mut(..length) else { return ControlFlow::Continue(()) };
-        let Some(tls) = link.tls() else { return self.decode(owner, link, flow, input) };
+        let Some(tls) = link.tls() else {
+            link.bytes_received(length);
+            return self.decode(owner, link, flow, input);
+        };
         let mut plain = link.scratch().plain.borrow_mut();
         Scratch::trim(&mut plain);
         let mut reply = Vec::new();
         let progress = tls.borrow_mut().receive(input, &mut plain, &mut reply);
+        link.bytes_received(plain.len());
         if !reply.is_empty() {
             let _ = link.put_raw(&reply);
         }
@@ -131,7 +185,7 @@ impl Receiver {
         self.decode(owner, link, flow, &mut plain)?;
         match progress {
             Ok(Progress::Handshaking | Progress::Open) => ControlFlow::Continue(()),
-            Ok(Progress::PeerClosed) => ControlFlow::Break(self.end_of_stream()),
+            Ok(Progress::PeerClosed) => ControlFlow::Break(self.end_of_stream(link)),
             Err(error) => ControlFlow::Break(Ending::of(Cause::TlsError).reason(error.to_string())),
         }
     }
@@ -155,6 +209,7 @@ impl Receiver {
                     let used = decode_stream(framer, owner, link, flow, &joined)?;
                     if used < joined.len() {
                         joined.drain(..used);
+                        joined.shrink_to(joined.len() * 2);
                         *partial = joined;
                     }
                 }
@@ -167,33 +222,46 @@ impl Receiver {
     /// and a Close frame among it is the truer cause.
     fn last_words<O: Owner>(&mut self, owner: &Rc<O>, link: &Rc<Link>, flow: &O::Flow) -> Option<Ending> {
         for _ in 0..LAST_READS {
-            let read = self.reader.try_read(&mut link.scratch().input.borrow_mut());
-            match read {
-                Ok(length) if length > 0 => {
-                    if let ControlFlow::Break(ending) = self.input(owner, link, flow, length) {
-                        return (ending.cause == Cause::CloseFrame).then_some(ending);
-                    }
-                }
-                _ => break,
+            let Ok(length @ 1..) = self.read_now(link) else { break };
+            if let ControlFlow::Break(ending) = self.input(owner, link, flow, length) {
+                return (ending.cause == Cause::CloseFrame).then_some(ending);
             }
         }
         None
     }
 
-    fn end_of_stream(&self) -> Ending {
-        let unfinished = match &self.codec {
-            Codec::WebSocket(connection) => connection.held_bytes() > 0,
-            Codec::Stream { partial, .. } => !partial.is_empty(),
-        };
+    /// The peer's time is up, by what we have read. Whether it is silent, the socket must say: after a pause of our
+    /// own, its answer may lie there unread.
+    fn last_look<O: Owner>(&mut self, owner: &Rc<O>, link: &Rc<Link>, flow: &O::Flow) -> ControlFlow<Ending> {
+        match self.read_now(link) {
+            Ok(0) => ControlFlow::Break(self.end_of_stream(link)),
+            Ok(length) => self.input(owner, link, flow, length),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                ControlFlow::Break(Ending::of(Cause::PingTimeout))
+            }
+            Err(error) => ControlFlow::Break(ending_of(&error)),
+        }
+    }
+
+    /// Reads from the socket itself: the runtime may not have heard yet that something came.
+    fn read_now(&self, link: &Link) -> io::Result<usize> {
+        let socket = SockRef::from(self.reader.as_ref());
+        (&*socket).read(&mut link.scratch().input.borrow_mut())
+    }
+
+    fn end_of_stream(&self, link: &Link) -> Ending {
+        let in_a_record = link.tls().is_some_and(|tls| tls.borrow().is_in_a_record());
+        let unfinished = in_a_record
+            || match &self.codec {
+                Codec::WebSocket(connection) => connection.held_bytes() > 0,
+                Codec::Stream { partial, .. } => !partial.is_empty(),
+            };
         let ending = Ending::of(Cause::Eof);
         if unfinished { ending.reason("in the middle of a message") } else { ending }
     }
 
     /// Tells the peer why, if we are the one who ends it.
     fn say_goodbye(&mut self, link: &Link, ending: &Ending) {
-        if ending.cause.by() == By::Network {
-            return;
-        }
         if let Codec::WebSocket(connection) = &mut self.codec
             && ending.cause.by() == By::Server
         {
@@ -229,29 +297,45 @@ async fn readiness(reader: &mut OwnedReadHalf, link: &Link) -> Step {
     Step::Read(read.await)
 }
 
-/// The next moment to look again, or the verdict.
-fn deadline(link: &Link) -> ControlFlow<Ending, Instant> {
-    let now = Instant::now();
-    let writing = link.write_deadline();
-    if writing.is_some_and(|deadline| deadline <= now) {
-        return ControlFlow::Break(Ending::of(Cause::WriteTimeout).reason("the peer takes no bytes"));
+/// What the timer's end means.
+enum Look {
+    Again(Instant),
+    /// Nothing came after our ping.
+    SilentPeer,
+}
+
+/// When a flow's own timer runs first. A stream's peer need not answer anything (RFC 5626 §4.4 has only the client ask),
+/// so there the kernel asks the peer's kernel.
+fn first_look(link: &Link) -> Instant {
+    match link.framing() {
+        Framing::WebSocket => link.liveness.get().deadline(),
+        Framing::Stream => Instant::now() + FAR,
     }
-    let mut liveness = link.liveness.get();
-    let step = liveness.step(now);
-    link.liveness.set(liveness);
-    let next = match step {
-        LivenessStep::Wait(next) => next,
-        LivenessStep::Ping(next) => {
-            if link.framing() == Framing::WebSocket {
+}
+
+fn deadline(link: &Link) -> Look {
+    let next = if link.framing() == Framing::Stream {
+        Instant::now() + FAR
+    } else {
+        let mut liveness = link.liveness.get();
+        let step = liveness.step(Instant::now());
+        link.liveness.set(liveness);
+        match step {
+            LivenessStep::Wait(next) => next,
+            LivenessStep::Ping(next) => {
                 let mut frame = Vec::with_capacity(2);
                 websocket::encode::ping(b"", &mut frame);
                 let _ = link.put(&frame);
+                next
             }
-            next
+            LivenessStep::Dead => return Look::SilentPeer,
         }
-        LivenessStep::Dead => return ControlFlow::Break(Ending::of(Cause::PingTimeout)),
     };
-    ControlFlow::Continue(writing.map_or(next, |deadline| deadline.min(next)))
+    Look::Again(link.write_deadline().map_or(next, |deadline| deadline.min(next)))
+}
+
+fn takes_no_bytes() -> Ending {
+    Ending::of(Cause::WriteTimeout).reason("the peer takes no bytes")
 }
 
 fn decode_frames<O: Owner>(
@@ -261,46 +345,68 @@ fn decode_frames<O: Owner>(
     flow: &O::Flow,
     mut input: &mut [u8],
 ) -> ControlFlow<Ending> {
-    while !input.is_empty() {
-        let (consumed, closed) = match connection.receive(input) {
+    let mut answers = Answers::default();
+    let outcome = loop {
+        if input.is_empty() {
+            break ControlFlow::Continue(());
+        }
+        let consumed = match connection.receive(input) {
             Ok(received) => {
-                let mut closed = None;
                 if received.event.is_some() {
                     link.frame_received();
                 }
                 match received.event {
                     None | Some(Event::Pong(_)) => {}
                     Some(Event::Message(message)) => match sip::content(&message.data) {
-                        sip::Content::Message(message) => owner.message(flow, message),
+                        sip::Content::Message(message) => {
+                            // In the order of what they answer.
+                            answers.send(link);
+                            owner.message(flow, message);
+                        }
                         sip::Content::KeepAlivePing => {
-                            let _ = link.send(sip::PONG.as_bytes());
+                            answers.add(|out| websocket::encode::text(sip::PONG, out));
                         }
                         sip::Content::KeepAlivePong | sip::Content::Empty => {}
                     },
-                    Some(Event::Ping(payload)) => {
-                        let mut frame = Vec::with_capacity(payload.len() + 4);
-                        websocket::encode::pong(&payload, &mut frame);
-                        let _ = link.put(&frame);
-                    }
+                    Some(Event::Ping(payload)) => answers.add(|out| websocket::encode::pong(&payload, out)),
                     Some(Event::Close(frame)) => {
                         let mut ending = Ending::of(Cause::CloseFrame).reason(frame.reason.as_bytes());
                         ending.code = frame.code.map(CloseCode::get);
-                        closed = Some(ending);
+                        answers.add(|out| {
+                            let _ = connection.answer_close(out);
+                        });
+                        break ControlFlow::Break(ending);
                     }
                 }
-                (received.consumed, closed)
+                received.consumed
             }
-            Err(error) => return ControlFlow::Break(broken(error)),
+            Err(error) => break ControlFlow::Break(broken(error)),
         };
-        if let Some(ending) = closed {
-            let mut out = Vec::new();
-            let _ = connection.answer_close(&mut out);
-            let _ = link.put(&out);
-            return ControlFlow::Break(ending);
-        }
         input = input.get_mut(consumed..).unwrap_or_default();
+    };
+    answers.send(link);
+    outcome
+}
+
+/// Short frames of our own that go out together: a peer that sends a thousand pings at once costs one write.
+#[derive(Default)]
+struct Answers {
+    frames: u64,
+    bytes: Vec<u8>,
+}
+
+impl Answers {
+    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.frames += 1;
+        write(&mut self.bytes);
     }
-    ControlFlow::Continue(())
+
+    fn send(&mut self, link: &Link) {
+        if self.frames > 0 {
+            let _ = link.put_frames(mem::take(&mut self.frames), &self.bytes);
+            self.bytes.clear();
+        }
+    }
 }
 
 fn broken(error: websocket::ProtocolError) -> Ending {
@@ -322,10 +428,24 @@ fn decode_stream<O: Owner>(
     input: &[u8],
 ) -> ControlFlow<Ending, usize> {
     let mut used = 0;
+    let mut answers = Answers::default();
     while let Some(rest) = input.get(used..).filter(|rest| !rest.is_empty()) {
-        let frame = match framer.next(rest) {
+        let framed = framer.next(rest);
+        // The framer bounds head and body each; a message as a whole is bounded like any other.
+        let whole = match framed {
+            Ok(Frame::Message { len, .. }) => Some(len),
+            _ => framer.expected_len(),
+        };
+        let frame = match (framed, whole) {
+            (Ok(_), Some(len)) if len > link.settings().max_message as usize => {
+                Err(FrameError::BodyTooLong(u32::try_from(len).unwrap_or(u32::MAX)))
+            }
+            (framed, _) => framed,
+        };
+        let frame = match frame {
             Ok(frame) => frame,
             Err(error) => {
+                answers.send(link);
                 if let Some(answer) = owner.unframed(rest, error) {
                     let _ = link.put(&answer);
                 }
@@ -335,16 +455,16 @@ fn decode_stream<O: Owner>(
         match frame {
             Frame::NeedMore => break,
             Frame::Crlf => {}
-            Frame::Ping => {
-                let _ = link.put(b"\r\n");
-            }
+            Frame::Ping => answers.add(|out| out.extend_from_slice(b"\r\n")),
             Frame::Message { len, .. } => {
                 link.frame_received();
+                answers.send(link);
                 owner.message(flow, rest.get(..len).unwrap_or_default());
             }
         }
         used += frame.len();
     }
+    answers.send(link);
     ControlFlow::Continue(used)
 }
 

@@ -1,14 +1,14 @@
 //! From an accepted socket to an open flow: TLS, the upgrade request (or a stream's first message), the
 //! owner's word.
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{mem, net::SocketAddr, rc::Rc, time::Duration};
 
 use lifecycle::{Direction, FlowFacts, Text};
 use sip_message::{Frame, FrameLimits, StreamFramer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use websocket::{
     Connection, Limits, Role,
@@ -28,6 +28,12 @@ const READ: usize = 4 * 1024;
 /// Most frames of one message (RFC 6455 §5.4); SIP needs one.
 const MAX_FRAGMENTS: u32 = 1024;
 
+/// Probes that the kernel sends to a silent stream's peer.
+const PROBES: u32 = 3;
+
+/// What someone is told who forgot the `s` of `wss` or `https`.
+const HTTP_WITHOUT_TLS: &str = "This port speaks TLS. Use wss:// here, or the port that serves plain ws://\n";
+
 /// Takes an accepted connection to its end: handshake, flow, end.
 pub async fn receive_connection<O: Owner>(
     owner: Rc<O>,
@@ -38,12 +44,22 @@ pub async fn receive_connection<O: Owner>(
 ) {
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return owner.uncounted(remote, Uncounted::LeftEarly) };
-    let mut pending = Pending { stream, tls: None, received: Vec::new() };
+    let mut pending = Pending { stream, tls: None, received: Vec::new(), silent: Silent::Yes };
     let greeting = timeout(listener.settings.handshake_timeout, pending.greeting(&owner, &listener)).await;
     let greeting = match greeting {
         Ok(Ok(greeting)) => greeting,
-        Ok(Err(why)) => return owner.uncounted(remote, why),
-        Err(_late) => return owner.uncounted(remote, Uncounted::HandshakeTimeout),
+        Ok(Err(why)) => {
+            owner.uncounted(remote, why);
+            if why == Uncounted::TlsFailed {
+                // The alert is on its way.
+                pending.let_go(&scratch, listener.settings.close_timeout).await;
+            }
+            return;
+        }
+        Err(_late) => {
+            owner.uncounted(remote, Uncounted::HandshakeTimeout);
+            return pending.too_slow(&listener);
+        }
     };
     let mut facts = FlowFacts {
         transport: listener.transport,
@@ -84,14 +100,22 @@ pub async fn receive_connection<O: Owner>(
         Greeting::Http if pending.tls.is_none() => {
             owner.http(PlainHttp { stream: pending.stream, remote, head: pending.received });
         }
-        Greeting::Http => {
-            refuse(&owner, pending, remote, Refusal::MissingUpgrade, settings.close_timeout).await
+        Greeting::Http => refuse(&owner, pending, remote, Refusal::MissingUpgrade, &scratch, &settings).await,
+        Greeting::Refuse(refusal) => refuse(&owner, pending, remote, refusal, &scratch, &settings).await,
+        Greeting::HttpWithoutTls => {
+            owner.uncounted(remote, Uncounted::TlsFailed);
+            pending.tls = None;
+            let answer = format!(
+                "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                 Cache-Control: no-store\r\nContent-Length: {}\r\n\r\n{HTTP_WITHOUT_TLS}",
+                HTTP_WITHOUT_TLS.len()
+            );
+            pending.part(answer.as_bytes(), &scratch, settings.close_timeout).await;
         }
-        Greeting::Refuse(refusal) => refuse(&owner, pending, remote, refusal, settings.close_timeout).await,
         Greeting::NotSip(answer) => {
             owner.uncounted(remote, Uncounted::NotSip);
             if let Some(answer) = answer {
-                pending.part(&answer, settings.close_timeout).await;
+                pending.part(&answer, &scratch, settings.close_timeout).await;
             }
         }
     }
@@ -102,12 +126,13 @@ async fn refuse<O: Owner>(
     pending: Pending,
     remote: SocketAddr,
     refusal: Refusal,
-    timeout: Duration,
+    scratch: &Scratch,
+    settings: &Settings,
 ) {
     owner.uncounted(remote, Uncounted::HandshakeRefused(refusal.status()));
     let mut answer = Vec::new();
     refusal.write_response(&mut answer);
-    pending.part(&answer, timeout).await;
+    pending.part(&answer, scratch, settings.close_timeout).await;
 }
 
 fn stream_codec(settings: &Settings) -> Codec {
@@ -129,11 +154,14 @@ impl Candidate {
     /// Asks the owner and, with its consent, answers and starts the flow's own task.
     async fn open<O: Owner>(self, owner: Rc<O>, listener: Rc<Listener>, scratch: Rc<Scratch>) {
         let settings = Rc::clone(&listener.settings);
-        let Self { pending: Pending { stream, tls, received }, facts, codec, response } = self;
-        let (reader, writer) = stream.into_split();
+        let Self { pending: Pending { stream, tls, received, .. }, facts, codec, response } = self;
         let framing = if response.is_some() { Framing::WebSocket } else { Framing::Stream };
         let remote = facts.remote;
         let ping_after = spread(settings.ping_after, remote);
+        if framing == Framing::Stream {
+            watch_over(&stream, &settings);
+        }
+        let (reader, writer) = stream.into_split();
         let link = Rc::new(Link::new(writer, framing, tls, settings, scratch, ping_after));
         match owner.open(Opening { facts, listener }, Rc::clone(&link)).await {
             Ok(flow) => {
@@ -161,6 +189,19 @@ impl Candidate {
     }
 }
 
+/// A stream's peer need not answer pings, so its kernel is asked: silent that long, then unreachable that long, and TCP
+/// gives up (`tcp_timeout`).
+fn watch_over(stream: &TcpStream, settings: &Settings) {
+    let whole_seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
+    let probes = socket2::TcpKeepalive::new()
+        .with_time(whole_seconds(settings.ping_after))
+        .with_interval(whole_seconds(settings.pong_timeout / PROBES));
+    let socket = socket2::SockRef::from(stream);
+    // Where the system refuses, the write timeout is left.
+    let _ = socket.set_tcp_keepalive(&probes.with_retries(PROBES));
+    let _ = socket.set_tcp_user_timeout(Some(settings.ping_after + settings.pong_timeout));
+}
+
 /// Flows that opened together are not pinged together: up to a quarter earlier, by the peer's address.
 fn spread(ping_after: Duration, remote: SocketAddr) -> Duration {
     ping_after - ping_after * u32::from(remote.port() % 64) / 256
@@ -172,6 +213,20 @@ struct Pending {
     tls: Option<Tls>,
     /// Plain text received and not used.
     received: Vec<u8>,
+    silent: Silent,
+}
+
+/// Whether the peer has said nothing at all yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silent {
+    Yes,
+    No,
+}
+
+/// What came of reading.
+enum Heard {
+    Bytes,
+    HttpWithoutTls,
 }
 
 /// What a connection began with.
@@ -181,6 +236,8 @@ enum Greeting {
     Http,
     Refuse(Refusal),
     NotSip(Option<Vec<u8>>),
+    /// HTTP without TLS, where TLS is spoken.
+    HttpWithoutTls,
 }
 
 /// An upgrade request that may be accepted.
@@ -210,18 +267,21 @@ impl Pending {
             Codec::WebSocket(_) => return Err(Uncounted::NotSip),
         };
         loop {
-            self.read_more().await?;
+            if let Heard::HttpWithoutTls = self.read_more().await? {
+                return Ok(Greeting::HttpWithoutTls);
+            }
             if self.received.is_empty() {
                 continue;
             }
-            match Framing::of(listener.transport) {
-                Some(Framing::WebSocket) => {
-                    if let Some(greeting) = examine(&self.received, listener) {
-                        return Ok(greeting);
-                    }
+            if Framing::of(listener.transport) == Some(Framing::WebSocket) {
+                if let Some(greeting) = examine(&self.received, listener) {
+                    return Ok(greeting);
                 }
-                Some(Framing::Stream) | None => match framer.next(&self.received) {
-                    Ok(Frame::NeedMore) => {}
+                continue;
+            }
+            loop {
+                match framer.next(&self.received) {
+                    Ok(Frame::NeedMore) => break,
                     Ok(Frame::Message { .. }) => return Ok(Greeting::Message),
                     Ok(keepalive @ (Frame::Crlf | Frame::Ping)) => {
                         self.received.drain(..keepalive.len());
@@ -230,28 +290,39 @@ impl Pending {
                         }
                     }
                     Err(error) => return Ok(Greeting::NotSip(owner.unframed(&self.received, error))),
-                },
+                }
             }
         }
     }
 
-    async fn read_more(&mut self) -> Result<(), Uncounted> {
+    async fn read_more(&mut self) -> Result<Heard, Uncounted> {
         let Some(tls) = &mut self.tls else {
             self.received.reserve(READ);
             return match self.stream.read_buf(&mut self.received).await {
-                Ok(read) if read > 0 => Ok(()),
+                Ok(read) if read > 0 => Ok(Heard::Bytes),
                 _ => Err(Uncounted::LeftEarly),
             };
         };
+        if tls.has_peer_closed() {
+            return Err(Uncounted::LeftEarly);
+        }
         let mut input = vec![0; READ];
         let Ok(read @ 1..) = self.stream.read(&mut input).await else { return Err(Uncounted::LeftEarly) };
+        let input = input.get_mut(..read).unwrap_or_default();
+        let first = mem::replace(&mut self.silent, Silent::No) == Silent::Yes;
+        if first && begins_http(input) {
+            return Ok(Heard::HttpWithoutTls);
+        }
+        let before = self.received.len();
         let mut reply = Vec::new();
-        let progress = tls.receive(input.get_mut(..read).unwrap_or_default(), &mut self.received, &mut reply);
+        let progress = tls.receive(input, &mut self.received, &mut reply);
         if !reply.is_empty() && self.stream.write_all(&reply).await.is_err() {
             return Err(Uncounted::LeftEarly);
         }
         match progress {
-            Ok(Progress::Handshaking | Progress::Open) => Ok(()),
+            Ok(Progress::Handshaking | Progress::Open) => Ok(Heard::Bytes),
+            // It may have said all it wanted to say.
+            Ok(Progress::PeerClosed) if self.received.len() > before => Ok(Heard::Bytes),
             Ok(Progress::PeerClosed) => Err(Uncounted::LeftEarly),
             Err(_) => Err(Uncounted::TlsFailed),
         }
@@ -270,15 +341,58 @@ impl Pending {
     }
 
     /// Says why not, and lets the peer read it.
-    async fn part(mut self, answer: &[u8], close_timeout: Duration) {
+    async fn part(mut self, answer: &[u8], scratch: &Scratch, close_timeout: Duration) {
+        let until = Instant::now() + close_timeout;
+        let said = timeout_at(until, async {
+            self.send(answer).await?;
+            let mut goodbye = Vec::new();
+            if let Some(tls) = &mut self.tls
+                && tls.close_notify(&mut goodbye).is_ok()
+            {
+                self.stream.write_all(&goodbye).await.map_err(|_| Uncounted::LeftEarly)?;
+            }
+            Ok::<_, Uncounted>(())
+        });
+        if matches!(said.await, Ok(Ok(()))) {
+            self.let_go(scratch, until.saturating_duration_since(Instant::now())).await;
+        }
+    }
+
+    /// Ends our direction and waits for the peer's end, so that what we said last is not lost.
+    async fn let_go(mut self, scratch: &Scratch, close_timeout: Duration) {
         let parting = async {
-            if self.send(answer).await.is_ok() && self.stream.shutdown().await.is_ok() {
-                let mut rest = [0; 512];
-                while matches!(self.stream.read(&mut rest).await, Ok(read) if read > 0) {}
+            if self.stream.shutdown().await.is_ok() {
+                linger::discard(&mut self.stream, scratch).await;
             }
         };
-        let _ = timeout(close_timeout, parting).await;
+        if timeout(close_timeout, parting).await.is_err() {
+            let _ = self.stream.set_zero_linger();
+        }
     }
+
+    /// Tells who began to ask that it took too long. Who does not listen now will not hear it.
+    fn too_slow(mut self, listener: &Listener) {
+        if self.received.is_empty() || Framing::of(listener.transport) != Some(Framing::WebSocket) {
+            return;
+        }
+        let (mut answer, mut cipher) = (Vec::new(), Vec::new());
+        Refusal::TooSlow.write_response(&mut answer);
+        if let Some(tls) = &mut self.tls {
+            if tls.encrypt(&answer, &mut cipher).is_err() {
+                return;
+            }
+            let _ = tls.close_notify(&mut cipher);
+            answer = cipher;
+        }
+        let _ = self.stream.try_write(&answer);
+    }
+}
+
+/// Whether these first bytes, where TLS should begin, are an HTTP request's. A TLS record begins with a control
+/// character.
+fn begins_http(input: &[u8]) -> bool {
+    [&b"GET "[..], b"POST ", b"HEAD ", b"PUT ", b"OPTIONS "].iter().any(|method| input.starts_with(method))
+        && !input.windows(7).any(|window| window == b"SIP/2.0")
 }
 
 /// The upgrade request as far as it has come; nothing while it is not whole.

@@ -41,6 +41,8 @@ pub struct Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
+    /// Bytes were lost on their way to the socket: nothing that would be sent now could be understood.
+    Broken,
     Over,
 }
 
@@ -86,7 +88,7 @@ impl Link {
     /// # Errors
     /// The flow is over, or this message was one too many for a slow reader.
     pub fn send(&self, message: &[u8]) -> Result<(), SendFailed> {
-        if self.phase.get() == Phase::Over {
+        if self.phase.get() != Phase::Open {
             return Err(SendFailed);
         }
         match self.framing {
@@ -127,9 +129,14 @@ impl Link {
         Ok((self.writer.local_addr()?, self.writer.peer_addr()?))
     }
 
-    /// Sends bytes that are framed already (a ping, a Close, a keepalive's answer).
+    /// Sends a frame that is whole already (a ping, a Close, a keepalive's answer).
     pub(crate) fn put(&self, plain: &[u8]) -> Result<(), SendFailed> {
-        self.frames_sent.set(self.frames_sent.get() + 1);
+        self.put_frames(1, plain)
+    }
+
+    /// Sends so many frames at once.
+    pub(crate) fn put_frames(&self, frames: u64, plain: &[u8]) -> Result<(), SendFailed> {
+        self.frames_sent.set(self.frames_sent.get() + frames);
         self.bytes_sent.set(self.bytes_sent.get() + plain.len() as u64);
         self.put_head(plain)
     }
@@ -140,24 +147,23 @@ impl Link {
         let mut cipher = self.scratch.cipher.borrow_mut();
         Scratch::trim(&mut cipher);
         if let Err(error) = tls.borrow_mut().encrypt(plain, &mut cipher) {
-            self.close(Ending::of(Cause::TlsError).reason(error.to_string()));
-            return Err(SendFailed);
+            return self.lost(Ending::of(Cause::TlsError).reason(error.to_string()));
         }
         self.put_raw(&cipher)
     }
 
     /// Sends bytes as they are.
     pub(crate) fn put_raw(&self, bytes: &[u8]) -> Result<(), SendFailed> {
+        if self.phase.get() == Phase::Broken {
+            return Err(SendFailed);
+        }
         let mut unsent = self.unsent.borrow_mut();
         let mut rest = bytes;
         if unsent.is_empty() {
             match self.writer.try_write(rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    self.close(ending_of(&error));
-                    return Err(SendFailed);
-                }
+                Err(error) => return self.lost(ending_of(&error)),
             }
             if rest.is_empty() {
                 return Ok(());
@@ -167,13 +173,22 @@ impl Link {
         }
         if unsent.len() + rest.len() > self.settings.outbound_queue {
             let waiting = unsent.len();
-            self.close(
+            return self.lost(
                 Ending::of(Cause::SlowReader).code(1008).reason(format!("{waiting} bytes wait to be read")),
             );
-            return Err(SendFailed);
         }
+        unsent.compact();
         unsent.bytes.extend_from_slice(rest);
         Ok(())
+    }
+
+    /// Bytes did not get out and never will: the flow ends, and nothing follows them.
+    fn lost(&self, ending: Ending) -> Result<(), SendFailed> {
+        if self.phase.get() == Phase::Open {
+            self.phase.set(Phase::Broken);
+        }
+        self.close(ending);
+        Err(SendFailed)
     }
 
     /// Writes what waits; the socket is writable.
@@ -193,7 +208,8 @@ impl Link {
         Ok(())
     }
 
-    pub(crate) fn has_unsent(&self) -> bool {
+    /// Whether bytes wait for the socket to take them.
+    pub fn has_unsent(&self) -> bool {
         !self.unsent.borrow().is_empty()
     }
 
@@ -217,6 +233,11 @@ impl Link {
         self.phase.set(Phase::Over);
     }
 
+    /// Whether [`Link::end`] was not called yet.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.phase.get() != Phase::Over
+    }
+
     /// Says so to TLS, where there is TLS.
     pub(crate) fn close_notify(&self) {
         if let Some(tls) = &self.tls {
@@ -227,14 +248,18 @@ impl Link {
         }
     }
 
-    /// Bytes came from the peer.
-    pub(crate) fn received(&self, bytes: usize, now: Instant) {
-        self.bytes_received.set(self.bytes_received.get() + bytes as u64);
+    /// The peer gave a sign of life.
+    pub(crate) fn heard(&self, now: Instant) {
         let mut liveness = self.liveness.get();
         if let Some(rtt) = liveness.received(now) {
             self.ping_rtt.set(Some(rtt));
         }
         self.liveness.set(liveness);
+    }
+
+    /// Bytes came from the peer, as they are without TLS.
+    pub(crate) fn bytes_received(&self, bytes: usize) {
+        self.bytes_received.set(self.bytes_received.get() + bytes as u64);
     }
 
     /// A frame or message came from the peer.
@@ -250,21 +275,16 @@ impl Link {
         self.tls.as_ref()
     }
 
+    pub(crate) fn shared_scratch(&self) -> Rc<Scratch> {
+        Rc::clone(&self.scratch)
+    }
+
     pub(crate) fn scratch(&self) -> &Scratch {
         &self.scratch
     }
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// Frees the descriptor at once, whatever the peer does: unsent bytes are thrown away.
-    pub(crate) fn abort_on_drop(&self) {
-        let _ = self.writer.as_ref().set_zero_linger();
-    }
-
-    pub(crate) fn writer(&self) -> &OwnedWriteHalf {
-        &self.writer
     }
 }
 
@@ -280,16 +300,44 @@ impl Unsent {
     fn is_empty(&self) -> bool {
         self.rest().is_empty()
     }
+
+    /// Forgets what was taken, so that a queue that is never quite empty does not grow for ever. Each byte is moved
+    /// at most once for each byte taken.
+    fn compact(&mut self) {
+        if self.taken > self.len() {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+    }
 }
 
 /// What a socket's error says about the peer.
 pub(crate) fn ending_of(error: &io::Error) -> Ending {
     let cause = match error.kind() {
         io::ErrorKind::TimedOut => Cause::TcpTimeout,
+        // Linux says so when the reset came after the peer's FIN: the peer had ended the stream before.
+        io::ErrorKind::BrokenPipe => Cause::Eof,
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
             Cause::Unreachable
         }
         _ => Cause::Reset,
     };
     Ending::of(cause).reason(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_is_never_quite_empty_does_not_grow() {
+        let mut unsent = Unsent { bytes: Vec::new(), taken: 0, progress: Instant::now() };
+        for round in 0..10_000 {
+            unsent.compact();
+            unsent.bytes.extend_from_slice(&[0; 100]);
+            unsent.taken += if round == 0 { 50 } else { 100 };
+        }
+        assert_eq!(unsent.len(), 50);
+        assert!(unsent.bytes.capacity() < 1000, "{} bytes", unsent.bytes.capacity());
+    }
 }

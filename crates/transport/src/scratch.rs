@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-/// Bytes taken from a socket at once.
-const READ: usize = 64 * 1024;
+/// Bytes taken from a socket at once: also the most that one flow may say before others get their turn.
+pub(crate) const READ: usize = 32 * 1024;
 
 /// A buffer that grew past this is given back to the allocator.
 const KEEP: usize = 256 * 1024;

@@ -15,6 +15,15 @@ pub(crate) struct Tls {
     connection: Box<UnbufferedServerConnection>,
     /// The beginning of a record whose end has not come; empty (and without heap) most of the time.
     partial: Vec<u8>,
+    peer: Peer,
+}
+
+/// Whether the peer may still say something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    Speaks,
+    /// It sent close_notify, which rustls tells only once.
+    Closed,
 }
 
 /// How far the connection is.
@@ -38,7 +47,8 @@ impl Tls {
     /// # Errors
     /// A configuration that rustls refuses.
     pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
-        Ok(Self { connection: Box::new(UnbufferedServerConnection::new(config)?), partial: Vec::new() })
+        let connection = Box::new(UnbufferedServerConnection::new(config)?);
+        Ok(Self { connection, partial: Vec::new(), peer: Peer::Speaks })
     }
 
     /// Takes in what came from the socket: decrypted bytes are appended to `plaintext`, what TLS itself has
@@ -52,7 +62,10 @@ impl Tls {
         plaintext: &mut Vec<u8>,
         reply: &mut Vec<u8>,
     ) -> Result<Progress, rustls::Error> {
-        if self.partial.is_empty() {
+        if self.has_peer_closed() {
+            return Ok(Progress::PeerClosed);
+        }
+        let progress = if self.partial.is_empty() {
             let (used, progress) = self.process(ciphertext, plaintext, reply);
             self.partial.extend_from_slice(ciphertext.get(used..).unwrap_or_default());
             progress
@@ -62,10 +75,28 @@ impl Tls {
             let (used, progress) = self.process(&mut joined, plaintext, reply);
             if used < joined.len() {
                 joined.drain(..used);
+                joined.shrink_to(joined.len() * 2);
                 self.partial = joined;
             }
             progress
+        };
+        if matches!(progress, Err(_) | Ok(Progress::PeerClosed)) {
+            self.partial = Vec::new();
         }
+        if progress == Ok(Progress::PeerClosed) {
+            self.peer = Peer::Closed;
+        }
+        progress
+    }
+
+    /// Whether close_notify came: nothing more can come after it.
+    pub(crate) fn has_peer_closed(&self) -> bool {
+        self.peer == Peer::Closed
+    }
+
+    /// Whether the beginning of a record waits for its end.
+    pub(crate) fn is_in_a_record(&self) -> bool {
+        !self.partial.is_empty()
     }
 
     fn process(
@@ -127,16 +158,19 @@ impl Tls {
         }
     }
 
-    /// After an error rustls has the alert ready.
+    /// After an error rustls has the alert ready, perhaps behind what it was about to say.
     fn write_alert(&mut self, reply: &mut Vec<u8>) {
-        if let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
+        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
             self.connection.process_tls_records(&mut [])
         {
-            let _ = append(reply, 64, |space| match data.encode(space) {
+            let encoded = append(reply, 4096, |space| match data.encode(space) {
                 Err(EncodeError::InsufficientSize(size)) => Err(size.into()),
                 Err(EncodeError::AlreadyEncoded) => Ok(0),
                 Ok(length) => Ok(length),
             });
+            if encoded.is_err() {
+                return;
+            }
         }
     }
 

@@ -1,0 +1,10 @@
+//! Connections over real loopback sockets, with an owner of paper: refusals, messages, endings, bounds.
+
+mod bounds;
+mod client;
+mod endings;
+mod messages;
+mod paper;
+mod refusals;
+mod streams;
+mod tls;

@@ -1,0 +1,228 @@
+//! An owner that writes down what it is told, and the listener in front of it.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use lifecycle::{Cause, Ending, FlowFacts, Traffic, Transport};
+use sip_message::FrameError;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::{LocalSet, spawn_local},
+    time::timeout,
+};
+use transport::{
+    Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Uncounted,
+    accept::{self, Accepted},
+    receive_connection,
+};
+
+/// Far more than anything here takes, unless it hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Default)]
+pub(crate) struct Paper {
+    pub(crate) opened: RefCell<Vec<FlowFacts>>,
+    pub(crate) links: RefCell<Vec<Rc<Link>>>,
+    pub(crate) messages: RefCell<Vec<Vec<u8>>>,
+    pub(crate) endings: RefCell<Vec<(Ending, Traffic)>>,
+    /// Flows that were dropped instead of closed.
+    pub(crate) lost: Cell<usize>,
+    pub(crate) uncounted: RefCell<Vec<Uncounted>>,
+    pub(crate) pages: RefCell<Vec<PlainHttp>>,
+    pub(crate) refuses: Cell<bool>,
+    changed: Notify,
+}
+
+pub(crate) struct PaperFlow {
+    paper: Rc<Paper>,
+    link: Rc<Link>,
+    closed: Cell<bool>,
+}
+
+impl fmt::Debug for Paper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Paper")
+            .field("messages", &self.messages.borrow().len())
+            .field("endings", &self.endings)
+            .field("lost", &self.lost)
+            .field("uncounted", &self.uncounted)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for PaperFlow {
+    fn drop(&mut self) {
+        if !self.closed.get() {
+            self.paper.lost.set(self.paper.lost.get() + 1);
+            self.paper.links.borrow_mut().retain(|link| !Rc::ptr_eq(link, &self.link));
+            self.paper.changed.notify_waiters();
+        }
+    }
+}
+
+impl Owner for Paper {
+    type Flow = PaperFlow;
+
+    async fn open(self: &Rc<Self>, opening: Opening, link: Rc<Link>) -> Result<PaperFlow, Refused> {
+        if self.refuses.get() {
+            return Err(Refused { retry_after: Duration::from_secs(7), reason: "paper is full" });
+        }
+        self.opened.borrow_mut().push(opening.facts);
+        self.links.borrow_mut().push(Rc::clone(&link));
+        self.changed.notify_waiters();
+        Ok(PaperFlow { paper: Rc::clone(self), link, closed: Cell::new(false) })
+    }
+
+    /// `echo …` comes back, `panic` panics, `end …` ends the flow as an operator would; all are written down.
+    fn message(self: &Rc<Self>, flow: &PaperFlow, message: &[u8]) {
+        self.messages.borrow_mut().push(message.to_vec());
+        self.changed.notify_waiters();
+        if message.starts_with(b"echo") {
+            let _ = flow.link.send(message);
+        }
+        if let Some(reason) = message.strip_prefix(b"end ") {
+            flow.link.close(Ending::of(Cause::Admin).code(1000).reason(reason));
+        }
+        assert_ne!(message, b"panic", "as the message asked");
+    }
+
+    fn close(self: &Rc<Self>, flow: PaperFlow, ending: Ending) {
+        flow.closed.set(true);
+        self.endings.borrow_mut().push((ending, flow.link.traffic(Instant::now())));
+        self.links.borrow_mut().retain(|link| !Rc::ptr_eq(link, &flow.link));
+        self.changed.notify_waiters();
+    }
+
+    fn http(self: &Rc<Self>, request: PlainHttp) {
+        self.pages.borrow_mut().push(request);
+        self.changed.notify_waiters();
+    }
+
+    fn uncounted(self: &Rc<Self>, _: SocketAddr, why: Uncounted) {
+        self.uncounted.borrow_mut().push(why);
+        self.changed.notify_waiters();
+    }
+
+    fn unframed(self: &Rc<Self>, _: &[u8], error: FrameError) -> Option<Vec<u8>> {
+        Some(format!("unframed: {error}").into_bytes())
+    }
+}
+
+impl Paper {
+    /// Waits until this is so.
+    pub(crate) async fn until(&self, what: &str, so: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            loop {
+                let changed = self.changed.notified();
+                if so(self) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if timeout(PATIENCE, waiting).await.is_err() {
+            panic!("not {what}: {self:?}");
+        }
+    }
+
+    pub(crate) async fn until_open(&self, flows: usize) {
+        self.until("open", |paper| paper.opened.borrow().len() == flows).await;
+    }
+
+    pub(crate) async fn messages(&self, count: usize) -> Vec<Vec<u8>> {
+        self.until("so many messages", |paper| paper.messages.borrow().len() >= count).await;
+        self.messages.borrow().clone()
+    }
+
+    /// The one ending there is, once it is there; no flow was lost.
+    pub(crate) async fn ending(&self) -> Ending {
+        self.until("ended", |paper| !paper.endings.borrow().is_empty() || paper.lost.get() > 0).await;
+        assert_eq!((self.endings.borrow().len(), self.lost.get()), (1, 0), "{self:?}");
+        self.endings.borrow()[0].0.clone()
+    }
+
+    pub(crate) async fn uncounted(&self, expected: Uncounted) {
+        self.until("told of what was no flow", |paper| !paper.uncounted.borrow().is_empty()).await;
+        assert_eq!(*self.uncounted.borrow(), [expected]);
+        assert!(self.opened.borrow().is_empty());
+    }
+}
+
+/// A listener with an owner of paper behind it.
+pub(crate) struct Place {
+    pub(crate) address: SocketAddr,
+    pub(crate) paper: Rc<Paper>,
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        max_message: 100_000,
+        handshake_timeout: PATIENCE,
+        close_timeout: PATIENCE,
+        ping_after: PATIENCE,
+        pong_timeout: PATIENCE,
+        outbound_queue: 1 << 20,
+        write_timeout: PATIENCE,
+    }
+}
+
+impl Place {
+    pub(crate) fn ws() -> Self {
+        Self::new(Transport::Ws, settings(), |_| ())
+    }
+
+    pub(crate) fn with(transport: Transport, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = settings();
+        change(&mut settings);
+        Self::new(transport, settings, |_| ())
+    }
+
+    pub(crate) fn new(transport: Transport, settings: Settings, change: impl FnOnce(&mut Listener)) -> Self {
+        let socket = accept::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let tls = matches!(transport, Transport::Wss | Transport::Tls).then(crate::tls::server_config);
+        let mut listener = Listener {
+            number: 0,
+            name: "paper".into(),
+            transport,
+            local: address,
+            paths: Vec::new(),
+            origins: Vec::new(),
+            missing_origin: MissingOrigin::Allow,
+            tls,
+            settings: Rc::new(settings),
+        };
+        change(&mut listener);
+        let (listener, paper) = (Rc::new(listener), Rc::new(Paper::default()));
+        let (scratch, owner) = (Rc::new(Scratch::new()), Rc::clone(&paper));
+        spawn_local(async move {
+            let socket = TcpListener::from_std(socket).unwrap();
+            while let Accepted::Connection(stream, remote) = accept::accept(&socket).await {
+                let (owner, listener, scratch) =
+                    (Rc::clone(&owner), Rc::clone(&listener), Rc::clone(&scratch));
+                spawn_local(receive_connection(owner, listener, scratch, stream, remote));
+            }
+        });
+        Self { address, paper }
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+}
+
+/// Runs a test on one thread, as a shard does.
+pub(crate) fn on_a_shard(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let bounded = async { timeout(3 * PATIENCE, test).await.expect("the test hangs") };
+    LocalSet::new().block_on(&runtime, bounded);
+}
