@@ -129,7 +129,14 @@ impl Receiver {
                 () = &mut sleep => Step::Deadline,
             };
             match step {
-                Step::Read(Ok(0)) => return self.end_of_stream(link),
+                // A write of ours that met a reset took the socket's error with it: what is read then looks like
+                // the end of the stream.
+                Step::Read(Ok(0)) => {
+                    return link
+                        .take_doom()
+                        .filter(|ending| ending.cause == Cause::Reset)
+                        .unwrap_or_else(|| self.end_of_stream(link));
+                }
                 Step::Read(Ok(length)) => {
                     if let ControlFlow::Break(ending) = self.input(owner, link, flow, length) {
                         return ending;
