@@ -303,6 +303,8 @@ impl Ledger {
         let held = shared.state().checkpoints.last().copied();
         let up_to = held.map_or(position, |held| held.min(position));
         let mut removal = Removal { segments: 0, bytes: 0, up_to };
+        // A loss of power must not take a cursor that was saved "soon" back to before what goes now.
+        shared.sync_folder("cursors")?;
         shared.catalogue().doom_before(SegmentKey { incarnation: up_to.incarnation, first_seq: up_to.seq });
         // One by one and oldest first, each for good before the next, so that neither a crash nor a fault leaves a hole: one that could
         // not be removed is first in line the next time.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::blocks::{Beyond, Blocks};
 use crate::catalogue::{Catalogue, Facts};
+use crate::checkpoint::{self, Checkpoint};
 use crate::cursor;
 use crate::error::{CursorError, Damage, DamageKind, Fault, Faulty, ReadError};
 use crate::format::SegmentKey;
@@ -166,6 +167,16 @@ impl LogReader {
     /// One is damaged, or the disk refused.
     pub fn cursors(&self) -> Result<Vec<(String, Position)>, CursorError> {
         cursor::all(&*self.files.storage)
+    }
+
+    /// The checkpoints that can be read, newest first.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, Fault> {
+        let storage = &*self.files.storage;
+        let positions = checkpoint::list(storage)?;
+        Ok(positions.into_iter().filter_map(|position| checkpoint::read(storage, position)).collect())
     }
 
     /// The last sign of life a node left here.

@@ -33,6 +33,8 @@ kinds! {
     NodeStarted = 1 "node.started",
     /// A process ended in order: every flow of it is closed.
     NodeStopped = 2 "node.stopped",
+    /// Old records are dropped from the ledger: the tombstone that says which.
+    LedgerTrimmed = 3 "ledger.trimmed",
     /// A connection became a flow.
     FlowOpened = 10 "flow.opened",
     /// A flow ended.
@@ -54,7 +56,7 @@ impl EventKind {
 /// A word or number that names no event type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not an event type; the types are: node.started, node.stopped, flow.opened, flow.closed, binding.added, binding.removed"
+    "`{0}` is not an event type; the types are: node.started, node.stopped, ledger.trimmed, flow.opened, flow.closed, binding.added, binding.removed"
 )]
 pub struct UnknownKind(String);
 
@@ -110,7 +112,27 @@ impl RemovalCause {
     }
 }
 
-shown_as_its_word!(EventKind, RemovalCause);
+/// Why old records are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TrimReason {
+    /// They are older than the ledger is to be kept.
+    Age,
+    /// The ledger is larger than it is to be.
+    Size,
+}
+
+impl TrimReason {
+    /// The word that consumers see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Age => "age",
+            Self::Size => "size",
+        }
+    }
+}
+
+shown_as_its_word!(EventKind, RemovalCause, TrimReason);
 
 /// `node.started`.
 #[derive(Clone, Debug, Serialize)]
@@ -128,6 +150,41 @@ pub struct NodeStopped {
     pub flows_opened: u64,
     /// Flows closed by this incarnation (recovered ones not counted).
     pub flows_closed: u64,
+}
+
+/// Cursors that a `ledger.trimmed` names; the rest is counted.
+pub const NAMED_CURSORS: usize = 16;
+
+/// Bytes that the longest `ledger.trimmed` takes.
+pub const TRIMMED_ROOM: usize = 4096;
+
+/// `ledger.trimmed`. It is durable before the first of the records goes.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerTrimmed<'a> {
+    /// The first record dropped, as an event id.
+    pub first: &'a str,
+    /// The last record dropped, as an event id.
+    pub last: &'a str,
+    /// How many records.
+    pub records: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// Why.
+    pub reason: TrimReason,
+    /// Sinks that had not read all of it and were passed by order of the operator: the first few.
+    pub passed: &'a [PassedCursor],
+    /// How many such sinks there are in all.
+    pub passed_total: usize,
+}
+
+/// A sink that will never see what it had not read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PassedCursor {
+    /// The sink's name.
+    pub sink: Text<64>,
+    /// The last event it had acknowledged, as an event id; none if it never had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_to: Option<Text<80>>,
 }
 
 /// `flow.opened`.
@@ -287,6 +344,8 @@ pub enum Event<'a> {
     NodeStarted(NodeStarted),
     /// A process ended in order.
     NodeStopped(NodeStopped),
+    /// Old records are dropped from the ledger.
+    LedgerTrimmed(LedgerTrimmed<'a>),
     /// A connection became a flow.
     FlowOpened(FlowOpened<'a>),
     /// A flow ended. Only [`crate::OpenFlow`] and [`crate::Unfinished`] make one.
@@ -304,6 +363,7 @@ impl Event<'_> {
         match self {
             Self::NodeStarted(_) => EventKind::NodeStarted,
             Self::NodeStopped(_) => EventKind::NodeStopped,
+            Self::LedgerTrimmed(_) => EventKind::LedgerTrimmed,
             Self::FlowOpened(_) => EventKind::FlowOpened,
             Self::FlowClosed(_) => EventKind::FlowClosed,
             Self::BindingAdded(_) => EventKind::BindingAdded,
@@ -317,6 +377,7 @@ impl Event<'_> {
         let json = match self {
             Self::NodeStarted(data) => serde_json::to_vec(data),
             Self::NodeStopped(data) => serde_json::to_vec(data),
+            Self::LedgerTrimmed(data) => serde_json::to_vec(data),
             Self::FlowOpened(data) => serde_json::to_vec(data),
             Self::FlowClosed(data) => serde_json::to_vec(data),
             Self::BindingAdded(data) => serde_json::to_vec(data),

@@ -72,7 +72,7 @@ impl Direction {
 shown_as_its_word!(Transport, Direction);
 
 /// What TLS agreed on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TlsFacts {
     /// `TLSv1_3` or `TLSv1_2`.
     pub version: Text<16>,
@@ -81,7 +81,7 @@ pub struct TlsFacts {
 }
 
 /// What is known of a flow when it opens; told again when it closes, so that a close is useful alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FlowFacts {
     /// How SIP travels on it.
     pub transport: Transport,

@@ -7,7 +7,8 @@
 //!   cancelled task closes the flow with cause `internal_error`);
 //! - [`Cause`], [`By`] and [`Certainty`] are the closed vocabulary of why a flow ended;
 //! - [`Event`] is what goes into the ledger, and [`cloud_event`] is what leaves for consumers;
-//! - [`Unfinished`] folds a ledger's records back into what an earlier incarnation left open;
+//! - [`Unfinished`] folds a ledger's records back into what an earlier incarnation left open, from their beginning or
+//!   from a snapshot of what an earlier fold knew;
 //! - [`Liveness`] judges a peer by the bytes it sent, and by nothing else.
 #![forbid(unsafe_code)]
 
@@ -16,9 +17,11 @@ mod cloud_event;
 mod ending;
 mod event;
 mod facts;
+mod findings;
 mod flow;
 mod id;
 mod liveness;
+mod snapshot;
 mod text;
 mod unfinished;
 
@@ -26,12 +29,15 @@ pub use cause::{By, Cause, Certainty, UnknownCause};
 pub use cloud_event::{cloud_event, event_time};
 pub use ending::Ending;
 pub use event::{
-    BindingAdded, BindingRemoved, ClosedAt, Event, EventKind, FlowClosed, FlowOpened, NodeStarted,
-    NodeStopped, RemovalCause, UnknownKind,
+    BindingAdded, BindingRemoved, ClosedAt, Event, EventKind, FlowClosed, FlowOpened, LedgerTrimmed,
+    NAMED_CURSORS, NodeStarted, NodeStopped, PassedCursor, RemovalCause, TRIMMED_ROOM, TrimReason,
+    UnknownKind,
 };
 pub use facts::{Direction, FlowFacts, TlsFacts, Transport};
+pub use findings::{Findings, NAMED_FINDINGS};
 pub use flow::{ADDITION_ROOM, CLOSE_ROOM, CloseBook, OpenFlow, REMOVAL_ROOM, Traffic};
 pub use id::{EventId, FlowId, Incarnation, InvalidId, Node};
 pub use liveness::{Liveness, LivenessStep};
+pub use snapshot::SnapshotError;
 pub use text::Text;
-pub use unfinished::{LeftBinding, LeftFlow, NAMED_BINDINGS, Unfinished};
+pub use unfinished::{LeftBinding, LeftFlow, NAMED_BINDINGS, Trimmed, Unfinished};

@@ -1,24 +1,50 @@
 //! What an earlier incarnation left open, folded back from the ledger's records.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 
 use crate::{
-    BindingRemoved, Cause, Certainty, ClosedAt, Ending, Event, EventId, EventKind, FlowClosed, FlowFacts,
-    RemovalCause, Text,
+    BindingRemoved, Cause, Certainty, ClosedAt, Ending, Event, EventId, EventKind, Findings, FlowClosed,
+    FlowFacts, RemovalCause, Text,
 };
 
 /// Addresses-of-record that a `flow.closed` names; the rest is counted.
 pub const NAMED_BINDINGS: usize = 4;
+
+/// Stands in shared facts where each flow has an address of its own.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A flow that was opened and not closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftFlow {
     /// When it opened, in microseconds since the Unix epoch.
     pub opened_at: u64,
-    /// What was known of it.
-    pub facts: FlowFacts,
+    /// The peer's end.
+    pub remote: SocketAddr,
+    /// All else that was known of it, shared with flows that differ in nothing else.
+    pub(crate) shared: Arc<FlowFacts>,
+}
+
+impl LeftFlow {
+    /// What was known of it when it opened.
+    #[must_use]
+    pub fn facts(&self) -> FlowFacts {
+        FlowFacts { remote: self.remote, ..(*self.shared).clone() }
+    }
+}
+
+/// The records that the newest `ledger.trimmed` speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trimmed {
+    /// The first one dropped.
+    pub first: EventId,
+    /// The last one dropped.
+    pub last: EventId,
 }
 
 /// A binding that was added and not removed.
@@ -30,22 +56,26 @@ pub struct LeftBinding {
     pub contact: Text<320>,
 }
 
-/// Folds records, oldest first, into what is still open at the end, and counts what does not add up.
-#[derive(Clone, Debug, Default)]
+/// Folds records, oldest first, into what is still open at the end, and counts what does not add up. What it
+/// holds grows with the flows and bindings that are open, never with the records folded.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unfinished {
-    flows: BTreeMap<String, LeftFlow>,
+    pub(crate) flows: BTreeMap<Box<str>, LeftFlow>,
+    /// The facts in use: many browsers differ in their address alone.
+    pub(crate) pool: HashSet<Arc<FlowFacts>>,
     /// How many of each there are: contacts are cut to a bounded length, so two may look alike.
-    bindings: BTreeMap<(Option<String>, LeftBinding), u32>,
+    pub(crate) bindings: BTreeMap<(Option<Box<str>>, LeftBinding), u32>,
+    pub(crate) trimmed: Option<Trimmed>,
     /// `flow.opened` records seen.
     pub opened: u64,
     /// `flow.closed` records seen.
     pub closed: u64,
     /// Closes of flows that were not open: closed twice, or never opened.
-    pub closed_without_open: Vec<(EventId, String)>,
+    pub closed_without_open: Findings<(EventId, String)>,
     /// Flow ids that were opened twice.
-    pub opened_twice: Vec<(EventId, String)>,
+    pub opened_twice: Findings<(EventId, String)>,
     /// Records whose payload could not be read.
-    pub unreadable: Vec<EventId>,
+    pub unreadable: Findings<EventId>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +93,7 @@ struct ClosedWire {
 
 #[derive(Deserialize)]
 struct BindingWire {
-    flow: Option<String>,
+    flow: Option<Box<str>>,
     #[serde(flatten)]
     binding: LeftBindingWire,
 }
@@ -72,6 +102,12 @@ struct BindingWire {
 struct LeftBindingWire {
     aor: Text<160>,
     contact: Text<320>,
+}
+
+#[derive(Deserialize)]
+struct TrimmedWire {
+    first: String,
+    last: String,
 }
 
 enum Change {
@@ -84,6 +120,7 @@ impl Unfinished {
     pub fn fold(&mut self, id: EventId, kind: EventKind, payload: &[u8]) {
         let readable = match kind {
             EventKind::NodeStarted | EventKind::NodeStopped => true,
+            EventKind::LedgerTrimmed => self.fold_trimmed(payload).is_some(),
             EventKind::FlowOpened => self.fold_opened(id, payload).is_some(),
             EventKind::FlowClosed => self.fold_closed(id, payload).is_some(),
             EventKind::BindingAdded => self.fold_binding(payload, Change::Added).is_some(),
@@ -94,21 +131,51 @@ impl Unfinished {
         }
     }
 
+    fn fold_trimmed(&mut self, payload: &[u8]) -> Option<()> {
+        let TrimmedWire { first, last } = serde_json::from_slice(payload).ok()?;
+        let ((_, first), (_, last)) = (EventId::parse(&first).ok()?, EventId::parse(&last).ok()?);
+        self.trimmed = Some(Trimmed { first, last });
+        Some(())
+    }
+
     fn fold_opened(&mut self, id: EventId, payload: &[u8]) -> Option<()> {
         let OpenedWire { flow, opened_at, facts } = serde_json::from_slice(payload).ok()?;
         let opened_at = u64::try_from(opened_at.as_microsecond()).unwrap_or(0);
         self.opened += 1;
-        if self.flows.insert(flow.clone(), LeftFlow { opened_at, facts }).is_some() {
+        if let Some(before) = self.insert(flow.clone().into(), opened_at, facts) {
+            self.forget(before);
             self.opened_twice.push((id, flow));
         }
         Some(())
     }
 
+    pub(crate) fn insert(&mut self, flow: Box<str>, opened_at: u64, facts: FlowFacts) -> Option<LeftFlow> {
+        let remote = facts.remote;
+        let shared = Arc::new(FlowFacts { remote: NOWHERE, ..facts });
+        let shared = match self.pool.get(&shared) {
+            Some(known) => Arc::clone(known),
+            None => {
+                self.pool.insert(Arc::clone(&shared));
+                shared
+            }
+        };
+        self.flows.insert(flow, LeftFlow { opened_at, remote, shared })
+    }
+
+    /// Lets go of facts that no flow has any more.
+    fn forget(&mut self, left: LeftFlow) {
+        // One is ours, one is the pool's.
+        if Arc::strong_count(&left.shared) == 2 {
+            self.pool.remove(&left.shared);
+        }
+    }
+
     fn fold_closed(&mut self, id: EventId, payload: &[u8]) -> Option<()> {
         let ClosedWire { flow } = serde_json::from_slice(payload).ok()?;
         self.closed += 1;
-        if self.flows.remove(&flow).is_none() {
-            self.closed_without_open.push((id, flow));
+        match self.flows.remove(flow.as_str()) {
+            Some(left) => self.forget(left),
+            None => self.closed_without_open.push((id, flow)),
         }
         Some(())
     }
@@ -132,8 +199,14 @@ impl Unfinished {
 
     /// Flows that are open at the end of the records, by id.
     #[must_use]
-    pub const fn flows(&self) -> &BTreeMap<String, LeftFlow> {
+    pub const fn flows(&self) -> &BTreeMap<Box<str>, LeftFlow> {
         &self.flows
+    }
+
+    /// What the newest `ledger.trimmed` says was dropped.
+    #[must_use]
+    pub const fn trimmed(&self) -> Option<Trimmed> {
+        self.trimmed
     }
 
     /// Bindings that are there at the end of the records, with the flow they belong to.
@@ -158,14 +231,14 @@ impl Unfinished {
             cause: RemovalCause::NodeCrash,
         };
         for (flow, left) in &self.flows {
-            let held = by_flow.remove(&Some(flow.as_str())).unwrap_or_default();
+            let held = by_flow.remove(&Some(&**flow)).unwrap_or_default();
             for binding in &held {
                 write(Event::BindingRemoved(removed(Some(flow), binding)));
             }
             let named: Vec<_> = held.iter().take(NAMED_BINDINGS).map(|b| b.aor.clone()).collect();
             write(Event::FlowClosed(FlowClosed {
                 flow,
-                facts: &left.facts,
+                facts: &left.facts(),
                 identity: None,
                 opened_at: left.opened_at,
                 closed_at: ClosedAt::Between {

@@ -5,8 +5,9 @@ use std::{cell::RefCell, panic::AssertUnwindSafe, rc::Rc};
 
 use lifecycle::{
     ADDITION_ROOM, BindingAdded, BindingRemoved, CLOSE_ROOM, Cause, CloseBook, Direction, Ending, Event,
-    EventId, EventKind, FlowClosed, FlowFacts, FlowId, FlowOpened, NAMED_BINDINGS, Node, OpenFlow,
-    REMOVAL_ROOM, RemovalCause, Text, TlsFacts, Traffic, Transport, Unfinished,
+    EventId, EventKind, FlowClosed, FlowFacts, FlowId, FlowOpened, LedgerTrimmed, NAMED_BINDINGS,
+    NAMED_CURSORS, Node, OpenFlow, PassedCursor, REMOVAL_ROOM, RemovalCause, SnapshotError, TRIMMED_ROOM,
+    Text, TlsFacts, Traffic, Transport, TrimReason, Trimmed, Unfinished,
 };
 use proptest::prelude::*;
 
@@ -253,7 +254,97 @@ fn reserved_room_holds_the_longest_records() {
     assert!(longest_addition <= ADDITION_ROOM, "{longest_addition} bytes");
 }
 
+#[test]
+fn the_longest_tombstone_fits_its_room() {
+    let most = u64::MAX;
+    let id = format!("{}.{most}.{most}", "n".repeat(32));
+    let passed = PassedCursor { sink: Text::new("s".repeat(64)), read_to: Some(Text::new(&id)) };
+    let tombstone = Event::LedgerTrimmed(LedgerTrimmed {
+        first: &id,
+        last: &id,
+        records: most,
+        bytes: most,
+        reason: TrimReason::Size,
+        passed: &vec![passed; NAMED_CURSORS],
+        passed_total: usize::MAX,
+    });
+    let length = tombstone.to_json().len();
+    assert!(length <= TRIMMED_ROOM, "{length} bytes");
+}
+
+#[test]
+fn a_fold_remembers_what_was_dropped() {
+    let tombstone = record(&Event::LedgerTrimmed(LedgerTrimmed {
+        first: "e.1.1",
+        last: "e.3.17",
+        records: 1000,
+        bytes: 1 << 20,
+        reason: TrimReason::Age,
+        passed: &[],
+        passed_total: 0,
+    }));
+    let id = |incarnation, sequence| EventId { incarnation, sequence };
+    let trimmed = Some(Trimmed { first: id(1, 1), last: id(3, 17) });
+    let folded = fold(&[tombstone]);
+    assert_eq!(folded.trimmed(), trimmed);
+    assert_eq!(Unfinished::restore(&folded.snapshot()).unwrap().trimmed(), trimmed);
+}
+
+#[test]
+fn snapshots_of_newer_programs_and_damaged_ones_are_refused() {
+    let refused = Unfinished::restore(br#"{"version":2}"#);
+    assert!(matches!(refused, Err(SnapshotError::Newer { found: 2 })), "{refused:?}");
+    let whole = fold(&[opened("e.1.f1", &facts())]).snapshot();
+    for end in 0..whole.len() {
+        assert!(Unfinished::restore(&whole[..end]).is_err(), "{end}");
+    }
+    let stray = String::from_utf8(whole).unwrap().replace(r#""facts":[{"#, r#""facts":[],"was":[{"#);
+    assert!(matches!(Unfinished::restore(stray.as_bytes()), Err(SnapshotError::NoFacts)), "{stray}");
+}
+
+/// Flows that differ in their address alone cost little more than that.
+#[test]
+fn a_snapshot_tells_shared_facts_once() {
+    let flows = |count: u16| -> Vec<_> {
+        let facts = |port| FlowFacts { remote: ([127, 0, 0, 1], port).into(), ..facts() };
+        (1..=count).map(|n| opened(&format!("e.1.f{n}"), &facts(n))).collect()
+    };
+    let (few, many) = (fold(&flows(1)).snapshot().len(), fold(&flows(1001)).snapshot().len());
+    assert!((many - few) / 1000 < 64, "{few} and {many} bytes");
+    let restored = Unfinished::restore(&fold(&flows(3)).snapshot()).unwrap();
+    assert_eq!(restored.flows()["e.1.f3"].facts().remote.port(), 3);
+}
+
 proptest! {
+    /// A fold that was interrupted anywhere, any number of times, knows what one in a single piece knows.
+    #[test]
+    fn a_snapshot_loses_nothing(
+        steps in proptest::collection::vec((0u8..6, 0u8..5), 0..40), cuts in proptest::collection::vec(any::<bool>(), 40),
+    ) {
+        let records: Vec<_> = steps.iter().map(|&(number, what)| {
+            let (flow, aor) = (format!("e.1.f{number}"), format!("u{}@x", number % 2));
+            let facts = FlowFacts { host: Some(Text::new(format!("h{}", number % 3))), ..facts() };
+            match what {
+                0 => opened(&flow, &facts),
+                1 => (EventKind::FlowClosed, format!(r#"{{"flow":"{flow}"}}"#).into_bytes()),
+                2 => added((number > 0).then_some(&flow), &aor),
+                3 => record(&Event::BindingRemoved(BindingRemoved {
+                    aor: Text::new(&aor), contact: Text::new("sip:x@y.invalid"),
+                    flow: (number > 0).then_some(&flow), cause: RemovalCause::Expired,
+                })),
+                _ => (EventKind::FlowOpened, b"{".to_vec()),
+            }
+        }).collect();
+        let mut pieces = Unfinished::default();
+        for ((sequence, (kind, payload)), cut) in (1..).zip(&records).zip(cuts) {
+            if cut {
+                pieces = Unfinished::restore(&pieces.snapshot()).unwrap();
+            }
+            pieces.fold(EventId { incarnation: 1, sequence }, *kind, payload);
+        }
+        prop_assert_eq!(pieces, fold(&records));
+    }
+
     /// Any order of openings and closings: what settles is what was open, and after it nothing is.
     #[test]
     fn opened_minus_closed_is_what_settles(steps in proptest::collection::vec((0u8..20, any::<bool>()), 0..60)) {

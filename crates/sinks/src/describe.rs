@@ -24,6 +24,7 @@ pub fn describe(node: &Node, id: EventId, kind: EventKind, at: u64, payload: &[u
     let words = match kind {
         EventKind::NodeStarted => node_started(node, id, payload),
         EventKind::NodeStopped => node_stopped(node, id, payload),
+        EventKind::LedgerTrimmed => ledger_trimmed(payload),
         EventKind::FlowOpened => flow_opened(payload),
         EventKind::FlowClosed => flow_closed(payload),
         EventKind::BindingAdded => binding_added(at, payload),
@@ -73,6 +74,34 @@ fn node_stopped(node: &Node, id: EventId, payload: &[u8]) -> Words {
         id.incarnation,
         counted(flows_opened, "flow")
     ))
+}
+
+fn ledger_trimmed(payload: &[u8]) -> Words {
+    #[derive(Deserialize)]
+    struct Passed<'a> {
+        #[serde(borrow)]
+        sink: Cow<'a, str>,
+    }
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        #[serde(borrow)]
+        first: Cow<'a, str>,
+        #[serde(borrow)]
+        last: Cow<'a, str>,
+        records: u64,
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+        #[serde(borrow)]
+        passed: Vec<Passed<'a>>,
+    }
+    let Data { first, last, records, reason, passed } = serde_json::from_slice(payload)?;
+    let mut words =
+        format!("{} from {first} to {last} dropped from the ledger by {reason}", counted(records, "event"));
+    if !passed.is_empty() {
+        let names: Vec<&str> = passed.iter().map(|passed| &*passed.sink).collect();
+        let _ = write!(words, ", unread by {}", names.join(", "));
+    }
+    Ok(words)
 }
 
 #[derive(Deserialize)]

@@ -265,7 +265,7 @@ export class EventList {
     };
     source.onmessage = (message) => this.#take(message.data);
     // Some servers name each event by its type; take those as well.
-    for (const type of ["node.started", "node.stopped", "flow.opened", "flow.closed", "binding.added", "binding.removed", "user.online", "user.offline", "call.started", "call.answered", "call.held", "call.resumed", "call.ended"]) {
+    for (const type of ["node.started", "node.stopped", "ledger.trimmed", "flow.opened", "flow.closed", "binding.added", "binding.removed", "user.online", "user.offline", "call.started", "call.answered", "call.held", "call.resumed", "call.ended"]) {
       source.addEventListener(type, (message) => this.#take(message.data));
     }
   }

@@ -1,6 +1,6 @@
 use lifecycle::{
     BindingAdded, BindingRemoved, Certainty, ClosedAt, Direction, Ending, Event, FlowClosed, FlowFacts,
-    FlowOpened, NodeStarted, NodeStopped, Text, Traffic,
+    FlowOpened, LedgerTrimmed, NodeStarted, NodeStopped, PassedCursor, Text, Traffic, TrimReason,
 };
 
 use super::*;
@@ -121,6 +121,19 @@ fn every_other_kind() {
     assert_eq!(
         line(&Event::NodeStopped(stopped)),
         "22:13:20.123 node.stopped edge1 run 3: 2 flows opened, 2 closed"
+    );
+    let trimmed = LedgerTrimmed {
+        first: "edge1.1.1",
+        last: "edge1.2.17",
+        records: 1234,
+        bytes: 1 << 20,
+        reason: TrimReason::Age,
+        passed: &[PassedCursor { sink: Text::new("crm"), read_to: None }],
+        passed_total: 1,
+    };
+    assert_eq!(
+        line(&Event::LedgerTrimmed(trimmed)),
+        "22:13:20.123 ledger.trimmed 1234 events from edge1.1.1 to edge1.2.17 dropped from the ledger by age, unread by crm"
     );
     let facts = FlowFacts {
         origin: Some(Text::new("https://app.example.com")),
