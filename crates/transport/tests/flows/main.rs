@@ -1,4 +1,5 @@
 //! Connections over real loopback sockets, with an owner of paper: refusals, messages, endings, bounds.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bounds;
 mod client;

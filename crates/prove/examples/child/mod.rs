@@ -1,0 +1,93 @@
+//! The server under measurement: a `sipway` binary as a child process.
+
+use std::{
+    error::Error,
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use lifecycle::Transport;
+use prove::{Client, Setup, Sources, Target};
+
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+/// A running `sipway dev` with a ledger of its own. Killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    ledger: PathBuf,
+    pub(crate) ws: Target,
+    pub(crate) wss: Target,
+}
+
+impl Server {
+    /// Starts `binary` and waits until it listens.
+    pub(crate) fn start(binary: &str) -> Result<Self, Failure> {
+        // What it may open, it has from us.
+        prove::raise_descriptor_limit()?;
+        let (ws, wss, sip) = (free()?, free()?, free()?);
+        let ledger = std::env::temp_dir().join(format!("sipway-bench-{}", std::process::id()));
+        fs::create_dir_all(&ledger)?;
+        let address = |address: SocketAddr| address.to_string();
+        let child = Command::new(binary)
+            .args(["dev", "--json", "--ws", &address(ws), "--wss", &address(wss)])
+            .args(["--udp", &address(sip), "--tcp", &address(sip), "--ledger"])
+            .arg(&ledger)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("{binary}: {error}"))?;
+        let (ws, wss) = (Target::new(Transport::Ws, ws), Target::new(Transport::Wss, wss));
+        let server = Self { child, ledger, ws, wss };
+        let until = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(server.wss.address).is_err() {
+            if Instant::now() > until {
+                return Err("the server does not listen".into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(server)
+    }
+
+    /// Processor time of all its threads so far, system calls included.
+    pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
+        let mut nanos = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let stat = fs::read_to_string(task?.path().join("schedstat"))?;
+            nanos += stat.split(' ').next().ok_or("an empty schedstat")?.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
+    /// Bytes of private anonymous memory that it has: heap, stacks, what the allocator holds back.
+    #[allow(dead_code, reason = "not every example asks for it")]
+    pub(crate) fn anonymous(&self) -> Result<u64, Failure> {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).ok_or("no Anonymous")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.ledger);
+    }
+}
+
+fn free() -> Result<SocketAddr, Failure> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// A registered user.
+pub(crate) async fn registered(target: Target, user: String, sources: &Sources) -> Result<Client, Failure> {
+    let setup = Setup { source: sources.next(), patience: Duration::from_secs(60), ..Setup::new(&user) };
+    let mut client = Client::connect(&target, &setup).await?;
+    match client.register(3600).await?.status {
+        200 => Ok(client),
+        status => Err(format!("REGISTER was answered {status}").into()),
+    }
+}
