@@ -18,7 +18,7 @@ use tokio::{
     task::spawn_local,
     time::sleep_until,
 };
-use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Uncounted};
+use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Unopened};
 
 use crate::{
     flow::Flow,
@@ -345,16 +345,16 @@ impl Owner for Shard {
         }
     }
 
-    fn uncounted(self: &Rc<Self>, remote: SocketAddr, why: Uncounted) {
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened) {
         tracing::debug!(%remote, %why, "a connection ended before it was a flow");
         self.shared.metrics.add(match why {
-            Uncounted::HandshakeTimeout => Count::HandshakeTimeouts,
-            Uncounted::LeftEarly => Count::LeftEarly,
-            Uncounted::TlsFailed => Count::TlsFailures,
+            Unopened::HandshakeTimeout => Count::HandshakeTimeouts,
+            Unopened::LeftEarly => Count::LeftEarly,
+            Unopened::TlsFailed => Count::TlsFailures,
             // Counted where it was decided.
-            Uncounted::HandshakeRefused(503) | Uncounted::NoRoom => return,
-            Uncounted::HandshakeRefused(_) => Count::HandshakesRefused,
-            Uncounted::NotSip => Count::NotSip,
+            Unopened::HandshakeRefused(503) | Unopened::NoRoom => return,
+            Unopened::HandshakeRefused(_) => Count::HandshakesRefused,
+            Unopened::NotSip => Count::NotSip,
         });
     }
 

@@ -21,7 +21,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use transport::{
-    Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Uncounted,
+    Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Unopened,
     accept::{self, Accepted},
     certificate, receive_connection,
 };
@@ -52,7 +52,7 @@ impl Owner for Echo {
 
     fn http(self: &Rc<Self>, _: PlainHttp) {}
 
-    fn uncounted(self: &Rc<Self>, remote: SocketAddr, why: Uncounted) {
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened) {
         eprintln!("{remote}: {why}");
     }
 

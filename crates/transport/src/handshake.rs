@@ -16,7 +16,7 @@ use websocket::{
 };
 
 use crate::{
-    Framing, Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Uncounted,
+    Framing, Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Unopened,
     flow::{self, Codec, Receiver},
     linger,
     tls::{Progress, Tls},
@@ -43,21 +43,21 @@ pub async fn receive_connection<O: Owner>(
     remote: SocketAddr,
 ) {
     let _ = stream.set_nodelay(true);
-    let Ok(local) = stream.local_addr() else { return owner.uncounted(remote, Uncounted::LeftEarly) };
+    let Ok(local) = stream.local_addr() else { return owner.unopened(remote, Unopened::LeftEarly) };
     let mut pending = Pending { stream, tls: None, received: Vec::new(), silent: Silent::Yes };
     let greeting = timeout(listener.settings.handshake_timeout, pending.greeting(&owner, &listener)).await;
     let greeting = match greeting {
         Ok(Ok(greeting)) => greeting,
         Ok(Err(why)) => {
-            owner.uncounted(remote, why);
-            if why == Uncounted::TlsFailed {
+            owner.unopened(remote, why);
+            if why == Unopened::TlsFailed {
                 // The alert is on its way.
                 pending.let_go(&scratch, listener.settings.close_timeout).await;
             }
             return;
         }
         Err(_late) => {
-            owner.uncounted(remote, Uncounted::HandshakeTimeout);
+            owner.unopened(remote, Unopened::HandshakeTimeout);
             return pending.too_slow(&listener);
         }
     };
@@ -103,7 +103,7 @@ pub async fn receive_connection<O: Owner>(
         Greeting::Http => refuse(&owner, pending, remote, Refusal::MissingUpgrade, &scratch, &settings).await,
         Greeting::Refuse(refusal) => refuse(&owner, pending, remote, refusal, &scratch, &settings).await,
         Greeting::HttpWithoutTls => {
-            owner.uncounted(remote, Uncounted::TlsFailed);
+            owner.unopened(remote, Unopened::TlsFailed);
             pending.tls = None;
             let answer = format!(
                 "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -113,7 +113,7 @@ pub async fn receive_connection<O: Owner>(
             pending.part(answer.as_bytes(), &scratch, settings.close_timeout).await;
         }
         Greeting::NotSip(answer) => {
-            owner.uncounted(remote, Uncounted::NotSip);
+            owner.unopened(remote, Unopened::NotSip);
             if let Some(answer) = answer {
                 pending.part(&answer, &scratch, settings.close_timeout).await;
             }
@@ -129,7 +129,7 @@ async fn refuse<O: Owner>(
     scratch: &Scratch,
     settings: &Settings,
 ) {
-    owner.uncounted(remote, Uncounted::HandshakeRefused(refusal.status()));
+    owner.unopened(remote, Unopened::HandshakeRefused(refusal.status()));
     let mut answer = Vec::new();
     refusal.write_response(&mut answer);
     pending.part(&answer, scratch, settings.close_timeout).await;
@@ -179,9 +179,9 @@ impl Candidate {
                     status.write_response(&mut answer);
                     let _ = link.put_head(&answer);
                     link.close_notify();
-                    owner.uncounted(remote, Uncounted::HandshakeRefused(status.status()));
+                    owner.unopened(remote, Unopened::HandshakeRefused(status.status()));
                 } else {
-                    owner.uncounted(remote, Uncounted::NoRoom);
+                    owner.unopened(remote, Unopened::NoRoom);
                 }
                 linger::let_go(link, reader, linger::Peer::Present).await;
             }
@@ -258,13 +258,13 @@ impl Pending {
         &mut self,
         owner: &Rc<O>,
         listener: &Listener,
-    ) -> Result<Greeting, Uncounted> {
+    ) -> Result<Greeting, Unopened> {
         if let Some(config) = &listener.tls {
-            self.tls = Some(Tls::new(config.clone()).map_err(|_| Uncounted::TlsFailed)?);
+            self.tls = Some(Tls::new(config.clone()).map_err(|_| Unopened::TlsFailed)?);
         }
         let mut framer = match stream_codec(&listener.settings) {
             Codec::Stream { framer, .. } => framer,
-            Codec::WebSocket(_) => return Err(Uncounted::NotSip),
+            Codec::WebSocket(_) => return Err(Unopened::NotSip),
         };
         loop {
             if let Heard::HttpWithoutTls = self.read_more().await? {
@@ -295,19 +295,19 @@ impl Pending {
         }
     }
 
-    async fn read_more(&mut self) -> Result<Heard, Uncounted> {
+    async fn read_more(&mut self) -> Result<Heard, Unopened> {
         let Some(tls) = &mut self.tls else {
             self.received.reserve(READ);
             return match self.stream.read_buf(&mut self.received).await {
                 Ok(read) if read > 0 => Ok(Heard::Bytes),
-                _ => Err(Uncounted::LeftEarly),
+                _ => Err(Unopened::LeftEarly),
             };
         };
         if tls.has_peer_closed() {
-            return Err(Uncounted::LeftEarly);
+            return Err(Unopened::LeftEarly);
         }
         let mut input = vec![0; READ];
-        let Ok(read @ 1..) = self.stream.read(&mut input).await else { return Err(Uncounted::LeftEarly) };
+        let Ok(read @ 1..) = self.stream.read(&mut input).await else { return Err(Unopened::LeftEarly) };
         let input = input.get_mut(..read).unwrap_or_default();
         let first = mem::replace(&mut self.silent, Silent::No) == Silent::Yes;
         if first && begins_http(input) {
@@ -317,27 +317,27 @@ impl Pending {
         let mut reply = Vec::new();
         let progress = tls.receive(input, &mut self.received, &mut reply);
         if !reply.is_empty() && self.stream.write_all(&reply).await.is_err() {
-            return Err(Uncounted::LeftEarly);
+            return Err(Unopened::LeftEarly);
         }
         match progress {
             Ok(Progress::Handshaking | Progress::Open) => Ok(Heard::Bytes),
             // It may have said all it wanted to say.
             Ok(Progress::PeerClosed) if self.received.len() > before => Ok(Heard::Bytes),
-            Ok(Progress::PeerClosed) => Err(Uncounted::LeftEarly),
-            Err(_) => Err(Uncounted::TlsFailed),
+            Ok(Progress::PeerClosed) => Err(Unopened::LeftEarly),
+            Err(_) => Err(Unopened::TlsFailed),
         }
     }
 
-    async fn send(&mut self, plain: &[u8]) -> Result<(), Uncounted> {
+    async fn send(&mut self, plain: &[u8]) -> Result<(), Unopened> {
         let mut cipher = Vec::new();
         let bytes = match &mut self.tls {
             None => plain,
             Some(tls) => {
-                tls.encrypt(plain, &mut cipher).map_err(|_| Uncounted::TlsFailed)?;
+                tls.encrypt(plain, &mut cipher).map_err(|_| Unopened::TlsFailed)?;
                 &cipher
             }
         };
-        self.stream.write_all(bytes).await.map_err(|_| Uncounted::LeftEarly)
+        self.stream.write_all(bytes).await.map_err(|_| Unopened::LeftEarly)
     }
 
     /// Says why not, and lets the peer read it.
@@ -349,9 +349,9 @@ impl Pending {
             if let Some(tls) = &mut self.tls
                 && tls.close_notify(&mut goodbye).is_ok()
             {
-                self.stream.write_all(&goodbye).await.map_err(|_| Uncounted::LeftEarly)?;
+                self.stream.write_all(&goodbye).await.map_err(|_| Unopened::LeftEarly)?;
             }
-            Ok::<_, Uncounted>(())
+            Ok::<_, Unopened>(())
         });
         if matches!(said.await, Ok(Ok(()))) {
             self.let_go(scratch, until.saturating_duration_since(Instant::now())).await;

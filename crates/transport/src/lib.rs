@@ -26,6 +26,6 @@ pub mod udp;
 
 pub use handshake::receive_connection;
 pub use link::{Link, SendFailed};
-pub use owner::{Opening, Owner, PlainHttp, Refused, Uncounted};
+pub use owner::{Opening, Owner, PlainHttp, Refused, Unopened};
 pub use scratch::Scratch;
 pub use settings::{Framing, Listener, MissingOrigin, Settings};

@@ -39,7 +39,7 @@ pub struct PlainHttp {
 
 /// A connection that ended before it was a flow: no event, only a count and perhaps a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Uncounted {
+pub enum Unopened {
     /// Nothing whole came within the handshake timeout.
     HandshakeTimeout,
     /// The peer left before its request was whole.
@@ -54,7 +54,7 @@ pub enum Uncounted {
     NoRoom,
 }
 
-impl fmt::Display for Uncounted {
+impl fmt::Display for Unopened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HandshakeTimeout => f.write_str("handshake_timeout"),
@@ -89,7 +89,7 @@ pub trait Owner: Sized + 'static {
     fn http(self: &Rc<Self>, request: PlainHttp);
 
     /// A connection ended before it was a flow.
-    fn uncounted(self: &Rc<Self>, remote: SocketAddr, why: Uncounted);
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened);
 
     /// Answers bytes on a stream that cannot be framed as SIP: what to send back before the connection is
     /// closed, if anything.

@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 use transport::{
-    Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Uncounted,
+    Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Unopened,
     accept::{self, Accepted},
     receive_connection,
 };
@@ -34,7 +34,7 @@ pub(crate) struct Paper {
     pub(crate) endings: RefCell<Vec<(Ending, Traffic)>>,
     /// Flows that were dropped instead of closed.
     pub(crate) lost: Cell<usize>,
-    pub(crate) uncounted: RefCell<Vec<Uncounted>>,
+    pub(crate) unopened: RefCell<Vec<Unopened>>,
     pub(crate) pages: RefCell<Vec<PlainHttp>>,
     pub(crate) refuses: Cell<bool>,
     changed: Notify,
@@ -52,7 +52,7 @@ impl fmt::Debug for Paper {
             .field("messages", &self.messages.borrow().len())
             .field("endings", &self.endings)
             .field("lost", &self.lost)
-            .field("uncounted", &self.uncounted)
+            .field("unopened", &self.unopened)
             .finish_non_exhaustive()
     }
 }
@@ -105,8 +105,8 @@ impl Owner for Paper {
         self.changed.notify_waiters();
     }
 
-    fn uncounted(self: &Rc<Self>, _: SocketAddr, why: Uncounted) {
-        self.uncounted.borrow_mut().push(why);
+    fn unopened(self: &Rc<Self>, _: SocketAddr, why: Unopened) {
+        self.unopened.borrow_mut().push(why);
         self.changed.notify_waiters();
     }
 
@@ -148,9 +148,9 @@ impl Paper {
         self.endings.borrow()[0].0.clone()
     }
 
-    pub(crate) async fn uncounted(&self, expected: Uncounted) {
-        self.until("told of what was no flow", |paper| !paper.uncounted.borrow().is_empty()).await;
-        assert_eq!(*self.uncounted.borrow(), [expected]);
+    pub(crate) async fn unopened(&self, expected: Unopened) {
+        self.until("told of what was no flow", |paper| !paper.unopened.borrow().is_empty()).await;
+        assert_eq!(*self.unopened.borrow(), [expected]);
         assert!(self.opened.borrow().is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use lifecycle::Transport;
 use tokio::io::AsyncWriteExt;
-use transport::{MissingOrigin, Uncounted};
+use transport::{MissingOrigin, Unopened};
 
 use crate::{
     client::{Client, Heard, PLAIN, read_all, read_head, text_frame, upgrade},
@@ -41,7 +41,7 @@ fn every_refusal_says_why() {
             let (answer, paper) = ask(&request).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request} -> {answer}");
             assert!(answer.contains(word), "{answer}");
-            paper.uncounted(Uncounted::HandshakeRefused(status)).await;
+            paper.unopened(Unopened::HandshakeRefused(status)).await;
         }
     });
 }
@@ -70,7 +70,7 @@ fn no_room_is_503_and_no_flow() {
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 7\r\n"), "{answer}");
         assert!(end.is_ok());
-        place.paper.uncounted(Uncounted::HandshakeRefused(503)).await;
+        place.paper.unopened(Unopened::HandshakeRefused(503)).await;
     });
 }
 
@@ -132,7 +132,7 @@ fn a_page_is_handed_over_with_what_was_read() {
         stream.write_all(request.as_bytes()).await.unwrap();
         place.paper.until("asked for a page", |paper| !paper.pages.borrow().is_empty()).await;
         assert_eq!(place.paper.pages.borrow()[0].head, request.as_bytes());
-        assert!(place.paper.uncounted.borrow().is_empty());
+        assert!(place.paper.unopened.borrow().is_empty());
     });
 }
 
@@ -145,7 +145,7 @@ fn a_slow_handshake_is_cut_and_told() {
         stream.write_all(b"GET /ws HTTP/1.1\r\nHost: a\r\n").await.unwrap();
         let (answer, _) = read_all(&mut stream).await;
         assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
-        place.paper.uncounted(Uncounted::HandshakeTimeout).await;
+        place.paper.unopened(Unopened::HandshakeTimeout).await;
     });
 }
 
@@ -156,7 +156,7 @@ fn silence_is_cut_without_a_word() {
             Place::with(Transport::Ws, |s| s.handshake_timeout = std::time::Duration::from_millis(50));
         let mut stream = place.connect().await;
         assert_eq!(read_all(&mut stream).await.0, b"");
-        place.paper.uncounted(Uncounted::HandshakeTimeout).await;
+        place.paper.unopened(Unopened::HandshakeTimeout).await;
     });
 }
 
@@ -167,6 +167,6 @@ fn who_leaves_in_the_middle_of_the_head_is_no_flow() {
         let mut stream = place.connect().await;
         stream.write_all(b"GET /ws HT").await.unwrap();
         drop(stream);
-        place.paper.uncounted(Uncounted::LeftEarly).await;
+        place.paper.unopened(Unopened::LeftEarly).await;
     });
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lifecycle::{Cause, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use transport::Uncounted;
+use transport::Unopened;
 
 use crate::{
     client::read_all,
@@ -79,7 +79,7 @@ fn what_is_no_sip_never_becomes_a_flow() {
         let (answer, end) = read_all(&mut stream).await;
         assert_eq!(String::from_utf8(answer).unwrap(), "unframed: not SIP");
         assert!(end.is_ok());
-        place.paper.uncounted(Uncounted::NotSip).await;
+        place.paper.unopened(Unopened::NotSip).await;
     });
 }
 
@@ -138,6 +138,6 @@ fn no_room_ends_a_stream() {
         stream.write_all(options("").as_bytes()).await.unwrap();
         let (answer, end) = read_all(&mut stream).await;
         assert!(answer.is_empty() && end.is_ok());
-        place.paper.uncounted(Uncounted::NoRoom).await;
+        place.paper.unopened(Unopened::NoRoom).await;
     });
 }

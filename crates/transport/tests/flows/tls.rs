@@ -17,7 +17,7 @@ use tokio_rustls::{
         pki_types::{CertificateDer, ServerName, UnixTime},
     },
 };
-use transport::{Uncounted, certificate};
+use transport::{Unopened, certificate};
 
 use crate::{
     client::{Client, Heard, PLAIN, close_frame, read_all, text_frame, upgrade},
@@ -222,14 +222,14 @@ fn a_handshake_that_fails_is_answered_with_an_alert() {
         let error =
             error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>().cloned()).ok_or(error);
         assert_eq!(error.unwrap(), rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol));
-        place.paper.uncounted(Uncounted::TlsFailed).await;
+        place.paper.unopened(Unopened::TlsFailed).await;
 
         let place = wss();
         let mut stream = place.connect().await;
         stream.write_all(&[0x15; 4000]).await.unwrap();
         let (answer, end) = read_all(&mut stream).await;
         assert!(answer.starts_with(&[0x15, 3]) && end.is_ok(), "{answer:?} {end:?}");
-        place.paper.uncounted(Uncounted::TlsFailed).await;
+        place.paper.unopened(Unopened::TlsFailed).await;
     });
 }
 
@@ -245,7 +245,7 @@ fn http_without_tls_is_told_in_words() {
         assert!(head.starts_with("HTTP/1.1 400 ") && body.contains("wss://"), "{answer}");
         assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{answer}");
         assert!(end.is_ok());
-        place.paper.uncounted(Uncounted::TlsFailed).await;
+        place.paper.unopened(Unopened::TlsFailed).await;
     });
 }
 
