@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use crate::value::{Fault, FromToml, text};
 
 /// Units, longest first, and their length in milliseconds.
-const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// A duration written as "25s", "500ms", "5m" or "1h".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,8 @@ impl FromToml for Span {
                 "min" | "mins" | "minute" | "minutes" => {
                     Fault::mended("unknown unit", format!("write \"{number}m\""))
                 }
-                _ => Fault::mended("unknown unit", "the units are ms, s, m and h; one number, one unit"),
+                "day" | "days" => Fault::mended("unknown unit", format!("write \"{number}d\"")),
+                _ => Fault::mended("unknown unit", "the units are ms, s, m, h and d; one number, one unit"),
             });
         };
         number
@@ -79,6 +80,7 @@ mod tests {
         assert_eq!(read("25s"), Some(Duration::from_secs(25)));
         assert_eq!(read("5m"), Some(Duration::from_secs(300)));
         assert_eq!(read("1h"), Some(Duration::from_secs(3600)));
+        assert_eq!(read("30d"), Some(Duration::from_secs(30 * 86_400)));
         assert_eq!(read(" 25 s "), Some(Duration::from_secs(25)));
         assert_eq!(read("0s"), Some(Duration::ZERO));
     }

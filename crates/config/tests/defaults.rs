@@ -34,6 +34,8 @@ fn the_example_states_the_defaults() {
     assert_eq!(config.ledger.directory, Path::new("/etc/sipway").join(&default.ledger.directory));
     assert_eq!(config.ledger.durability, default.ledger.durability);
     assert_eq!(config.ledger.segment_size, default.ledger.segment_size);
+    assert_eq!(config.ledger.keep_for, default.ledger.keep_for);
+    assert_eq!(config.ledger.keep_size, default.ledger.keep_size);
     assert_eq!(config.registrar, default.registrar);
     assert_eq!(config.keepalive, default.keepalive);
     assert_eq!(config.limits, default.limits);
@@ -49,7 +51,7 @@ fn the_example_states_the_defaults() {
 #[test]
 fn each_default_of_the_example_is_what_leaving_it_out_gives() {
     let whole = example();
-    let lists = ["paths = ", "origins = ", "types = ", "name = \"browsers\""];
+    let lists = ["paths = ", "origins = ", "types = ", "drop_unread_of = ", "name = \"browsers\""];
     let lines: Vec<&str> = example::TEXT.lines().collect();
     let mut tried = 0;
     for (number, line) in lines.iter().enumerate() {

@@ -82,6 +82,9 @@ fn values() {
     one("[timers]\ntimer_c = «\"3m\"»", OutOfRange, Some("the nearest allowed value is \"181s\""));
     one("[registrar]\nmin_expires = «\"1500ms\"»", BadValue, None);
     one("[ledger]\ndirectory = «\"\"»", BadValue, None);
+    one("[ledger]\nkeep_for = «\"30days\"»", BadValue, Some("write \"30d\""));
+    one("[ledger]\nkeep_for = «\"30s\"»", OutOfRange, Some("the nearest allowed value is \"1m\""));
+    one("[ledger]\ndrop_unread_of = «[]»", BadValue, Some("leave `drop_unread_of` out to get its default"));
 }
 
 #[test]
@@ -93,13 +96,16 @@ fn values_that_quarrel() {
     one("[limits]\noutbound_queue = «\"64KiB\"»", Conflict, mend);
     let mend = Some("set `outbound_queue` to 1048576 or more, or lower `max_message`");
     one(&listener("transport = \"tcp\"\nbind = \"127.0.0.1:1\"\nmax_message = «\"1MiB\"»"), Conflict, mend);
+    let mend = Some("set `keep_size` to \"128MiB\" or more, or lower `segment_size`");
+    one("[ledger]\nkeep_size = «\"64MiB\"»", Conflict, mend);
     // A faulty value starts no quarrel of its own.
+    one("[ledger]\nkeep_size = \"64MiB\"\nsegment_size = «\"1MB\"»", BadValue, Some("write \"1MiB\""));
     one("[limits]\nmax_message = \"1MiB\"\noutbound_queue = «\"4MB\"»", BadValue, Some("write \"4MiB\""));
     one("[timers]\nt1 = \"5s\"\nt2 = «6»", BadValue, Some("with its unit it is a string: \"6s\""));
     one(
         "[registrar]\nmin_expires = \"2h\"\nmax_expires = «\"3hours\"»",
         BadValue,
-        Some("the units are ms, s, m and h; one number, one unit"),
+        Some("the units are ms, s, m, h and d; one number, one unit"),
     );
 }
 
