@@ -9,8 +9,8 @@ use std::{
 
 use ledger::{Batch, Reservation};
 use lifecycle::{
-    CLOSE_ROOM, CloseBook, Event, EventKind, FlowClosed, FlowOpened, NAMED_BINDINGS, OpenFlow, RemovalCause,
-    Text, Traffic,
+    CLOSE_ROOM, CloseBook, Event, EventKind, FlowClosed, FlowId, FlowOpened, NAMED_BINDINGS, OpenFlow,
+    RemovalCause, Text, Traffic,
 };
 use transport::{Link, Opening, Refused};
 
@@ -20,6 +20,7 @@ use crate::{
     metrics::Count,
     register::push_removed,
     shard::Shard,
+    shared::Shared,
 };
 
 /// When a client that found no room may try again.
@@ -52,9 +53,6 @@ impl Flow {
             shared.metrics.add(Count::FlowsRefused);
             Refused { retry_after: RETRY_AFTER, reason }
         };
-        if shared.is_closing() {
-            return Err(refuse("the server is shutting down"));
-        }
         if shared.live() >= shared.max_flows {
             return Err(refuse("there are as many connections as there may be"));
         }
@@ -66,11 +64,7 @@ impl Flow {
         let record = Event::FlowOpened(FlowOpened { flow: &name, opened_at, facts: &facts }).to_json();
         let mut batch = Batch::new();
         batch.push(EventKind::FlowOpened.number(), opened_at, &record);
-        let appended =
-            shared.ledger.append(batch).map_err(|_| refuse("the ledger takes no new connections"))?;
-        // From here on there is a flow, and whatever happens it gets its close.
-        shared.metrics.add(Count::FlowsOpened);
-        shared.location().flow_opened(id);
+        let appended = record_opening(shared, id, batch).map_err(refuse)?;
         let identity = shard.add_flow(number, &facts, &name, opened_at, &link);
         let book = Book { shard: Rc::clone(shard), link, number, identity };
         let flow = Self { number, open: OpenFlow::new(id, name, opened_at, facts, book, room) };
@@ -89,6 +83,19 @@ impl Flow {
     pub(crate) fn close(self, ending: &lifecycle::Ending) {
         self.open.close(ending);
     }
+}
+
+/// Writes `flow.opened`: from here on there is a flow, and whatever happens it gets its close.
+fn record_opening(shared: &Shared, id: FlowId, batch: Batch) -> Result<ledger::Appended, &'static str> {
+    // Asked while the table is locked: the end of the server counts the flows that are open once it has had it.
+    let mut location = shared.location();
+    if shared.is_closing() {
+        return Err("the server is shutting down");
+    }
+    let appended = shared.ledger.append(batch).map_err(|_| "the ledger takes no new connections")?;
+    shared.metrics.add(Count::FlowsOpened);
+    location.flow_opened(id);
+    Ok(appended)
 }
 
 impl CloseBook for Book {

@@ -40,12 +40,19 @@ fn attempt(
     now: Instant,
 ) -> Result<Answer, Answer> {
     let shared = &*shard.shared;
+    // Only users of the domain that judges the request: RFC 3261 §10.3 step 5.
+    let to = request.to().ok().and_then(|to| to.uri().ok());
+    let asked = request.request_uri().ok().and_then(|uri| uri.host());
+    let home = to.filter(|to| to.is_sip()).and_then(|to| to.host());
+    if !home.zip(asked).is_some_and(|(home, asked)| home.same(&asked)) {
+        return Err(Answer::new(404, "Not A User Of This Domain"));
+    }
     let aor = sip_registrar::address_of_record(request).map_err(|refusal| refused(&refusal))?;
     let identity = match domain.prove(request, Role::UserAgent, rand::random())? {
         Proof::NotAsked => None,
         Proof::User(user) => {
             // A user registers itself and nobody else.
-            let own = request.to().ok().and_then(|to| to.uri().ok()).and_then(|uri| uri.unescaped_user());
+            let own = to.and_then(|to| to.unescaped_user());
             if own.as_deref() != Some(user.as_bytes()) {
                 return Err(Answer::new(403, "Not Your Address"));
             }
@@ -70,6 +77,10 @@ fn attempt(
         Ok(removal)
     };
     let mut location = shared.location();
+    // Asked while the table is locked: nothing is added behind the removals at the end.
+    if shared.is_closing() {
+        return Err(Answer::of_status(503).header("Retry-After", "5"));
+    }
     let registration = location.register(&register, &shared.policy, now, &mut contacts, reserve).map_err(
         |error| match error {
             RegisterError::Refused(refusal) => refused(&refusal),

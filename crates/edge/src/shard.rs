@@ -6,13 +6,14 @@ use std::{
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use lifecycle::{Ending, FlowFacts, Text, event_time};
 use sip_message::{FrameError, Message};
 use sip_proxy::{Proxy, shard_of};
 use tokio::{
+    io::AsyncWriteExt as _,
     net::{TcpStream, UdpSocket},
     sync::{Notify, mpsc},
     task::spawn_local,
@@ -29,6 +30,9 @@ use crate::{
     view::{BindingView, FlowView},
     world::World,
 };
+
+/// How long an answer to plain HTTP may take to write.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// One shard.
 pub(crate) struct Shard {
@@ -110,6 +114,18 @@ async fn receive_datagrams(shard: Rc<Shard>, listener: u8, socket: Rc<UdpSocket>
     };
     let failed = |error: std::io::Error| tracing::debug!(%error, "UDP");
     transport::udp::receive(socket, scratch, datagram, failed).await;
+}
+
+/// Answers plain HTTP where there are no pages: load balancers and people look at what a port says.
+async fn say_no_pages(mut stream: TcpStream) {
+    const ANSWER: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\
+        Content-Type: text/plain\r\nContent-Length: 49\r\n\r\nThis port speaks SIP over WebSocket (RFC 7118).\r\n";
+    // Whoever does not take it is not waited for.
+    let _ = tokio::time::timeout(ANSWER_WITHIN, async {
+        stream.write_all(ANSWER).await?;
+        stream.shutdown().await
+    })
+    .await;
 }
 
 /// Does what the proxy has to do when its time has come.
@@ -340,8 +356,9 @@ impl Owner for Shard {
     }
 
     fn http(self: &Rc<Self>, request: PlainHttp) {
-        if let Some(pages) = self.shared.pages() {
-            pages(request);
+        match self.shared.pages() {
+            Some(pages) => pages(request),
+            None => drop(spawn_local(say_no_pages(request.stream))),
         }
     }
 

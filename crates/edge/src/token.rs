@@ -1,5 +1,5 @@
-//! Flow tokens (RFC 5626 §5.2): a hop, signed, in the user part of a Record-Route of ours. Whoever sends it
-//! back gets onto that hop, so nobody else may be able to make one.
+//! Flow tokens (RFC 5626 §5.2): a hop, signed, in the user part of a Record-Route of ours. Whoever sends it back gets
+//! onto that hop, so nobody else may be able to make one, and only the other end of the dialog may use it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -28,13 +28,21 @@ impl std::fmt::Debug for Tokens {
 /// What a URI's user part is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
-    /// We made it, and it names this hop.
-    Hop(Hop),
+    /// We made it: it leads to `hop`, for requests that come over `other`.
+    Ours {
+        /// Where it leads.
+        hop: Hop,
+        /// Who may use it.
+        other: Hop,
+    },
     /// We made it in an earlier run: the flow is gone.
     Stale,
     /// We did not make it.
     NotOurs,
 }
+
+/// Bytes of the largest hop: a kind, a listener, a port and an IPv6 address.
+const HOP: usize = 20;
 
 impl Tokens {
     pub(crate) fn new(secret: &[u8; 32], incarnation: Incarnation) -> Self {
@@ -42,39 +50,20 @@ impl Tokens {
         Self { signer, incarnation }
     }
 
-    /// Appends the token of a hop.
-    pub(crate) fn write(&self, hop: Hop, out: &mut Vec<u8>) {
-        let mut plain = [0; 1 + 8 + 8 + 16 + SIGNATURE];
-        let length = match hop {
-            Hop::Flow(number) => {
-                plain[0] = b'f';
-                plain[1..9].copy_from_slice(&self.incarnation.to_be_bytes());
-                plain[9..17].copy_from_slice(&number.0.to_be_bytes());
-                17
-            }
-            Hop::Udp { listener, remote } => {
-                plain[1] = listener;
-                plain[2..4].copy_from_slice(&remote.port().to_be_bytes());
-                match remote.ip() {
-                    IpAddr::V4(ip) => {
-                        plain[0] = b'4';
-                        plain[4..8].copy_from_slice(&ip.octets());
-                        8
-                    }
-                    IpAddr::V6(ip) => {
-                        plain[0] = b'6';
-                        plain[4..20].copy_from_slice(&ip.octets());
-                        20
-                    }
-                }
-            }
-        };
+    /// Appends the token of a hop, for requests that come over the other.
+    pub(crate) fn write(&self, hop: Hop, other: Hop, out: &mut Vec<u8>) {
+        let mut plain = [0; 8 + 2 * HOP + SIGNATURE];
+        plain[..8].copy_from_slice(&self.incarnation.to_be_bytes());
+        let mut length = 8;
+        for hop in [hop, other] {
+            length += put(hop, &mut plain[length..]);
+        }
         let (body, rest) = plain.split_at_mut(length);
         let signature = self.signer.clone().chain_update(body).finalize().into_bytes();
         rest[..SIGNATURE].copy_from_slice(&signature[..SIGNATURE]);
         let start = out.len();
-        out.resize(start + 64, 0);
-        // 43 bytes become 58 characters: there is always room.
+        out.resize(start + 80, 0);
+        // At most 58 bytes become 78 characters: there is always room.
         let written =
             URL_SAFE_NO_PAD.encode_slice(&plain[..length + SIGNATURE], &mut out[start..]).unwrap_or(0);
         out.truncate(start + written);
@@ -82,39 +71,77 @@ impl Tokens {
 
     /// Reads a user part.
     pub(crate) fn read(&self, user: &[u8]) -> Token {
-        let mut plain = [0; 64];
+        let mut plain = [0; 96];
+        if user.len() > 80 {
+            return Token::NotOurs;
+        }
         let Ok(length) = URL_SAFE_NO_PAD.decode_slice(user, &mut plain) else { return Token::NotOurs };
         let Some((body, signature)) = plain[..length].split_at_checked(length.saturating_sub(SIGNATURE))
         else {
             return Token::NotOurs;
         };
-        if self.signer.clone().chain_update(body).verify_truncated_left(signature).is_err()
-            || signature.len() < SIGNATURE
-        {
+        let signed = self.signer.clone().chain_update(body).verify_truncated_left(signature).is_ok();
+        if !signed || signature.len() < SIGNATURE {
             return Token::NotOurs;
         }
-        match *body {
-            [b'f', ref rest @ ..] if rest.len() == 16 => {
-                let (incarnation, number) = rest.split_at(8);
-                if incarnation == self.incarnation.to_be_bytes() {
-                    Token::Hop(Hop::Flow(FlowNumber(number.iter().fold(0, |n, &b| n << 8 | u64::from(b)))))
-                } else {
-                    Token::Stale
-                }
-            }
-            [b'4', listener, p, q, a, b, c, d] => {
-                let remote = SocketAddr::from(([a, b, c, d], u16::from_be_bytes([p, q])));
-                Token::Hop(Hop::Udp { listener, remote })
-            }
-            [b'6', listener, p, q, ref ip @ ..] => match <[u8; 16]>::try_from(ip) {
-                Ok(ip) => {
-                    let remote = SocketAddr::from((ip, u16::from_be_bytes([p, q])));
-                    Token::Hop(Hop::Udp { listener, remote })
-                }
-                Err(_) => Token::NotOurs,
-            },
-            _ => Token::NotOurs,
+        let Some((incarnation, rest)) = body.split_first_chunk() else { return Token::NotOurs };
+        let Some((hop, rest)) = take(rest) else { return Token::NotOurs };
+        let Some((other, [])) = take(rest) else { return Token::NotOurs };
+        if u64::from_be_bytes(*incarnation) == self.incarnation {
+            Token::Ours { hop, other }
+        } else {
+            Token::Stale
         }
+    }
+}
+
+/// Writes a hop to the front of `out`; gives how many bytes it took.
+fn put(hop: Hop, out: &mut [u8]) -> usize {
+    match hop {
+        Hop::Flow(number) => {
+            out[0] = b'f';
+            out[1..9].copy_from_slice(&number.0.to_be_bytes());
+            9
+        }
+        Hop::Udp { listener, remote } => {
+            out[1] = listener;
+            out[2..4].copy_from_slice(&remote.port().to_be_bytes());
+            match remote.ip() {
+                IpAddr::V4(ip) => {
+                    out[0] = b'4';
+                    out[4..8].copy_from_slice(&ip.octets());
+                    8
+                }
+                IpAddr::V6(ip) => {
+                    out[0] = b'6';
+                    out[4..20].copy_from_slice(&ip.octets());
+                    20
+                }
+            }
+        }
+    }
+}
+
+/// Reads a hop from the front, and what follows it.
+fn take(bytes: &[u8]) -> Option<(Hop, &[u8])> {
+    let udp = |listener, port: [u8; 2], ip: IpAddr| Hop::Udp {
+        listener,
+        remote: SocketAddr::new(ip, u16::from_be_bytes(port)),
+    };
+    match *bytes {
+        [b'f', ref rest @ ..] => {
+            let (number, rest) = rest.split_first_chunk()?;
+            Some((Hop::Flow(FlowNumber(u64::from_be_bytes(*number))), rest))
+        }
+        [b'4', listener, p, q, ref rest @ ..] => {
+            let (ip, rest) = rest.split_first_chunk::<4>()?;
+            Some((udp(listener, [p, q], (*ip).into()), rest))
+        }
+        [b'6', listener, p, q, ref rest @ ..] => {
+            let (ip, rest) = rest.split_first_chunk::<16>()?;
+            Some((udp(listener, [p, q], (*ip).into()), rest))
+        }
+        _ => None,
     }
 }
 
@@ -130,26 +157,30 @@ mod tests {
         ]
     }
 
+    fn pairs() -> impl Iterator<Item = (Hop, Hop)> {
+        hops().into_iter().flat_map(|hop| hops().into_iter().map(move |other| (hop, other)))
+    }
+
     #[test]
     fn a_token_reads_back() {
         let tokens = Tokens::new(&[7; 32], 4);
-        for hop in hops() {
+        for (hop, other) in pairs() {
             let mut text = Vec::new();
-            tokens.write(hop, &mut text);
-            assert_eq!(tokens.read(&text), Token::Hop(hop));
+            tokens.write(hop, other, &mut text);
+            assert_eq!(tokens.read(&text), Token::Ours { hop, other });
         }
     }
 
     #[test]
     fn any_change_of_it_is_not_ours() {
         let tokens = Tokens::new(&[7; 32], 4);
-        for hop in hops() {
+        for (hop, other) in pairs() {
             let mut text = Vec::new();
-            tokens.write(hop, &mut text);
+            tokens.write(hop, other, &mut text);
             for at in 0..text.len() {
                 let mut changed = text.clone();
                 changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
-                assert_ne!(tokens.read(&changed), Token::Hop(hop), "{hop:?} at {at}");
+                assert_eq!(tokens.read(&changed), Token::NotOurs, "{hop:?} at {at}");
                 assert_eq!(tokens.read(&text[..at]), Token::NotOurs);
             }
             assert_eq!(Tokens::new(&[8; 32], 4).read(&text), Token::NotOurs);
@@ -157,9 +188,11 @@ mod tests {
     }
 
     #[test]
-    fn a_flow_of_an_earlier_run_is_stale() {
-        let mut text = Vec::new();
-        Tokens::new(&[7; 32], 4).write(hops()[0], &mut text);
-        assert_eq!(Tokens::new(&[7; 32], 5).read(&text), Token::Stale);
+    fn a_token_of_an_earlier_run_is_stale() {
+        for (hop, other) in pairs() {
+            let mut text = Vec::new();
+            Tokens::new(&[7; 32], 4).write(hop, other, &mut text);
+            assert_eq!(Tokens::new(&[7; 32], 5).read(&text), Token::Stale);
+        }
     }
 }

@@ -60,22 +60,24 @@ impl Environment for World<'_> {
         }
     }
 
-    fn write_record_route(&self, hop: Hop, out: &mut Vec<u8>) {
+    fn write_record_route(&self, hop: Hop, other: Hop, out: &mut Vec<u8>) {
         if let Some(bound) = self.shard.shared.listeners.get(usize::from(listener_of(hop))) {
             out.extend_from_slice(b"<sip:");
-            self.shard.shared.tokens.write(hop, out);
+            self.shard.shared.tokens.write(hop, other, out);
             out.extend_from_slice(&bound.route_end);
         }
     }
 
-    fn owns(&self, uri: &Uri<'_>) -> Owned<Hop> {
+    fn owns(&self, uri: &Uri<'_>, from: Hop) -> Owned<Hop> {
         if !self.is_here(uri) {
             return Owned::No;
         }
         let Some(user) = uri.user() else { return Owned::Yes };
         match self.shard.shared.tokens.read(user) {
-            Token::Hop(hop) if self.is_gone(hop) => Owned::Gone,
-            Token::Hop(hop) => Owned::Flow(hop),
+            // Each side of a dialog holds both routes: its own, and the one that leads to the other side.
+            Token::Ours { hop, other } if !(same_peer(hop, from) || same_peer(other, from)) => Owned::Forged,
+            Token::Ours { hop, .. } if self.is_gone(hop) => Owned::Gone,
+            Token::Ours { hop, .. } => Owned::Flow(hop),
             Token::Stale => Owned::Gone,
             // A name of a user of ours, or a token that was tampered with: a route has no use for the former.
             Token::NotOurs => Owned::Forged,
@@ -199,6 +201,16 @@ impl World<'_> {
             }
             Hop::Udp { .. } => false,
         }
+    }
+}
+
+/// Whether two hops lead to one peer. A phone behind a NAT may change its port within a dialog.
+fn same_peer(one: Hop, other: Hop) -> bool {
+    match (one, other) {
+        (Hop::Udp { listener: a, remote: one }, Hop::Udp { listener: b, remote: other }) => {
+            a == b && one.ip() == other.ip()
+        }
+        _ => one == other,
     }
 }
 

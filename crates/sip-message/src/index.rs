@@ -116,11 +116,13 @@ impl Index {
     fn continue_last(&mut self, bytes: &[u8], line: usize) -> Result<(), ParseError> {
         let last = self.spans.last_mut().ok_or(ParseError::NothingToContinue(line as u32))?;
         last.end = bytes.len() as u32 + 2;
-        last.value_end =
-            (last.value_start as usize + trim_end(&bytes[last.value_start as usize..]).len()) as u32;
-        while last.value_start < last.value_end && is_lws(bytes[last.value_start as usize]) {
-            last.value_start += 1;
+        // Only the new line is looked at: a value of many lines must not be trimmed anew for each of them.
+        let text = trim_end(&bytes[line..]);
+        let Some(blank) = text.iter().position(|&byte| !is_lws(byte)) else { return Ok(()) };
+        if last.value_start == last.value_end {
+            last.value_start = (line + blank) as u32;
         }
+        last.value_end = (line + text.len()) as u32;
         Ok(())
     }
 

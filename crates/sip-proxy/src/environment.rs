@@ -93,8 +93,8 @@ pub trait Environment {
     /// Appends the sent-protocol and sent-by of our Via on this hop, such as `SIP/2.0/WS edge.example.com:80`.
     fn write_via(&self, hop: Self::Hop, out: &mut Vec<u8>);
 
-    /// Appends a Record-Route value of ours that leads back to this hop.
-    fn write_record_route(&self, hop: Self::Hop, out: &mut Vec<u8>);
+    /// Appends a Record-Route value of ours that leads back to this hop, for requests that come over the other.
+    fn write_record_route(&self, hop: Self::Hop, other: Self::Hop, out: &mut Vec<u8>);
 
     /// Appends a Path value of ours (RFC 3327) that leads back to this hop, for a REGISTER that came from it and is
     /// forwarded. Nothing, which is the default, leaves the REGISTER without one.
@@ -104,7 +104,7 @@ pub trait Environment {
 
     /// Whether a URI is ours: one in a Route, or a Request-URI that looks like a route of ours because the sender is a
     /// strict router (RFC 3261 §16.4).
-    fn owns(&self, uri: &Uri<'_>) -> Owned<Self::Hop>;
+    fn owns(&self, uri: &Uri<'_>, from: Self::Hop) -> Owned<Self::Hop>;
 
     /// Where another element's URI in the topmost Route is reached.
     ///

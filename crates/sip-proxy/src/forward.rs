@@ -225,8 +225,8 @@ impl Splices {
         match forwarding.way_back {
             WayBack::Dialog => {
                 // One entry for each side (RFC 5658): the callee sees its own side first.
-                env.write_record_route(from, this_side);
-                env.write_record_route(target.hop, that_side);
+                env.write_record_route(from, target.hop, this_side);
+                env.write_record_route(target.hop, from, that_side);
                 rewrite.push_record_route(this_side);
                 rewrite.push_record_route(that_side);
             }

@@ -58,7 +58,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Some(method) = request.method() else { return };
         let Some(key) = self.key(request, method) else { return };
         // From here on a strict router's request is what a loose router would have sent.
-        let loosened = Self::loosened(env, request);
+        let loosened = Self::loosened(env, from, request);
         let loosened = loosened.as_deref().and_then(|bytes| Message::parse(bytes).ok());
         let request = loosened.as_ref().unwrap_or(request);
         let invite = if method == Method::Invite { Invite::Yes } else { Invite::No };

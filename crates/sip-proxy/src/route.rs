@@ -51,7 +51,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             if own_routes > MOST_OWN_ROUTES {
                 return Err(Answer::new(400, "Too Many Routes"));
             }
-            match env.owns(&uri) {
+            match env.owns(&uri, from) {
                 Owned::No => {
                     next = Some(uri);
                     break;
@@ -74,9 +74,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             Routed { targets: smallvec![target], own_routes, dialog }
         };
         match (onward, next) {
-            // Not asked of the environment: a flow that we named ourselves is the way, whatever stands below it.
-            (Owned::Flow(hop), _) => Ok(one(hop, FLOW_FAILED)),
-            (Owned::Gone, _) => Err(Answer::of_status(FLOW_FAILED)),
+            // Not asked of the environment: within a dialog a flow that we named ourselves is the way, whatever stands
+            // below it. Outside of one it proves nothing about who asks, and the environment decides.
+            (Owned::Flow(hop), _) if within => Ok(one(hop, FLOW_FAILED)),
+            (Owned::Gone, _) if within => Err(Answer::of_status(FLOW_FAILED)),
             (_, Some(uri)) => Ok(one(env.next_hop(&uri, from)?, 503)),
             (_, None) => match env.decide(request, from, now) {
                 Decision::Forward(targets) => Ok(Routed { targets, own_routes, dialog }),
@@ -87,13 +88,17 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
 
     /// A request whose Request-URI is a route of ours comes from a strict router: where it wants to go stands in the last
     /// Route. This is the request as a loose router would have sent it (RFC 3261 §16.4).
-    pub(crate) fn loosened<E: Environment<Hop = H>>(env: &E, request: &Message<'_>) -> Option<Vec<u8>> {
+    pub(crate) fn loosened<E: Environment<Hop = H>>(
+        env: &E,
+        from: H,
+        request: &Message<'_>,
+    ) -> Option<Vec<u8>> {
         if !looks_loose(request.request_uri_bytes()?) {
             return None;
         }
         let last = request.values(HeaderId::Route).last()?;
         let uri = request.request_uri().ok()?;
-        if uri.param(b"lr").is_none() || matches!(env.owns(&uri), Owned::No | Owned::Forged) {
+        if uri.param(b"lr").is_none() || matches!(env.owns(&uri, from), Owned::No | Owned::Forged) {
             return None;
         }
         let remote = NameAddr::parse(last.bytes).ok()?;

@@ -15,6 +15,8 @@ pub(crate) fn run(dev: Dev) -> Outcome {
     logs::start_at(&dev.log, LogFormat::Text);
     let mut config = Config::dev(DevPorts::default());
     config.admin = None;
+    // What the usual hard limit of descriptors carries; nobody wants a warning about more on a laptop.
+    config.limits.max_flows = 15_000;
     for listener in &mut config.listeners {
         let bind = match listener.transport {
             config::Transport::Ws(_) => dev.ws,

@@ -83,7 +83,7 @@ impl Environment for Paper {
         out.extend_from_slice(name);
     }
 
-    fn write_record_route(&self, hop: u32, out: &mut Vec<u8>) {
+    fn write_record_route(&self, hop: u32, _other: u32, out: &mut Vec<u8>) {
         use std::io::Write as _;
         let written = if hop < ELEMENTS {
             write!(out, "<sip:f{hop}@edge.test;lr>")
@@ -99,7 +99,7 @@ impl Environment for Paper {
         }
     }
 
-    fn owns(&self, uri: &Uri<'_>) -> Owned<u32> {
+    fn owns(&self, uri: &Uri<'_>, _from: u32) -> Owned<u32> {
         if !uri.host().is_some_and(|host| host.same(&Host::Name(b"edge.test"))) {
             return Owned::No;
         }
@@ -289,10 +289,12 @@ pub(crate) fn request(method: &str, to: &str, branch: &str) -> String {
 /// With further header fields, each with its line end.
 pub(crate) fn request_with(method: &str, to: &str, branch: &str, more: &str) -> String {
     let uri = if to.contains(':') { to.to_owned() } else { format!("sip:{to}@edge.test") };
+    // What is sent along our routes belongs to a dialog, so its To has a tag.
+    let tag = if matches!(method, "BYE" | "ACK") && more.contains("Route:") { ";tag=b2" } else { "" };
     let body = if method == "INVITE" || method == "MESSAGE" { "hello\u{0}\r\n\r\nworld" } else { "" };
     format!(
         "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/WS x7.invalid;branch=z9hG4bK{branch}\r\n{more}\
-         Max-Forwards: 70\r\nFrom: <sip:alice@edge.test>;tag=a1\r\nTo: <{uri}>\r\nCall-ID: call-{branch}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:alice@edge.test>;tag=a1\r\nTo: <{uri}>{tag}\r\nCall-ID: call-{branch}\r\n\
          CSeq: 1 {method}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )

@@ -102,13 +102,13 @@ impl Environment for World {
         out.extend_from_slice(b"SIP/2.0/WSS edge.example.com:443");
     }
 
-    fn write_record_route(&self, hop: u32, out: &mut Vec<u8>) {
+    fn write_record_route(&self, hop: u32, _other: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(b"<sip:f");
         out.push(b'0' + hop as u8);
         out.extend_from_slice(b"@edge.example.com;lr>");
     }
 
-    fn owns(&self, uri: &Uri<'_>) -> Owned<u32> {
+    fn owns(&self, uri: &Uri<'_>, _from: u32) -> Owned<u32> {
         if !uri.host().is_some_and(|host| host.same(&Host::Name(b"edge.example.com"))) {
             return Owned::No;
         }

@@ -49,6 +49,16 @@ fn our_routes_name_the_way_and_are_taken_off() {
 }
 
 #[test]
+fn outside_of_a_dialog_a_route_of_ours_proves_nothing_and_the_environment_decides() {
+    for method in ["MESSAGE", "INVITE", "REGISTER"] {
+        let mut stage = Stage::new();
+        stage.user("bob", &[3]);
+        stage.receive(1, &request_with(method, "bob", "o", "Route: <sip:f2@edge.test;lr>\r\n"));
+        assert!(stage.sent().iter().all(|(hop, _)| *hop != 2), "{method}");
+    }
+}
+
+#[test]
 fn routes_that_lead_nowhere_are_answered() {
     for (routes, answer) in [
         ("Route: <sip:f9@edge.test;lr>\r\n", "430 Flow Failed"),
