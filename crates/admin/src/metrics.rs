@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use edge::{Count, Handle};
+use edge::{Count, Gauge, Handle};
 use ledger::Health;
 use prometheus_client::{
     collector::Collector,
@@ -43,7 +43,7 @@ impl Collector for Snapshot {
             Health::Failed { .. } => 2,
             Health::Closed => 3,
         };
-        let gauges: [(&str, &str, u64); 11] = [
+        let gauges: [(&str, &str, u64); 12] = [
             ("flows_live", "Flows that are open", server.live()),
             ("flows_max", "Flows that may be open", server.max_flows()),
             ("bindings", "Bindings there are", bindings as u64),
@@ -55,8 +55,11 @@ impl Collector for Snapshot {
             ("ledger_sequence", "The last sequence given out in this incarnation", status.appended),
             ("ledger_durable_sequence", "The last durable sequence of this incarnation", status.durable),
             ("ledger_commits", "Commits, one sync each", status.commits),
+            ("ledger_bytes", "Bytes of all segments and spares", server.ledger().bytes_on_disk()),
         ];
-        for (name, what, value) in gauges {
+        let measured =
+            Gauge::ALL.iter().map(|&gauge| (gauge.name(), gauge.help(), server.metrics().gauge(gauge)));
+        for (name, what, value) in gauges.into_iter().chain(measured) {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, what, None, gauge.metric_type())?)?;
         }

@@ -6,6 +6,7 @@
 //! `shard` fails what waited for it.
 #![forbid(unsafe_code)]
 
+mod bookkeeper;
 mod clock;
 mod domains;
 mod flow;
@@ -15,6 +16,7 @@ mod listeners;
 mod metrics;
 mod recovery;
 mod register;
+mod retention;
 mod server;
 mod shard;
 mod shared;
@@ -26,7 +28,7 @@ mod world;
 pub use domains::UsersError;
 pub use inbox::Closing;
 pub use listeners::Bound;
-pub use metrics::{Count, Metrics};
+pub use metrics::{Count, Gauge, Metrics};
 pub use recovery::Recovered;
 pub use server::{Handle, Server, StartError};
 pub use shared::Pages;

@@ -1,4 +1,4 @@
-//! Counters, read by the metrics page.
+//! Counters and gauges, read by the metrics page.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -80,24 +80,85 @@ counts! {
     Challenges = "challenges",
     /// Wrong credentials.
     WrongCredentials = "wrong_credentials",
+    /// Checkpoints written.
+    Checkpoints = "ledger_checkpoints",
+    /// Records that retention dropped.
+    RecordsTrimmed = "ledger_records_trimmed",
 }
 
-/// All counters of a process.
+macro_rules! gauges {
+    ($(#[doc = $help:literal] $name:ident = $text:literal,)*) => {
+        /// Something that is measured now and then.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Gauge { $(#[doc = $help] $name,)* }
+
+        impl Gauge {
+            /// Everything that is measured.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its name on the metrics page, without prefix.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// What it measures, in words.
+            #[must_use]
+            pub fn help(self) -> &'static str {
+                match self { $(Self::$name => $help.trim().trim_end_matches('.'),)* }
+            }
+        }
+
+        const GAUGES: usize = [$(Gauge::$name,)*].len();
+    };
+}
+
+gauges! {
+    /// Bytes of the ledger that are past retention and kept because a sink has not read them.
+    HeldBack = "ledger_held_back_bytes",
+    /// Bytes of the last checkpoint.
+    CheckpointBytes = "ledger_checkpoint_bytes",
+    /// Bytes free on the disk under the ledger.
+    DiskFree = "ledger_disk_free_bytes",
+    /// Milliseconds that the start took to read the ledger and to write what an earlier process owed.
+    RecoveryTime = "ledger_recovery_ms",
+    /// Records that the start read.
+    RecoveryRecords = "ledger_recovery_records",
+}
+
+/// All counters and gauges of a process.
 #[derive(Debug)]
-pub struct Metrics([AtomicU64; COUNTS]);
+pub struct Metrics {
+    counts: [AtomicU64; COUNTS],
+    gauges: [AtomicU64; GAUGES],
+}
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        Self([const { AtomicU64::new(0) }; COUNTS])
+        Self { counts: [const { AtomicU64::new(0) }; COUNTS], gauges: [const { AtomicU64::new(0) }; GAUGES] }
     }
 
     pub(crate) fn add(&self, count: Count) {
-        self.0[count as usize].fetch_add(1, Ordering::Relaxed);
+        self.add_many(count, 1);
+    }
+
+    pub(crate) fn add_many(&self, count: Count, times: u64) {
+        self.counts[count as usize].fetch_add(times, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, gauge: Gauge, value: u64) {
+        self.gauges[gauge as usize].store(value, Ordering::Relaxed);
     }
 
     /// How often it happened.
     #[must_use]
     pub fn get(&self, count: Count) -> u64 {
-        self.0[count as usize].load(Ordering::Relaxed)
+        self.counts[count as usize].load(Ordering::Relaxed)
+    }
+
+    /// What was measured last; 0 before that.
+    #[must_use]
+    pub fn gauge(&self, gauge: Gauge) -> u64 {
+        self.gauges[gauge as usize].load(Ordering::Relaxed)
     }
 }

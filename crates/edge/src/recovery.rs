@@ -1,8 +1,8 @@
 //! What an earlier process owed: read back from the ledger, written before anything is served.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ledger::{Batch, Durability, Ledger, Opened, Settings};
+use ledger::{Batch, Durability, Ledger, Opened, Position, ReadFrom, Reader, Settings};
 use lifecycle::{Event, EventId, EventKind, Node, NodeStarted, Text, Unfinished};
 
 use crate::{StartError, clock};
@@ -22,13 +22,28 @@ pub struct Recovered {
     pub bindings: u64,
     /// Bytes of unfinished commits that were cut.
     pub torn_bytes: u64,
+    /// Records that were folded: those since the checkpoint.
+    pub records: u64,
+    /// From the first look at the ledger until all that was owed was durable.
+    pub took: Duration,
 }
 
-/// Opens the ledger and writes what an earlier process owed (DESIGN invariant 4).
+/// What the records up to some place come to, and a reader that stands there.
+pub(crate) struct Books {
+    pub(crate) unfinished: Unfinished,
+    pub(crate) reader: Reader,
+    /// The last record folded.
+    pub(crate) at: Position,
+    /// Checkpoints that are known to be good.
+    pub(crate) checkpoints: Vec<Position>,
+}
+
+/// Opens the ledger and writes what an earlier process owed (DESIGN invariant 4). The books end where that begins.
 ///
 /// # Errors
 /// The ledger cannot be opened, read or written.
-pub(crate) fn open(config: &config::Ledger, node: &Node) -> Result<(Ledger, Recovered), StartError> {
+pub(crate) fn open(config: &config::Ledger, node: &Node) -> Result<(Ledger, Recovered, Books), StartError> {
+    let began = Instant::now();
     let mut settings = Settings::new(node.as_str());
     settings.segment_bytes = config.segment_size;
     settings.block_bytes =
@@ -39,14 +54,23 @@ pub(crate) fn open(config: &config::Ledger, node: &Node) -> Result<(Ledger, Reco
         config::Durability::Disk => Durability::Disk,
     };
     let opened = Ledger::open(&config.directory, settings)?;
-    let unfinished = fold(&opened)?;
+    let (mut recovered, books) = settle(&opened)?;
+    recovered.took = began.elapsed();
+    Ok((opened.ledger, recovered, books))
+}
+
+/// Folds the history and writes what it leaves open.
+pub(crate) fn settle(opened: &Opened) -> Result<(Recovered, Books), StartError> {
+    let (books, records) = fold(opened)?;
+    let unfinished = &books.unfinished;
     let now = clock::micros();
-    let last_alive = opened.last_beat.map_or(0, |beat| beat.at).max(last_record(&opened));
-    let ledger = opened.ledger;
+    let last_alive = opened.last_beat.map_or(0, |beat| beat.at).max(last_record(opened));
+    let ledger = &opened.ledger;
     let mut recovered = Recovered {
         flows: unfinished.flows().len() as u64,
         torn_bytes: opened.torn.iter().map(|torn| torn.bytes).sum(),
-        bindings: 0,
+        records,
+        ..Recovered::default()
     };
     let started = Event::NodeStarted(NodeStarted {
         version: Text::new(env!("CARGO_PKG_VERSION")),
@@ -55,18 +79,20 @@ pub(crate) fn open(config: &config::Ledger, node: &Node) -> Result<(Ledger, Reco
     let mut batch = Batch::new();
     batch.push(started.kind().number(), now, &started.to_json());
     let mut failed = None;
+    // Small segments have small blocks, and a batch must fit one.
+    let enough = BATCH.min(ledger.largest_payload() / 4);
     unfinished.settle(last_alive, now, |event| {
         if event.kind() == EventKind::BindingRemoved {
             recovered.bindings += 1;
         }
         batch.push(event.kind().number(), now, &event.to_json());
-        if batch.weight() > BATCH && failed.is_none() {
-            failed = write(&ledger, std::mem::take(&mut batch)).err();
+        if batch.weight() > enough && failed.is_none() {
+            failed = write(ledger, std::mem::take(&mut batch)).err();
         }
     });
     match failed {
         Some(error) => Err(error),
-        None => write(&ledger, batch).map(|()| (ledger, recovered)),
+        None => write(ledger, batch).map(|()| (recovered, books)),
     }
 }
 
@@ -74,19 +100,62 @@ fn last_record(opened: &Opened) -> u64 {
     opened.previous.and_then(|previous| previous.last_at).unwrap_or(0)
 }
 
-fn fold(opened: &Opened) -> Result<Unfinished, StartError> {
-    let mut unfinished = Unfinished::default();
-    let mut history = opened.history();
-    while let Some(block) = history.next_block().map_err(StartError::History)? {
+/// Folds what earlier runs wrote; says how many records that took.
+fn fold(opened: &Opened) -> Result<(Books, u64), StartError> {
+    let mut books = begin(opened)?;
+    let mut records = 0;
+    while let Some(block) = books.reader.next_block().map_err(StartError::History)? {
         for record in block.records() {
             let id = EventId { incarnation: record.position.incarnation, sequence: record.position.seq };
             match EventKind::try_from(record.kind) {
-                Ok(kind) => unfinished.fold(id, kind, record.payload),
+                Ok(kind) => books.unfinished.fold(id, kind, record.payload),
                 Err(_) => return Err(StartError::NewerEvents { event: id, kind: record.kind }),
             }
         }
+        records += block.count();
+        books.at = block.last();
     }
-    Ok(unfinished)
+    Ok((books, records))
+}
+
+/// Where the fold begins: at the newest checkpoint that can be used, or at the first record of all.
+fn begin(opened: &Opened) -> Result<Books, StartError> {
+    for at in &opened.unusable_checkpoints {
+        tracing::warn!(checkpoint = %at, "a checkpoint cannot be used; the start reads further back");
+    }
+    let mut unread = None;
+    if let Some(checkpoint) = &opened.checkpoint {
+        match Unfinished::restore(&checkpoint.payload) {
+            Ok(unfinished) => {
+                // One that is newer and damaged is kept in place of an older good one.
+                let sure = opened.unusable_checkpoints.is_empty();
+                return Ok(Books {
+                    unfinished,
+                    reader: opened.history(),
+                    at: checkpoint.position,
+                    checkpoints: if sure { vec![checkpoint.position] } else { Vec::new() },
+                });
+            }
+            Err(error) => {
+                tracing::warn!(checkpoint = %checkpoint.position, %error, "a checkpoint cannot be used; the start reads everything");
+                unread = Some(error.to_string());
+            }
+        }
+    }
+    let first = Position::new(1, 1);
+    let oldest = opened.ledger.segments().first().map_or(first, |segment| segment.first);
+    let checkpointed = unread.is_some() || !opened.unusable_checkpoints.is_empty();
+    if oldest.seq > 1 || (checkpointed && oldest > first) {
+        // What was open before is not known: a close would be owed that nobody writes.
+        let why = unread.unwrap_or_else(|| "damaged or gone".to_owned());
+        return Err(StartError::NoCheckpoint { oldest, why });
+    }
+    Ok(Books {
+        unfinished: Unfinished::default(),
+        reader: opened.ledger.reader(ReadFrom::Oldest),
+        at: Position::START,
+        checkpoints: Vec::new(),
+    })
 }
 
 /// Appends a batch and waits for the disk; at a start nothing is in a hurry.

@@ -19,13 +19,17 @@ use transport::{
 };
 
 use crate::{
-    Bound, FlowView, Metrics, Recovered, UsersError, clock,
+    Bound, FlowView, Gauge, Metrics, Recovered, UsersError,
+    bookkeeper::{self, Gate},
+    clock,
     domains::Domains,
     hop::{FlowNumber, MOST},
     inbox::{Closing, Inboxes, Letter},
     listeners::{self, Sockets},
     metrics::Count,
-    recovery, shard,
+    recovery,
+    retention::Policy,
+    shard,
     shared::{Pages, Parts, Shared},
     token::Tokens,
     upkeep,
@@ -75,6 +79,16 @@ pub enum StartError {
     /// The ledger's history cannot be read.
     #[error("the ledger's history cannot be read: {0}")]
     History(ledger::ReadError),
+    /// The ledger's beginning was dropped and no checkpoint tells what was open then.
+    #[error(
+        "the ledger begins at {oldest} and no checkpoint can be used ({why}), so it is not known which flows were open before: restore the files in `checkpoints` from a backup, or move the ledger's directory away to begin a new one"
+    )]
+    NoCheckpoint {
+        /// The oldest record.
+        oldest: ledger::Position,
+        /// What is wrong with the checkpoints.
+        why: String,
+    },
     /// The ledger holds an event of a type that this program does not know.
     #[error("event {}.{} in the ledger is of type {kind}, which this program does not know: it was written by a newer one; run that one", event.incarnation, event.sequence)]
     NewerEvents {
@@ -110,6 +124,7 @@ pub struct Server {
     handle: Handle,
     acceptors: Vec<Task<()>>,
     shards: Vec<JoinHandle<()>>,
+    bookkeeper: bookkeeper::Running,
     /// What was mended at the start.
     pub recovered: Recovered,
 }
@@ -136,7 +151,7 @@ impl Server {
         let domains = Domains::new(&config.domains, &rand::random())?;
         let node = Node::new(config.node.as_str())
             .expect("the configuration checks the node's name by the same rule");
-        let (ledger, recovered) = recovery::open(&config.ledger, &node)?;
+        let (ledger, recovered, books) = recovery::open(&config.ledger, &node)?;
         let secret = route_secret(config)?;
         let (inboxes, receivers) = Inboxes::new(shards);
         let max_flows =
@@ -163,6 +178,20 @@ impl Server {
             max_bindings: usize::try_from(max_flows).unwrap_or(usize::MAX).saturating_mul(BINDINGS_PER_FLOW),
             inboxes,
         });
+        let took = u64::try_from(recovered.took.as_millis()).unwrap_or(u64::MAX);
+        shared.metrics.set(Gauge::RecoveryTime, took);
+        shared.metrics.set(Gauge::RecoveryRecords, recovered.records);
+        let bookkeeper = bookkeeper::Parts {
+            ledger: shared.ledger.clone(),
+            node: shared.node.clone(),
+            books,
+            policy: Policy::new(&config.ledger, &config.sinks),
+            metrics: Arc::clone(&shared.metrics),
+            gate: Arc::new(Gate::default()),
+        };
+        let directory = config.ledger.directory.clone();
+        let bookkeeper = bookkeeper::Running::start(bookkeeper, directory, config.ledger.segment_size)
+            .map_err(StartError::Thread)?;
         let handle = Handle(Arc::clone(&shared));
         if let Some(pages) = pages(handle.clone()) {
             shared.serve_pages(pages);
@@ -198,7 +227,7 @@ impl Server {
             let socket = TcpListener::from_std(socket).map_err(StartError::Thread)?;
             acceptors.push(tokio::spawn(accept_all(Arc::clone(&shared), number, socket)));
         }
-        Ok(Self { handle, acceptors, shards: threads, recovered })
+        Ok(Self { handle, acceptors, shards: threads, bookkeeper, recovered })
     }
 
     /// A way to ask and order things.
@@ -207,8 +236,8 @@ impl Server {
         self.handle.clone()
     }
 
-    /// Ends the server in order: no new flows, every flow closed and its close durable, then `node.stopped`. What is
-    /// not closed by `patience` is closed by the next start.
+    /// Ends the server in order: no new flows, every flow closed and its close durable, then `node.stopped`, then a
+    /// checkpoint for the next start. What is not closed by `patience` is closed by the next start.
     ///
     /// # Errors
     /// What the disk did not take in time.
@@ -235,11 +264,15 @@ impl Server {
             flows_opened: shared.metrics.get(Count::FlowsOpened),
             flows_closed: shared.metrics.get(Count::FlowsClosed),
         });
+        self.bookkeeper.close_gate();
         let mut batch = Batch::new();
         batch.push(stopped.kind().number(), clock::micros(), &stopped.to_json());
         let ledger = shared.ledger.clone();
         if let Ok(appended) = ledger.append(batch) {
-            let _ = tokio::time::timeout_at(until.into(), ledger.durable(appended.last_seq)).await;
+            let durable = tokio::time::timeout_at(until.into(), ledger.durable(appended.last_seq)).await;
+            if matches!(durable, Ok(Ok(_))) {
+                self.bookkeeper.finish(until).await;
+            }
         }
         Ok(())
     }

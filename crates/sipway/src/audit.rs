@@ -1,31 +1,56 @@
 //! `sipway audit`: proves from the ledger alone that every flow that opened closed once, or is open now.
 
-use ledger::{LogReader, Position, ReadError, Tail};
+use ledger::{Checkpoint, LogReader, Position, ReadError, Tail};
 use lifecycle::{EventId, EventKind, Node, Unfinished};
 
-use crate::{command::Audit, outcome::Outcome, speech::say};
+use crate::{command::Audit, outcome::Outcome};
 
 /// Findings of one kind that are named; the rest is counted.
 const NAMED: usize = 10;
 
+/// How often it is begun again when retention takes records while they are read.
+const ATTEMPTS: usize = 3;
+
 pub(crate) fn run(audit: &Audit) -> Outcome {
-    let (mut reader, node) = match audit.place.open() {
-        Ok(opened) => opened,
-        Err(outcome) => return outcome,
-    };
-    match Books::read(&mut reader) {
-        Ok(books) => books.report(&node),
-        Err(error) => Outcome::failed(format!("the ledger cannot be read to its end: {error}")),
+    let mut attempt = 1;
+    loop {
+        let (mut reader, node) = match audit.place.open() {
+            Ok(opened) => opened,
+            Err(outcome) => return outcome,
+        };
+        match Books::read(&mut reader) {
+            Ok(books) => return books.report(&node),
+            Err(ReadError::Removed { .. }) if attempt < ATTEMPTS => attempt += 1,
+            Err(error) => {
+                return Outcome::failed(format!("the ledger cannot be read to its end: {error}"));
+            }
+        }
     }
+}
+
+/// Where the adding up begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beginning {
+    /// At the first record there ever was, or the ledger is empty.
+    Whole,
+    /// At a checkpoint: what came before this record is gone.
+    Trimmed { oldest: Position },
 }
 
 /// What the ledger adds up to.
 struct Books {
     flows: Unfinished,
+    beginning: Beginning,
+    /// Not reached yet, oldest first.
+    checkpoints: Vec<Checkpoint>,
+    /// The checkpoint that the adding up went on from.
+    begun_at: Option<Position>,
     incarnations: u64,
     records: u64,
     /// The record before and the record after each hole.
     gaps: Vec<(Position, Position)>,
+    /// Checkpoints that say something else than the records before them.
+    contradicted: Vec<Position>,
     unknown: Vec<EventId>,
     last: Option<Position>,
     tail: Tail,
@@ -33,11 +58,18 @@ struct Books {
 
 impl Books {
     fn read(reader: &mut LogReader) -> Result<Self, ReadError> {
+        // Before the records: retention may drop some while they are read, but none after these.
+        let mut checkpoints = reader.checkpoints().map_err(ReadError::Fault)?;
+        checkpoints.reverse();
         let mut books = Self {
             flows: Unfinished::default(),
+            beginning: Beginning::Whole,
+            checkpoints,
+            begun_at: None,
             incarnations: 0,
             records: 0,
             gaps: Vec::new(),
+            contradicted: Vec::new(),
             unknown: Vec::new(),
             last: None,
             tail: Tail::Empty,
@@ -52,6 +84,11 @@ impl Books {
     }
 
     fn take(&mut self, at: Position, kind: u16, payload: &[u8]) {
+        if self.last.is_none() && at != Position::new(1, 1) {
+            self.beginning = Beginning::Trimmed { oldest: at };
+            // Those before the oldest record say nothing of what is there.
+            self.checkpoints.retain(|checkpoint| checkpoint.position >= at);
+        }
         let same_run = self.last.is_some_and(|last| last.incarnation == at.incarnation);
         let expected = if same_run { self.last.map_or(1, |last| last.seq + 1) } else { 1 };
         // The oldest record there is may have older ones before it that retention took.
@@ -68,38 +105,114 @@ impl Books {
             Ok(kind) => self.flows.fold(id, kind, payload),
             Err(_) => self.unknown.push(id),
         }
+        while self.checkpoints.first().is_some_and(|checkpoint| checkpoint.position <= at) {
+            let checkpoint = self.checkpoints.remove(0);
+            self.compare(&checkpoint);
+        }
+    }
+
+    /// The fold has reached a checkpoint: takes over what it knows, or holds it against what the records say.
+    fn compare(&mut self, checkpoint: &Checkpoint) {
+        let Ok(known) = Unfinished::restore(&checkpoint.payload) else {
+            return self.contradicted.push(checkpoint.position);
+        };
+        let trimmed = matches!(self.beginning, Beginning::Trimmed { .. });
+        if trimmed && self.begun_at.is_none() {
+            // Of the records between the oldest and here it is only known what they opened.
+            let opened = self.flows.flows();
+            if opened.iter().any(|(flow, left)| known.flows().get(flow) != Some(left)) {
+                self.contradicted.push(checkpoint.position);
+            }
+            self.begun_at = Some(checkpoint.position);
+            self.flows = known;
+        } else if self.flows != known {
+            self.contradicted.push(checkpoint.position);
+        }
+    }
+
+    /// What is wrong with the beginning: records may be gone only if a tombstone says so, and what was open there must be
+    /// known.
+    fn beginning(&self) -> Vec<String> {
+        let Beginning::Trimmed { oldest } = self.beginning else { return Vec::new() };
+        let mut wrong = Vec::new();
+        let explained = self.flows.trimmed().is_some_and(|trimmed| {
+            let last = Position::new(trimmed.last.incarnation, trimmed.last.sequence);
+            let next_run = oldest.seq == 1 && oldest.incarnation <= last.incarnation + 1;
+            // Whoever was interrupted between the tombstone and the removal left more than that.
+            oldest <= last || oldest == Position::new(last.incarnation, last.seq + 1) || next_run
+        });
+        if !explained {
+            wrong.push(format!("no ledger.trimmed explains what is missing before {oldest}"));
+        }
+        if self.begun_at.is_none() {
+            wrong.push(format!("no checkpoint tells what was open at {oldest}"));
+        }
+        wrong
+    }
+
+    /// What does not add up, by kind.
+    fn findings(&self, node: &Node) -> Vec<(&'static str, u64, Vec<String>)> {
+        fn named(
+            what: &'static str,
+            count: u64,
+            names: impl Iterator<Item = String>,
+        ) -> (&'static str, u64, Vec<String>) {
+            (what, count, names.take(NAMED).collect())
+        }
+        let flow = |(id, flow): &(EventId, String)| format!("{flow} by event {}", node.event(*id));
+        let event = |id: &EventId| node.event(*id);
+        let flows = &self.flows;
+        let beginning = self.beginning();
+        let gap = |(from, to): &(Position, Position)| format!("between {from} and {to}");
+        vec![
+            named("beginning", beginning.len() as u64, beginning.into_iter()),
+            named("gaps in sequences", self.gaps.len() as u64, self.gaps.iter().map(gap)),
+            named(
+                "closed, not open",
+                flows.closed_without_open.len(),
+                flows.closed_without_open.iter().map(flow),
+            ),
+            named("opened twice", flows.opened_twice.len(), flows.opened_twice.iter().map(flow)),
+            named("unreadable events", flows.unreadable.len(), flows.unreadable.iter().map(event)),
+            named("unknown events", self.unknown.len() as u64, self.unknown.iter().map(event)),
+            named(
+                "false checkpoints",
+                self.contradicted.len() as u64,
+                self.contradicted.iter().map(|at| format!("at {at}")),
+            ),
+        ]
+    }
+
+    fn difference(&self) -> i128 {
+        let open = self.flows.flows().len() as i128;
+        i128::from(self.flows.opened) - i128::from(self.flows.closed) - open
     }
 
     fn report(&self, node: &Node) -> Outcome {
         let open = self.flows.flows().len() as u64;
-        say!("node {node}: {} events of {} runs", self.records, self.incarnations);
-        say!("flows opened        {:>12}", self.flows.opened);
-        say!("flows closed        {:>12}", self.flows.closed);
-        say!("flows open          {open:>12}  ({})", self.state(open));
-        let difference = i128::from(self.flows.opened) - i128::from(self.flows.closed) - i128::from(open);
-        say!("opened-closed-open  {difference:>12}");
+        println!("node {node}: {} events of {} runs", self.records, self.incarnations);
+        if let (Beginning::Trimmed { oldest }, Some(at)) = (self.beginning, self.begun_at) {
+            println!(
+                "events before {oldest} were dropped; what they came to is told by the checkpoint at {at}"
+            );
+        }
+        println!("flows opened        {:>12}", self.flows.opened);
+        println!("flows closed        {:>12}", self.flows.closed);
+        println!("flows open          {open:>12}  ({})", self.state(open));
+        let difference = self.difference();
+        println!("opened-closed-open  {difference:>12}");
         let mut wrong = 0;
-        let mut finding = |what: &str, mut names: Vec<String>| {
-            say!("{what:<20}{:>12}", names.len());
-            wrong += names.len();
-            let more = names.len().saturating_sub(NAMED);
-            names.truncate(NAMED);
-            names.iter().for_each(|name| say!("    {name}"));
+        for (what, count, names) in self.findings(node) {
+            println!("{what:<20}{count:>12}");
+            wrong += count;
+            names.iter().for_each(|name| println!("    {name}"));
+            let more = count.saturating_sub(names.len() as u64);
             if more > 0 {
-                say!("    and {more} more");
+                println!("    and {more} more");
             }
-        };
-        let flow = |(id, flow): &(EventId, String)| format!("{flow} by event {}", node.event(*id));
-        finding(
-            "gaps in sequences",
-            self.gaps.iter().map(|(from, to)| format!("between {from} and {to}")).collect(),
-        );
-        finding("closed, not open", self.flows.closed_without_open.iter().map(flow).collect());
-        finding("opened twice", self.flows.opened_twice.iter().map(flow).collect());
-        finding("unreadable events", self.flows.unreadable.iter().map(|id| node.event(*id)).collect());
-        finding("unknown events", self.unknown.iter().map(|id| node.event(*id)).collect());
+        }
         if wrong == 0 && difference == 0 {
-            say!("it adds up");
+            println!("it adds up");
             return Outcome::Done;
         }
         Outcome::failed(format!("{wrong} findings: this ledger does not add up"))

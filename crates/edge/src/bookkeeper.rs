@@ -1,0 +1,477 @@
+//! Follows the ledger on a thread of its own: checkpoints for the next start, retention for the disk.
+//!
+//! A checkpoint is written once the fold has caught up after a start (nothing is open then: it is the cheapest there is),
+//! when a segment was full and at least as much was written since the last checkpoint as that one was long, and at an
+//! orderly end. So a start reads about as much as there is open, and checkpoints never cost more than the records do.
+//!
+//! The tombstone comes before the removal, and the removal waits until the tombstone comes by in the durable log. A crash
+//! in between leaves records that are already accounted for, and the next start finishes. The other way round it would
+//! leave a hole that nothing explains.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use ledger::{Batch, Health, Ledger, Position, ReadError, ReadFrom, Reader, Reservation, Segment};
+use lifecycle::{
+    Event, EventId, EventKind, LedgerTrimmed, NAMED_CURSORS, Node, PassedCursor, TRIMMED_ROOM, Text,
+    TrimReason, Unfinished,
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    Metrics, clock,
+    metrics::{Count, Gauge},
+    recovery::Books,
+    retention::{self, Facts, Plan, Policy},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Between two looks at the ledger.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Between two looks at what may go, and between two attempts at what failed, in microseconds.
+const LOOK_EVERY: u64 = 60_000_000;
+
+/// Between two warnings of one kind, in microseconds.
+const WARN_EVERY: u64 = 3_600_000_000;
+
+/// Segments for which the disk should have room.
+const LOW_DISK: u64 = 8;
+
+/// Whether records may still be appended by this thread: `node.stopped` is to be the last of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Gate(Mutex<Passage>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Passage {
+    #[default]
+    Open,
+    Closed,
+}
+
+impl Gate {
+    fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Passage::Closed;
+    }
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// There may be more to do later.
+    Idle,
+    /// The run is over, and the last checkpoint written.
+    Ended,
+}
+
+/// What the bookkeeper works with.
+pub(crate) struct Parts {
+    pub(crate) ledger: Ledger,
+    pub(crate) node: Node,
+    pub(crate) books: Books,
+    pub(crate) policy: Policy,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) gate: Arc<Gate>,
+}
+
+pub(crate) struct Bookkeeper {
+    ledger: Ledger,
+    node: Node,
+    policy: Policy,
+    metrics: Arc<Metrics>,
+    gate: Arc<Gate>,
+    unfinished: Unfinished,
+    reader: Reader,
+    /// The last record folded.
+    at: Position,
+    /// Bytes folded since the last checkpoint, and how long that was.
+    since_checkpoint: u64,
+    last_length: u64,
+    /// Segments that were full when the last checkpoint was written; none was written by this run yet.
+    rolled: Option<u64>,
+    /// The last two checkpoints that are known to be good, oldest first.
+    checkpoints: Vec<Position>,
+    /// Room for a tombstone: a full disk must not keep us from making room.
+    room: Option<Reservation>,
+    /// A tombstone that was appended and has not come by yet.
+    tombstone: Option<Position>,
+    /// When the newest record of a segment was written.
+    ended: BTreeMap<Position, u64>,
+    checkpoint_not_before: u64,
+    look_at: u64,
+    warned_at: u64,
+    stopped: bool,
+}
+
+impl Bookkeeper {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { ledger, node, books, policy, metrics, gate } = parts;
+        let Books { unfinished, reader, at, checkpoints } = books;
+        Self {
+            room: ledger.reserve(TRIMMED_ROOM).ok(),
+            ledger,
+            node,
+            policy,
+            metrics,
+            gate,
+            unfinished,
+            reader,
+            at,
+            since_checkpoint: 0,
+            last_length: 0,
+            rolled: None,
+            checkpoints,
+            tombstone: None,
+            ended: BTreeMap::new(),
+            checkpoint_not_before: 0,
+            look_at: 0,
+            warned_at: 0,
+            stopped: false,
+        }
+    }
+
+    /// Folds what is durable, then does what is due. Blocks on the disk.
+    pub(crate) fn step(&mut self, now: u64) -> Result<Step, ReadError> {
+        let wrong = self.wrong();
+        self.follow()?;
+        if self.wrong() > wrong {
+            tracing::error!(
+                findings = self.wrong(),
+                "the ledger does not add up: `sipway audit` names what is wrong"
+            );
+        }
+        let checkpointed = self.checkpoint_if_due(now);
+        if self.stopped {
+            return Ok(Step::Ended);
+        }
+        if checkpointed || now >= self.look_at {
+            self.look_at = now + LOOK_EVERY;
+            self.trim(now);
+        }
+        Ok(Step::Idle)
+    }
+
+    fn wrong(&self) -> u64 {
+        let books = &self.unfinished;
+        books.closed_without_open.len() + books.opened_twice.len() + books.unreadable.len()
+    }
+
+    fn follow(&mut self) -> Result<(), ReadError> {
+        let run = self.ledger.incarnation();
+        while let Some(block) = self.reader.next_block()? {
+            for record in block.records() {
+                self.since_checkpoint += Batch::weight_of(record.payload.len()) as u64;
+                // This run writes no other kinds, and recovery refused those of earlier ones.
+                let Ok(kind) = EventKind::try_from(record.kind) else { continue };
+                self.stopped |= kind == EventKind::NodeStopped && record.position.incarnation == run;
+                self.unfinished.fold(event_id(record.position), kind, record.payload);
+            }
+            self.at = block.last();
+        }
+        if self.tombstone.is_some_and(|tombstone| tombstone <= self.at) {
+            self.tombstone = None;
+            self.look_at = 0;
+        }
+        Ok(())
+    }
+
+    fn checkpoint_if_due(&mut self, now: u64) -> bool {
+        let rolled = self.ledger.status().rolled;
+        let due = match self.rolled {
+            // What recovery owed must have come by first.
+            None => self.at.incarnation == self.ledger.incarnation(),
+            Some(before) => rolled > before && self.since_checkpoint >= self.last_length,
+        };
+        if !(self.stopped || due && now >= self.checkpoint_not_before) {
+            return false;
+        }
+        let snapshot = self.unfinished.snapshot();
+        if let Err(error) = self.ledger.write_checkpoint(self.at, &snapshot) {
+            tracing::warn!(%error, "no checkpoint could be written: the next start reads more, and nothing is dropped meanwhile");
+            self.checkpoint_not_before = now + LOOK_EVERY;
+            return false;
+        }
+        self.metrics.add(Count::Checkpoints);
+        self.metrics.set(Gauge::CheckpointBytes, snapshot.len() as u64);
+        self.rolled = Some(rolled);
+        self.since_checkpoint = 0;
+        self.last_length = snapshot.len() as u64;
+        if self.checkpoints.last() != Some(&self.at) {
+            self.checkpoints.push(self.at);
+        }
+        if self.checkpoints.len() > 2 {
+            self.checkpoints.remove(0);
+        }
+        true
+    }
+
+    /// Where the records begin that no tombstone speaks of, if any before them are still there.
+    fn doomed(&self) -> Option<Position> {
+        let last = self.unfinished.trimmed()?.last;
+        let last = Position::new(last.incarnation, last.sequence);
+        let segments = self.ledger.segments();
+        let kept = segments.iter().map(|segment| segment.first).find(|first| *first > last)?;
+        (segments.first()?.first < kept).then_some(kept)
+    }
+
+    /// Removes what the newest tombstone speaks of; as far as the readers are now, wherever they were when it was written.
+    fn remove(&mut self) {
+        let Some(mut to) = self.doomed() else { return };
+        match self.ledger.cursors() {
+            Ok(cursors) => {
+                if let Some((_, position)) = self.policy.slowest(&self.policy.readers(cursors)) {
+                    to = to.min(*position);
+                }
+            }
+            Err(error) => return tracing::warn!(%error, "nothing is dropped from the ledger"),
+        }
+        match self.ledger.remove_before(to) {
+            Ok(removal) if removal.segments > 0 => {
+                tracing::info!(
+                    segments = removal.segments,
+                    bytes = removal.bytes,
+                    "old records were dropped from the ledger"
+                );
+                let oldest = self.ledger.segments().first().map_or(Position::START, |segment| segment.first);
+                self.ended = self.ended.split_off(&oldest);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "old records cannot be dropped from the ledger"),
+        }
+        if self.room.is_none() {
+            self.room = self.ledger.reserve(TRIMMED_ROOM).ok();
+        }
+    }
+
+    /// Finishes what was begun, or looks for more that may go.
+    fn trim(&mut self, now: u64) {
+        if self.tombstone.is_some() {
+            return;
+        }
+        if self.doomed().is_some() {
+            return self.remove();
+        }
+        let segments = self.ledger.segments();
+        // Without a second one to fall back to, a damaged checkpoint would leave only the whole history.
+        let [older, _] = self.checkpoints[..] else { return };
+        let readers = match self.ledger.cursors() {
+            Ok(cursors) => self.policy.readers(cursors),
+            Err(error) => return tracing::warn!(%error, "nothing is dropped from the ledger"),
+        };
+        let facts = Facts { segments: &segments, checkpoint: older, readers: &readers, now };
+        let (ledger, ended) = (&self.ledger, &mut self.ended);
+        let Plan { drop, held_back } = retention::plan(&self.policy, &facts, |number| {
+            let next = segments.get(number + 1)?.first;
+            ended.get(&segments[number].first).copied().or_else(|| {
+                let at = begun(ledger, next)?;
+                ended.insert(segments[number].first, at);
+                Some(at)
+            })
+        });
+        self.metrics.set(Gauge::HeldBack, held_back.as_ref().map_or(0, |held| held.bytes));
+        if let Some(held) = held_back
+            && self.may_warn(now)
+        {
+            tracing::warn!(
+                sink = held.by,
+                bytes = held.bytes,
+                "old records are kept because this sink has not read them; the disk must have room for them, or `[ledger] drop_unread_of` must name the sink"
+            );
+        }
+        if let Some((count, reason)) = drop {
+            self.announce(&segments[..=count], reason, &readers, now);
+        }
+    }
+
+    fn may_warn(&mut self, now: u64) -> bool {
+        let may = self.warned_at == 0 || now >= self.warned_at + WARN_EVERY;
+        if may {
+            self.warned_at = now;
+        }
+        may
+    }
+
+    /// Writes the tombstone of all but the last of these segments.
+    fn announce(
+        &mut self,
+        segments: &[Segment],
+        reason: TrimReason,
+        readers: &[(String, Position)],
+        now: u64,
+    ) {
+        let (Some(oldest), Some((next, dropped))) = (segments.first(), segments.split_last()) else { return };
+        let (mut records, mut last) = (0, None);
+        for (segment, next) in segments.iter().zip(&segments[1..]) {
+            match last_of(&self.ledger, segment, next) {
+                Ok(None) => {}
+                Ok(Some(seq)) => {
+                    records += seq + 1 - segment.first.seq;
+                    last = Some(Position::new(segment.first.incarnation, seq));
+                }
+                Err(error) => return tracing::warn!(%error, "nothing is dropped from the ledger"),
+            }
+        }
+        // Runs that wrote nothing go with the next record that does.
+        let Some(last) = last else { return };
+        let bytes = dropped.iter().map(|segment| segment.bytes).sum();
+        let passed: Vec<&(String, Position)> =
+            readers.iter().filter(|(_, position)| *position < last && next.first > *position).collect();
+        let named: Vec<PassedCursor> = passed
+            .iter()
+            .take(NAMED_CURSORS)
+            .map(|(sink, position)| PassedCursor {
+                sink: Text::new(sink),
+                read_to: (*position > Position::START)
+                    .then(|| Text::new(self.node.event(event_id(*position)))),
+            })
+            .collect();
+        let tombstone = Event::LedgerTrimmed(LedgerTrimmed {
+            first: &self.node.event(event_id(oldest.first)),
+            last: &self.node.event(event_id(last)),
+            records,
+            bytes,
+            reason,
+            passed: &named,
+            passed_total: passed.len(),
+        });
+        let (kind, json) = (tombstone.kind().number(), tombstone.to_json());
+        let mut batch = Batch::new();
+        match self.room.take() {
+            Some(room) => {
+                if let Err(error) = batch.push_reserved(room, kind, now, &json) {
+                    return tracing::error!(%error, "a tombstone is longer than its room: this is a bug, please report it");
+                }
+            }
+            None => {
+                batch.push(kind, now, &json);
+            }
+        }
+        let passage = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *passage == Passage::Closed {
+            return;
+        }
+        match self.ledger.append(batch) {
+            Ok(appended) => {
+                self.tombstone = Some(Position::new(appended.incarnation, appended.last_seq));
+                self.metrics.add_many(Count::RecordsTrimmed, records);
+                for sink in named {
+                    tracing::warn!(sink = %sink.sink, "loses events that it had not read, as `[ledger] drop_unread_of` says");
+                }
+            }
+            Err(rejected) => {
+                tracing::warn!(error = %rejected.why, "there is no room for a tombstone, so nothing is dropped");
+            }
+        }
+    }
+
+    /// Looks at the disk under the ledger.
+    fn look_at_disk(&mut self, directory: &std::path::Path, segment_size: u64, now: u64) {
+        let Ok(disk) = rustix::fs::statvfs(directory) else { return };
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        self.metrics.set(Gauge::DiskFree, free);
+        if free < segment_size * LOW_DISK && self.may_warn(now) {
+            tracing::warn!(
+                free_bytes = free,
+                ledger_bytes = self.ledger.bytes_on_disk(),
+                keep_size = self.policy.keep_size,
+                "the disk under the ledger is nearly full: without room no new flow is let in; lower `[ledger] keep_size` or make room"
+            );
+        }
+    }
+
+    fn run(mut self, directory: &std::path::Path, segment_size: u64) {
+        let (mut disk_at, mut complained_at) = (0, 0);
+        loop {
+            let now = clock::micros();
+            // Asked first: what was durable by then is folded below.
+            let closed = self.ledger.health() == Health::Closed;
+            match self.step(now) {
+                Ok(Step::Ended) => return,
+                Ok(Step::Idle) => {}
+                Err(error) if now >= complained_at + WARN_EVERY => {
+                    complained_at = now;
+                    tracing::error!(%error, "the ledger cannot be followed: no checkpoints are written and nothing is dropped");
+                }
+                Err(_) => {}
+            }
+            if closed {
+                return;
+            }
+            if now >= disk_at {
+                disk_at = now + LOOK_EVERY;
+                self.look_at_disk(directory, segment_size, now);
+            }
+            std::thread::park_timeout(PAUSE);
+        }
+    }
+}
+
+/// When a segment begins that follows another: no record of the one before is much newer. None if it has no record yet.
+fn begun(ledger: &Ledger, first: Position) -> Option<u64> {
+    let mut reader = ledger.reader(ReadFrom::After(Position::new(first.incarnation, first.seq - 1)));
+    let block = reader.next_block().ok()??;
+    block.records().next().map(|record| record.at)
+}
+
+/// The last sequence in a segment; none if it has no records.
+fn last_of(ledger: &Ledger, segment: &Segment, next: &Segment) -> Result<Option<u64>, ReadError> {
+    let first = segment.first;
+    if next.first.incarnation == first.incarnation {
+        return Ok((next.first.seq > first.seq).then_some(next.first.seq - 1));
+    }
+    let mut reader = ledger.reader(ReadFrom::After(Position::new(first.incarnation, first.seq - 1)));
+    let mut last = None;
+    while let Some(block) = reader.next_block()? {
+        if block.last().incarnation != first.incarnation {
+            break;
+        }
+        last = Some(block.last().seq);
+    }
+    Ok(last)
+}
+
+fn event_id(position: Position) -> EventId {
+    EventId { incarnation: position.incarnation, sequence: position.seq }
+}
+
+/// The bookkeeper at work.
+#[derive(Debug)]
+pub(crate) struct Running {
+    thread: JoinHandle<()>,
+    gate: Arc<Gate>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Running {
+    /// Starts its thread. `directory` is the ledger's.
+    pub(crate) fn start(parts: Parts, directory: PathBuf, segment_size: u64) -> std::io::Result<Self> {
+        let gate = Arc::clone(&parts.gate);
+        let bookkeeper = Bookkeeper::new(parts);
+        let (tell, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("bookkeeper".to_owned()).spawn(move || {
+            bookkeeper.run(&directory, segment_size);
+            let _ = tell.send(());
+        })?;
+        Ok(Self { thread, gate, ended })
+    }
+
+    /// From now on it appends nothing.
+    pub(crate) fn close_gate(&self) {
+        self.gate.close();
+    }
+
+    /// Waits for the last checkpoint, which follows `node.stopped`.
+    pub(crate) async fn finish(self, until: Instant) {
+        self.thread.thread().unpark();
+        if tokio::time::timeout_at(until.into(), self.ended).await.is_err() {
+            tracing::warn!("the last checkpoint was not written in time: the next start reads more");
+        }
+    }
+}
