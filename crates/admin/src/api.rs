@@ -1,11 +1,15 @@
 //! What can be asked and ordered over HTTP.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    extract::{Path, Request, State},
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, HOST},
+    },
+    middleware::Next,
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -43,10 +47,27 @@ pub fn router(server: Handle, live: Live, development: Development) -> Router {
         .route("/metrics", get(metrics_page))
         .route("/healthz", get(health));
     let routes = match development {
-        Development::Yes => routes.merge(softphone::routes()).route("/api/dev", get(dev)),
+        Development::Yes => {
+            let routes = routes.merge(softphone::routes()).route("/api/dev", get(dev));
+            routes.layer(axum::middleware::from_fn(only_by_address))
+        }
         Development::No => routes,
     };
     routes.with_state(Arc::new(Admin { server, live }))
+}
+
+/// Refuses requests that name a host by anything but an address or `localhost`: a page of a stranger whose name leads to
+/// this machine (DNS rebinding) could otherwise read and close what is here.
+async fn only_by_address(request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    if name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok() {
+        return next.run(request).await;
+    }
+    (StatusCode::MISDIRECTED_REQUEST, "open this page by its address or as localhost\n").into_response()
 }
 
 /// How to reach this server, for the softphone page.

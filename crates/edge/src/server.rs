@@ -39,7 +39,7 @@ use crate::{
 const BINDINGS_PER_FLOW: usize = 4;
 
 /// Descriptors that are not for flows: listeners, the ledger, sinks, admin, what lingers.
-const SPARE_DESCRIPTORS: u64 = 512;
+const SPARE_DESCRIPTORS: u64 = 128;
 
 /// A server that did not start. Nothing of it runs.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +113,16 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// The process may not have enough descriptors for a single flow.
+    #[error(
+        "this process may have {descriptors} descriptors, and {spare} are not for flows; raise its limit (ulimit -n, LimitNOFILE=)"
+    )]
+    TooFewDescriptors {
+        /// As many as it may have.
+        descriptors: u64,
+        /// Those for listeners, the ledger, sinks and what lingers.
+        spare: u64,
+    },
     /// A thread could not be started.
     #[error("a thread cannot be started: {0}")]
     Thread(io::Error),
@@ -154,8 +164,20 @@ impl Server {
         let (ledger, recovered, books) = recovery::open(&config.ledger, &node)?;
         let secret = route_secret(config)?;
         let (inboxes, receivers) = Inboxes::new(shards);
-        let max_flows =
-            u64::from(config.limits.max_flows).min(descriptors().saturating_sub(SPARE_DESCRIPTORS));
+        let descriptors = descriptors();
+        let wanted = u64::from(config.limits.max_flows);
+        let max_flows = wanted.min(descriptors.saturating_sub(SPARE_DESCRIPTORS));
+        if max_flows == 0 {
+            return Err(StartError::TooFewDescriptors { descriptors, spare: SPARE_DESCRIPTORS });
+        }
+        if max_flows < wanted {
+            tracing::warn!(
+                max_flows,
+                wanted,
+                descriptors,
+                "this process may have fewer descriptors than `limits.max_flows` asks for; raise its limit (ulimit -n, LimitNOFILE=)"
+            );
+        }
         let per_shard = config.limits.max_transactions / u32::try_from(shards).unwrap_or(1).max(1);
         let tokens = Tokens::new(&secret, ledger.incarnation());
         let shared = Shared::new(Parts {
@@ -245,6 +267,8 @@ impl Server {
         let shared = &self.handle.0;
         let until = Instant::now() + patience;
         shared.begin_closing();
+        // Whoever was opening a flow or adding a binding has done so once the table was had.
+        drop(shared.location());
         for acceptor in &self.acceptors {
             acceptor.abort();
         }
@@ -388,9 +412,14 @@ fn write_secret(path: &std::path::Path) -> io::Result<[u8; 32]> {
     Ok(secret)
 }
 
-/// Descriptors that the process may have.
+/// Descriptors that the process may have, after asking for as many as it can get: the usual soft limit of 1,024 is
+/// made for programs that use `select`.
 fn descriptors() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let granted = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    granted.unwrap_or(u64::MAX)
 }
 
 fn policy(registrar: &config::Registrar) -> sip_registrar::Policy {

@@ -43,6 +43,13 @@ impl Environment for World<'_> {
         }
     }
 
+    fn connection(&self, hop: Hop) -> u64 {
+        match hop {
+            Hop::Flow(number) => number.0,
+            Hop::Udp { .. } => 0,
+        }
+    }
+
     fn address(&self, hop: Hop) -> SocketAddr {
         let flow = match hop {
             Hop::Flow(number) => self.shard.remote(number),

@@ -87,6 +87,10 @@ pub trait Environment {
     /// Whether what is sent on the hop arrives without our repeating it.
     fn reliability(&self, hop: Self::Hop) -> Reliability;
 
+    /// What tells the peers of connections apart: a request's repeats and its CANCEL come over the connection that it
+    /// came over, whoever else knows its branch. 0 where repeats may come by another way (UDP).
+    fn connection(&self, hop: Self::Hop) -> u64;
+
     /// Where the hop's messages come from.
     fn address(&self, hop: Self::Hop) -> SocketAddr;
 

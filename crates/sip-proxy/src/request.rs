@@ -56,7 +56,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             return self.refuse_invalid(env, from, request, invalid);
         }
         let Some(method) = request.method() else { return };
-        let Some(key) = self.key(request, method) else { return };
+        let Some(key) = self.key(env.connection(from), request, method) else { return };
         // From here on a strict router's request is what a loose router would have sent.
         let loosened = Self::loosened(env, from, request);
         let loosened = loosened.as_deref().and_then(|bytes| Message::parse(bytes).ok());
@@ -100,10 +100,15 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    fn key(&self, request: &Message<'_>, method: Method<'_>) -> Option<RequestKey> {
+    /// `connection` is part of it: another connection's peer may know the branch, and must not cancel with it.
+    fn key(&self, connection: u64, request: &Message<'_>, method: Method<'_>) -> Option<RequestKey> {
         let via = request.via_top().ok()?;
         let method = method.as_bytes();
-        let modern = self.keys.request(method, via.branch().unwrap_or_default(), via.sent_by(), via.port());
+        let mut sent_by: SmallVec<[u8; 96]> = SmallVec::from_slice(via.sent_by());
+        if connection != 0 {
+            sent_by.extend_from_slice(&connection.to_be_bytes());
+        }
+        let modern = self.keys.request(method, via.branch().unwrap_or_default(), &sent_by, via.port());
         modern.or_else(|| {
             Some(self.keys.legacy(&LegacyFacts {
                 method,

@@ -1,6 +1,10 @@
 //! The server's process: start, what it says, signals, the end.
 
-use std::{io, net::TcpListener, time::Duration};
+use std::{
+    io,
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use admin::{Development, Live};
 use config::Config;
@@ -49,11 +53,10 @@ pub(crate) fn serve(config: &Config, talk: Talk) -> Outcome {
 
 async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
     // Everything that can be refused is asked for before anything is served.
-    let (mut terminate, mut interrupt) =
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(error), _) | (_, Err(error)) => return Outcome::failed(error),
-        };
+    let mut orders = match Orders::listen(talk) {
+        Ok(orders) => orders,
+        Err(error) => return Outcome::failed(error),
+    };
     let admin_socket = match config.admin.as_ref().map(|admin| bind_admin(admin.bind)).transpose() {
         Ok(socket) => socket,
         Err(why) => return Outcome::Failed(why),
@@ -91,7 +94,7 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
         move || print_events(&ledger, &node, talk)
     });
 
-    told(&mut terminate, &mut interrupt).await;
+    orders.end().await;
     tracing::info!(flows = handle.live(), "ending: every open flow is closed and its close written");
     let ending = async {
         let ended = server.shut_down(PATIENCE).await;
@@ -101,22 +104,55 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
     let ended = tokio::select! {
         ended = ending => ended,
         () = async {
-            told(&mut terminate, &mut interrupt).await;
+            orders.end().await;
             tokio::time::sleep(HURRY).await;
         } => Ok(()),
     };
     let written = ended.and(handle.ledger().close(PATIENCE));
-    let _ = said.join();
+    // Nobody may read what is printed; that is no reason to stay.
+    let until = Instant::now() + HURRY;
+    while !said.is_finished() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     match written {
         Ok(()) => Outcome::Done,
         Err(error) => Outcome::failed(format!("{error}; the next start writes the closes that are missing")),
     }
 }
 
-async fn told(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that say what to do.
+struct Orders {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    /// A terminal that closes ends what a person started in it; a service has no terminal.
+    hang_up_ends: bool,
+}
+
+impl Orders {
+    fn listen(talk: Talk) -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            hang_up_ends: talk != Talk::Logs,
+        })
+    }
+
+    /// Resolves when the process is to end.
+    async fn end(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => {
+                    if self.hang_up_ends {
+                        return;
+                    }
+                    tracing::warn!("SIGHUP: the configuration cannot be read again while running; restart for that");
+                }
+            }
+        }
     }
 }
 

@@ -74,6 +74,10 @@ impl Environment for Paper {
         reliability(hop)
     }
 
+    fn connection(&self, hop: u32) -> u64 {
+        if hop >= DATAGRAMS { 0 } else { u64::from(hop) }
+    }
+
     fn address(&self, hop: u32) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, (hop % 250) as u8], 40_000 + (hop % 1000) as u16))
     }

@@ -94,6 +94,10 @@ impl Environment for World {
         Reliability::Reliable
     }
 
+    fn connection(&self, hop: u32) -> u64 {
+        u64::from(hop)
+    }
+
     fn address(&self, hop: u32) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, hop as u8], 40_000))
     }

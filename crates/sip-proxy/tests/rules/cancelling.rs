@@ -203,3 +203,15 @@ fn a_caller_who_cannot_be_told_hangs_up_even_before_its_end_is_reported() {
     stage.receive(2, &response(&forks[0], 487, "Request Terminated"));
     stage.settles();
 }
+
+#[test]
+fn nobody_cancels_over_another_connection() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("INVITE", "bob", "x"));
+    let invite = stage.pick(2, "INVITE");
+    stage.receive(2, &response(&invite, 180, "Ringing"));
+    stage.sent();
+    stage.receive(3, &request("CANCEL", "bob", "x"));
+    assert_eq!(stage.lines(), ["3: 481 Call/Transaction Does Not Exist"]);
+}
