@@ -254,11 +254,7 @@ struct Upgrade {
 
 impl Pending {
     /// Reads until it is clear what the peer wants.
-    async fn greeting<O: Owner>(
-        &mut self,
-        owner: &Rc<O>,
-        listener: &Listener,
-    ) -> Result<Greeting, Unopened> {
+    async fn greeting<O: Owner>(&mut self, owner: &Rc<O>, listener: &Listener) -> Result<Greeting, Unopened> {
         if let Some(config) = &listener.tls {
             self.tls = Some(Tls::new(config.clone()).map_err(|_| Unopened::TlsFailed)?);
         }
