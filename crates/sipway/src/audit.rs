@@ -5,6 +5,9 @@ use lifecycle::{EventId, EventKind, Node, Unfinished};
 
 use crate::{command::Audit, outcome::Outcome};
 
+#[cfg(test)]
+mod tests;
+
 /// Findings of one kind that are named; the rest is counted.
 const NAMED: usize = 10;
 
