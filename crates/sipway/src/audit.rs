@@ -3,7 +3,7 @@
 use ledger::{Checkpoint, LogReader, Position, ReadError, Tail};
 use lifecycle::{EventId, EventKind, Node, Unfinished};
 
-use crate::{command::Audit, outcome::Outcome};
+use crate::{command::Audit, outcome::Outcome, speech::say};
 
 #[cfg(test)]
 mod tests;
@@ -193,29 +193,27 @@ impl Books {
 
     fn report(&self, node: &Node) -> Outcome {
         let open = self.flows.flows().len() as u64;
-        println!("node {node}: {} events of {} runs", self.records, self.incarnations);
+        say!("node {node}: {} events of {} runs", self.records, self.incarnations);
         if let (Beginning::Trimmed { oldest }, Some(at)) = (self.beginning, self.begun_at) {
-            println!(
-                "events before {oldest} were dropped; what they came to is told by the checkpoint at {at}"
-            );
+            say!("events before {oldest} were dropped; what they came to is told by the checkpoint at {at}");
         }
-        println!("flows opened        {:>12}", self.flows.opened);
-        println!("flows closed        {:>12}", self.flows.closed);
-        println!("flows open          {open:>12}  ({})", self.state(open));
+        say!("flows opened        {:>12}", self.flows.opened);
+        say!("flows closed        {:>12}", self.flows.closed);
+        say!("flows open          {open:>12}  ({})", self.state(open));
         let difference = self.difference();
-        println!("opened-closed-open  {difference:>12}");
+        say!("opened-closed-open  {difference:>12}");
         let mut wrong = 0;
         for (what, count, names) in self.findings(node) {
-            println!("{what:<20}{count:>12}");
+            say!("{what:<20}{count:>12}");
             wrong += count;
-            names.iter().for_each(|name| println!("    {name}"));
+            names.iter().for_each(|name| say!("    {name}"));
             let more = count.saturating_sub(names.len() as u64);
             if more > 0 {
-                println!("    and {more} more");
+                say!("    and {more} more");
             }
         }
         if wrong == 0 && difference == 0 {
-            println!("it adds up");
+            say!("it adds up");
             return Outcome::Done;
         }
         Outcome::failed(format!("{wrong} findings: this ledger does not add up"))

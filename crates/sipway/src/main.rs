@@ -1,5 +1,7 @@
 //! `sipway`: the commands.
 #![forbid(unsafe_code)]
+// They panic once nobody reads: `say!` and `complain!` do not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit;
 mod check;
