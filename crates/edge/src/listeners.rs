@@ -92,7 +92,11 @@ fn bind_one(
         .transpose()
         .map_err(|error| StartError::Certificate { listener: listener.name.to_string(), error })?;
     let (local, sockets) = match transport {
-        Transport::Udp => bind_udp(listener.bind, shards).map_err(failed)?,
+        Transport::Udp => {
+            let sockets = transport::udp::bind(listener.bind, shards).map_err(failed)?;
+            let first = sockets.first().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+            (first.local_addr().map_err(failed)?, Sockets::Datagram(sockets))
+        }
         _ => {
             let socket = transport::accept::bind(listener.bind).map_err(failed)?;
             (socket.local_addr().map_err(failed)?, Sockets::Stream(socket))
@@ -120,17 +124,6 @@ fn bind_one(
         },
     };
     Ok((bound, sockets))
-}
-
-fn bind_udp(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Sockets)> {
-    // The first finds the port; without it shared, a second process could not take it by mistake.
-    let first = transport::udp::bind(address)?;
-    let local = first.local_addr()?;
-    let mut sockets = vec![first];
-    for _ in 1..shards {
-        sockets.push(transport::udp::bind(local)?);
-    }
-    Ok((local, Sockets::Datagram(sockets)))
 }
 
 impl Bound {

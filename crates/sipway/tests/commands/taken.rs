@@ -84,8 +84,9 @@ async fn what_another_run_holds_is_not_disturbed() {
     let mut server = Server::dev(dev(&ledger, &[])).await;
     let mut client = server.connect(Transport::Ws, "ada").await;
     assert_eq!(client.register(600).await.unwrap().status, 200);
-    let (ws, tcp) = (server.address("ws").to_string(), server.address("tcp").to_string());
-    for given in [("--ws", ws.as_str()), ("--tcp", tcp.as_str())] {
+    let [ws, tcp, udp] = ["ws", "tcp", "udp"].map(|name| server.address(name).to_string());
+    // Each of a server's own UDP sockets shares its port with the others; not with another server.
+    for given in [("--ws", ws.as_str()), ("--tcp", tcp.as_str()), ("--udp", udp.as_str())] {
         let ended = run(dev(&directory.at("other"), &[given])).await;
         assert_eq!(ended.code, Some(1), "{}", ended.err);
     }
