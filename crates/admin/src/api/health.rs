@@ -1,0 +1,30 @@
+//! `/healthz` and `/metrics`: for load balancers and for those who watch.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use ledger::Health;
+
+use super::Admin;
+use crate::metrics;
+
+/// The metrics page.
+pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match metrics::page(&admin.server) {
+        Ok(page) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// Whether new connections can be taken.
+pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.server.ledger().health() {
+        Health::Good => "ok\n".into_response(),
+        unwell => (StatusCode::SERVICE_UNAVAILABLE, format!("the ledger is {unwell:?}\n")).into_response(),
+    }
+}
