@@ -121,8 +121,9 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The value of an environment variable that a key names; what is wrong with it is noted at the key.
-    pub(crate) fn variable(&mut self, name: &At<String>) -> Option<String> {
+    /// The value of an environment variable that a key names; what is wrong with it is noted at the key. `file_key` is the key
+    /// that names a file instead.
+    pub(crate) fn variable(&mut self, name: &At<String>, file_key: &str) -> Option<String> {
         let wrong = match self.surroundings.variable(&name.value) {
             Ok(value) => return Some(value),
             Err(std::env::VarError::NotPresent) => "is not set",
@@ -135,7 +136,7 @@ impl<'a> Reading<'a> {
                 format!("environment variable `{}` {wrong}", name.value),
             )
             .label(wrong)
-            .help("set it where the server is started, or name a file with `secret_file`"),
+            .help(format!("set it where the server is started, or name a file with `{file_key}`")),
         );
         None
     }

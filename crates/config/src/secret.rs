@@ -38,19 +38,8 @@ impl WebhookSecret {
 
     /// Reads the secret that `secret_env` or `secret_file` of the section refers to.
     pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Self> {
-        let variable = section.field::<String>(reading, "secret_env");
-        let file = section.path_field(reading, "secret_file");
-        let (span, kind, content) = match (variable, file) {
-            (Field::Given(variable), Field::Given(file)) => {
-                reading.error(
-                    Problem::new(ProblemKind::Conflict, file.span, "the secret is named twice")
-                        .label("either a file")
-                        .related(variable.span, "or a variable")
-                        .help("remove one of the two"),
-                );
-                return None;
-            }
-            (Field::Absent, Field::Absent) => {
+        let found = match SECRET.find(reading, section) {
+            Found::Nothing => {
                 reading.error(
                     Problem::new(ProblemKind::MissingKey, section.span.clone(), "the webhook has no secret")
                         .label("webhooks are signed")
@@ -58,20 +47,13 @@ impl WebhookSecret {
                 );
                 return None;
             }
-            (Field::Given(at), _) => {
-                let content = variable_content(reading, &at)?;
-                (at.span, ProblemKind::BadVariable, content)
-            }
-            (_, Field::Given(at)) => {
-                let content = reading.file("the secret", &at)?;
-                (at.span, ProblemKind::BadFile, String::from_utf8_lossy(&content).into_owned())
-            }
-            (Field::Faulty, _) | (_, Field::Faulty) => return None,
+            Found::Faulty => return None,
+            Found::Text(found) => found,
         };
-        Self::new(&content)
+        Self::new(&found.text)
             .map_err(|wrong| {
                 reading.error(
-                    Problem::new(kind, span, "this holds no webhook secret")
+                    Problem::new(found.kind, found.span, "this holds no webhook secret")
                         .label(wrong)
                         .help("make one: echo \"whsec_$(openssl rand -base64 32)\""),
                 );
@@ -80,31 +62,131 @@ impl WebhookSecret {
     }
 }
 
-fn variable_content(reading: &mut Reading<'_>, at: &At<String>) -> Option<String> {
-    if at.value.trim_start().starts_with(PREFIX) {
-        // The likeliest slip, and the one that must not be repeated on a screen.
-        reading.error(
-            Problem::new(ProblemKind::BadValue, at.span.clone(), "a secret stands in the configuration")
-                .label("this must be the name of an environment variable")
-                .help("put the secret into a variable and its name here; and change it, for it may have been seen"),
-        );
-        return None;
+/// A password for a server. Its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// The password itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
     }
-    let first = at.value.as_bytes().first();
-    let plain = at.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if !plain || first.is_none_or(u8::is_ascii_digit) {
-        reading.error(
-            Problem::new(
-                ProblemKind::BadValue,
-                at.span.clone(),
-                "`secret_env` must be the name of an environment variable",
-            )
-            .label("not such a name")
-            .help("such as \"SIPWAY_WEBHOOK_SECRET\""),
-        );
-        return None;
+
+    /// Reads the password that `password_env` or `password_file` of the section refers to; neither need be there. Gives
+    /// nothing if there is one that cannot be had, which has been noted then.
+    #[allow(dead_code, reason = "for the servers that sinks will talk to")]
+    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
+        let found = match PASSWORD.find(reading, section) {
+            Found::Nothing => return Some(None),
+            Found::Faulty => return None,
+            Found::Text(found) => found,
+        };
+        let text = found.text.trim_end_matches(['\n', '\r']);
+        if text.is_empty() {
+            reading.error(
+                Problem::new(found.kind, found.span, "this holds no password")
+                    .label("it is empty")
+                    .help("leave the key out if the server asks for none"),
+            );
+            return None;
+        }
+        Some(Some(Self(text.to_owned())))
     }
-    reading.variable(at)
+}
+
+/// The two keys that may refer to a secret.
+struct Keys {
+    env: &'static str,
+    file: &'static str,
+    what: &'static str,
+    example: &'static str,
+}
+
+const SECRET: Keys =
+    Keys { env: "secret_env", file: "secret_file", what: "secret", example: "SIPWAY_WEBHOOK_SECRET" };
+const PASSWORD: Keys =
+    Keys { env: "password_env", file: "password_file", what: "password", example: "SIPWAY_SINK_PASSWORD" };
+
+/// A secret as it was read, and what is to blame if it is none.
+struct Referred {
+    text: String,
+    span: std::ops::Range<usize>,
+    kind: ProblemKind,
+}
+
+enum Found {
+    /// Neither key is there.
+    Nothing,
+    /// It cannot be had, and that has been noted.
+    Faulty,
+    /// This.
+    Text(Referred),
+}
+
+impl Keys {
+    fn find(&self, reading: &mut Reading<'_>, section: &Section<'_>) -> Found {
+        let variable = section.field::<String>(reading, self.env);
+        let file = section.path_field(reading, self.file);
+        let what = self.what;
+        let referred = match (variable, file) {
+            (Field::Given(variable), Field::Given(file)) => {
+                reading.error(
+                    Problem::new(ProblemKind::Conflict, file.span, format!("the {what} is named twice"))
+                        .label("either a file")
+                        .related(variable.span, "or a variable")
+                        .help("remove one of the two"),
+                );
+                None
+            }
+            (Field::Absent, Field::Absent) => return Found::Nothing,
+            (Field::Given(at), _) => self.variable(reading, &at).map(|text| Referred {
+                text,
+                span: at.span,
+                kind: ProblemKind::BadVariable,
+            }),
+            (_, Field::Given(at)) => reading.file(&format!("the {what}"), &at).map(|content| Referred {
+                text: String::from_utf8_lossy(&content).into_owned(),
+                span: at.span,
+                kind: ProblemKind::BadFile,
+            }),
+            (Field::Faulty, _) | (_, Field::Faulty) => None,
+        };
+        referred.map_or(Found::Faulty, Found::Text)
+    }
+
+    fn variable(&self, reading: &mut Reading<'_>, at: &At<String>) -> Option<String> {
+        if at.value.trim_start().starts_with(PREFIX) {
+            // The likeliest slip, and the one that must not be repeated on a screen.
+            reading.error(
+                Problem::new(ProblemKind::BadValue, at.span.clone(), "a secret stands in the configuration")
+                    .label("this must be the name of an environment variable")
+                    .help("put the secret into a variable and its name here; and change it, for it may have been seen"),
+            );
+            return None;
+        }
+        let first = at.value.as_bytes().first();
+        let plain = at.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !plain || first.is_none_or(u8::is_ascii_digit) {
+            reading.error(
+                Problem::new(
+                    ProblemKind::BadValue,
+                    at.span.clone(),
+                    format!("`{}` must be the name of an environment variable", self.env),
+                )
+                .label("not such a name")
+                .help(format!("such as \"{}\"", self.example)),
+            );
+            return None;
+        }
+        reading.variable(at, self.file)
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
 }
 
 impl fmt::Debug for WebhookSecret {

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use config::{
-    Admin, Authentication, Config, Delivery, DevPorts, DigestAlgorithm, Domain, EventTypes, Host, Imagined,
-    Limits, Machine, MissingOrigin, Origins, Paths, ProblemKind, SinkTarget, Style, TlsMaterial,
+    Admin, Authentication, Config, Delivery, DevPorts, DigestAlgorithm, Domain, EventTypes, File, Host,
+    Imagined, Limits, Machine, MissingOrigin, Origins, Paths, ProblemKind, SinkTarget, Style, TlsMaterial,
     TransportKind,
 };
 
@@ -128,7 +128,7 @@ fn the_example_becomes_valid_types() {
     );
 
     let [archive, crm, presence] = config.sinks.as_slice() else { panic!("three sinks") };
-    assert_eq!(archive.target, SinkTarget::File { path: "/etc/sipway/events.jsonl".into() });
+    assert_eq!(archive.target, SinkTarget::File(File { path: "/etc/sipway/events.jsonl".into() }));
     assert!(archive.types.include(lifecycle::EventKind::FlowClosed));
     assert!(!archive.types.include(lifecycle::EventKind::NodeStarted));
     assert_eq!(crm.types, EventTypes::All);

@@ -17,16 +17,6 @@ pub(crate) const APPETITE: Appetite = Appetite { events: 4096, bytes: 1 << 20 };
 /// How often a write is begun anew because the file was moved away meanwhile.
 const MOVES: usize = 3;
 
-/// When what was written to a file must survive a loss of power.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FileSync {
-    /// Before the cursor moves past it: events that a loss of power takes from the file are written again.
-    #[default]
-    BeforeCursor,
-    /// Whenever the system likes: a loss of power may take the last lines for good.
-    Never,
-}
-
 /// A file that events are appended to. It is looked up by its name at every write, so a file that was renamed
 /// (logrotate) or removed is followed by a new one. Lines are whole: what a crash tore is cut at the start.
 ///
@@ -34,7 +24,6 @@ pub enum FileSync {
 #[derive(Debug)]
 pub(crate) struct FileSink {
     path: PathBuf,
-    sync: FileSync,
     open: Option<OpenFile>,
     /// A file whose sync failed, and the length up to which an earlier sync had succeeded.
     doubtful: Option<(FileKey, u64)>,
@@ -83,8 +72,8 @@ pub(crate) fn lines(buffer: &mut Vec<u8>, events: &[Outgoing]) {
 }
 
 impl FileSink {
-    pub(crate) fn new(path: PathBuf, sync: FileSync) -> Self {
-        Self { path, sync, open: None, doubtful: None, buffer: Vec::new() }
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, open: None, doubtful: None, buffer: Vec::new() }
     }
 
     fn fault(&self, doing: &str, error: &std::io::Error) -> Failure {
@@ -176,7 +165,7 @@ impl FileSink {
 
     fn sync_open(&mut self) -> Result<(), Failure> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        if self.sync == FileSync::Never || open.kind == FileKind::Other {
+        if open.kind == FileKind::Other {
             return Ok(());
         }
         let synced = if open.end > open.synced { open.file.sync_data() } else { Ok(()) };

@@ -25,7 +25,6 @@ mod webhook;
 mod worker;
 
 pub use describe::describe;
-pub use file::FileSync;
-pub use sink::{Finished, Rest, Settings, Sink, Sinks, StartError, Target};
+pub use sink::{Finished, Rest, Settings, Sink, Sinks, StartError};
 pub use status::{Blocked, State, Status, Trouble};
 pub use worker::Pace;

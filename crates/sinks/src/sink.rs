@@ -10,38 +10,11 @@ use tokio::sync::watch;
 
 use crate::destination::Destination;
 use crate::feed::Feed;
-use crate::file::{FileSink, FileSync};
+use crate::file::FileSink;
 use crate::status::{Board, State, Status, Trouble};
 use crate::stdout::Stdout;
 use crate::webhook::WebhookSink;
 use crate::worker::{Order, Pace, Parts, Worker};
-
-/// What takes the events of a sink.
-#[derive(Clone, Debug)]
-pub enum Target {
-    /// A file, one CloudEvent a line.
-    File {
-        /// Where; made if it is not there, made anew when it was moved away.
-        path: std::path::PathBuf,
-        /// When what was written must survive a loss of power.
-        sync: FileSync,
-    },
-    /// Standard output, one CloudEvent a line.
-    Stdout,
-    /// An HTTP server.
-    Webhook(config::Webhook),
-}
-
-impl From<&SinkTarget> for Target {
-    fn from(target: &SinkTarget) -> Self {
-        match target {
-            // Opening it by name fails where standard output is a socket, as under systemd.
-            SinkTarget::File { path } if path.as_os_str() == "/dev/stdout" => Self::Stdout,
-            SinkTarget::File { path } => Self::File { path: path.clone(), sync: FileSync::default() },
-            SinkTarget::Webhook(webhook) => Self::Webhook(webhook.clone()),
-        }
-    }
-}
 
 /// What a sink is asked to be.
 #[derive(Clone, Debug)]
@@ -51,7 +24,7 @@ pub struct Settings {
     /// Which events go there.
     pub types: EventTypes,
     /// What takes them.
-    pub target: Target,
+    pub target: SinkTarget,
     /// How it keeps time.
     pub pace: Pace,
 }
@@ -61,7 +34,7 @@ impl From<&config::Sink> for Settings {
         Self {
             name: sink.name.as_str().to_owned(),
             types: sink.types.clone(),
-            target: Target::from(&sink.target),
+            target: sink.target.clone(),
             pace: Pace::default(),
         }
     }
@@ -136,12 +109,15 @@ impl Sink {
         let Settings { name, types, target, pace } = settings;
         let base = Base { ledger, node, name, types, pace };
         match target {
-            Target::File { path, sync } => {
-                let shown = format!("file {}", path.display());
-                base.start(shown, FileSink::new(path, sync))
+            // Opening it by name fails where standard output is a socket, as under systemd.
+            SinkTarget::File(file) if file.path.as_os_str() == "/dev/stdout" => {
+                base.start("stdout".to_owned(), Stdout::new())
             }
-            Target::Stdout => base.start("stdout".to_owned(), Stdout::new()),
-            Target::Webhook(webhook) => {
+            SinkTarget::File(file) => {
+                let shown = format!("file {}", file.path.display());
+                base.start(shown, FileSink::new(file.path))
+            }
+            SinkTarget::Webhook(webhook) => {
                 // The path of a webhook's address is often a secret of its own.
                 let shown = format!("webhook {}://{}", webhook.url.scheme.as_str(), webhook.url.authority());
                 base.start(shown, WebhookSink::new(&webhook))

@@ -1,0 +1,82 @@
+//! `kind = "webhook"`: an HTTP server, as Standard Webhooks says.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::document::{Reading, Section};
+use crate::report::{Problem, ProblemKind};
+use crate::secret::WebhookSecret;
+use crate::url::{Scheme, WebhookUrl};
+use crate::value::Keyword;
+
+pub(super) const KEYS: &[&str] = &["url", "secret_env", "secret_file", "mode", "batch_max", "timeout"];
+
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(300);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Single,
+    Batched,
+}
+
+impl Keyword for Mode {
+    const CHOICES: &'static [(&'static str, Self)] = &[("single", Self::Single), ("batched", Self::Batched)];
+}
+
+/// An HTTP server that takes events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// Where events are posted.
+    pub url: WebhookUrl,
+    /// What they are signed with.
+    pub secret: WebhookSecret,
+    /// How many go into one request.
+    pub delivery: Delivery,
+    /// How long one request may take: 10 ms to 5 min.
+    pub timeout: Duration,
+}
+
+/// How many events go into one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// One: a CloudEvent in structured mode.
+    Single,
+    /// As many as wait, in CloudEvents batch mode.
+    Batched {
+        /// The most in one request: 1 to 10,000.
+        max: u32,
+    },
+}
+
+impl Webhook {
+    pub(super) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Self> {
+        let url = section.required::<WebhookUrl>(reading, "url", "\"https://crm.example.com/sip-events\"");
+        if let Some(at) = &url
+            && at.value.scheme == Scheme::Http
+            && !at.value.host.is_loopback()
+        {
+            reading.warning(
+                Problem::new(ProblemKind::Risky, at.span.clone(), "events leave this machine in the clear")
+                    .label("they tell who calls whom")
+                    .help("use https"),
+            );
+        }
+        let secret = WebhookSecret::read(reading, section);
+        let mode = section.or(reading, "mode", Mode::Single);
+        let batch = section.bounded::<u32>(reading, "batch_max", 1..=10_000);
+        let delivery = match mode {
+            Mode::Single => {
+                section.not_applicable(
+                    reading,
+                    &["batch_max"],
+                    "one event goes into one request: mode = \"single\"",
+                    "remove it, or write mode = \"batched\"",
+                );
+                Delivery::Single
+            }
+            Mode::Batched => Delivery::Batched { max: batch.or(100) },
+        };
+        let timeout = section.duration(reading, "timeout", TIMEOUT).or(Duration::from_secs(10));
+        Some(Self { url: url?.value, secret: secret?, delivery, timeout })
+    }
+}
