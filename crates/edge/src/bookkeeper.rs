@@ -57,14 +57,14 @@ enum Passage {
 }
 
 impl Gate {
-    fn close(&self) {
+    pub(crate) fn close(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Passage::Closed;
     }
 }
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// There may be more to do later.
     Idle,
     /// The run is over, and the last checkpoint written.
@@ -156,6 +156,11 @@ impl Bookkeeper {
             self.trim(now);
         }
         Ok(Step::Idle)
+    }
+
+    /// What the records come to, as far as they were read.
+    pub(crate) fn books(&self) -> &Unfinished {
+        &self.unfinished
     }
 
     fn wrong(&self) -> u64 {

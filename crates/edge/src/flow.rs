@@ -1,4 +1,4 @@
-//! A flow's opening and its end: reservation, `flow.opened`, and the one place where `flow.closed` is written.
+//! A flow of a shard, from its opening to its end. The records of both are written in `registry`.
 
 use std::{
     cell::RefCell,
@@ -7,20 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ledger::{Batch, Reservation};
-use lifecycle::{
-    CLOSE_ROOM, CloseBook, Event, EventKind, FlowClosed, FlowId, FlowOpened, NAMED_BINDINGS, OpenFlow,
-    RemovalCause, Text, Traffic,
-};
+use ledger::Reservation;
+use lifecycle::{CloseBook, FlowClosed, OpenFlow, Text, Traffic};
 use transport::{Link, Opening, Refused};
 
 use crate::{
     clock,
     hop::{FlowNumber, Hop},
     metrics::Count,
-    register::push_removed,
     shard::Shard,
-    shared::Shared,
 };
 
 /// When a client that found no room may try again.
@@ -56,46 +51,21 @@ impl Flow {
         if shared.live() >= shared.max_flows {
             return Err(refuse("there are as many connections as there may be"));
         }
-        let room = shared.ledger.reserve(CLOSE_ROOM).map_err(|_| refuse("there is no room in the ledger"))?;
+        let room = shared.pay_for_close().map_err(|_| refuse("there is no room in the ledger"))?;
         let number = shard.next_number(opening.listener.number);
+        let (facts, at) = (Arc::new(opening.facts), clock::micros());
+        let book = |name: &str| {
+            let identity = shard.add_flow(number, &facts, name, at, &link);
+            Book { shard: Rc::clone(shard), link, number, identity }
+        };
         let id = number.id(shared.incarnation);
-        let name: Box<str> = shared.node.flow(id).into();
-        let (facts, opened_at) = (Arc::new(opening.facts), clock::micros());
-        let record = Event::FlowOpened(FlowOpened { flow: &name, opened_at, facts: &facts }).to_json();
-        let mut batch = Batch::new();
-        batch.push(EventKind::FlowOpened.number(), opened_at, &record);
-        let appended = record_opening(shared, id, batch).map_err(refuse)?;
-        let identity = shard.add_flow(number, &facts, &name, opened_at, &link);
-        let book = Book { shard: Rc::clone(shard), link, number, identity };
-        let flow = Self { number, open: OpenFlow::new(id, name, opened_at, facts, book, room) };
-        match shared.ledger.durable(appended.last_seq).await {
-            Ok(()) => Ok(flow),
-            Err(_) => {
-                flow.open.close(
-                    &lifecycle::Ending::of(lifecycle::Cause::Shutdown)
-                        .reason("the ledger closed before it opened"),
-                );
-                Err(refuse("the ledger takes no new connections"))
-            }
-        }
+        let open = shared.open(id, Arc::clone(&facts), at, room, book).await.map_err(refuse)?;
+        Ok(Self { number, open })
     }
 
     pub(crate) fn close(self, ending: &lifecycle::Ending) {
         self.open.close(ending);
     }
-}
-
-/// Writes `flow.opened`: from here on there is a flow, and whatever happens it gets its close.
-fn record_opening(shared: &Shared, id: FlowId, batch: Batch) -> Result<ledger::Appended, &'static str> {
-    // Asked while the table is locked: the end of the server counts the flows that are open once it has had it.
-    let mut location = shared.location();
-    if shared.is_closing() {
-        return Err("the server is shutting down");
-    }
-    let appended = shared.ledger.append(batch).map_err(|_| "the ledger takes no new connections")?;
-    shared.metrics.add(Count::FlowsOpened);
-    location.flow_opened(id);
-    Ok(appended)
 }
 
 impl CloseBook for Book {
@@ -114,22 +84,9 @@ impl CloseBook for Book {
     }
 
     fn close(&mut self, closed: FlowClosed<'_>, room: Reservation) {
-        let shared = &*self.shard.shared;
-        let at = clock::micros();
         self.shard.remove_flow(self.number);
-        let taken = shared.location().flow_closed(self.number.id(shared.incarnation));
-        let bindings: Vec<Text<160>> =
-            taken.iter().take(NAMED_BINDINGS).map(|b| Text::new(b.aor())).collect();
-        let bindings_total = taken.len();
-        let mut batch = Batch::new();
-        for binding in taken {
-            push_removed(shared, &mut batch, *binding, RemovalCause::FlowClosed, at);
-        }
-        let record =
-            Event::FlowClosed(FlowClosed { bindings: &bindings, bindings_total, ..closed }).to_json();
-        shared.push(&mut batch, room, EventKind::FlowClosed, at, &record);
-        shared.append(batch);
-        shared.metrics.add(Count::FlowsClosed);
+        let shared = &self.shard.shared;
+        shared.close(self.number.id(shared.incarnation), closed, room, clock::micros());
         self.shard.announce_gone(Hop::Flow(self.number));
     }
 }

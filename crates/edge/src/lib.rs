@@ -2,7 +2,7 @@
 //!
 //! [`Server::start`] binds every listener, opens the ledger, writes the closes that an earlier process owed, and starts
 //! one thread per shard. A `shard` owns its flows and its transactions; what all shards share stands in
-//! `shared`. Reading order for "what happens when a tab closes": `transport::flow` sees it, `flow` writes it,
+//! `shared`. Reading order for "what happens when a tab closes": `transport::flow` sees it, `flow` and `registry` write it,
 //! `shard` fails what waited for it.
 #![forbid(unsafe_code)]
 
@@ -16,10 +16,12 @@ mod listeners;
 mod metrics;
 mod recovery;
 mod register;
+mod registry;
 mod retention;
 mod server;
 mod shard;
 mod shared;
+pub mod stepped;
 mod token;
 mod upkeep;
 mod view;

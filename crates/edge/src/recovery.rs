@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ledger::{Batch, Durability, Ledger, Opened, Position, ReadFrom, Reader, Settings};
 use lifecycle::{Event, EventId, EventKind, Node, NodeStarted, Text, Unfinished};
 
-use crate::{StartError, clock};
+use crate::StartError;
 
 /// Bytes of one batch of owed records.
 const BATCH: usize = 256 * 1024;
@@ -42,7 +42,11 @@ pub(crate) struct Books {
 ///
 /// # Errors
 /// The ledger cannot be opened, read or written.
-pub(crate) fn open(config: &config::Ledger, node: &Node) -> Result<(Ledger, Recovered, Books), StartError> {
+pub(crate) fn open(
+    config: &config::Ledger,
+    node: &Node,
+    now: u64,
+) -> Result<(Ledger, Recovered, Books), StartError> {
     let began = Instant::now();
     let mut settings = Settings::new(node.as_str());
     settings.segment_bytes = config.segment_size;
@@ -54,16 +58,19 @@ pub(crate) fn open(config: &config::Ledger, node: &Node) -> Result<(Ledger, Reco
         config::Durability::Disk => Durability::Disk,
     };
     let opened = Ledger::open(&config.directory, settings)?;
-    let (mut recovered, books) = settle(&opened)?;
+    let (mut recovered, books) = settle(&opened, now, |batch| write(&opened.ledger, batch))?;
     recovered.took = began.elapsed();
     Ok((opened.ledger, recovered, books))
 }
 
-/// Folds the history and writes what it leaves open.
-pub(crate) fn settle(opened: &Opened) -> Result<(Recovered, Books), StartError> {
+/// Folds the history and has written what it leaves open; `now` is microseconds since the Unix epoch.
+pub(crate) fn settle(
+    opened: &Opened,
+    now: u64,
+    mut write: impl FnMut(Batch) -> Result<(), StartError>,
+) -> Result<(Recovered, Books), StartError> {
     let (books, records) = fold(opened)?;
     let unfinished = &books.unfinished;
-    let now = clock::micros();
     let last_alive = opened.last_beat.map_or(0, |beat| beat.at).max(last_record(opened));
     let ledger = &opened.ledger;
     let mut recovered = Recovered {
@@ -87,12 +94,12 @@ pub(crate) fn settle(opened: &Opened) -> Result<(Recovered, Books), StartError> 
         }
         batch.push(event.kind().number(), now, &event.to_json());
         if batch.weight() > enough && failed.is_none() {
-            failed = write(ledger, std::mem::take(&mut batch)).err();
+            failed = write(std::mem::take(&mut batch)).err();
         }
     });
     match failed {
         Some(error) => Err(error),
-        None => write(ledger, batch).map(|()| (recovered, books)),
+        None => write(batch).map(|()| (recovered, books)),
     }
 }
 
@@ -159,7 +166,7 @@ fn begin(opened: &Opened) -> Result<Books, StartError> {
 }
 
 /// Appends a batch and waits for the disk; at a start nothing is in a hurry.
-fn write(ledger: &Ledger, batch: Batch) -> Result<(), StartError> {
+pub(crate) fn write(ledger: &Ledger, batch: Batch) -> Result<(), StartError> {
     if batch.is_empty() {
         return Ok(());
     }

@@ -10,14 +10,15 @@ mod tests;
 
 /// How long the ledger is kept, and for whom.
 #[derive(Clone, Debug)]
-pub(crate) struct Policy {
-    pub(crate) keep_for: Duration,
+pub struct Policy {
+    /// How old a segment's newest record may become.
+    pub keep_for: Duration,
     /// Bytes of all segments.
-    pub(crate) keep_size: u64,
+    pub keep_size: u64,
     /// Every sink that is configured: one that has acknowledged nothing yet has no cursor.
-    pub(crate) sinks: Vec<String>,
+    pub sinks: Vec<String>,
     /// Sinks that are not waited for.
-    pub(crate) drop_unread_of: BTreeSet<String>,
+    pub drop_unread_of: BTreeSet<String>,
 }
 
 impl Policy {

@@ -10,8 +10,8 @@ use std::{
 };
 
 use config::{Config, Shards};
-use ledger::{Batch, Ledger};
-use lifecycle::{Cause, Ending, Event, EventId, FlowId, Node, NodeStopped};
+use ledger::Ledger;
+use lifecycle::{Cause, Ending, EventId, FlowId, Node};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle as Task};
 use transport::{
     accept::{self, Accepted},
@@ -161,7 +161,7 @@ impl Server {
         let domains = Domains::new(&config.domains, &rand::random())?;
         let node = Node::new(config.node.as_str())
             .expect("the configuration checks the node's name by the same rule");
-        let (ledger, recovered, books) = recovery::open(&config.ledger, &node)?;
+        let (ledger, recovered, books) = recovery::open(&config.ledger, &node, clock::micros())?;
         let secret = route_secret(config)?;
         let (inboxes, receivers) = Inboxes::new(shards);
         let descriptors = descriptors();
@@ -283,17 +283,11 @@ impl Server {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
-        upkeep::remove_unowned(shared);
-        let stopped = Event::NodeStopped(NodeStopped {
-            flows_opened: shared.metrics.get(Count::FlowsOpened),
-            flows_closed: shared.metrics.get(Count::FlowsClosed),
-        });
+        shared.remove_unowned(clock::micros());
         self.bookkeeper.close_gate();
-        let mut batch = Batch::new();
-        batch.push(stopped.kind().number(), clock::micros(), &stopped.to_json());
-        let ledger = shared.ledger.clone();
-        if let Ok(appended) = ledger.append(batch) {
-            let durable = tokio::time::timeout_at(until.into(), ledger.durable(appended.last_seq)).await;
+        if let Ok(appended) = shared.stopped(clock::micros()) {
+            let durable =
+                tokio::time::timeout_at(until.into(), shared.ledger.durable(appended.last_seq)).await;
             if matches!(durable, Ok(Ok(_))) {
                 self.bookkeeper.finish(until).await;
             }

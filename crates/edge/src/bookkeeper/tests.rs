@@ -26,6 +26,10 @@ fn settings() -> Settings {
     }
 }
 
+fn settle(opened: &Opened) -> Result<(recovery::Recovered, Books), StartError> {
+    recovery::settle(opened, clock::micros(), |batch| recovery::write(&opened.ledger, batch))
+}
+
 type Payloads = BTreeMap<Position, (EventKind, Vec<u8>)>;
 
 struct World {
@@ -102,7 +106,7 @@ impl World {
 
     fn start(&mut self) -> Result<(), StartError> {
         let opened = Ledger::open_on(Arc::new(self.disk.clone()), settings())?;
-        let (recovered, books) = recovery::settle(&opened)?;
+        let (recovered, books) = settle(&opened)?;
         let all = self.fold_all();
         assert_eq!(settled(&books.unfinished), settled(&all));
         assert_eq!((books.unfinished.opened, books.unfinished.closed), (all.opened, all.closed));
@@ -437,5 +441,5 @@ fn after_an_orderly_end_nothing_is_appended_and_the_next_start_reads_nothing() {
     world.end(End::PowerLoss);
     let opened = Ledger::open_on(Arc::new(world.disk.clone()), settings()).unwrap();
     assert_eq!(opened.checkpoint.as_ref().unwrap().position, stopped);
-    assert_eq!(recovery::settle(&opened).unwrap().0.records, 0);
+    assert_eq!(settle(&opened).unwrap().0.records, 0);
 }

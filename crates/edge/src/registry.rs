@@ -1,0 +1,302 @@
+//! What is open and bound now, changed together with its records in the ledger.
+//!
+//! Nothing here has a socket, a clock or a thread of its own, and nothing waits but for the ledger: the shards and the
+//! simulation use the same code.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use ledger::{Appended, Batch, Ledger, Refused, Rejected, Reservation};
+use lifecycle::{
+    ADDITION_ROOM, BindingAdded, BindingRemoved, CLOSE_ROOM, Cause, CloseBook, Ending, Event, EventKind,
+    FlowClosed, FlowFacts, FlowId, FlowOpened, Incarnation, NAMED_BINDINGS, Node, NodeStopped, OpenFlow,
+    REMOVAL_ROOM, RemovalCause, Text,
+};
+use location::{Binding, Location, Register, RegisterError, Taken};
+use sip_registrar::Policy;
+
+use crate::{Metrics, metrics::Count};
+
+/// Bytes of one batch of closing records; a flow with more bindings than fit is closed in several.
+const BATCH: usize = 256 * 1024;
+
+/// The flows and bindings of this incarnation. Times named `at` are microseconds since the Unix epoch.
+pub struct Registry {
+    pub(crate) node: Node,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) ledger: Ledger,
+    pub(crate) metrics: Arc<Metrics>,
+    location: Mutex<Location<Reservation>>,
+    closing: AtomicBool,
+}
+
+impl Registry {
+    pub(crate) fn new(node: Node, ledger: Ledger, max_bindings: usize) -> Self {
+        Self {
+            node,
+            incarnation: ledger.incarnation(),
+            ledger,
+            metrics: Arc::new(Metrics::new()),
+            location: Mutex::new(Location::new(max_bindings)),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// This run of the node.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The bindings. Held for the length of one change, never across an await.
+    pub fn location(&self) -> MutexGuard<'_, Location<Reservation>> {
+        // A panic under this lock is a bug of ours; the table's own invariants are kept by its methods.
+        self.location.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Flows that are open now.
+    pub fn live(&self) -> u64 {
+        // Closed first: a flow that opens and closes in between must not make the difference negative.
+        let closed = self.metrics.get(Count::FlowsClosed);
+        self.metrics.get(Count::FlowsOpened).saturating_sub(closed)
+    }
+
+    /// No flow opens and no binding comes any more.
+    pub fn begin_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Pays for a flow's close in advance (DESIGN invariant 3).
+    ///
+    /// # Errors
+    /// There is no room, or the disk does not do its part.
+    pub fn pay_for_close(&self) -> Result<Reservation, Refused> {
+        self.ledger.reserve(CLOSE_ROOM)
+    }
+
+    /// Opens a flow: `flow.opened`, then the wait until that is durable (DESIGN invariant 1). `book` makes the flow
+    /// known by its id as text, and is where its end will be written.
+    ///
+    /// # Errors
+    /// Why not, for people. If the record was written all the same, so is its close.
+    pub async fn open<B: CloseBook<Room = Reservation>>(
+        &self,
+        id: FlowId,
+        facts: Arc<FlowFacts>,
+        at: u64,
+        room: Reservation,
+        book: impl FnOnce(&str) -> B,
+    ) -> Result<OpenFlow<B>, &'static str> {
+        let name: Box<str> = self.node.flow(id).into();
+        let appended = self.record_opening(id, &name, &facts, at)?;
+        let book = book(&name);
+        let flow = OpenFlow::new(id, name, at, facts, book, room);
+        match self.ledger.durable(appended.last_seq).await {
+            Ok(()) => Ok(flow),
+            Err(_) => {
+                flow.close(&Ending::of(Cause::Shutdown).reason("the ledger closed before it opened"));
+                Err("the ledger takes no new connections")
+            }
+        }
+    }
+
+    /// Writes `flow.opened`: from here on there is a flow, and whatever happens it gets its close.
+    fn record_opening(
+        &self,
+        id: FlowId,
+        name: &str,
+        facts: &FlowFacts,
+        at: u64,
+    ) -> Result<Appended, &'static str> {
+        let record = Event::FlowOpened(FlowOpened { flow: name, opened_at: at, facts }).to_json();
+        let mut batch = Batch::new();
+        batch.push(EventKind::FlowOpened.number(), at, &record);
+        // Asked while the table is locked: the end of the server counts the flows that are open once it has had it.
+        let mut location = self.location();
+        if self.is_closing() {
+            return Err("the server is shutting down");
+        }
+        let appended = self.ledger.append(batch).map_err(|_| "the ledger takes no new connections")?;
+        self.metrics.add(Count::FlowsOpened);
+        location.flow_opened(id);
+        Ok(appended)
+    }
+
+    /// Takes a flow's bindings away, and writes its close behind their removals. For a [`CloseBook`] alone.
+    pub fn close(&self, flow: FlowId, closed: FlowClosed<'_>, room: Reservation, at: u64) {
+        let taken = self.location().flow_closed(flow);
+        let bindings: Vec<Text<160>> =
+            taken.iter().take(NAMED_BINDINGS).map(|b| Text::new(b.aor())).collect();
+        let bindings_total = taken.len();
+        let mut batch = Batch::new();
+        for binding in taken {
+            self.push_removed(&mut batch, *binding, RemovalCause::FlowClosed, at);
+        }
+        let record =
+            Event::FlowClosed(FlowClosed { bindings: &bindings, bindings_total, ..closed }).to_json();
+        self.push(&mut batch, room, EventKind::FlowClosed, at, &record);
+        self.append(batch);
+        self.metrics.add(Count::FlowsClosed);
+    }
+
+    /// Does what a REGISTER asks for and writes the records of it. `flow` is the id of its flow as text; the Contact
+    /// value of the 200 is appended to `contacts`.
+    ///
+    /// # Errors
+    /// See [`RegisterError`]; nothing was changed.
+    pub fn register(
+        &self,
+        register: &Register<'_>,
+        flow: Option<&str>,
+        policy: &Policy,
+        (now, at): (Instant, u64),
+        contacts: &mut Vec<u8>,
+    ) -> Result<(), RegisterError<Refused>> {
+        let mut additions = Vec::new();
+        let reserve = || -> Result<Reservation, Refused> {
+            let removal = self.ledger.reserve(REMOVAL_ROOM)?;
+            additions.push(self.ledger.reserve(ADDITION_ROOM)?);
+            Ok(removal)
+        };
+        let mut location = self.location();
+        // Asked while the table is locked: nothing is added behind the removals at the end.
+        if self.is_closing() {
+            return Err(RegisterError::NoRoom(Refused::Closed));
+        }
+        let registration = location.register(register, policy, now, contacts, reserve)?;
+        let mut batch = Batch::new();
+        let added: Vec<Vec<u8>> =
+            registration.added().map(|binding| added_record(binding, flow, at, now)).collect();
+        for (binding, cause) in registration.removed {
+            self.push_removed(&mut batch, *binding, cause, at);
+        }
+        for (record, room) in added.into_iter().zip(additions) {
+            self.push(&mut batch, room, EventKind::BindingAdded, at, &record);
+        }
+        // Written while the table is locked: whoever removes a binding finds its addition before it in the ledger.
+        self.append(batch);
+        Ok(())
+    }
+
+    /// Takes away bindings whose time is over, at most `at_most`; says how many.
+    pub fn expire(&self, (now, at): (Instant, u64), at_most: usize) -> usize {
+        let mut location = self.location();
+        let taken = location.expire(now, at_most);
+        let count = taken.len();
+        self.append_removed(taken, RemovalCause::Expired, at);
+        count
+    }
+
+    /// Takes away the bindings that no flow takes with it (UDP), for the end of the process.
+    pub fn remove_unowned(&self, at: u64) {
+        let mut location = self.location();
+        let taken = location.take_unowned(usize::MAX);
+        self.append_removed(taken, RemovalCause::Shutdown, at);
+    }
+
+    /// Writes `node.stopped`: nothing of this run comes behind it.
+    ///
+    /// # Errors
+    /// The ledger did not take it.
+    pub fn stopped(&self, at: u64) -> Result<Appended, Rejected> {
+        let stopped = Event::NodeStopped(NodeStopped {
+            flows_opened: self.metrics.get(Count::FlowsOpened),
+            flows_closed: self.metrics.get(Count::FlowsClosed),
+        });
+        let mut batch = Batch::new();
+        batch.push(stopped.kind().number(), at, &stopped.to_json());
+        self.ledger.append(batch)
+    }
+
+    fn append_removed(&self, taken: Taken<Reservation>, cause: RemovalCause, at: u64) {
+        let mut batch = Batch::new();
+        for binding in taken {
+            self.push_removed(&mut batch, *binding, cause, at);
+        }
+        self.append(batch);
+    }
+
+    /// Adds the record of a binding's end to a batch, in the room that was reserved with it.
+    fn push_removed(&self, batch: &mut Batch, binding: Binding<Reservation>, cause: RemovalCause, at: u64) {
+        let flow = binding.flow().map(|flow| self.node.flow(flow));
+        let record = Event::BindingRemoved(BindingRemoved {
+            aor: Text::new(binding.aor()),
+            contact: Text::new(binding.contact()),
+            flow: flow.as_deref(),
+            cause,
+        })
+        .to_json();
+        self.push(batch, binding.room, EventKind::BindingRemoved, at, &record);
+    }
+
+    /// Adds a record to a batch, in room that was reserved for it. Batches are kept below what a block holds.
+    fn push(&self, batch: &mut Batch, room: Reservation, kind: EventKind, at: u64, record: &[u8]) {
+        if batch.weight() + Batch::weight_of(record.len()) > BATCH {
+            self.append(std::mem::take(batch));
+        }
+        if let Err(error) = batch.push_reserved(room, kind.number(), at, record) {
+            // The sizes of records are bounded by their types and tested against the rooms.
+            tracing::error!(%error, %kind, "a record is longer than its room: this is a bug, please report it");
+        }
+    }
+
+    /// Appends a batch whose records are all paid for.
+    fn append(&self, batch: Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        if let Err(rejected) = self.ledger.append(batch) {
+            tracing::error!(error = %rejected.why, records = rejected.batch.len(), "the ledger took no records");
+        }
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+fn added_record(binding: &Binding<Reservation>, flow: Option<&str>, at: u64, now: Instant) -> Vec<u8> {
+    let left = binding.expires().saturating_duration_since(now);
+    Event::BindingAdded(BindingAdded {
+        aor: Text::new(binding.aor()),
+        contact: Text::new(binding.contact()),
+        flow,
+        transport: binding.transport(),
+        remote: binding.remote(),
+        instance: binding.instance().map(Text::new),
+        reg_id: binding.reg_id(),
+        identity: binding.identity().map(Text::new),
+        user_agent: binding.user_agent().map(Text::new),
+        expires_at: at + u64::try_from(left.as_micros()).unwrap_or(0),
+    })
+    .to_json()
+}
