@@ -7,32 +7,31 @@ use lifecycle::EventKind;
 
 /// One event on its way out.
 #[derive(Clone, Debug)]
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     /// Where its record stands.
-    pub(crate) position: Position,
+    pub position: Position,
     /// Its type; a destination may route by it.
-    #[expect(dead_code, reason = "subjects and columns of destinations to come")]
-    pub(crate) kind: EventKind,
+    pub kind: EventKind,
     /// When it happened, in microseconds since the Unix epoch.
-    pub(crate) at: u64,
+    pub at: u64,
     /// Its id as consumers see it, the same at every delivery.
-    pub(crate) id: String,
+    pub id: String,
     /// The CloudEvent, one line.
-    pub(crate) json: String,
+    pub json: String,
 }
 
 /// How much one delivery may carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Appetite {
+pub struct Appetite {
     /// At most so many events; at least 1.
-    pub(crate) events: usize,
+    pub events: usize,
     /// No further event once so many bytes are in it.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
 }
 
 /// What a failed delivery means for what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Nature {
+pub enum Nature {
     /// The same may work later.
     Passing,
     /// The destination will not take these events as they are.
@@ -43,19 +42,20 @@ pub(crate) enum Nature {
 
 /// A delivery that did not (wholly) succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// What it means.
-    pub(crate) nature: Nature,
+    pub nature: Nature,
     /// Events from the front that were acknowledged all the same.
-    pub(crate) acknowledged: usize,
+    pub acknowledged: usize,
     /// How long the destination asked to be left alone.
-    pub(crate) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// What happened, for people.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 impl Failure {
-    pub(crate) fn new(nature: Nature, text: impl Into<String>) -> Self {
+    /// A failure with nothing acknowledged and no wish.
+    pub fn new(nature: Nature, text: impl Into<String>) -> Self {
         Self { nature, acknowledged: 0, retry_after: None, text: text.into() }
     }
 }

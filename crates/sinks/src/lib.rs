@@ -8,7 +8,7 @@
 //! One delivery is under way at a time per sink. Deliveries side by side that keep the order of each flow are a later step.
 //!
 //! To add a kind of destination, implement `destination::Destination` and start it in `sink.rs`; order, retries, cursors
-//! and status are the worker's.
+//! and status are [`Progress`]'s, which the worker asks what to do.
 #![forbid(unsafe_code)]
 
 mod backoff;
@@ -18,6 +18,7 @@ mod feed;
 mod file;
 mod history;
 mod outage;
+mod progress;
 mod sink;
 mod status;
 mod stdout;
@@ -25,6 +26,7 @@ mod webhook;
 mod worker;
 
 pub use describe::describe;
+pub use destination::{Appetite, Failure, Nature, Outgoing};
+pub use progress::{Moment, Pace, Progress, Work};
 pub use sink::{Finished, Rest, Settings, Sink, Sinks, StartError};
 pub use status::{Blocked, State, Status, Trouble};
-pub use worker::Pace;

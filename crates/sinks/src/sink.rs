@@ -9,12 +9,12 @@ use lifecycle::Node;
 use tokio::sync::watch;
 
 use crate::destination::Destination;
-use crate::feed::Feed;
 use crate::file::FileSink;
+use crate::progress::{Pace, Progress};
 use crate::status::{Board, State, Status, Trouble};
 use crate::stdout::Stdout;
 use crate::webhook::WebhookSink;
-use crate::worker::{Order, Pace, Parts, Worker};
+use crate::worker::{Order, Worker};
 
 /// What a sink is asked to be.
 #[derive(Clone, Debug)]
@@ -207,21 +207,13 @@ struct Base<'a> {
 impl Base<'_> {
     fn start<D: Destination>(self, target: String, destination: D) -> Result<Sink, StartError> {
         let Self { ledger, node, name, types, pace } = self;
-        let cursor =
-            ledger.cursor(&name).map_err(|source| StartError::Cursor { name: name.clone(), source })?;
-        let board = Arc::new(Board::new(cursor.position()));
+        let appetite = destination.appetite();
+        let progress = Progress::open(ledger, node, name.clone(), types, pace, appetite)
+            .map_err(|source| StartError::Cursor { name: name.clone(), source })?;
+        let board = Arc::clone(progress.board());
         let (orders, listen) = watch::channel(Order::Run);
         let (tell_ended, ended) = mpsc::channel();
-        let worker = Worker::new(Parts {
-            name: name.clone(),
-            destination,
-            ledger: ledger.clone(),
-            feed: Feed::new(ledger.clone(), node.clone(), types, cursor.position()),
-            cursor,
-            pace,
-            board: Arc::clone(&board),
-            orders: listen,
-        });
+        let worker = Worker::new(destination, progress, listen);
         let failed = |source| StartError::Thread { name: name.clone(), source };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -1,14 +1,16 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use config::EventTypes;
-use ledger::Batch;
+use ledger::{Batch, Ledger};
 use lifecycle::{EventKind, Node};
 use proptest::prelude::*;
 
 use super::*;
-use crate::destination::Outgoing;
+use crate::destination::{Appetite, Failure, Nature, Outgoing};
+use crate::progress::Pace;
 
 /// What a destination does at its next call.
 #[derive(Clone, Copy, Debug)]
@@ -109,24 +111,16 @@ fn delivered(script: Vec<Does>, save_every: Duration) -> (Vec<u64>, Vec<u64>, Po
     ledger.durable(EVENTS).wait().unwrap();
 
     let kept = Arc::new(Mutex::new(Kept { script: script.into(), ..Kept::default() }));
-    let cursor = ledger.cursor("a").unwrap();
     let end = Position::new(1, EVENTS);
     let order = Order::Finish { end, until: Instant::now() + Duration::from_secs(20) };
     let (_keep, orders) = watch::channel(order);
-    let worker = Worker::new(Parts {
-        name: "a".to_owned(),
-        destination: Memory(Arc::clone(&kept)),
-        ledger: ledger.clone(),
-        feed: Feed::new(ledger.clone(), Node::new("edge1").unwrap(), EventTypes::All, cursor.position()),
-        cursor,
-        pace: Pace {
-            first_retry: Duration::from_micros(10),
-            longest_retry: Duration::from_micros(50),
-            save_every,
-        },
-        board: Arc::new(Board::new(Position::START)),
-        orders,
-    });
+    let destination = Memory(Arc::clone(&kept));
+    let pace =
+        Pace { first_retry: Duration::from_micros(10), longest_retry: Duration::from_micros(50), save_every };
+    let node = Node::new("edge1").unwrap();
+    let appetite = destination.appetite();
+    let progress = Progress::open(&ledger, &node, "a".to_owned(), EventTypes::All, pace, appetite).unwrap();
+    let worker = Worker::new(destination, progress, orders);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(worker.run());
     let saved = ledger.cursor("a").unwrap().position();
