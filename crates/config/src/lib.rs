@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod audit;
 mod dev;
 mod document;
 mod domain;
@@ -42,6 +43,7 @@ use toml::de::DeTable;
 use document::{At, Reading, Section, Shape};
 
 pub use admin::Admin;
+pub use audit::{Audit, AuditPace};
 pub use dev::DevPorts;
 pub use domain::{Authentication, DigestAlgorithm, Domain};
 pub use event::EventTypes;
@@ -75,12 +77,13 @@ const TOP: Shape = Shape {
         "timers",
         "sink",
         "admin",
+        "audit",
         "log",
     ],
 };
 
 /// Every section of the file, the top itself first.
-const SHAPES: [Shape; 11] = [
+const SHAPES: [Shape; 12] = [
     TOP,
     ledger::SHAPE,
     listener::SHAPE,
@@ -91,6 +94,7 @@ const SHAPES: [Shape; 11] = [
     timers::SHAPE,
     sink::SHAPE,
     admin::SHAPE,
+    audit::SHAPE,
     log::SHAPE,
 ];
 
@@ -117,6 +121,8 @@ pub struct Config {
     pub sinks: Vec<Sink>,
     /// The listener of the admin API; `None` has none.
     pub admin: Option<Admin>,
+    /// How often the running audit looks.
+    pub audit: Audit,
     /// What is logged.
     pub log: Log,
     warnings: Warnings,
@@ -136,6 +142,7 @@ impl Default for Config {
             timers: Timers::default(),
             sinks: Vec::new(),
             admin: None,
+            audit: Audit::default(),
             log: Log::default(),
             warnings: Warnings::new(Path::new(""), "", Vec::new()),
         }
@@ -213,6 +220,10 @@ impl Config {
             Some(section) => Log::read(reading, &section),
             None => Log::default(),
         };
+        let audit = match top.section(reading, audit::SHAPE) {
+            Some(section) => Audit::read(reading, &section),
+            None => Audit::default(),
+        };
         let admin = top.section(reading, admin::SHAPE).map(|section| Admin::read(reading, &section));
         let sections = top.sections(reading, sink::SHAPE);
         let sinks = sink::read(reading, &sections);
@@ -240,6 +251,7 @@ impl Config {
             timers,
             sinks,
             admin,
+            audit,
             log,
             warnings,
         }

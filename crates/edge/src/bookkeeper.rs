@@ -11,7 +11,10 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -60,6 +63,27 @@ impl Gate {
     pub(crate) fn close(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Passage::Closed;
     }
+}
+
+/// Orders that may wait for the bookkeeper.
+pub(crate) const MOST_ORDERS: usize = 16;
+
+/// What the bookkeeper can be told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Hand over a copy of the books as of now.
+    Copy(oneshot::Sender<Standing>),
+    /// The last record is durable.
+    Finish,
+}
+
+/// What is open, according to the ledger, as of one record.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// That record: what came later is not in it.
+    pub at: Position,
+    /// What is open.
+    pub unfinished: Unfinished,
 }
 
 /// What a step came to.
@@ -376,6 +400,13 @@ impl Bookkeeper {
         }
     }
 
+    fn copy(&mut self, answer: oneshot::Sender<Standing>) {
+        // An error is told where the next step meets it; the books are true up to where they stand.
+        let _ = self.follow();
+        // Whoever asked may have gone.
+        let _ = answer.send(Standing { at: self.at, unfinished: self.unfinished.clone() });
+    }
+
     /// Looks at the disk under the ledger.
     fn look_at_disk(&mut self, directory: &std::path::Path, segment_size: u64, now: u64) {
         let Ok(disk) = rustix::fs::statvfs(directory) else { return };
@@ -391,7 +422,7 @@ impl Bookkeeper {
         }
     }
 
-    fn run(mut self, directory: &std::path::Path, segment_size: u64) {
+    fn run(mut self, orders: &Receiver<Order>, directory: &std::path::Path, segment_size: u64) {
         let (mut disk_at, mut complained_at) = (0, 0);
         loop {
             let now = clock::micros();
@@ -413,7 +444,9 @@ impl Bookkeeper {
                 disk_at = now + LOOK_EVERY;
                 self.look_at_disk(directory, segment_size, now);
             }
-            std::thread::park_timeout(PAUSE);
+            if let Ok(Order::Copy(answer)) = orders.recv_timeout(PAUSE) {
+                self.copy(answer);
+            }
         }
     }
 }
@@ -449,22 +482,29 @@ fn event_id(position: Position) -> EventId {
 /// The bookkeeper at work.
 #[derive(Debug)]
 pub(crate) struct Running {
-    thread: JoinHandle<()>,
+    /// Ends with the process.
+    _thread: JoinHandle<()>,
+    orders: SyncSender<Order>,
     gate: Arc<Gate>,
     ended: oneshot::Receiver<()>,
 }
 
 impl Running {
     /// Starts its thread. `directory` is the ledger's.
-    pub(crate) fn start(parts: Parts, directory: PathBuf, segment_size: u64) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        parts: Parts,
+        (orders, inbox): (SyncSender<Order>, Receiver<Order>),
+        directory: PathBuf,
+        segment_size: u64,
+    ) -> std::io::Result<Self> {
         let gate = Arc::clone(&parts.gate);
         let bookkeeper = Bookkeeper::new(parts);
         let (tell, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("bookkeeper".to_owned()).spawn(move || {
-            bookkeeper.run(&directory, segment_size);
+            bookkeeper.run(&inbox, &directory, segment_size);
             let _ = tell.send(());
         })?;
-        Ok(Self { thread, gate, ended })
+        Ok(Self { _thread: thread, orders, gate, ended })
     }
 
     /// From now on it appends nothing.
@@ -474,7 +514,8 @@ impl Running {
 
     /// Waits for the last checkpoint, which follows `node.stopped`.
     pub(crate) async fn finish(self, until: Instant) {
-        self.thread.thread().unpark();
+        // If it is busy, it looks soon enough by itself.
+        let _ = self.orders.try_send(Order::Finish);
         if tokio::time::timeout_at(until.into(), self.ended).await.is_err() {
             tracing::warn!("the last checkpoint was not written in time: the next start reads more");
         }

@@ -60,6 +60,7 @@ impl Flow {
         };
         let id = number.id(shared.incarnation);
         let open = shared.open(id, Arc::clone(&facts), at, room, book).await.map_err(refuse)?;
+        shard.opened(number);
         Ok(Self { number, open })
     }
 

@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use crate::{
+    audit::Part,
     hop::{FlowNumber, Hop},
     view::FlowView,
 };
@@ -31,6 +32,8 @@ pub(crate) enum Letter {
     Close { flow: FlowNumber, ending: Ending, done: oneshot::Sender<Closing> },
     /// End every flow.
     CloseAll(Ending),
+    /// Tell of a part of your table: what stands behind this flow.
+    List { after: Option<FlowNumber>, answer: oneshot::Sender<Part> },
     /// Tell of this flow.
     Look { flow: FlowNumber, answer: oneshot::Sender<Option<FlowView>> },
 }

@@ -6,6 +6,7 @@
 //! `shard` fails what waited for it.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod bookkeeper;
 mod clock;
 mod domains;
@@ -27,6 +28,8 @@ mod upkeep;
 mod view;
 mod world;
 
+pub use audit::{AuditView, DifferenceView, NoAudit};
+pub use bookkeeper::Standing;
 pub use domains::UsersError;
 pub use inbox::Closing;
 pub use listeners::Bound;

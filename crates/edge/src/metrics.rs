@@ -84,6 +84,20 @@ counts! {
     Checkpoints = "ledger_checkpoints",
     /// Records that retention dropped.
     RecordsTrimmed = "ledger_records_trimmed",
+    /// Looks of the running audit.
+    Audits = "audits",
+    /// Looks of the running audit that could not be had.
+    AuditsFailed = "audits_failed",
+    /// Flows found open for which the kernel has no connection.
+    FlowWithoutSocket = "audit_differences_flow_without_socket",
+    /// Sockets found held that belong to no flow.
+    SocketWithoutFlow = "audit_differences_socket_without_flow",
+    /// Flows found open that the ledger does not have open.
+    FlowNotInLedger = "audit_differences_flow_not_in_ledger",
+    /// Flows found open in the ledger that are not open.
+    LedgerWithoutFlow = "audit_differences_ledger_without_flow",
+    /// Counters found that do not add up.
+    CountersOff = "audit_differences_counters",
 }
 
 macro_rules! gauges {
@@ -124,6 +138,22 @@ gauges! {
     RecoveryTime = "ledger_recovery_ms",
     /// Records that the start read.
     RecoveryRecords = "ledger_recovery_records",
+    /// Flows that are open now and for which the kernel has no connection.
+    FlowsWithoutSocket = "audit_flows_without_socket",
+    /// Sockets that are held now and belong to no flow.
+    SocketsWithoutFlow = "audit_sockets_without_flow",
+    /// Flows that are open now and that the ledger does not have open.
+    FlowsNotInLedger = "audit_flows_not_in_ledger",
+    /// Flows that are open in the ledger now and not in the server.
+    LedgerWithoutFlow = "audit_ledger_without_flow",
+    /// Counters that do not add up now.
+    CountersOff = "audit_counters_off",
+    /// Connections that were no flow at the last look of the audit: shaking hands, parting, or reading a page.
+    SocketsBetween = "sockets_between",
+    /// Milliseconds that the last look of the audit took.
+    AuditTime = "audit_ms",
+    /// The longest that the last look of the audit kept a shard busy, in microseconds.
+    AuditHold = "audit_hold_us",
 }
 
 /// All counters and gauges of a process.

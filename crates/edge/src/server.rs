@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use config::{Config, Shards};
+use config::{AuditPace, Config, Shards};
 use ledger::Ledger;
 use lifecycle::{Cause, Ending, EventId, FlowId, Node};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle as Task};
@@ -20,7 +20,8 @@ use transport::{
 
 use crate::{
     Bound, FlowView, Gauge, Metrics, Recovered, UsersError,
-    bookkeeper::{self, Gate},
+    audit::{self, Audit, AuditView, NoAudit},
+    bookkeeper::{self, Gate, MOST_ORDERS, Standing},
     clock,
     domains::Domains,
     hop::{FlowNumber, MOST},
@@ -179,6 +180,7 @@ impl Server {
             );
         }
         let per_shard = config.limits.max_transactions / u32::try_from(shards).unwrap_or(1).max(1);
+        let (orders, orders_inbox) = std::sync::mpsc::sync_channel(MOST_ORDERS);
         let tokens = Tokens::new(&secret, ledger.incarnation());
         let shared = Shared::new(Parts {
             node,
@@ -199,6 +201,8 @@ impl Server {
             max_flows,
             max_bindings: usize::try_from(max_flows).unwrap_or(usize::MAX).saturating_mul(BINDINGS_PER_FLOW),
             inboxes,
+            audit: Audit::new(config.limits.handshake_timeout, config.limits.close_timeout),
+            orders: orders.clone(),
         });
         let took = u64::try_from(recovered.took.as_millis()).unwrap_or(u64::MAX);
         shared.metrics.set(Gauge::RecoveryTime, took);
@@ -212,8 +216,13 @@ impl Server {
             gate: Arc::new(Gate::default()),
         };
         let directory = config.ledger.directory.clone();
-        let bookkeeper = bookkeeper::Running::start(bookkeeper, directory, config.ledger.segment_size)
-            .map_err(StartError::Thread)?;
+        let bookkeeper = bookkeeper::Running::start(
+            bookkeeper,
+            (orders, orders_inbox),
+            directory,
+            config.ledger.segment_size,
+        )
+        .map_err(StartError::Thread)?;
         let handle = Handle(Arc::clone(&shared));
         if let Some(pages) = pages(handle.clone()) {
             shared.serve_pages(pages);
@@ -245,6 +254,9 @@ impl Server {
         });
         let threads = threads.collect::<Result<_, _>>().map_err(StartError::Thread)?;
         let mut acceptors = vec![tokio::spawn(upkeep::run(Arc::clone(&shared)))];
+        if let AuditPace::Every(pace) = config.audit.every {
+            acceptors.push(tokio::spawn(audit::run(Arc::clone(&shared), pace)));
+        }
         for (number, socket) in streams {
             let socket = TcpListener::from_std(socket).map_err(StartError::Thread)?;
             acceptors.push(tokio::spawn(accept_all(Arc::clone(&shared), number, socket)));
@@ -363,6 +375,26 @@ impl Handle {
             Ok(()) => closing.await.unwrap_or(Closing::NoSuchFlow),
             Err(_) => Closing::NoSuchFlow,
         }
+    }
+
+    /// Has the running audit look now.
+    ///
+    /// # Errors
+    /// Something did not answer.
+    pub async fn audit(&self) -> Result<Arc<AuditView>, NoAudit> {
+        audit::look(&self.0).await
+    }
+
+    /// What the running audit saw last; none before its first look.
+    #[must_use]
+    pub fn last_audit(&self) -> Option<Arc<AuditView>> {
+        self.0.audit.last()
+    }
+
+    /// What the ledger says is open, as of its last durable record: a copy, about as large as what is open. None if the server
+    /// is ending, or has more of these to make than it can.
+    pub async fn standing(&self) -> Option<Standing> {
+        self.0.standing().await
     }
 
     fn own(&self, flow: FlowId) -> Option<FlowNumber> {

@@ -2,7 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    ops::Bound::{Excluded, Unbounded},
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -22,6 +23,7 @@ use tokio::{
 use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Unopened};
 
 use crate::{
+    audit::{Listed, PART, Part, Stage, Tally, socket_number},
     flow::Flow,
     hop::{FlowNumber, Hop},
     inbox::{Closing, Letter},
@@ -41,14 +43,18 @@ pub(crate) struct Shard {
     listeners: Vec<Rc<Listener>>,
     sockets: HashMap<u8, Rc<UdpSocket>>,
     scratch: Rc<Scratch>,
-    flows: RefCell<HashMap<FlowNumber, Entry>>,
+    /// In the order of their numbers, so that a look at all of them can go on where it left off.
+    flows: RefCell<BTreeMap<FlowNumber, Entry>>,
     proxy: RefCell<Proxy<Hop>>,
     /// Hops whose end the proxy has not heard of yet.
     gone: RefCell<Vec<Hop>>,
     /// The proxy has something to do earlier than it is waited for.
     wake: Notify,
     armed: Cell<Option<Instant>>,
+    /// Numbers given.
+    numbers: Cell<u64>,
     opened: Cell<u64>,
+    closed: Cell<u64>,
 }
 
 /// What everyone on the shard may know of an open flow.
@@ -57,6 +63,9 @@ struct Entry {
     facts: Arc<FlowFacts>,
     name: Box<str>,
     opened_at: u64,
+    stage: Stage,
+    /// The kernel's number of its socket.
+    socket: Option<u64>,
     identity: Rc<RefCell<Option<Text<128>>>>,
 }
 
@@ -92,7 +101,9 @@ pub(crate) async fn run(
         gone: RefCell::default(),
         wake: Notify::new(),
         armed: Cell::new(None),
+        numbers: Cell::new(0),
         opened: Cell::new(0),
+        closed: Cell::new(0),
         shared,
     });
     for (&listener, socket) in &shard.sockets {
@@ -244,14 +255,15 @@ impl Shard {
                     entry.link.close(ending.clone());
                 }
             }
+            Letter::List { after, answer } => drop(answer.send(self.list(after))),
             Letter::Look { flow, answer } => drop(answer.send(self.view(flow))),
         }
     }
 
     /// The number of the next flow that comes in by this listener.
     pub(crate) fn next_number(&self, listener: u8) -> FlowNumber {
-        let count = self.opened.get() + 1;
-        self.opened.set(count);
+        let count = self.numbers.get() + 1;
+        self.numbers.set(count);
         FlowNumber::new(count, self.index, listener)
     }
 
@@ -270,14 +282,25 @@ impl Shard {
             facts: Arc::clone(facts),
             name: name.into(),
             opened_at,
+            stage: Stage::Opening,
+            socket: socket_number(&link.descriptor()),
             identity: Rc::clone(&identity),
         };
         self.flows.borrow_mut().insert(number, entry);
+        self.opened.set(self.opened.get() + 1);
         identity
+    }
+
+    /// Its `flow.opened` is durable.
+    pub(crate) fn opened(&self, number: FlowNumber) {
+        if let Some(entry) = self.flows.borrow_mut().get_mut(&number) {
+            entry.stage = Stage::Open;
+        }
     }
 
     pub(crate) fn remove_flow(&self, number: FlowNumber) {
         self.flows.borrow_mut().remove(&number);
+        self.closed.set(self.closed.get() + 1);
     }
 
     pub(crate) fn has_flow(&self, number: FlowNumber) -> bool {
@@ -316,6 +339,30 @@ impl Shard {
     fn hop_gone(&self, hop: Hop) {
         self.gone.borrow_mut().push(hop);
         self.wake.notify_one();
+    }
+
+    /// The flows behind this one, at most [`PART`].
+    fn list(&self, after: Option<FlowNumber>) -> Part {
+        let began = Instant::now();
+        let flows = self.flows.borrow();
+        let mut part = Part {
+            flows: Vec::with_capacity(flows.len().min(PART)),
+            next: None,
+            tally: Tally {
+                opened: self.opened.get(),
+                closed: self.closed.get(),
+                held: flows.len() as u64,
+            },
+            held_up: Duration::ZERO,
+        };
+        for (number, entry) in flows.range((after.map_or(Unbounded, Excluded), Unbounded)).take(PART) {
+            let flow = number.id(self.shared.incarnation);
+            part.flows.push(Listed { flow, socket: entry.socket, stage: entry.stage });
+            part.next = Some(*number);
+        }
+        part.next = part.next.filter(|_| part.flows.len() == PART);
+        part.held_up = began.elapsed();
+        part
     }
 
     fn view(&self, number: FlowNumber) -> Option<FlowView> {
@@ -357,7 +404,10 @@ impl Owner for Shard {
 
     fn http(self: &Rc<Self>, request: PlainHttp) {
         match self.shared.pages() {
-            Some(pages) => pages(request),
+            Some(pages) => {
+                self.shared.audit.hand_over(&request.stream);
+                pages(request);
+            }
             None => drop(spawn_local(say_no_pages(request.stream))),
         }
     }

@@ -2,14 +2,17 @@
 
 use std::{
     ops::Deref,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, mpsc::SyncSender},
 };
 
 use ledger::Ledger;
 use lifecycle::Node;
+use tokio::sync::oneshot;
 
 use crate::{
     Bound,
+    audit::Audit,
+    bookkeeper::{Order, Standing},
     domains::Domains,
     inbox::{Inboxes, Letter},
     metrics::Count,
@@ -32,6 +35,9 @@ pub(crate) struct Shared {
     pub(crate) branch_secret: [u8; 16],
     pub(crate) max_flows: u64,
     pub(crate) inboxes: Inboxes,
+    pub(crate) audit: Audit,
+    /// To the bookkeeper.
+    orders: SyncSender<Order>,
     pages: OnceLock<Pages>,
 }
 
@@ -61,6 +67,8 @@ pub(crate) struct Parts {
     pub(crate) max_flows: u64,
     pub(crate) max_bindings: usize,
     pub(crate) inboxes: Inboxes,
+    pub(crate) audit: Audit,
+    pub(crate) orders: SyncSender<Order>,
 }
 
 impl Shared {
@@ -75,6 +83,8 @@ impl Shared {
             branch_secret: rand::random(),
             max_flows: parts.max_flows,
             inboxes: parts.inboxes,
+            audit: parts.audit,
+            orders: parts.orders,
             pages: OnceLock::new(),
         })
     }
@@ -87,6 +97,13 @@ impl Shared {
     /// Who answers plain HTTP.
     pub(crate) fn pages(&self) -> Option<&Pages> {
         self.pages.get()
+    }
+
+    /// What the ledger says is open, up to what is durable now. None if the bookkeeper has too much to do or has ended.
+    pub(crate) async fn standing(&self) -> Option<Standing> {
+        let (answer, standing) = oneshot::channel();
+        self.orders.try_send(Order::Copy(answer)).ok()?;
+        standing.await.ok()
     }
 
     /// Tells a shard something; a full inbox is counted, and the letter is lost.

@@ -35,6 +35,8 @@ kinds! {
     NodeStopped = 2 "node.stopped",
     /// Old records are dropped from the ledger: the tombstone that says which.
     LedgerTrimmed = 3 "ledger.trimmed",
+    /// The running audit found the kernel, the server and the ledger at odds.
+    AuditDiffered = 4 "audit.differed",
     /// A connection became a flow.
     FlowOpened = 10 "flow.opened",
     /// A flow ended.
@@ -56,7 +58,7 @@ impl EventKind {
 /// A word or number that names no event type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not an event type; the types are: node.started, node.stopped, ledger.trimmed, flow.opened, flow.closed, binding.added, binding.removed"
+    "`{0}` is not an event type; the types are: node.started, node.stopped, ledger.trimmed, audit.differed, flow.opened, flow.closed, binding.added, binding.removed"
 )]
 pub struct UnknownKind(String);
 
@@ -132,7 +134,45 @@ impl TrimReason {
     }
 }
 
-shown_as_its_word!(EventKind, RemovalCause, TrimReason);
+macro_rules! differences {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
+        /// How the kernel's sockets, the server's flows and the ledger differ.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum DifferenceKind { $($(#[doc = $doc])* $name,)* }
+
+        impl DifferenceKind {
+            /// Every kind there is.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The word that consumers see.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// What it means, in words.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim().trim_end_matches('.'),)* }
+            }
+        }
+    };
+}
+
+differences! {
+    /// A flow is open and the kernel has no connection for it.
+    FlowWithoutSocket = "flow_without_socket",
+    /// A socket to a listener is held and belongs to no flow: a descriptor leaks.
+    SocketWithoutFlow = "socket_without_flow",
+    /// A flow is open and the ledger does not say so.
+    FlowNotInLedger = "flow_not_in_ledger",
+    /// The ledger says that a flow is open, and it is not: its close is missing.
+    LedgerWithoutFlow = "ledger_without_flow",
+    /// What was counted does not add up: opened, less closed, is not what is open.
+    Counters = "counters",
+}
+
+shown_as_its_word!(EventKind, RemovalCause, TrimReason, DifferenceKind);
 
 /// `node.started`.
 #[derive(Clone, Debug, Serialize)]
@@ -185,6 +225,26 @@ pub struct PassedCursor {
     /// The last event it had acknowledged, as an event id; none if it never had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_to: Option<Text<80>>,
+}
+
+/// `audit.differed`: written once for each difference.
+#[derive(Clone, Debug, Serialize)]
+pub struct AuditDiffered<'a> {
+    /// What differs.
+    pub kind: DifferenceKind,
+    /// The flow, where one is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<&'a str>,
+    /// The socket's address here, where a socket is concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<SocketAddr>,
+    /// The socket's peer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<SocketAddr>,
+    /// For how long it had been seen by then, in milliseconds.
+    pub lasted_ms: u64,
+    /// What was seen, in words.
+    pub evidence: Text<200>,
 }
 
 /// `flow.opened`.
@@ -346,6 +406,8 @@ pub enum Event<'a> {
     NodeStopped(NodeStopped),
     /// Old records are dropped from the ledger.
     LedgerTrimmed(LedgerTrimmed<'a>),
+    /// The running audit found a difference.
+    AuditDiffered(AuditDiffered<'a>),
     /// A connection became a flow.
     FlowOpened(FlowOpened<'a>),
     /// A flow ended. Only [`crate::OpenFlow`] and [`crate::Unfinished`] make one.
@@ -364,6 +426,7 @@ impl Event<'_> {
             Self::NodeStarted(_) => EventKind::NodeStarted,
             Self::NodeStopped(_) => EventKind::NodeStopped,
             Self::LedgerTrimmed(_) => EventKind::LedgerTrimmed,
+            Self::AuditDiffered(_) => EventKind::AuditDiffered,
             Self::FlowOpened(_) => EventKind::FlowOpened,
             Self::FlowClosed(_) => EventKind::FlowClosed,
             Self::BindingAdded(_) => EventKind::BindingAdded,
@@ -378,6 +441,7 @@ impl Event<'_> {
             Self::NodeStarted(data) => serde_json::to_vec(data),
             Self::NodeStopped(data) => serde_json::to_vec(data),
             Self::LedgerTrimmed(data) => serde_json::to_vec(data),
+            Self::AuditDiffered(data) => serde_json::to_vec(data),
             Self::FlowOpened(data) => serde_json::to_vec(data),
             Self::FlowClosed(data) => serde_json::to_vec(data),
             Self::BindingAdded(data) => serde_json::to_vec(data),

@@ -29,7 +29,7 @@ pub use cause::{By, Cause, Certainty, UnknownCause};
 pub use cloud_event::{cloud_event, event_time};
 pub use ending::Ending;
 pub use event::{
-    BindingAdded, BindingRemoved, ClosedAt, Event, EventKind, FlowClosed, FlowOpened, LedgerTrimmed,
+    AuditDiffered, BindingAdded, BindingRemoved, ClosedAt, DifferenceKind, Event, EventKind, FlowClosed, FlowOpened, LedgerTrimmed,
     NAMED_CURSORS, NodeStarted, NodeStopped, PassedCursor, RemovalCause, TRIMMED_ROOM, TrimReason,
     UnknownKind,
 };

@@ -1,7 +1,7 @@
 //! What an earlier incarnation left open, folded back from the ledger's records.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
 };
@@ -58,11 +58,11 @@ pub struct LeftBinding {
 
 /// Folds records, oldest first, into what is still open at the end, and counts what does not add up. What it
 /// holds grows with the flows and bindings that are open, never with the records folded.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unfinished {
     pub(crate) flows: BTreeMap<Box<str>, LeftFlow>,
-    /// The facts in use: many browsers differ in their address alone.
-    pub(crate) pool: HashSet<Arc<FlowFacts>>,
+    /// The facts in use, and by how many flows: many browsers differ in their address alone.
+    pub(crate) pool: HashMap<Arc<FlowFacts>, usize>,
     /// How many of each there are: contacts are cut to a bounded length, so two may look alike.
     pub(crate) bindings: BTreeMap<(Option<Box<str>>, LeftBinding), u32>,
     pub(crate) trimmed: Option<Trimmed>,
@@ -119,7 +119,7 @@ impl Unfinished {
     /// Takes in the next record.
     pub fn fold(&mut self, id: EventId, kind: EventKind, payload: &[u8]) {
         let readable = match kind {
-            EventKind::NodeStarted | EventKind::NodeStopped => true,
+            EventKind::NodeStarted | EventKind::NodeStopped | EventKind::AuditDiffered => true,
             EventKind::LedgerTrimmed => self.fold_trimmed(payload).is_some(),
             EventKind::FlowOpened => self.fold_opened(id, payload).is_some(),
             EventKind::FlowClosed => self.fold_closed(id, payload).is_some(),
@@ -143,7 +143,7 @@ impl Unfinished {
         let opened_at = u64::try_from(opened_at.as_microsecond()).unwrap_or(0);
         self.opened += 1;
         if let Some(before) = self.insert(flow.clone().into(), opened_at, facts) {
-            self.forget(before);
+            self.forget(&before);
             self.opened_twice.push((id, flow));
         }
         Some(())
@@ -152,21 +152,19 @@ impl Unfinished {
     pub(crate) fn insert(&mut self, flow: Box<str>, opened_at: u64, facts: FlowFacts) -> Option<LeftFlow> {
         let remote = facts.remote;
         let shared = Arc::new(FlowFacts { remote: NOWHERE, ..facts });
-        let shared = match self.pool.get(&shared) {
-            Some(known) => Arc::clone(known),
-            None => {
-                self.pool.insert(Arc::clone(&shared));
-                shared
-            }
-        };
+        let pooled = self.pool.entry(shared);
+        let shared = Arc::clone(pooled.key());
+        *pooled.or_default() += 1;
         self.flows.insert(flow, LeftFlow { opened_at, remote, shared })
     }
 
     /// Lets go of facts that no flow has any more.
-    fn forget(&mut self, left: LeftFlow) {
-        // One is ours, one is the pool's.
-        if Arc::strong_count(&left.shared) == 2 {
-            self.pool.remove(&left.shared);
+    fn forget(&mut self, left: &LeftFlow) {
+        if let Some(users) = self.pool.get_mut(&left.shared) {
+            *users -= 1;
+            if *users == 0 {
+                self.pool.remove(&left.shared);
+            }
         }
     }
 
@@ -174,7 +172,7 @@ impl Unfinished {
         let ClosedWire { flow } = serde_json::from_slice(payload).ok()?;
         self.closed += 1;
         match self.flows.remove(flow.as_str()) {
-            Some(left) => self.forget(left),
+            Some(left) => self.forget(&left),
             None => self.closed_without_open.push((id, flow)),
         }
         Some(())

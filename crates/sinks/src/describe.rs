@@ -25,6 +25,7 @@ pub fn describe(node: &Node, id: EventId, kind: EventKind, at: u64, payload: &[u
         EventKind::NodeStarted => node_started(node, id, payload),
         EventKind::NodeStopped => node_stopped(node, id, payload),
         EventKind::LedgerTrimmed => ledger_trimmed(payload),
+        EventKind::AuditDiffered => audit_differed(payload),
         EventKind::FlowOpened => flow_opened(payload),
         EventKind::FlowClosed => flow_closed(payload),
         EventKind::BindingAdded => binding_added(at, payload),
@@ -102,6 +103,19 @@ fn ledger_trimmed(payload: &[u8]) -> Words {
         let _ = write!(words, ", unread by {}", names.join(", "));
     }
     Ok(words)
+}
+
+fn audit_differed(payload: &[u8]) -> Words {
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        #[serde(borrow)]
+        kind: Cow<'a, str>,
+        lasted_ms: u64,
+        #[serde(borrow)]
+        evidence: Cow<'a, str>,
+    }
+    let Data { kind, lasted_ms, evidence } = serde_json::from_slice(payload)?;
+    Ok(format!("{kind} for {}: {evidence}", span(lasted_ms)))
 }
 
 #[derive(Deserialize)]

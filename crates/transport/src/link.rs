@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     io,
     net::SocketAddr,
+    os::fd::{AsFd as _, BorrowedFd},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -127,6 +128,11 @@ impl Link {
     /// The socket is gone.
     pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
         Ok((self.writer.local_addr()?, self.writer.peer_addr()?))
+    }
+
+    /// The socket's descriptor, to ask the kernel about it.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.writer.as_ref().as_fd()
     }
 
     /// Sends a frame that is whole already (a ping, a Close, a keepalive's answer).
