@@ -53,7 +53,9 @@ impl FromToml for AuditPace {
         }
         match Span::from_toml(value)?.0 {
             pace if PACE.contains(&pace) => Ok(Self::Every(pace)),
-            pace if pace < *PACE.start() => Err(Fault::mended("this is too short", "the least is \"1s\"; \"off\" turns it off")),
+            pace if pace < *PACE.start() => {
+                Err(Fault::mended("this is too short", "the least is \"1s\"; \"off\" turns it off"))
+            }
             _ => Err(Fault::mended("this is too long", "the most is \"1d\"; \"off\" turns it off")),
         }
     }

@@ -23,12 +23,7 @@ use tokio::{sync::oneshot, time::timeout};
 use comparison::{Books, Comparison, Difference, Patience, Standing, Subject, Views};
 pub(crate) use comparison::{Listed, Stage, Tally};
 
-use crate::{
-    Count, Gauge, clock,
-    hop::FlowNumber,
-    inbox::Letter,
-    shared::Shared,
-};
+use crate::{Count, Gauge, clock, hop::FlowNumber, inbox::Letter, shared::Shared};
 
 /// Flows that a shard hands over at once.
 pub(crate) const PART: usize = 1024;

@@ -3,8 +3,8 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
-    ops::Bound::{Excluded, Unbounded},
     net::SocketAddr,
+    ops::Bound::{Excluded, Unbounded},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -348,11 +348,7 @@ impl Shard {
         let mut part = Part {
             flows: Vec::with_capacity(flows.len().min(PART)),
             next: None,
-            tally: Tally {
-                opened: self.opened.get(),
-                closed: self.closed.get(),
-                held: flows.len() as u64,
-            },
+            tally: Tally { opened: self.opened.get(), closed: self.closed.get(), held: flows.len() as u64 },
             held_up: Duration::ZERO,
         };
         for (number, entry) in flows.range((after.map_or(Unbounded, Excluded), Unbounded)).take(PART) {

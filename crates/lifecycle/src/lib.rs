@@ -29,9 +29,9 @@ pub use cause::{By, Cause, Certainty, UnknownCause};
 pub use cloud_event::{cloud_event, event_time};
 pub use ending::Ending;
 pub use event::{
-    AuditDiffered, BindingAdded, BindingRemoved, ClosedAt, DifferenceKind, Event, EventKind, FlowClosed, FlowOpened, LedgerTrimmed,
-    NAMED_CURSORS, NodeStarted, NodeStopped, PassedCursor, RemovalCause, TRIMMED_ROOM, TrimReason,
-    UnknownKind,
+    AuditDiffered, BindingAdded, BindingRemoved, ClosedAt, DifferenceKind, Event, EventKind, FlowClosed,
+    FlowOpened, LedgerTrimmed, NAMED_CURSORS, NodeStarted, NodeStopped, PassedCursor, RemovalCause,
+    TRIMMED_ROOM, TrimReason, UnknownKind,
 };
 pub use facts::{Direction, FlowFacts, TlsFacts, Transport};
 pub use findings::{Findings, NAMED_FINDINGS};

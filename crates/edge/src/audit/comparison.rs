@@ -196,7 +196,8 @@ impl Comparison {
             differs(Subject::Flow(DifferenceKind::LedgerWithoutFlow, flow), Some(flow), None, 0);
         }
         if let Some(kernel) = &views.kernel {
-            let connected: HashMap<u64, Socket> = kernel.connected.iter().map(|one| (one.inode, *one)).collect();
+            let connected: HashMap<u64, Socket> =
+                kernel.connected.iter().map(|one| (one.inode, *one)).collect();
             for listed in views.tables.iter().filter(open) {
                 if listed.socket.is_some_and(|socket| !connected.contains_key(&socket)) {
                     let socket = listed.socket.and_then(|inode| self.known.get(&inode)?.socket);
@@ -223,11 +224,13 @@ impl Comparison {
     fn remember(&mut self, kernel: &Kernel, tables: &[Listed]) {
         self.known.retain(|inode, _| kernel.held.contains(inode));
         for &socket in &kernel.connected {
-            self.known.entry(socket.inode).or_insert(Known { socket: None, flow: None }).socket = Some(socket);
+            self.known.entry(socket.inode).or_insert(Known { socket: None, flow: None }).socket =
+                Some(socket);
         }
         for listed in tables {
             if let Some(inode) = listed.socket.filter(|inode| kernel.held.contains(inode)) {
-                self.known.entry(inode).or_insert(Known { socket: None, flow: None }).flow = Some(listed.flow);
+                self.known.entry(inode).or_insert(Known { socket: None, flow: None }).flow =
+                    Some(listed.flow);
             }
         }
     }
