@@ -197,11 +197,11 @@ async fn compare(
 ) -> Result<(AuditView, Vec<Difference>), NoAudit> {
     let (began, at) = (Instant::now(), clock::micros());
     let standing = timeout(ANSWER_WITHIN, shared.standing()).await.ok().flatten().ok_or(NoAudit::Books)?;
-    let flow = |name: &Box<str>| FlowId::parse(name).ok().map(|(_, flow)| flow);
+    let flow = |name: &str| FlowId::parse(name).ok().map(|(_, flow)| flow);
     let (unfinished, position) = (&standing.unfinished, standing.at);
     let books = Books {
         to: if position.incarnation == shared.incarnation { position.seq } else { 0 },
-        open: unfinished.flows().keys().filter_map(flow).collect(),
+        open: unfinished.flows().keys().filter_map(|name| flow(name)).collect(),
         tally: Tally {
             opened: unfinished.opened,
             closed: unfinished.closed,
@@ -214,7 +214,7 @@ async fn compare(
         let mut after = None;
         loop {
             let (answer, part) = oneshot::channel();
-            shared.tell(shard, Letter::List { after, answer }).map_err(|_| NoAudit::Shard(shard))?;
+            shared.tell(shard, Letter::Roll { after, answer }).map_err(|_| NoAudit::Shard(shard))?;
             let part: Part =
                 timeout(ANSWER_WITHIN, part).await.ok().and_then(Result::ok).ok_or(NoAudit::Shard(shard))?;
             tables.extend(part.flows);

@@ -33,7 +33,7 @@ pub(crate) enum Letter {
     /// End every flow.
     CloseAll(Ending),
     /// Tell of a part of your table: what stands behind this flow.
-    List { after: Option<FlowNumber>, answer: oneshot::Sender<Part> },
+    Roll { after: Option<FlowNumber>, answer: oneshot::Sender<Part> },
     /// Tell of this flow.
     Look { flow: FlowNumber, answer: oneshot::Sender<Option<FlowView>> },
 }

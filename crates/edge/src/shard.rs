@@ -255,7 +255,7 @@ impl Shard {
                     entry.link.close(ending.clone());
                 }
             }
-            Letter::List { after, answer } => drop(answer.send(self.list(after))),
+            Letter::Roll { after, answer } => drop(answer.send(self.roll(after))),
             Letter::Look { flow, answer } => drop(answer.send(self.view(flow))),
         }
     }
@@ -342,7 +342,7 @@ impl Shard {
     }
 
     /// The flows behind this one, at most [`PART`].
-    fn list(&self, after: Option<FlowNumber>) -> Part {
+    fn roll(&self, after: Option<FlowNumber>) -> Part {
         let began = Instant::now();
         let flows = self.flows.borrow();
         let mut part = Part {
