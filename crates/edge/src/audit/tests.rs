@@ -144,7 +144,7 @@ impl Run {
             if held {
                 seen.held.insert(inode);
             }
-            let unnoticed = connection.fault == Fault::Unnoticed && kernel >= life.open + 1;
+            let unnoticed = connection.fault == Fault::Unnoticed && kernel > life.open;
             if held && kernel < life.peer_gone && !unnoticed {
                 seen.connected.push(socket(inode));
             }
