@@ -316,6 +316,25 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Reads a limit, or the word "off" for none.
+    pub(crate) fn unless_off<T>(
+        &self,
+        reading: &mut Reading<'_>,
+        key: &str,
+        read: impl FnOnce(&mut Reading<'_>) -> Field<T>,
+    ) -> Field<Option<T>> {
+        if let Some((span, value)) = self.entry(key)
+            && value.as_str() == Some("off")
+        {
+            return Field::Given(At { value: None, span });
+        }
+        match read(reading) {
+            Field::Given(at) => Field::Given(At { value: Some(at.value), span: at.span }),
+            Field::Absent => Field::Absent,
+            Field::Faulty => Field::Faulty,
+        }
+    }
+
     /// Reads a size in bytes within bounds.
     pub(crate) fn size(
         &self,

@@ -53,7 +53,7 @@ pub use ledger::{Durability, Ledger};
 pub use limits::{Limits, Shards};
 pub use listener::{Listener, Transport, TransportKind};
 pub use log::{Log, LogFormat, LogLevel};
-pub use registrar::Registrar;
+pub use registrar::{Registrar, ReplacedFlow};
 pub use report::{Errors, Problem, ProblemKind, Style, Warnings};
 pub use secret::{Password, WebhookSecret};
 pub use sink::{Delivery, File, Sink, SinkTarget, Webhook};
@@ -233,7 +233,12 @@ impl Config {
         let listener::Listeners { mut listeners, outside } =
             listener::read(reading, &sections, keepalive, &limits, admin_bind);
         if sections.is_empty() {
-            let own = |listener| Listener { keepalive, max_message: limits.max_message, ..listener };
+            let own = |listener| Listener {
+                keepalive,
+                max_message: limits.max_message,
+                flow_limits: limits.flow,
+                ..listener
+            };
             listeners.extend(dev::default_listeners().into_iter().map(own));
         }
         let domains = domain::read(reading, top, outside);

@@ -1,10 +1,12 @@
 //! `[limits]`: bounds on what peers may take.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
-use crate::document::{Reading, Section, Shape};
+use lifecycle::FlowLimits;
+
+use crate::document::{Field, Reading, Section, Shape};
 use crate::report::{Problem, ProblemKind};
 
 pub(crate) const SHAPE: Shape = Shape {
@@ -16,6 +18,9 @@ pub(crate) const SHAPE: Shape = Shape {
         "close_timeout",
         "outbound_queue",
         "write_timeout",
+        "idle",
+        "lifetime",
+        "message_rate",
         "max_transactions",
         "shards",
     ],
@@ -25,6 +30,9 @@ pub(crate) const SHAPE: Shape = Shape {
 pub(crate) const MESSAGE: RangeInclusive<u64> = 1 << 10..=16 << 20;
 
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+
+/// Bounds of `idle` and `lifetime`.
+const LIFE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(365 * 24 * 3600);
 
 /// Over how many owners the flows are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +58,9 @@ pub struct Limits {
     pub outbound_queue: u64,
     /// Time in which a write must get on before the flow is closed with `write_timeout`: 10 ms to 1 h.
     pub write_timeout: Duration,
+    /// How long a flow may live (10 ms to 365 d), how long it may have no SIP to say (the same), and how much it may say (up to
+    /// 1,000,000 messages a second). What holds for a flow is in its [`Listener`](crate::Listener).
+    pub flow: FlowLimits,
     /// Transactions at once: 1 to 10,000,000. Beyond it requests are answered 503.
     pub max_transactions: u32,
     /// Over how many owners the flows are spread.
@@ -65,6 +76,7 @@ impl Default for Limits {
             close_timeout: Duration::from_secs(5),
             outbound_queue: 256 << 10,
             write_timeout: Duration::from_secs(30),
+            flow: FlowLimits::default(),
             max_transactions: 200_000,
             shards: Shards::Auto,
         }
@@ -85,6 +97,7 @@ impl Limits {
             close_timeout: section.duration(reading, "close_timeout", PATIENCE).or(default.close_timeout),
             outbound_queue: outbound_queue.compared(default.outbound_queue, u64::MAX),
             write_timeout: section.duration(reading, "write_timeout", PATIENCE).or(default.write_timeout),
+            flow: read_flow(reading, section, default.flow),
             max_transactions: section
                 .bounded(reading, "max_transactions", 1..=10_000_000)
                 .or(default.max_transactions),
@@ -114,5 +127,22 @@ impl Limits {
                 .help(format!("set `outbound_queue` to {max_message} or more, or lower `max_message`")),
             );
         }
+    }
+}
+
+/// Reads the limits of a flow from `[limits]` or from a listener that overrides them.
+pub(crate) fn read_flow(reading: &mut Reading<'_>, section: &Section<'_>, default: FlowLimits) -> FlowLimits {
+    let mut life = |key| section.unless_off(reading, key, |reading| section.duration(reading, key, LIFE));
+    let (idle, lifetime) = (life("idle"), life("lifetime"));
+    let rate = section.unless_off(reading, "message_rate", |reading| {
+        section.bounded(reading, "message_rate", 1..=1_000_000)
+    });
+    FlowLimits {
+        idle: idle.or(default.idle),
+        lifetime: lifetime.or(default.lifetime),
+        message_rate: match rate {
+            Field::Given(at) => at.value.and_then(NonZeroU32::new),
+            Field::Absent | Field::Faulty => default.message_rate,
+        },
     }
 }

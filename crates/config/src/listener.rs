@@ -3,10 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use lifecycle::FlowLimits;
+
 use crate::document::{At, Field, Reading, Section, Shape};
 use crate::host::{Advertised, Host};
 use crate::keepalive::Keepalive;
-use crate::limits::{Limits, MESSAGE};
+use crate::limits::{Limits, MESSAGE, read_flow};
 use crate::report::{Problem, ProblemKind};
 use crate::tls::TlsMaterial;
 use crate::value::{Keyword, Name};
@@ -27,6 +29,9 @@ pub(crate) const SHAPE: Shape = Shape {
         "ping_after",
         "pong_timeout",
         "max_message",
+        "idle",
+        "lifetime",
+        "message_rate",
     ],
 };
 
@@ -127,6 +132,8 @@ pub struct Listener {
     /// Length of one SIP message in bytes on it: its own key, else that of `[limits]`. Never more than
     /// [`Limits::outbound_queue`].
     pub max_message: u64,
+    /// What each flow of it must keep to: its own keys, else those of `[limits]`. Nothing for `udp`, which has no flows.
+    pub flow_limits: FlowLimits,
 }
 
 impl Listener {
@@ -140,6 +147,7 @@ impl Listener {
             advertise: Advertised::bound(bind),
             keepalive: Keepalive::default(),
             max_message: Limits::default().max_message,
+            flow_limits: FlowLimits::default(),
         }
     }
 
@@ -207,6 +215,7 @@ struct Draft {
     transport: Option<Transport>,
     keepalive: Keepalive,
     max_message: u64,
+    flow_limits: FlowLimits,
 }
 
 impl Draft {
@@ -226,7 +235,8 @@ impl Draft {
         if let Some(at) = own {
             limits.message_fits_queue(reading, at.value, at.span);
         }
-        Self { name, kind, bind, advertise, transport, keepalive, max_message }
+        let flow_limits = read_flow(reading, section, limits.flow);
+        Self { name, kind, bind, advertise, transport, keepalive, max_message, flow_limits }
     }
 
     fn finish(self, name: Name) -> Option<Listener> {
@@ -237,6 +247,7 @@ impl Draft {
             advertise: self.advertise?,
             keepalive: self.keepalive,
             max_message: self.max_message,
+            flow_limits: self.flow_limits,
         })
     }
 }
@@ -261,6 +272,14 @@ fn advertise_bound(reading: &mut Reading<'_>, bind: &At<SocketAddr>) -> Option<A
 fn transport(reading: &mut Reading<'_>, section: &Section<'_>, kind: TransportKind) -> Option<Transport> {
     let word = kind.as_str();
     let speaks_websocket = matches!(kind, TransportKind::Ws | TransportKind::Wss);
+    if kind == TransportKind::Udp {
+        section.not_applicable(
+            reading,
+            &["idle", "lifetime", "message_rate"],
+            "a udp listener has no connections",
+            "remove it",
+        );
+    }
     let speaks_tls = matches!(kind, TransportKind::Wss | TransportKind::Tls);
     if !speaks_websocket {
         section.not_applicable(

@@ -6,11 +6,27 @@ use std::time::Duration;
 use crate::document::{Field, Reading, Section, Shape};
 use crate::duration::Span;
 use crate::report::{Problem, ProblemKind};
+use crate::value::Keyword;
 
-pub(crate) const SHAPE: Shape =
-    Shape { header: "[registrar]", keys: &["min_expires", "max_expires", "default_expires", "max_contacts"] };
+pub(crate) const SHAPE: Shape = Shape {
+    header: "[registrar]",
+    keys: &["min_expires", "max_expires", "default_expires", "max_contacts", "replaced_flow"],
+};
 
 const BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
+
+/// What becomes of a flow when its last binding moves to another flow of the same user agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReplacedFlow {
+    /// It stays until it ends by itself: a call may still run on it.
+    Keep,
+    /// It is closed with `replaced`.
+    Close,
+}
+
+impl Keyword for ReplacedFlow {
+    const CHOICES: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("close", Self::Close)];
+}
 
 /// What a registration may ask for (RFC 3261 §10.3). Always `min_expires` ≤ `default_expires` ≤ `max_expires`, in whole
 /// seconds from 1 s to 7 days.
@@ -24,6 +40,8 @@ pub struct Registrar {
     pub default_expires: Duration,
     /// Bindings of one address-of-record: 1 to 1000.
     pub max_contacts: u32,
+    /// What becomes of a flow whose last binding moved to another flow of the same user agent.
+    pub replaced_flow: ReplacedFlow,
 }
 
 impl Default for Registrar {
@@ -33,6 +51,7 @@ impl Default for Registrar {
             max_expires: Duration::from_secs(3600),
             default_expires: Duration::from_secs(600),
             max_contacts: 10,
+            replaced_flow: ReplacedFlow::Keep,
         }
     }
 }
@@ -68,7 +87,8 @@ impl Registrar {
         // Left out, the usual time follows the bounds.
         let default_expires = usual.or(default.default_expires.min(max_expires).max(min_expires));
         let max_contacts = section.bounded(reading, "max_contacts", 1..=1000).or(default.max_contacts);
-        Self { min_expires, max_expires, default_expires, max_contacts }
+        let replaced_flow = section.or(reading, "replaced_flow", default.replaced_flow);
+        Self { min_expires, max_expires, default_expires, max_contacts, replaced_flow }
     }
 }
 

@@ -4,13 +4,16 @@ mod example;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use config::{
     Admin, Authentication, Config, Delivery, DevPorts, DigestAlgorithm, Domain, EventTypes, File, Host,
     Imagined, Limits, Machine, MissingOrigin, Origins, Paths, ProblemKind, SinkTarget, Style, TlsMaterial,
     TransportKind,
 };
+use lifecycle::FlowLimits;
 
 const FILE: &str = "/etc/sipway/sipway.toml";
 
@@ -176,6 +179,25 @@ fn general_keys_reach_the_listeners_that_do_not_override_them() {
     assert_eq!((own.max_message, general.max_message), (2048, 65_536));
     assert_eq!((own.name.as_str(), general.name.as_str()), ("tcp-0", "tcp-0-2"));
     assert_eq!(own.advertise.port, None);
+}
+
+#[test]
+fn limits_of_a_flow_are_off_and_can_be_lifted_for_a_listener() {
+    let limits = |text: &str| -> Vec<FlowLimits> {
+        let config = Config::parse(text, Path::new("s.toml"), &Imagined::new()).unwrap();
+        config.listeners.iter().map(|listener| listener.flow_limits).collect()
+    };
+    assert!(limits("").iter().all(|limits| *limits == FlowLimits::default()));
+    let text = "[limits]\nidle = \"1h\"\nlifetime = \"1d\"\nmessage_rate = 50\n";
+    let all = FlowLimits {
+        idle: Some(Duration::from_secs(3600)),
+        lifetime: Some(Duration::from_secs(86_400)),
+        message_rate: NonZeroU32::new(50),
+    };
+    assert!(limits(text).iter().all(|limits| *limits == all));
+    let listener = "[[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:0\"\n";
+    let text = format!("{text}{listener}idle = \"off\"\nmessage_rate = \"off\"\n{listener}");
+    assert_eq!(limits(&text), [FlowLimits { idle: None, message_rate: None, ..all }, all]);
 }
 
 #[test]

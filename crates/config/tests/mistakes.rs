@@ -238,6 +238,17 @@ fn sinks() {
 }
 
 #[test]
+fn limits_of_a_flow() {
+    one("[limits]\nidle = «\"never\"»", BadValue, None);
+    let nearest = Some("the nearest allowed value is \"365d\"");
+    one("[limits]\nlifetime = «\"366d\"»", OutOfRange, nearest);
+    one("[limits]\nmessage_rate = «0»", OutOfRange, Some("the nearest allowed value is 1"));
+    let udp = "[[listener]]\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n";
+    one(&format!("{udp}«idle» = \"1h\""), NotApplicable, Some("remove it"));
+    one("[registrar]\nreplaced_flow = «\"clsoe\"»", BadValue, Some("did you mean \"close\"?"));
+}
+
+#[test]
 fn secrets() {
     let make = Some("make one: echo \"whsec_$(openssl rand -base64 32)\"");
     let either = Some("add `secret_env = \"SIPWAY_WEBHOOK_SECRET\"` or `secret_file = \"webhook.secret\"`");

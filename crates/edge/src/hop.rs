@@ -42,6 +42,11 @@ impl FlowNumber {
         (self.0 >> BITS & (MOST as u64 - 1)) as u8
     }
 
+    /// The how-manieth flow of its shard it is.
+    pub(crate) fn count(self) -> u64 {
+        self.0 >> (2 * BITS)
+    }
+
     pub(crate) fn id(self, incarnation: Incarnation) -> FlowId {
         FlowId { incarnation, counter: self.0 }
     }
@@ -55,7 +60,10 @@ mod tests {
     fn a_number_tells_its_shard_and_listener() {
         for (count, shard, listener) in [(0, 0, 0), (1, 63, 0), (77, 5, 63), (1 << 50, 1, 2)] {
             let number = FlowNumber::new(count, shard, listener);
-            assert_eq!((number.shard(), number.listener()), (usize::from(shard), listener));
+            assert_eq!(
+                (number.count(), number.shard(), number.listener()),
+                (count, usize::from(shard), listener)
+            );
         }
         assert!(FlowNumber::new(2, 0, 0) > FlowNumber::new(1, 63, 63));
     }

@@ -160,6 +160,7 @@ impl Bound {
                 pong_timeout: self.config.keepalive.pong_timeout,
                 outbound_queue: self.handshake.outbound_queue,
                 write_timeout: self.handshake.write_timeout,
+                limits: self.config.flow_limits,
             }),
         }
     }

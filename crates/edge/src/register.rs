@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use config::ReplacedFlow;
+use lifecycle::{Cause, Ending};
 use location::{Register, RegisterError, Way};
 use sip_auth::Role;
 use sip_message::Message;
@@ -10,10 +12,14 @@ use sip_proxy::Answer;
 use crate::{
     clock,
     domains::{DomainRef, Proof},
-    hop::Hop,
+    hop::{FlowNumber, Hop},
     metrics::Count,
     shard::Shard,
 };
+
+/// What the peer of a flow that was replaced is told. With 1000: a user agent that is told so does not come again, or it
+/// would throw out the newer one.
+const REPLACED: &str = "this user agent is registered on a newer connection";
 
 /// Handles a REGISTER for a domain of ours.
 pub(crate) fn register(
@@ -67,7 +73,7 @@ fn attempt(
     };
     let register = Register { request, aor: &aor, way, transport, remote, identity };
     let mut contacts = Vec::new();
-    shared
+    let left = shared
         .register(&register, flow.as_deref(), &shared.policy, (now, clock::micros()), &mut contacts)
         .map_err(|error| match error {
             RegisterError::Refused(refusal) => refused(&refusal),
@@ -76,6 +82,12 @@ fn attempt(
                 Answer::of_status(503).header("Retry-After", "5")
             }
         })?;
+    if shared.replaced_flow == ReplacedFlow::Close {
+        for flow in left {
+            let ending = Ending::of(Cause::Replaced).code(1000).reason(REPLACED);
+            shard.end_flow(FlowNumber(flow.counter), ending);
+        }
+    }
     if let (Some(identity), Hop::Flow(number)) = (identity, from) {
         shard.identify(number, identity);
     }

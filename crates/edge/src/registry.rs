@@ -17,8 +17,9 @@ use lifecycle::{
     FlowClosed, FlowFacts, FlowId, FlowOpened, Incarnation, NAMED_BINDINGS, Node, NodeStopped, OpenFlow,
     REMOVAL_ROOM, RemovalCause, Text,
 };
-use location::{Binding, Location, Register, RegisterError, Taken};
+use location::{Binding, Location, Register, RegisterError, Registration, Taken, Way};
 use sip_registrar::Policy;
+use smallvec::SmallVec;
 
 use crate::{Metrics, metrics::Count};
 
@@ -167,7 +168,8 @@ impl Registry {
     }
 
     /// Does what a REGISTER asks for and writes the records of it. `flow` is the id of its flow as text; the Contact
-    /// value of the 200 is appended to `contacts`.
+    /// value of the 200 is appended to `contacts`. Gives the flows that
+    /// the same user agent has left with it, and on which nothing else is registered.
     ///
     /// # Errors
     /// See [`RegisterError`]; nothing was changed.
@@ -178,7 +180,7 @@ impl Registry {
         policy: &Policy,
         (now, at): (Instant, u64),
         contacts: &mut Vec<u8>,
-    ) -> Result<(), RegisterError<Refused>> {
+    ) -> Result<SmallVec<[FlowId; 1]>, RegisterError<Refused>> {
         let mut additions = Vec::new();
         let reserve = || -> Result<Reservation, Refused> {
             let removal = self.ledger.reserve(REMOVAL_ROOM)?;
@@ -194,6 +196,7 @@ impl Registry {
         let mut batch = Batch::new();
         let added: Vec<Vec<u8>> =
             registration.added().map(|binding| added_record(binding, flow, at, now)).collect();
+        let mut left = flows_left(&registration, register.way);
         for (binding, cause) in registration.removed {
             self.push_removed(&mut batch, *binding, cause, at);
         }
@@ -202,7 +205,8 @@ impl Registry {
         }
         // Written while the table is locked: whoever removes a binding finds its addition before it in the ledger.
         self.append(batch);
-        Ok(())
+        left.retain(|flow| location.bindings_of_flow(*flow).next().is_none());
+        Ok(left)
     }
 
     /// Takes away bindings whose time is over, at most `at_most`; says how many.
@@ -282,6 +286,13 @@ impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Registry").field("node", &self.node).finish_non_exhaustive()
     }
+}
+
+/// Flows whose binding went to this one: the same user agent (RFC 5626 §4.2: `+sip.instance` and `reg-id`) is here now.
+fn flows_left(registration: &Registration<'_, Reservation>, here: Way) -> SmallVec<[FlowId; 1]> {
+    let replaced = registration.removed.iter().filter(|(_, cause)| *cause == RemovalCause::Replaced);
+    let elsewhere = replaced.filter(|(binding, _)| binding.reg_id().is_some() && binding.way() != here);
+    elsewhere.filter_map(|(binding, _)| binding.flow()).collect()
 }
 
 fn added_record(binding: &Binding<Reservation>, flow: Option<&str>, at: u64, now: Instant) -> Vec<u8> {

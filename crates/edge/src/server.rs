@@ -42,6 +42,12 @@ const BINDINGS_PER_FLOW: usize = 4;
 /// Descriptors that are not for flows: listeners, the ledger, sinks, admin, what lingers.
 const SPARE_DESCRIPTORS: u64 = 128;
 
+/// Those of them that no connection gets, whatever comes in: the ledger, sinks and admin open theirs at any time.
+const KEPT_DESCRIPTORS: u64 = 64;
+
+/// Between two warnings that no connection can be accepted.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
 /// A server that did not start. Nothing of it runs.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -189,6 +195,7 @@ impl Server {
             domains,
             tokens,
             policy: policy(&config.registrar),
+            replaced_flow: config.registrar.replaced_flow,
             proxy: sip_proxy::Settings {
                 timers: sip_transaction::Timers {
                     t1: config.timers.t1,
@@ -253,13 +260,14 @@ impl Server {
             })
         });
         let threads = threads.collect::<Result<_, _>>().map_err(StartError::Thread)?;
+        let most = descriptors.saturating_sub(KEPT_DESCRIPTORS);
         let mut acceptors = vec![tokio::spawn(upkeep::run(Arc::clone(&shared)))];
         if let AuditPace::Every(pace) = config.audit.every {
             acceptors.push(tokio::spawn(audit::run(Arc::clone(&shared), pace)));
         }
         for (number, socket) in streams {
             let socket = TcpListener::from_std(socket).map_err(StartError::Thread)?;
-            acceptors.push(tokio::spawn(accept_all(Arc::clone(&shared), number, socket)));
+            acceptors.push(tokio::spawn(accept_all(Arc::clone(&shared), number, socket, most)));
         }
         Ok(Self { handle, acceptors, shards: threads, bookkeeper, recovered })
     }
@@ -402,13 +410,17 @@ impl Handle {
     }
 }
 
-async fn accept_all(shared: Arc<Shared>, listener: u8, socket: TcpListener) {
+async fn accept_all(shared: Arc<Shared>, listener: u8, socket: TcpListener, most: u64) {
+    let mut warned: Option<Instant> = None;
     loop {
-        match accept::accept(&socket).await {
+        match accept::accept(&socket, most).await {
             Accepted::Connection(stream, remote) => shared.inboxes.hand_over(listener, stream, remote).await,
             Accepted::Starved(error) => {
                 shared.metrics.add(Count::AcceptsStarved);
-                tracing::warn!(%error, "no connection can be accepted for the moment");
+                if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(%error, "no connection can be accepted for the moment; raise the limit (ulimit -n, LimitNOFILE=)");
+                }
             }
         }
     }

@@ -16,7 +16,7 @@ use sip_proxy::{Proxy, shard_of};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpStream, UdpSocket},
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, oneshot},
     task::spawn_local,
     time::sleep_until,
 };
@@ -260,6 +260,19 @@ impl Shard {
         }
     }
 
+    /// Ends a flow of any shard. What its peer had sent by then is handled first.
+    pub(crate) fn end_flow(&self, number: FlowNumber, ending: Ending) {
+        if number.shard() != usize::from(self.index) {
+            // A full inbox is counted; the flow then ends by itself.
+            let letter = Letter::Close { flow: number, ending, done: oneshot::channel().0 };
+            return drop(self.shared.tell(number.shard(), letter));
+        }
+        let link = self.flows.borrow().get(&number).map(|entry| Rc::clone(&entry.link));
+        if let Some(link) = link {
+            link.close(ending);
+        }
+    }
+
     /// The number of the next flow that comes in by this listener.
     pub(crate) fn next_number(&self, listener: u8) -> FlowNumber {
         let count = self.numbers.get() + 1;
@@ -388,6 +401,10 @@ impl Owner for Shard {
 
     async fn open(self: &Rc<Self>, opening: Opening, link: Rc<Link>) -> Result<Flow, Refused> {
         Flow::open(self, opening, link).await
+    }
+
+    fn turn(flow: &Flow) -> u64 {
+        flow.number.count()
     }
 
     fn message(self: &Rc<Self>, flow: &Flow, message: &[u8]) {

@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) domains: Domains,
     pub(crate) tokens: Tokens,
     pub(crate) policy: sip_registrar::Policy,
+    pub(crate) replaced_flow: config::ReplacedFlow,
     pub(crate) proxy: sip_proxy::Settings,
     /// Signs branches; the same for all shards.
     pub(crate) branch_secret: [u8; 16],
@@ -63,6 +64,7 @@ pub(crate) struct Parts {
     pub(crate) domains: Domains,
     pub(crate) tokens: Tokens,
     pub(crate) policy: sip_registrar::Policy,
+    pub(crate) replaced_flow: config::ReplacedFlow,
     pub(crate) proxy: sip_proxy::Settings,
     pub(crate) max_flows: u64,
     pub(crate) max_bindings: usize,
@@ -79,6 +81,7 @@ impl Shared {
             domains: parts.domains,
             tokens: parts.tokens,
             policy: parts.policy,
+            replaced_flow: parts.replaced_flow,
             proxy: parts.proxy,
             branch_secret: rand::random(),
             max_flows: parts.max_flows,

@@ -9,7 +9,7 @@
 //! - [`Event`] is what goes into the ledger, and [`cloud_event`] is what leaves for consumers;
 //! - [`Unfinished`] folds a ledger's records back into what an earlier incarnation left open, from their beginning or
 //!   from a snapshot of what an earlier fold knew;
-//! - [`Liveness`] judges a peer by the bytes it sent, and by nothing else.
+//! - [`Liveness`] judges a peer by the bytes it sent, and by nothing else; [`Usage`] holds a flow to its [`FlowLimits`].
 #![forbid(unsafe_code)]
 
 mod cause;
@@ -20,8 +20,10 @@ mod facts;
 mod findings;
 mod flow;
 mod id;
+mod limits;
 mod liveness;
 mod snapshot;
+mod spread;
 mod text;
 mod unfinished;
 
@@ -37,7 +39,9 @@ pub use facts::{Direction, FlowFacts, TlsFacts, Transport};
 pub use findings::{Findings, NAMED_FINDINGS};
 pub use flow::{ADDITION_ROOM, CLOSE_ROOM, CloseBook, OpenFlow, REMOVAL_ROOM, Traffic};
 pub use id::{EventId, FlowId, Incarnation, InvalidId, Node};
+pub use limits::{FlowLimits, Usage};
 pub use liveness::{Liveness, LivenessStep};
 pub use snapshot::SnapshotError;
+pub use spread::sooner;
 pub use text::Text;
 pub use unfinished::{LeftBinding, LeftFlow, NAMED_BINDINGS, Trimmed, Unfinished};

@@ -25,11 +25,17 @@ pub enum LivenessStep {
 }
 
 impl Liveness {
-    /// A flow that was opened at `now`. Give each flow a `ping_after` a little of its own, so that flows opened
-    /// together are not pinged together for ever.
+    /// A flow that was opened at `now`.
     #[must_use]
     pub const fn new(now: Instant, ping_after: Duration, pong_timeout: Duration) -> Self {
         Self { last_received: now, pinged: None, ping_after, pong_timeout }
+    }
+
+    /// The same with a `ping_after` of its own ([`sooner`](crate::sooner)), so that flows opened together are not pinged
+    /// together.
+    #[must_use]
+    pub const fn with_ping_after(self, ping_after: Duration) -> Self {
+        Self { ping_after, ..self }
     }
 
     /// Bytes came from the peer. Gives the round trip if a ping was under way.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lifecycle::{Ending, Transport};
+use lifecycle::{Ending, FlowLimits, Transport};
 use sip_message::FrameError;
 use tokio::{net::TcpListener, task::spawn_local};
 use tokio_rustls::rustls::{
@@ -42,6 +42,10 @@ impl Owner for Echo {
 
     async fn open(self: &Rc<Self>, _: Opening, link: Rc<Link>) -> Result<Rc<Link>, Refused> {
         Ok(link)
+    }
+
+    fn turn(_: &Rc<Link>) -> u64 {
+        0
     }
 
     fn message(self: &Rc<Self>, flow: &Rc<Link>, message: &[u8]) {
@@ -114,6 +118,7 @@ fn serve(socket: std::net::TcpListener, transport: Transport, tls: Option<certif
         pong_timeout: hour,
         outbound_queue: 1 << 20,
         write_timeout: hour,
+        limits: FlowLimits::default(),
     };
     let Ok(local) = socket.local_addr() else { return };
     let listener = Rc::new(Listener {
@@ -132,7 +137,7 @@ fn serve(socket: std::net::TcpListener, transport: Transport, tls: Option<certif
     tokio::task::LocalSet::new().block_on(&runtime, async move {
         let socket = TcpListener::from_std(socket).expect("the socket is fit for the runtime");
         let scratch = Rc::new(Scratch::new());
-        while let Accepted::Connection(stream, remote) = accept::accept(&socket).await {
+        while let Accepted::Connection(stream, remote) = accept::accept(&socket, u64::MAX).await {
             let (listener, scratch) = (Rc::clone(&listener), Rc::clone(&scratch));
             spawn_local(receive_connection(Rc::new(Echo), listener, scratch, stream, remote));
         }

@@ -1,6 +1,7 @@
-//! Listening sockets: bind them all before any is served, accept without spinning when descriptors run out.
+//! Listening sockets: bind them all before any is served, accept without spinning when descriptors run out,
+//! and without taking the last ones.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsRawFd as _, time::Duration};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,18 +36,22 @@ pub enum Accepted {
     Starved(io::Error),
 }
 
-/// Waits for the next connection. Connections that were gone before we took them are passed over.
-pub async fn accept(listener: &TcpListener) -> Accepted {
-    loop {
+/// Waits for the next connection. Connections that were gone before we took them are passed over. Descriptors are numbered
+/// from the lowest free one on, so one that is numbered `most` or higher says that this many are in use: then it is given
+/// back, for the process needs some for other things than connections.
+pub async fn accept(listener: &TcpListener, most: u64) -> Accepted {
+    let error = loop {
         match listener.accept().await {
+            Ok((stream, _)) if u64::try_from(stream.as_raw_fd()).is_ok_and(|number| number >= most) => {
+                break io::Error::other(format!("all {most} descriptors for connections are in use"));
+            }
             Ok((stream, remote)) => return Accepted::Connection(stream, remote),
             Err(error) if gone_already(&error) => {}
-            Err(error) => {
-                tokio::time::sleep(PAUSE).await;
-                return Accepted::Starved(error);
-            }
+            Err(error) => break error,
         }
-    }
+    };
+    tokio::time::sleep(PAUSE).await;
+    Accepted::Starved(error)
 }
 
 /// Whether this error is the one connection's, not ours: Linux hands over what the network already said of it

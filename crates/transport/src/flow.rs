@@ -1,6 +1,7 @@
 //! The task of one open flow: reads, judges liveness, writes what waits, and ends with a cause.
 
 use std::{
+    cell::RefCell,
     future::poll_fn,
     io::{self, Read as _},
     mem,
@@ -57,6 +58,7 @@ pub(crate) async fn run<O: Owner>(
     flow: O::Flow,
 ) {
     let guard = Unfinished(Rc::clone(&link));
+    link.begin(O::turn(&flow));
     let ending = match receiver.begin(&owner, &link, &flow, mem::take(&mut early)) {
         ControlFlow::Continue(()) => receiver.drive(&owner, &link, &flow).await,
         ControlFlow::Break(ending) => ending,
@@ -108,7 +110,7 @@ impl Receiver {
     }
 
     async fn drive<O: Owner>(&mut self, owner: &Rc<O>, link: &Rc<Link>, flow: &O::Flow) -> Ending {
-        let mut sleep = pin!(sleep_until(first_look(link).into()));
+        let mut sleep = pin!(sleep_until(next_look(link).into()));
         loop {
             if let Some(ending) = link.take_doom() {
                 return self.last_words(owner, link, flow).unwrap_or(ending);
@@ -121,6 +123,9 @@ impl Receiver {
                 if deadline < sleep.deadline().into_std() {
                     sleep.as_mut().reset(deadline.into());
                 }
+            }
+            if let Some(ending) = link.over_limit(link.liveness.get().last_received()) {
+                return ending;
             }
             let step = tokio::select! {
                 biased;
@@ -157,6 +162,15 @@ impl Receiver {
                     Look::Again(next) => sleep.as_mut().reset(next.into()),
                     Look::SilentPeer => {
                         if let ControlFlow::Break(ending) = self.last_look(owner, link, flow) {
+                            return ending;
+                        }
+                    }
+                    Look::OverLimit => {
+                        if let ControlFlow::Break(ending) = self.read_on(owner, link, flow) {
+                            return ending;
+                        }
+                        // SIP may have lain there unread.
+                        if let Some(ending) = link.over_limit(Instant::now()) {
                             return ending;
                         }
                     }
@@ -228,13 +242,17 @@ impl Receiver {
     /// The flow will end for a reason of ours or of the network's: what its peer had sent by now still counts,
     /// and a Close frame among it is the truer cause.
     fn last_words<O: Owner>(&mut self, owner: &Rc<O>, link: &Rc<Link>, flow: &O::Flow) -> Option<Ending> {
+        let ControlFlow::Break(ending) = self.read_on(owner, link, flow) else { return None };
+        (ending.cause == Cause::CloseFrame).then_some(ending)
+    }
+
+    /// Handles what lies unread.
+    fn read_on<O: Owner>(&mut self, owner: &Rc<O>, link: &Rc<Link>, flow: &O::Flow) -> ControlFlow<Ending> {
         for _ in 0..LAST_READS {
             let Ok(length @ 1..) = self.read_now(link) else { break };
-            if let ControlFlow::Break(ending) = self.input(owner, link, flow, length) {
-                return (ending.cause == Cause::CloseFrame).then_some(ending);
-            }
+            self.input(owner, link, flow, length)?;
         }
-        None
+        ControlFlow::Continue(())
     }
 
     /// The peer's time is up, by what we have read. Whether it is silent, the socket must say: after a pause of our
@@ -257,14 +275,21 @@ impl Receiver {
     }
 
     fn end_of_stream(&self, link: &Link) -> Ending {
-        let in_a_record = link.tls().is_some_and(|tls| tls.borrow().is_in_a_record());
+        let tls = link.tls().map(RefCell::borrow);
+        let in_a_record = tls.as_ref().is_some_and(|tls| tls.is_in_a_record());
         let unfinished = in_a_record
             || match &self.codec {
                 Codec::WebSocket(connection) => connection.held_bytes() > 0,
                 Codec::Stream { partial, .. } => !partial.is_empty(),
             };
         let ending = Ending::of(Cause::Eof);
-        if unfinished { ending.reason("in the middle of a message") } else { ending }
+        match tls {
+            _ if unfinished => ending.reason("in the middle of a message"),
+            None => ending,
+            Some(tls) if tls.has_peer_closed() => ending.reason("close_notify"),
+            // Anyone on the way can end the stream so (RFC 8446 §6.1).
+            Some(_) => ending.reason("without close_notify"),
+        }
     }
 
     /// Tells the peer why, if we are the one who ends it.
@@ -309,36 +334,37 @@ enum Look {
     Again(Instant),
     /// Nothing came after our ping.
     SilentPeer,
+    /// It is too old, or had nothing to say for too long.
+    OverLimit,
 }
 
-/// When a flow's own timer runs first. A stream's peer need not answer anything (RFC 5626 §4.4 has only the client ask),
-/// so there the kernel asks the peer's kernel.
-fn first_look(link: &Link) -> Instant {
-    match link.framing() {
+/// When a flow's timer runs out next, if nothing moves it. A stream's peer need not answer anything (RFC 5626 §4.4 has only
+/// the client ask), so there the kernel asks the peer's kernel.
+fn next_look(link: &Link) -> Instant {
+    let liveness = match link.framing() {
         Framing::WebSocket => link.liveness.get().deadline(),
         Framing::Stream => Instant::now() + FAR,
-    }
+    };
+    link.write_deadline().into_iter().chain(link.limit_deadline()).fold(liveness, Instant::min)
 }
 
 fn deadline(link: &Link) -> Look {
-    let next = if link.framing() == Framing::Stream {
-        Instant::now() + FAR
-    } else {
+    let now = Instant::now();
+    if link.framing() == Framing::WebSocket {
         let mut liveness = link.liveness.get();
-        let step = liveness.step(Instant::now());
+        let step = liveness.step(now);
         link.liveness.set(liveness);
         match step {
-            LivenessStep::Wait(next) => next,
-            LivenessStep::Ping(next) => {
+            LivenessStep::Wait(_) => {}
+            LivenessStep::Ping(_) => {
                 let mut frame = Vec::with_capacity(2);
                 websocket::encode::ping(b"", &mut frame);
                 let _ = link.put(&frame);
-                next
             }
             LivenessStep::Dead => return Look::SilentPeer,
         }
-    };
-    Look::Again(link.write_deadline().map_or(next, |deadline| deadline.min(next)))
+    }
+    if link.over_limit(now).is_some() { Look::OverLimit } else { Look::Again(next_look(link)) }
 }
 
 fn takes_no_bytes() -> Ending {
@@ -362,10 +388,16 @@ fn decode_frames<O: Owner>(
                 if received.event.is_some() {
                     link.frame_received();
                 }
+                if let Some(Event::Message(_) | Event::Ping(_)) = received.event
+                    && let Err(ending) = link.said_something()
+                {
+                    break ControlFlow::Break(ending);
+                }
                 match received.event {
                     None | Some(Event::Pong(_)) => {}
                     Some(Event::Message(message)) => match sip::content(&message.data) {
                         sip::Content::Message(message) => {
+                            link.message_received();
                             // In the order of what they answer.
                             answers.send(link);
                             owner.message(flow, message);
@@ -459,12 +491,19 @@ fn decode_stream<O: Owner>(
                 return ControlFlow::Break(unframed(error));
             }
         };
+        if let Frame::Ping | Frame::Message { .. } = frame
+            && let Err(ending) = link.said_something()
+        {
+            answers.send(link);
+            return ControlFlow::Break(ending);
+        }
         match frame {
             Frame::NeedMore => break,
             Frame::Crlf => {}
             Frame::Ping => answers.add(|out| out.extend_from_slice(b"\r\n")),
             Frame::Message { len, .. } => {
                 link.frame_received();
+                link.message_received();
                 answers.send(link);
                 owner.message(flow, rest.get(..len).unwrap_or_default());
             }

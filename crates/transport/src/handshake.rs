@@ -28,8 +28,8 @@ const READ: usize = 4 * 1024;
 /// Most frames of one message (RFC 6455 §5.4); SIP needs one.
 const MAX_FRAGMENTS: u32 = 1024;
 
-/// Probes that the kernel sends to a silent stream's peer.
-const PROBES: u32 = 3;
+/// Most probes that the kernel sends to a silent stream's peer.
+const MOST_PROBES: u64 = 3;
 
 /// What someone is told who forgot the `s` of `wss` or `https`.
 const HTTP_WITHOUT_TLS: &str = "This port speaks TLS. Use wss:// here, or the port that serves plain ws://\n";
@@ -157,12 +157,9 @@ impl Candidate {
         let Self { pending: Pending { stream, tls, received, .. }, facts, codec, response } = self;
         let framing = if response.is_some() { Framing::WebSocket } else { Framing::Stream };
         let remote = facts.remote;
-        let ping_after = spread(settings.ping_after, remote);
-        if framing == Framing::Stream {
-            watch_over(&stream, &settings);
-        }
+        watch_over(&stream, framing, &settings);
         let (reader, writer) = stream.into_split();
-        let link = Rc::new(Link::new(writer, framing, tls, settings, scratch, ping_after));
+        let link = Rc::new(Link::new(writer, framing, tls, settings, scratch));
         match owner.open(Opening { facts, listener }, Rc::clone(&link)).await {
             Ok(flow) => {
                 if let Some(response) = response {
@@ -189,22 +186,24 @@ impl Candidate {
     }
 }
 
-/// A stream's peer need not answer pings, so its kernel is asked: silent that long, then unreachable that long, and TCP
-/// gives up (`tcp_timeout`).
-fn watch_over(stream: &TcpStream, settings: &Settings) {
-    let whole_seconds = |time: Duration| Duration::from_secs(time.as_secs().max(1));
-    let probes = socket2::TcpKeepalive::new()
-        .with_time(whole_seconds(settings.ping_after))
-        .with_interval(whole_seconds(settings.pong_timeout / PROBES));
+/// Has the kernel watch over a connection by the same times as we do (`tcp_timeout`, `unreachable`): bytes that are not
+/// acknowledged in that time are the end of it. A stream's peer need not answer pings of ours, so there the kernel also asks
+/// when all is silent. It counts in whole seconds.
+fn watch_over(stream: &TcpStream, framing: Framing, settings: &Settings) {
     let socket = socket2::SockRef::from(stream);
+    let silence = settings.ping_after.as_secs().max(1);
+    let answer = settings.pong_timeout.as_secs().max(1);
+    let probes = answer.min(MOST_PROBES);
+    // A socket with a user timeout is given up at the first probe due after it, whatever the number of probes.
+    let given_up = silence + answer / probes * probes;
     // Where the system refuses, the write timeout is left.
-    let _ = socket.set_tcp_keepalive(&probes.with_retries(PROBES));
-    let _ = socket.set_tcp_user_timeout(Some(settings.ping_after + settings.pong_timeout));
-}
-
-/// Flows that opened together are not pinged together: up to a quarter earlier, by the peer's address.
-fn spread(ping_after: Duration, remote: SocketAddr) -> Duration {
-    ping_after - ping_after * u32::from(remote.port() % 64) / 256
+    let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(given_up)));
+    if framing == Framing::Stream {
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(silence))
+            .with_interval(Duration::from_secs(answer / probes));
+        let _ = socket.set_tcp_keepalive(&keepalive);
+    }
 }
 
 /// A connection that is no flow yet.

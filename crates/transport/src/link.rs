@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lifecycle::{Cause, Ending, Liveness, Traffic};
+use lifecycle::{Cause, Ending, Liveness, Traffic, Usage, sooner};
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
 use crate::{Framing, Scratch, Settings, tls::Tls};
@@ -32,6 +32,7 @@ pub struct Link {
     doom: RefCell<Option<Box<Ending>>>,
     phase: Cell<Phase>,
     pub(crate) liveness: Cell<Liveness>,
+    usage: Cell<Usage>,
     frames_received: Cell<u64>,
     frames_sent: Cell<u64>,
     bytes_received: Cell<u64>,
@@ -61,10 +62,10 @@ impl Link {
         tls: Option<Tls>,
         settings: Rc<Settings>,
         scratch: Rc<Scratch>,
-        ping_after: Duration,
     ) -> Self {
         let now = Instant::now();
-        let liveness = Liveness::new(now, ping_after, settings.pong_timeout);
+        let liveness = Liveness::new(now, settings.ping_after, settings.pong_timeout);
+        let usage = Usage::new(now, 0, &settings.limits);
         Self {
             writer,
             framing,
@@ -76,6 +77,7 @@ impl Link {
             doom: RefCell::new(None),
             phase: Cell::new(Phase::Open),
             liveness: Cell::new(liveness),
+            usage: Cell::new(usage),
             frames_received: Cell::new(0),
             frames_sent: Cell::new(0),
             bytes_received: Cell::new(0),
@@ -252,6 +254,38 @@ impl Link {
                 let _ = self.put_raw(&cipher);
             }
         }
+    }
+
+    /// The flow is open, as its owner's `turn`-th: from here on its time runs.
+    pub(crate) fn begin(&self, turn: u64) {
+        let ping_after = sooner(self.settings.ping_after, turn);
+        self.liveness.set(self.liveness.get().with_ping_after(ping_after));
+        self.usage.set(Usage::new(Instant::now(), turn, &self.settings.limits));
+    }
+
+    /// The ending of a flow that is over one of its limits.
+    pub(crate) fn over_limit(&self, now: Instant) -> Option<Ending> {
+        self.usage.get().over(now, &self.settings.limits)
+    }
+
+    /// When [`Link::over_limit`] is to be asked next, if ever.
+    pub(crate) fn limit_deadline(&self) -> Option<Instant> {
+        self.usage.get().deadline(&self.settings.limits)
+    }
+
+    /// A SIP message is among what was just read.
+    pub(crate) fn message_received(&self) {
+        let mut usage = self.usage.get();
+        usage.message(self.liveness.get().last_received());
+        self.usage.set(usage);
+    }
+
+    /// So is something that the peer wants us to do: a message, or a keepalive that is to be answered.
+    pub(crate) fn said_something(&self) -> Result<(), Ending> {
+        let mut usage = self.usage.get();
+        let said = usage.said_something(self.liveness.get().last_received(), &self.settings.limits);
+        self.usage.set(usage);
+        said
     }
 
     /// The peer gave a sign of life.

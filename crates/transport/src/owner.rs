@@ -79,6 +79,9 @@ pub trait Owner: Sized + 'static {
         link: Rc<Link>,
     ) -> impl Future<Output = Result<Self::Flow, Refused>>;
 
+    /// Which of the owner's flows this is, counted one by one: what is done by time is spread over flows by it.
+    fn turn(flow: &Self::Flow) -> u64;
+
     /// A whole SIP message came on the flow.
     fn message(self: &Rc<Self>, flow: &Self::Flow, message: &[u8]);
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
-use lifecycle::Transport;
+use lifecycle::{FlowLimits, Transport};
 pub use websocket::handshake::MissingOrigin;
 
 use crate::certificate::TlsConfig;
@@ -37,10 +37,12 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// How long a closed connection may linger until its peer lets go.
     pub close_timeout: Duration,
-    /// Silence before a ping.
+    /// Silence before a ping; a flow may have up to a quarter less of its own. Where the kernel asks instead, whole seconds.
     pub ping_after: Duration,
     /// From the ping to the verdict.
     pub pong_timeout: Duration,
+    /// How long a flow may live, how long it may say nothing, and how much it may say.
+    pub limits: FlowLimits,
     /// Unsent bytes of one flow beyond which the peer is a slow reader.
     pub outbound_queue: usize,
     /// Time in which the peer must take at least one of our bytes.

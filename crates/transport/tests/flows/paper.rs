@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lifecycle::{Cause, Ending, FlowFacts, Traffic, Transport};
+use lifecycle::{Cause, Ending, FlowFacts, FlowLimits, Traffic, Transport};
 use sip_message::FrameError;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -43,6 +43,7 @@ pub(crate) struct Paper {
 pub(crate) struct PaperFlow {
     paper: Rc<Paper>,
     link: Rc<Link>,
+    turn: u64,
     closed: Cell<bool>,
 }
 
@@ -77,7 +78,12 @@ impl Owner for Paper {
         self.opened.borrow_mut().push(opening.facts);
         self.links.borrow_mut().push(Rc::clone(&link));
         self.changed.notify_waiters();
-        Ok(PaperFlow { paper: Rc::clone(self), link, closed: Cell::new(false) })
+        let turn = self.opened.borrow().len() as u64;
+        Ok(PaperFlow { paper: Rc::clone(self), link, turn, closed: Cell::new(false) })
+    }
+
+    fn turn(flow: &PaperFlow) -> u64 {
+        flow.turn
     }
 
     /// `echo …` comes back, `panic` panics, `end …` ends the flow as an operator would; all are written down.
@@ -170,6 +176,7 @@ pub(crate) fn settings() -> Settings {
         pong_timeout: PATIENCE,
         outbound_queue: 1 << 20,
         write_timeout: PATIENCE,
+        limits: FlowLimits::default(),
     }
 }
 
@@ -204,7 +211,7 @@ impl Place {
         let (scratch, owner) = (Rc::new(Scratch::new()), Rc::clone(&paper));
         spawn_local(async move {
             let socket = TcpListener::from_std(socket).unwrap();
-            while let Accepted::Connection(stream, remote) = accept::accept(&socket).await {
+            while let Accepted::Connection(stream, remote) = accept::accept(&socket, u64::MAX).await {
                 let (owner, listener, scratch) =
                     (Rc::clone(&owner), Rc::clone(&listener), Rc::clone(&scratch));
                 spawn_local(receive_connection(owner, listener, scratch, stream, remote));
