@@ -256,11 +256,11 @@ impl Link {
         }
     }
 
-    /// The flow is open, as its owner's `turn`-th: from here on its time runs.
+    /// The flow is open, as its owner's `turn`-th: it gets times of its own.
     pub(crate) fn begin(&self, turn: u64) {
-        let ping_after = sooner(self.settings.ping_after, turn);
-        self.liveness.set(self.liveness.get().with_ping_after(ping_after));
-        self.usage.set(Usage::new(Instant::now(), turn, &self.settings.limits));
+        let liveness = self.liveness.get().with_ping_after(sooner(self.settings.ping_after, turn));
+        self.liveness.set(liveness);
+        self.usage.set(Usage::new(liveness.last_received(), turn, &self.settings.limits));
     }
 
     /// The ending of a flow that is over one of its limits.
@@ -367,7 +367,36 @@ pub(crate) fn ending_of(error: &io::Error) -> Ending {
 
 #[cfg(test)]
 mod tests {
+    use lifecycle::FlowLimits;
+
     use super::*;
+
+    #[tokio::test]
+    async fn flows_that_opened_together_are_not_pinged_together() {
+        let hour = Duration::from_secs(3600);
+        let settings = Rc::new(Settings {
+            max_message: 1,
+            handshake_timeout: hour,
+            close_timeout: hour,
+            ping_after: hour,
+            pong_timeout: hour,
+            limits: FlowLimits::default(),
+            outbound_queue: 1,
+            write_timeout: hour,
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let link = Link::new(stream.into_split().1, Framing::WebSocket, None, settings, Rc::default());
+        let opened = link.liveness.get().last_received();
+        let mut pings = Vec::new();
+        for turn in 1..100 {
+            link.begin(turn);
+            pings.push(link.liveness.get().deadline() - opened);
+        }
+        pings.sort();
+        pings.dedup();
+        assert!(pings.len() == 99 && pings[0] < hour * 4 / 5 && pings[98] <= hour, "{pings:?}");
+    }
 
     #[test]
     fn a_queue_that_is_never_quite_empty_does_not_grow() {

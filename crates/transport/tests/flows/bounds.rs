@@ -6,7 +6,7 @@ use lifecycle::{Cause, Transport};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    client::{Client, Heard, close_frame, text_frame},
+    client::{Client, Heard, close_frame, frame, text_frame},
     paper::{Place, on_a_shard},
 };
 
@@ -26,6 +26,30 @@ fn a_peer_that_never_lets_go_is_cut_off() {
         client.raw(&close_frame(1000, "")).await;
         assert_eq!(place.paper.ending().await.cause, Cause::CloseFrame);
         cut_while_flooding(client.stream).await;
+    });
+}
+
+#[test]
+fn a_peer_that_answers_our_close_with_anything_else_is_cut_off() {
+    on_a_shard(async {
+        let garbage = vec![0xff; 100];
+        let pings = frame(0x89, b"still here");
+        let messages = text_frame("and another thing");
+        for answer in [garbage, pings, messages] {
+            let place = Place::with(Transport::Ws, |s| s.close_timeout = Duration::from_millis(50));
+            let mut client = Client::open(&place).await;
+            client.text("end maintenance").await;
+            assert_eq!(client.next().await, Some(Heard::Close(Some(1000), "maintenance".into())));
+            while client.stream.write_all(&answer).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(place.paper.ending().await.cause, Cause::Admin);
+            assert_eq!(
+                place.paper.messages(1).await,
+                [b"end maintenance"],
+                "after our Close nothing is handled"
+            );
+        }
     });
 }
 

@@ -6,7 +6,7 @@ use lifecycle::{Cause, Ending, Transport};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    client::{Client, Heard, close_frame, frame, read_all, text_frame},
+    client::{Client, Heard, PLAIN, close_frame, frame, read_all, text_frame, upgrade},
     paper::{Place, on_a_shard},
 };
 
@@ -100,6 +100,72 @@ fn the_end_of_the_stream() {
             // Half closed: the server ends its direction too.
             assert_eq!(client.next().await, None);
         }
+    });
+}
+
+#[test]
+fn a_whole_life_in_one_segment() {
+    on_a_shard(async {
+        let place = Place::ws();
+        let mut stream = place.connect().await;
+        let life =
+            [upgrade(PLAIN).into_bytes(), text_frame("one"), text_frame("two"), close_frame(1001, "gone")];
+        stream.write_all(&life.concat()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let ending = place.paper.ending().await;
+        assert_eq!((ending.cause, code_and_reason(&ending)), (Cause::CloseFrame, (Some(1001), "gone")));
+        assert_eq!(place.paper.messages(2).await, [b"one", b"two"]);
+        let mut client = Client::answered(stream).await;
+        assert_eq!(client.next().await, Some(Heard::Close(Some(1001), String::new())));
+        assert_eq!(client.next().await, None);
+    });
+}
+
+#[test]
+fn who_leaves_while_the_flow_is_being_opened_has_a_flow_all_the_same() {
+    on_a_shard(async {
+        for reset in [false, true] {
+            let place = Place::ws();
+            place.paper.opens_slowly.set(true);
+            let mut stream = place.connect().await;
+            stream.write_all(&[upgrade(PLAIN).as_bytes(), &text_frame("one")].concat()).await.unwrap();
+            place.paper.until_open(1).await;
+            if reset {
+                stream.set_zero_linger().unwrap();
+            }
+            drop(stream);
+            place.paper.opens_slowly.set(false);
+            let ending = place.paper.ending().await;
+            assert_eq!(ending.cause, if reset { Cause::Reset } else { Cause::Eof });
+            assert_eq!(place.paper.messages(1).await, [b"one"]);
+        }
+    });
+}
+
+#[test]
+fn a_reset_in_the_middle_of_a_frame() {
+    on_a_shard(async {
+        let place = Place::ws();
+        let mut client = Client::open(&place).await;
+        client.raw(&[text_frame("whole"), text_frame("cut")[..5].to_vec()].concat()).await;
+        place.paper.messages(1).await;
+        client.reset();
+        let ending = place.paper.ending().await;
+        assert_eq!(ending.cause, Cause::Reset);
+        assert!(code_and_reason(&ending).1.starts_with("Connection reset by peer"), "{ending:?}");
+    });
+}
+
+#[test]
+fn half_closed_peers_get_what_is_theirs_before_the_end() {
+    on_a_shard(async {
+        let place = Place::ws();
+        let mut client = Client::open(&place).await;
+        client.text("echo one last thing").await;
+        client.stream.shutdown().await.unwrap();
+        assert_eq!(client.next().await, Some(Heard::Text(b"echo one last thing".to_vec())));
+        assert_eq!(client.next().await, None);
+        assert_eq!(place.paper.ending().await, Ending::of(Cause::Eof));
     });
 }
 

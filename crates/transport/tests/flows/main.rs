@@ -4,7 +4,10 @@
 mod bounds;
 mod client;
 mod endings;
+mod limits;
+mod lost_network;
 mod messages;
+mod namespace;
 mod paper;
 mod refusals;
 mod streams;

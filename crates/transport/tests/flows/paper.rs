@@ -37,6 +37,8 @@ pub(crate) struct Paper {
     pub(crate) unopened: RefCell<Vec<Unopened>>,
     pub(crate) pages: RefCell<Vec<PlainHttp>>,
     pub(crate) refuses: Cell<bool>,
+    /// Opening takes as long as this is so.
+    pub(crate) opens_slowly: Cell<bool>,
     changed: Notify,
 }
 
@@ -78,6 +80,9 @@ impl Owner for Paper {
         self.opened.borrow_mut().push(opening.facts);
         self.links.borrow_mut().push(Rc::clone(&link));
         self.changed.notify_waiters();
+        while self.opens_slowly.get() {
+            tokio::task::yield_now().await;
+        }
         let turn = self.opened.borrow().len() as u64;
         Ok(PaperFlow { paper: Rc::clone(self), link, turn, closed: Cell::new(false) })
     }
@@ -192,7 +197,16 @@ impl Place {
     }
 
     pub(crate) fn new(transport: Transport, settings: Settings, change: impl FnOnce(&mut Listener)) -> Self {
-        let socket = accept::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self::at("127.0.0.1:0", transport, settings, change)
+    }
+
+    pub(crate) fn at(
+        address: &str,
+        transport: Transport,
+        settings: Settings,
+        change: impl FnOnce(&mut Listener),
+    ) -> Self {
+        let socket = accept::bind(address.parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
         let tls = matches!(transport, Transport::Wss | Transport::Tls).then(crate::tls::server_config);
         let mut listener = Listener {

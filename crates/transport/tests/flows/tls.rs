@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lifecycle::{Cause, Transport};
+use lifecycle::{Cause, Ending, Transport};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -145,8 +145,13 @@ fn close_notify_a_bare_end_and_a_reset() {
         let place = wss();
         let mut client = open(&place).await;
         client.stream.shutdown().await.unwrap();
-        assert_eq!(place.paper.ending().await.cause, Cause::Eof);
+        assert_eq!(place.paper.ending().await, Ending::of(Cause::Eof).reason("close_notify"));
         assert_eq!(client.next().await, None);
+
+        let place = wss();
+        let mut client = open(&place).await;
+        client.stream.get_mut().0.shutdown().await.unwrap();
+        assert_eq!(place.paper.ending().await, Ending::of(Cause::Eof).reason("without close_notify"));
 
         let place = wss();
         let mut client = open(&place).await;
