@@ -61,8 +61,8 @@ pub struct SeenClose {
     pub at: u64,
     /// When it was read here.
     pub read_at: u64,
-    /// Why.
-    pub cause: Cause,
+    /// Why; a server that is not Sipway need not tell.
+    pub cause: Option<Cause>,
     /// The WebSocket close code.
     pub code: Option<u16>,
     /// The reason text.
@@ -99,17 +99,27 @@ pub struct EventLog {
     redelivered: u64,
     started: u64,
     stopped: Vec<EventId>,
+    /// Of events without an id: the latest flow from each remote address.
+    latest: HashMap<SocketAddr, String>,
+    unnumbered: u64,
     /// What is wrong with the stream.
     pub faults: StreamFaults,
 }
 
 #[derive(Deserialize)]
 struct Envelope {
-    id: String,
+    id: Option<String>,
     #[serde(rename = "type")]
     kind: String,
-    time: jiff::Timestamp,
+    time: Option<jiff::Timestamp>,
     data: serde_json::Value,
+}
+
+/// What a server must tell whose events have no id.
+#[derive(Deserialize)]
+struct Unnumbered {
+    remote: SocketAddr,
+    cause: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -138,6 +148,9 @@ struct Binding {
 
 impl EventLog {
     /// Takes in one line, read at this time (microseconds since the Unix epoch).
+    ///
+    /// Of a line without `id` only `type` and `data.remote` are asked for: `flow.closed` is then that of the latest flow from
+    /// this address, and what its event leaves out is not judged.
     pub fn line(&mut self, line: &str, read_at: u64) {
         if let Err(error) = self.take(line, read_at) {
             self.faults.unreadable.add(|| format!("{error}: {line}"));
@@ -145,9 +158,14 @@ impl EventLog {
     }
 
     fn take(&mut self, line: &str, read_at: u64) -> Result<(), serde_json::Error> {
-        let Envelope { id: text, kind, time, data } = serde_json::from_str(line)?;
+        let Envelope { id, kind, time, data } = serde_json::from_str(line)?;
+        let told_at = time.map(|time| u64::try_from(time.as_microsecond()).unwrap_or(0));
+        let Some(text) = id else {
+            let event = serde_json::from_value(data)?;
+            return self.unnumbered(&kind, told_at.unwrap_or(read_at), read_at, event);
+        };
         let (node, id) = EventId::parse(&text).map_err(serde::de::Error::custom)?;
-        let at = u64::try_from(time.as_microsecond()).unwrap_or(0);
+        let at = told_at.unwrap_or(read_at);
         let last = self.runs.entry((node.to_string(), id.incarnation)).or_insert(0);
         if id.sequence <= *last {
             self.redelivered += 1;
@@ -164,6 +182,43 @@ impl EventLog {
             "flow.closed" => self.closed(id, at, read_at, serde_json::from_value(data)?)?,
             "binding.added" => self.binding_added(&text, serde_json::from_value(data)?),
             "binding.removed" => self.binding_removed(&text, serde_json::from_value(data)?),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn unnumbered(
+        &mut self,
+        kind: &str,
+        at: u64,
+        read_at: u64,
+        Unnumbered { remote, cause }: Unnumbered,
+    ) -> Result<(), serde_json::Error> {
+        self.unnumbered += 1;
+        let id = EventId { incarnation: 0, sequence: self.unnumbered };
+        match kind {
+            "flow.opened" => {
+                let flow = format!("{remote} no. {}", self.unnumbered);
+                self.latest.insert(remote, flow.clone());
+                self.opened(id, at, Opened { flow, remote });
+            }
+            "flow.closed" => {
+                let cause = cause.map(|cause| cause.parse()).transpose();
+                let cause = cause.map_err(serde::de::Error::custom)?;
+                let close = SeenClose {
+                    id,
+                    at,
+                    read_at,
+                    cause,
+                    code: None,
+                    reason: None,
+                    certainty: "observed".to_owned(),
+                };
+                match self.latest.get(&remote).cloned() {
+                    Some(flow) => self.close(&flow, close),
+                    None => self.faults.closed_without_open.add(|| remote.to_string()),
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -189,24 +244,27 @@ impl EventLog {
     fn closed(&mut self, id: EventId, at: u64, read_at: u64, event: Closed) -> Result<(), serde_json::Error> {
         let Closed { flow, by, cause, code, reason, certainty } = event;
         let cause: Cause = cause.parse().map_err(serde::de::Error::custom)?;
-        let Some(seen) = self.flows.get_mut(&flow) else {
-            self.faults.closed_without_open.add(|| flow);
-            return Ok(());
-        };
         let replayed = certainty == "journal_replay";
         if by != cause.by().as_str() || replayed != (cause == Cause::NodeCrash) {
             self.faults.contradictions.add(|| format!("{flow}: {cause} by {by}, {certainty}"));
         }
+        self.close(&flow, SeenClose { id, at, read_at, cause: Some(cause), code, reason, certainty });
+        Ok(())
+    }
+
+    fn close(&mut self, flow: &str, close: SeenClose) {
+        let Some(seen) = self.flows.get_mut(flow) else {
+            return self.faults.closed_without_open.add(|| flow.to_owned());
+        };
         if !seen.held.is_empty() {
             self.faults.binding_outlived.add(|| format!("{flow}: {}", seen.held.len()));
         }
         if seen.closes.is_empty() {
             self.closed += 1;
         } else {
-            self.faults.closed_twice.add(|| format!("{flow}: {cause}"));
+            self.faults.closed_twice.add(|| format!("{flow}: {}", cause_name(close.cause)));
         }
-        seen.closes.push(SeenClose { id, at, read_at, cause, code, reason, certainty });
-        Ok(())
+        seen.closes.push(close);
     }
 
     fn binding_added(&mut self, text: &str, Binding { flow, aor, contact, .. }: Binding) {
@@ -241,6 +299,7 @@ impl EventLog {
     /// close of such a flow would count as one without open.
     pub fn forget_closed(&mut self) {
         self.flows.retain(|_, flow| flow.closes.len() != 1);
+        self.latest.retain(|_, flow| self.flows.contains_key(flow));
     }
 
     /// Flows opened.
@@ -283,6 +342,10 @@ impl EventLog {
     pub fn runs(&self) -> impl Iterator<Item = (&str, Incarnation, u64)> {
         self.runs.iter().map(|((node, incarnation), last)| (node.as_str(), *incarnation, *last))
     }
+}
+
+pub(crate) fn cause_name(cause: Option<Cause>) -> &'static str {
+    cause.map_or("for a cause that is not told", Cause::as_str)
 }
 
 #[cfg(test)]

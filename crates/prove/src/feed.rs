@@ -26,6 +26,12 @@ impl Feed {
         self.0.grown.notify_waiters();
     }
 
+    /// Takes in whole lines that were read at this time (microseconds since the Unix epoch).
+    pub fn lines(&self, lines: &str, read_at: u64) {
+        self.look_mut(|log| lines.lines().for_each(|line| log.line(line, read_at)));
+        self.0.grown.notify_waiters();
+    }
+
     /// Looks at the log.
     pub fn look<R>(&self, look: impl FnOnce(&EventLog) -> R) -> R {
         self.look_mut(|log| look(log))

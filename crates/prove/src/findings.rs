@@ -14,11 +14,18 @@ pub struct Findings {
 
 impl Findings {
     /// One more; it is put into words only if it is among the first.
-    pub(crate) fn add(&mut self, example: impl FnOnce() -> String) {
+    pub fn add(&mut self, example: impl FnOnce() -> String) {
         self.count += 1;
         if self.examples.len() < EXAMPLES {
             self.examples.push(example());
         }
+    }
+
+    /// Adds all of another.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        let room = EXAMPLES - self.examples.len();
+        self.examples.extend(other.examples.iter().take(room).cloned());
     }
 
     /// How many there are.

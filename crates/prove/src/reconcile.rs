@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use lifecycle::{Cause, Transport};
 
-use crate::event_log::{SeenClose, SeenFlow};
+use crate::event_log::{SeenClose, SeenFlow, cause_name};
 use crate::{Ending, EventLog, Expected, Farewell, Notice};
 
 mod report;
 
-pub use report::{Report, Row, Verdict};
+pub use report::{Report, Row, Said, Verdict};
 
 /// Times of the same moment, taken by two threads, may differ by this many microseconds.
 const SLACK: u64 = 1_000;
@@ -108,6 +108,9 @@ fn judge(report: &mut Report, attempt: &Attempt, flows: &[(&str, &SeenFlow)]) {
         }
         return;
     };
+    if attempt.became == Became::Flow {
+        row.opened += 1;
+    }
     let [close] = &flow.closes[..] else {
         if flow.closes.is_empty() {
             row.missing += 1;
@@ -122,7 +125,10 @@ fn judge(report: &mut Report, attempt: &Attempt, flows: &[(&str, &SeenFlow)]) {
         return;
     }
     let SeenClose { cause, code, ref reason, at, read_at, .. } = *close;
-    if attempt.expected.fits(cause, code, reason.as_deref()) {
+    let told = cause.is_some();
+    if !told {
+        row.untold += 1;
+    } else if cause.is_some_and(|cause| attempt.expected.fits(cause, code, reason.as_deref())) {
         row.right += 1;
     } else {
         row.wrong += 1;
@@ -130,45 +136,72 @@ fn judge(report: &mut Report, attempt: &Attempt, flows: &[(&str, &SeenFlow)]) {
         report.wrong_cause.add(|| {
             let code = code.map_or(String::new(), |code| format!(" {code}"));
             let reason = reason.as_deref().unwrap_or_default();
+            let cause = cause_name(cause);
             format!("{id}, {ending}: {cause}{code} {reason:?}, not {}", attempt.expected)
         });
     }
-    if let Some(fault) = binding_fault(attempt, flow, close) {
-        report.wrong_binding.add(|| format!("{id}: {fault}"));
-    }
     if let Some(acted_at) = attempt.acted_at
         && attempt.ending.is_some_and(|ending| ending.notice() == Notice::Arrives)
-        && cause != Cause::NodeCrash
+        && cause != Some(Cause::NodeCrash)
     {
         row.recorded.add(Duration::from_micros(at.saturating_sub(acted_at)));
         row.delivered.add(Duration::from_micros(read_at.saturating_sub(acted_at)));
     }
+    // Who tells no cause tells nothing of bindings either.
+    if told {
+        if let Some(fault) = binding_fault(attempt, flow, close) {
+            report.wrong_binding.add(|| format!("{id}: {fault}"));
+        }
+        said(report, id, attempt, flow, close);
+    }
 }
 
-/// What was sent before the end must have been handled (its binding's removal says so), unless a RST threw it away or the
-/// server died first.
+/// Whether the server ended the flow of itself, so that what its client sent last may have come too late.
+fn cut_short(attempt: &Attempt, close: &SeenClose) -> bool {
+    let struck = matches!(close.cause, Some(Cause::NodeCrash | Cause::Shutdown));
+    struck || attempt.ending.is_none_or(Ending::may_lose)
+}
+
+/// Counts what became of a REGISTER that was sent right before the end: it must have been handled, unless a RST threw it
+/// away or the server ended first.
+fn said(report: &mut Report, id: &str, attempt: &Attempt, flow: &SeenFlow, close: &SeenClose) {
+    let (name, arrived) = match (&attempt.farewell, attempt.registered) {
+        (Farewell::Unregister, Registered::Yes) => {
+            ("un-REGISTER", flow.removals.last().is_some_and(|last| last == "unregistered"))
+        }
+        (Farewell::Register, Registered::No) => ("first REGISTER", flow.added > 0),
+        // Of a refresh nothing is told; a BYE's receiver knows.
+        _ => return,
+    };
+    let said = report.said.entry(name).or_default();
+    said.sent += 1;
+    if arrived {
+        said.arrived += 1;
+    } else if cut_short(attempt, close) {
+        said.cut_short += 1;
+    } else {
+        said.lost += 1;
+        report.unheard.add(|| format!("{id}: the {name} right before its end ({})", cause_name(close.cause)));
+    }
+}
+
+/// A binding must have been added, and have gone for a cause that can be.
 fn binding_fault(attempt: &Attempt, flow: &SeenFlow, close: &SeenClose) -> Option<String> {
     if attempt.registered == Registered::No {
         return None;
     }
     if flow.added == 0 {
         // Conversation does not wait for the disk: what was answered last may be lost with the process.
-        if close.cause == Cause::NodeCrash {
+        if close.cause == Some(Cause::NodeCrash) {
             return None;
         }
         return Some("its client was registered, but no binding was added".to_owned());
     }
-    let last = flow.removals.last().map_or("", String::as_str);
-    let unregistered = attempt.farewell == Farewell::Unregister;
-    let handled = last == "unregistered";
-    let lost_is_right = attempt.ending.is_none_or(Ending::may_lose) || close.cause == Cause::NodeCrash;
-    match (unregistered, handled) {
-        (true, false) if !lost_is_right => {
-            Some(format!("un-registered before its end ({}), but the binding went as {last:?}", close.cause))
-        }
-        (false, true) => Some("nobody un-registered, but the binding went so".to_owned()),
-        _ => None,
+    let handled = flow.removals.last().is_some_and(|last| last == "unregistered");
+    if handled && attempt.farewell != Farewell::Unregister {
+        return Some("nobody un-registered, but the binding went so".to_owned());
     }
+    None
 }
 
 #[cfg(test)]

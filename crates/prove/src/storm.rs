@@ -13,12 +13,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::reconcile::{Attempt, Became, Registered};
 use crate::{
-    AfterClose, Client, CloseWord, ConnectError, Dialled, Ending, Expected, Farewell, Feed, Findings,
-    Incoming, Outcome, Persona, RequestError, Setup, Sources, Target, Waited, now_micros,
+    AfterClose, Client, CloseWord, ConnectError, Ending, Expected, Farewell, Feed, Findings, Incoming,
+    Outcome, Persona, RequestError, Said, Setup, Sources, Target, Waited, now_micros,
 };
 
+mod life;
 mod witness;
 
+use life::Part;
 use witness::Witness;
 
 /// What a round consists of.
@@ -32,21 +34,54 @@ pub struct Storm {
     pub connecting: usize,
     /// How they end, in turn; none: every way that the server notices at once.
     pub endings: Vec<Ending>,
+    /// What they say right before, in turn; none: nothing.
+    pub last_words: Vec<LastWord>,
+    /// Where they connect from. Rounds that share it do not use each other's ports up.
+    pub sources: Arc<Sources>,
     /// Over how long the endings are spread; zero: at one instant.
     pub spread: Duration,
-    /// How long any one step may take: a handshake, a response, the server's reaction to an ending, the last event.
+    /// How long any one step may take: a handshake, a response, the server's reaction to an ending.
     pub patience: Duration,
+    /// How long after the last ending the last event may come; zero: there are no events to wait for.
+    pub await_events: Duration,
     /// What users' names begin with; must differ between rounds that run at once.
     pub prefix: String,
 }
 
-/// Whether the server is killed in the round.
+/// What a client says right before its end, without waiting for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LastWord {
+    /// Nothing.
+    Nothing,
+    /// The REGISTER that removes its binding.
+    Unregister,
+    /// A BYE to the round's witness.
+    Bye,
+    /// A REGISTER that refreshes its binding.
+    Refresh,
+    /// Its first REGISTER. Over a plain stream, which is no flow before its first message, it is a refresh.
+    Register,
+}
+
+impl LastWord {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Nothing, Self::Unregister, Self::Bye, Self::Refresh, Self::Register];
+}
+
+/// Whether something befalls the server in the round.
 #[derive(Debug)]
 pub enum Disaster<F> {
     /// It lives on.
     Never,
-    /// It is killed and started again; the function does both and returns when events are read again.
-    Kill(KillAt, F),
+    /// It is ended and started again; the function does both and returns when events are read again.
+    Strikes {
+        /// In which way it is ended.
+        blow: Blow,
+        /// When.
+        at: Moment,
+        /// Ends it and starts it again.
+        server: F,
+    },
 }
 
 impl Disaster<fn() -> Ready<io::Result<()>>> {
@@ -57,9 +92,31 @@ impl Disaster<fn() -> Ready<io::Result<()>>> {
     }
 }
 
-/// When the server is killed.
+/// How the server is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KillAt {
+pub enum Blow {
+    /// SIGKILL: the next start closes what was open.
+    Kill,
+    /// SIGTERM: the server closes what is open.
+    Terminate,
+}
+
+impl Blow {
+    /// The cause of the closes that come of it.
+    #[must_use]
+    pub const fn cause(self) -> Cause {
+        match self {
+            Self::Kill => Cause::NodeCrash,
+            Self::Terminate => Cause::Shutdown,
+        }
+    }
+}
+
+/// When the server is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// When half the clients have connected; the others go on when it is back.
+    WhileOpening,
     /// While every flow is open; no client ends one then.
     AllOpen,
     /// In the middle of the endings.
@@ -73,8 +130,8 @@ pub enum Progress {
     Ready(usize),
     /// The endings begin.
     Ending,
-    /// The server is killed and started again now.
-    Killing,
+    /// The server is ended and started again now.
+    Striking,
     /// So many clients have ended.
     Ended(usize),
     /// The last events are waited for.
@@ -88,6 +145,10 @@ pub struct Round {
     pub attempts: Vec<Attempt>,
     /// Clients that could not connect or register, and why.
     pub failed: Findings,
+    /// Those that could not because the server was ended just then.
+    pub cut_off: u64,
+    /// The BYEs that were sent right before an end.
+    pub byes: Said,
     /// BYEs that were sent in time before an end and did not arrive where they were sent to.
     pub lost_byes: Findings,
     /// Whether all closes came in time.
@@ -119,50 +180,61 @@ enum Order {
     Stop,
 }
 
+/// When the server was back, in microseconds since the Unix epoch, and what the closes say that came of its end.
+#[derive(Clone, Copy, Debug)]
+struct Struck {
+    to: u64,
+    cause: Cause,
+}
+
 impl Storm {
     /// So many connections to these targets, ended at one instant in every way the server notices at once.
     #[must_use]
     pub fn new(targets: Vec<Target>, flows: usize) -> Self {
+        let sources = targets.first().map_or(Sources::system(), |first| Sources::fitting(first.address));
         Self {
             targets,
             flows,
             connecting: 64,
             endings: Vec::new(),
+            last_words: LastWord::ALL.to_vec(),
+            sources: Arc::new(sources),
             spread: Duration::ZERO,
             patience: Duration::from_secs(15),
+            await_events: Duration::from_secs(30),
             prefix: "prove".to_owned(),
         }
     }
 
-    fn part(&self, n: usize, sources: &Sources, witness: &str) -> Option<Part> {
+    fn part(&self, n: usize, witness: &str) -> Option<Part> {
         let target = self.targets.get(n % self.targets.len())?.clone();
         let turn = n / self.targets.len();
         let prompt = Ending::prompt(target.transport);
         let endings = if self.endings.is_empty() { &prompt } else { &self.endings };
         let ending = *endings.get(turn % endings.len())?;
-        let farewell = match turn / endings.len() % 3 {
-            0 => Farewell::Nothing,
-            1 => Farewell::Unregister,
-            _ => Farewell::Bye { to: witness.to_owned(), call: n as u64 },
+        let words = self.last_words.len().max(1);
+        let word = self.last_words.get(turn / endings.len() % words).copied().unwrap_or(LastWord::Nothing);
+        let registers = match word {
+            LastWord::Register if target.is_websocket() => Registered::No,
+            _ => Registered::Yes,
         };
+        let farewell = match word {
+            LastWord::Nothing => Farewell::Nothing,
+            LastWord::Unregister => Farewell::Unregister,
+            LastWord::Bye => Farewell::Bye { to: witness.to_owned(), call: n as u64 },
+            LastWord::Refresh | LastWord::Register => Farewell::Register,
+        };
+        let persona =
+            if target.is_websocket() { [Persona::JsSip, Persona::SipJs][turn % 2] } else { Persona::Phone };
         let setup = Setup {
-            persona: [Persona::JsSip, Persona::SipJs][n % 2],
-            source: sources.next(),
+            persona,
+            source: self.sources.next(),
             patience: self.patience,
             ..Setup::new(&format!("{}-{n}", self.prefix))
         };
         let delay = self.spread.mul_f64(n as f64 / self.flows.max(1) as f64);
-        Some(Part { target, setup, ending, farewell, delay })
+        Some(Part { target, setup, registers, ending, farewell, delay })
     }
-}
-
-/// What one client does in a round.
-struct Part {
-    target: Target,
-    setup: Setup,
-    ending: Ending,
-    farewell: Farewell,
-    delay: Duration,
 }
 
 /// Runs one round: connects and registers all, ends them, waits until `feed` has told every close. The server's events
@@ -177,39 +249,49 @@ pub async fn storm<F: AsyncFnOnce() -> io::Result<()>>(
     mut progress: impl FnMut(Progress),
 ) -> Result<Round, StormError> {
     let first = plan.targets.first().ok_or(StormError::NoTarget)?;
-    let sources = Sources::fitting(first.address);
     let (opened_before, open_before) = feed.look(|log| (log.opened_count(), log.open_count()));
-    let witness = Witness::connect(first, &format!("{}-witness", plan.prefix), sources.next()).await?;
+    let witness = Witness::connect(first, &format!("{}-witness", plan.prefix), plan.sources.next()).await?;
     let (order, orders) = watch::channel(Order::Stay);
     let (ready, mut readies) = mpsc::channel(64);
     let gate = Arc::new(Semaphore::new(plan.connecting.max(1)));
     let mut clients = JoinSet::new();
-    for part in (0..plan.flows).map_while(|n| plan.part(n, &sources, witness.address())) {
-        clients.spawn(play(part, Arc::clone(&gate), ready.clone(), orders.clone(), plan.patience));
+    for part in (0..plan.flows).map_while(|n| plan.part(n, witness.address())) {
+        clients.spawn(life::live(part, Arc::clone(&gate), ready.clone(), orders.clone(), plan.patience));
     }
     drop((ready, orders));
-    let mut failed = Findings::default();
+    let (when, mut blow) = match disaster {
+        Disaster::Never => (None, None),
+        Disaster::Strikes { blow, at, server } => (Some(at), Some((blow, server))),
+    };
+    let mut struck: Option<Struck> = None;
+    let (mut failed, mut cut_off) = (Findings::default(), 0);
     for n in 1.. {
         let Some(outcome) = readies.recv().await else { break };
-        if let Err(why) = outcome {
-            failed.add(|| why);
+        match outcome {
+            Err(failure) if struck.is_some_and(|struck| failure.started < struck.to) => cut_off += 1,
+            Err(failure) => failed.add(|| failure.why),
+            Ok(()) => {}
         }
         progress(Progress::Ready(n));
+        if when == Some(Moment::WhileOpening)
+            && n >= plan.flows.div_ceil(2)
+            && let Some((blow, server)) = blow.take()
+        {
+            progress(Progress::Striking);
+            struck = Some(strike(blow, server).await?);
+        }
     }
 
-    let kill = match disaster {
-        Disaster::Never => None,
-        Disaster::Kill(at, restart) => Some((at, restart)),
-    };
-    let crash = kill.as_ref().map(|(at, _)| *at);
-    if crash != Some(KillAt::AllOpen) {
+    if when != Some(Moment::AllOpen) {
         progress(Progress::Ending);
         let _ = order.send(Order::End);
     }
-    if let Some((_, restart)) = kill {
-        sleep(plan.spread / 2).await;
-        progress(Progress::Killing);
-        restart().await.map_err(StormError::Restart)?;
+    if let Some((blow, server)) = blow {
+        if when == Some(Moment::AmidEndings) {
+            sleep(plan.spread / 2).await;
+        }
+        progress(Progress::Striking);
+        struck = Some(strike(blow, server).await?);
         let _ = order.send(Order::Stop);
     }
     let mut attempts = Vec::with_capacity(plan.flows + 1);
@@ -217,14 +299,16 @@ pub async fn storm<F: AsyncFnOnce() -> io::Result<()>>(
         attempts.extend(ended.ok().flatten());
         progress(Progress::Ended(attempts.len()));
     }
-    let byes = match crash {
+    let byes = || attempts.iter().filter_map(bye);
+    let sent = byes().count() as u64;
+    let owed = match struck {
         Some(_) => HashSet::new(),
-        None => attempts.iter().filter_map(owed_bye).collect(),
+        None => byes().filter(|(_, owed)| *owed == Owed::Yes).map(|(call, _)| call).collect(),
     };
-    let (witness, lost_byes) = witness.end(byes, crash, plan.patience).await;
+    let (witness, byes, lost_byes) = witness.end(sent, owed, plan.patience).await;
     attempts.push(witness);
-    if crash.is_some() {
-        attempts.iter_mut().for_each(expect_crash);
+    if let Some(struck) = struck {
+        attempts.iter_mut().for_each(|attempt| expect_blow(attempt, struck));
     }
 
     progress(Progress::AwaitingEvents);
@@ -232,86 +316,37 @@ pub async fn storm<F: AsyncFnOnce() -> io::Result<()>>(
     let told = |log: &crate::EventLog| {
         log.opened_count() >= opened_before + flows && log.open_count() <= open_before
     };
-    let events = feed.until(plan.patience, told).await;
-    Ok(Round { attempts, failed, lost_byes, events })
+    let events = feed.until(plan.await_events, told).await;
+    Ok(Round { attempts, failed, cut_off, byes, lost_byes, events })
 }
 
-/// The BYE that must have arrived.
-fn owed_bye(attempt: &Attempt) -> Option<u64> {
-    match attempt.farewell {
-        Farewell::Bye { call, .. } if attempt.ending.is_some_and(|ending| !ending.may_lose()) => Some(call),
-        _ => None,
+async fn strike<F: AsyncFnOnce() -> io::Result<()>>(blow: Blow, server: F) -> Result<Struck, StormError> {
+    server().await.map_err(StormError::Restart)?;
+    Ok(Struck { to: now_micros(), cause: blow.cause() })
+}
+
+/// Whether a message must have arrived.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owed {
+    Yes,
+    No,
+}
+
+/// The BYE that was sent right before an end.
+fn bye(attempt: &Attempt) -> Option<(u64, Owed)> {
+    let Farewell::Bye { call, .. } = attempt.farewell else { return None };
+    let lost_is_right = attempt.ending.is_none_or(Ending::may_lose);
+    Some((call, if lost_is_right { Owed::No } else { Owed::Yes }))
+}
+
+/// What was open when the server was ended may have been closed by that, and must have been if its client did not end it.
+fn expect_blow(attempt: &mut Attempt, struck: Struck) {
+    if attempt.started >= struck.to {
+        return;
     }
-}
-
-fn expect_crash(attempt: &mut Attempt) {
-    let crash = Outcome::any(Cause::NodeCrash);
+    let blow = Outcome::any(struck.cause);
     attempt.expected = match attempt.ending {
-        Some(_) => attempt.expected.clone().or(crash, "the server was killed while it ended"),
-        None => Expected::only(crash),
+        Some(_) => attempt.expected.clone().or(blow, "the server was ended while it ended"),
+        None => Expected::only(blow),
     };
-}
-
-/// One client's life. `None` if it did not even get a TCP connection.
-async fn play(
-    part: Part,
-    gate: Arc<Semaphore>,
-    ready: mpsc::Sender<Result<(), String>>,
-    mut orders: watch::Receiver<Order>,
-    patience: Duration,
-) -> Option<Attempt> {
-    let Part { target, setup, ending, farewell, delay } = part;
-    let permit = gate.acquire_owned().await;
-    let started = now_micros();
-    let dialled = match Dialled::connect(&target, &setup).await {
-        Ok(dialled) => dialled,
-        Err(error) => {
-            let _ = ready.send(Err(format!("{}: {error}", setup.user))).await;
-            return None;
-        }
-    };
-    let mut attempt = Attempt {
-        transport: target.transport,
-        remote: dialled.local(),
-        started,
-        became: Became::Nothing,
-        registered: Registered::No,
-        ending: None,
-        farewell: Farewell::Nothing,
-        acted_at: None,
-        expected: Expected::only(Outcome::any(Cause::NodeCrash)),
-    };
-    let mut client = match dialled.upgrade(&setup).await {
-        Ok(client) => client,
-        Err(error) => {
-            let _ = ready.send(Err(format!("{}: {error}", setup.user))).await;
-            return Some(attempt);
-        }
-    };
-    attempt.became = Became::Flow;
-    let outcome = match client.register(600).await {
-        Ok(response) if response.status == 200 => {
-            attempt.registered = Registered::Yes;
-            Ok(())
-        }
-        Ok(response) => Err(format!("{}: REGISTER was answered {}", setup.user, response.status)),
-        Err(error) => Err(format!("{}: REGISTER: {error}", setup.user)),
-    };
-    drop(permit);
-    let _ = ready.send(outcome).await;
-    drop(ready);
-
-    let order = tokio::select! {
-        order = async { orders.wait_for(|order| *order != Order::Stay).await.ok().map(|order| *order) } => order,
-        _ = client.serve() => return Some(attempt),
-    };
-    if order != Some(Order::End) || client.serve_for(delay).await.is_some() {
-        return Some(attempt);
-    }
-    attempt.ending = Some(ending);
-    attempt.expected = ending.expected();
-    let parting = client.end(ending, &farewell, patience).await;
-    attempt.farewell = farewell;
-    attempt.acted_at = Some(parting.acted_at);
-    Some(attempt)
 }

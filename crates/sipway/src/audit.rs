@@ -3,7 +3,7 @@
 use ledger::{Checkpoint, LogReader, Position, ReadError, Tail};
 use lifecycle::{EventId, EventKind, Node, Unfinished};
 
-use crate::{command::Audit, outcome::Outcome, speech::say};
+use crate::{command::Audit, ledger_place::LedgerPlace, outcome::Outcome, speech::say};
 
 #[cfg(test)]
 mod tests;
@@ -15,20 +15,56 @@ const NAMED: usize = 10;
 const ATTEMPTS: usize = 3;
 
 pub(crate) fn run(audit: &Audit) -> Outcome {
+    match read(&audit.place) {
+        Ok((books, node)) => books.report(&node),
+        Err(outcome) => outcome,
+    }
+}
+
+fn read(place: &LedgerPlace) -> Result<(Books, Node), Outcome> {
     let mut attempt = 1;
     loop {
-        let (mut reader, node) = match audit.place.open() {
-            Ok(opened) => opened,
-            Err(outcome) => return outcome,
-        };
+        let (mut reader, node) = place.open()?;
         match Books::read(&mut reader) {
-            Ok(books) => return books.report(&node),
+            Ok(books) => return Ok((books, node)),
             Err(ReadError::Removed { .. }) if attempt < ATTEMPTS => attempt += 1,
             Err(error) => {
-                return Outcome::failed(format!("the ledger cannot be read to its end: {error}"));
+                return Err(Outcome::failed(format!("the ledger cannot be read to its end: {error}")));
             }
         }
     }
+}
+
+/// What a ledger adds up to, for who compares it with what was told elsewhere.
+pub(crate) struct Sum {
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    pub(crate) open: u64,
+    /// What does not add up, in words.
+    pub(crate) wrong: Vec<String>,
+    /// The last record there is.
+    pub(crate) last: Option<Position>,
+}
+
+/// Adds up without a report.
+pub(crate) fn sum(place: &LedgerPlace) -> Result<Sum, Outcome> {
+    let (books, node) = read(place)?;
+    let mut wrong: Vec<_> = books
+        .findings(&node)
+        .into_iter()
+        .filter(|(_, count, _)| *count > 0)
+        .map(|(what, count, names)| format!("{what}: {count} ({})", names.join(", ")))
+        .collect();
+    if books.difference() != 0 {
+        wrong.push(format!("opened-closed-open is {}", books.difference()));
+    }
+    Ok(Sum {
+        opened: books.flows.opened,
+        closed: books.flows.closed,
+        open: books.flows.flows().len() as u64,
+        wrong,
+        last: books.last,
+    })
 }
 
 /// Where the adding up begins.

@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Why(Why),
     /// Prove from the ledger that every connection that opened closed once, or is open now
     Audit(Audit),
+    /// Storm a server with connections that end in every way, kill it meanwhile, and count what its records miss
+    Prove(Prove),
 }
 
 #[derive(Debug, Args)]
@@ -107,4 +109,42 @@ pub(crate) struct Why {
 pub(crate) struct Audit {
     #[command(flatten)]
     pub(crate) place: LedgerPlace,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prove {
+    /// Connections in all
+    #[arg(long, value_name = "NUMBER", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) flows: u64,
+    /// Over how many rounds they are spread [default: as many as it takes, ten at least]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) rounds: Option<u64>,
+    /// Go on with rounds for so long, however many connections that makes
+    #[arg(long, value_name = "NUMBER", conflicts_with = "rounds")]
+    pub(crate) seconds: Option<u64>,
+    /// How clients connect, in turn
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "ws,wss,tcp,tls",
+          value_parser = ["ws", "wss", "tcp", "tls"], hide_possible_values = true)]
+    pub(crate) transport: Vec<String>,
+    /// What chance depends on: which rounds come, when the server dies [default: another each time]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// Keep the ledger, the server's log and what the sinks were told in this directory
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "server")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Storm this server, and start none: ws://HOST:PORT/ or wss://…
+    #[arg(long, value_name = "URL", conflicts_with_all = ["transport", "seconds", "seed"])]
+    pub(crate) server: Option<String>,
+    /// With --server: the file to which it writes its events, one in a line of JSON; - is standard input
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(crate) events: Option<PathBuf>,
+    /// With --server: the SIP domain of its users [default: the URL's host]
+    #[arg(long, value_name = "NAME", requires = "server")]
+    pub(crate) domain: Option<String>,
+    /// With --server: how many seconds after the last ending its last event may come
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "server")]
+    pub(crate) patience: u64,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -21,6 +21,11 @@ pub(crate) struct LedgerPlace {
 }
 
 impl LedgerPlace {
+    /// The ledger in this directory.
+    pub(crate) const fn at(directory: PathBuf) -> Self {
+        Self { ledger: Some(directory), config: None }
+    }
+
     /// Opens it for reading from its beginning, whether or not a node is running on it.
     pub(crate) fn open(&self) -> Result<(LogReader, Node), Outcome> {
         let directory = match (&self.ledger, &self.config) {

@@ -11,6 +11,7 @@ mod events;
 mod ledger_place;
 mod logs;
 mod outcome;
+mod prove;
 mod run;
 mod serve;
 mod speech;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Events(events) => events::run(&events),
         Command::Why(why) => why::run(&why),
         Command::Audit(audit) => audit::run(&audit),
+        Command::Prove(prove) => prove::run(&prove),
     };
     outcome.report()
 }

@@ -21,6 +21,15 @@ impl Outcome {
         Self::Failed(why.to_string())
     }
 
+    /// The same in words, for a command that is part of another.
+    pub(crate) fn words(self) -> String {
+        match self {
+            Self::Done => String::new(),
+            Self::Failed(why) => why,
+            Self::Misconfigured(errors) => errors.render(Style::Plain),
+        }
+    }
+
     /// Says it, and gives the exit code: 0, 1, or 2 for a configuration that cannot be used.
     pub(crate) fn report(self) -> ExitCode {
         match self {

@@ -64,12 +64,12 @@ impl Client {
         .await
     }
 
-    /// Sends the REGISTER that removes the binding, and does not wait for what becomes of it.
+    /// Sends a REGISTER for so many seconds (0 removes the binding), and does not wait for what becomes of it.
     ///
     /// # Errors
     /// The connection is over.
-    pub fn start_unregister(&mut self) -> io::Result<Transaction> {
-        let (headers, to, uri) = self.registration(0);
+    pub fn start_register(&mut self, expires: u32) -> io::Result<Transaction> {
+        let (headers, to, uri) = self.registration(expires);
         let call_id = self.me.registration;
         let wish = Wish {
             method: "REGISTER",

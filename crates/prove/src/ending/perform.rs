@@ -18,6 +18,8 @@ pub enum Farewell {
     Nothing,
     /// The REGISTER that removes its binding.
     Unregister,
+    /// A REGISTER that adds or refreshes its binding.
+    Register,
     /// A BYE to this URI.
     Bye {
         /// Whom it is for.
@@ -42,7 +44,8 @@ impl Client {
     pub async fn end(mut self, ending: Ending, farewell: &Farewell, patience: Duration) -> Parting {
         let said = match farewell {
             Farewell::Nothing => Ok(()),
-            Farewell::Unregister => self.start_unregister().map(|_| ()),
+            Farewell::Unregister => self.start_register(0).map(|_| ()),
+            Farewell::Register => self.start_register(600).map(|_| ()),
             Farewell::Bye { to, call } => self.start_bye(to, *call).map(|_| ()),
         };
         if said.is_ok() && ending != Ending::StopReading {

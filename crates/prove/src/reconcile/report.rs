@@ -12,10 +12,14 @@ use crate::findings::Findings;
 pub struct Row {
     /// Connections that became flows.
     pub connections: u64,
+    /// Of which exactly one opening is recorded.
+    pub opened: u64,
     /// With exactly one record, and a right one.
     pub right: u64,
     /// With one record that is wrong.
     pub wrong: u64,
+    /// With exactly one record that does not tell its cause.
+    pub untold: u64,
     /// Without a record of their opening or their close.
     pub missing: u64,
     /// With more than one.
@@ -24,6 +28,44 @@ pub struct Row {
     pub recorded: Latencies,
     /// From the client's act to when the event was read.
     pub delivered: Latencies,
+}
+
+impl Row {
+    /// Adds all of another.
+    pub fn merge(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.opened += other.opened;
+        self.right += other.right;
+        self.wrong += other.wrong;
+        self.untold += other.untold;
+        self.missing += other.missing;
+        self.doubled += other.doubled;
+        self.recorded.merge(&other.recorded);
+        self.delivered.merge(&other.delivered);
+    }
+}
+
+/// What became of messages that were sent right before an end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// How many were sent.
+    pub sent: u64,
+    /// Those that were handled.
+    pub arrived: u64,
+    /// Those that were not, and should have been.
+    pub lost: u64,
+    /// Those that were not, and need not: a RST may throw away what is in front of it, and so may the server's own end.
+    pub cut_short: u64,
+}
+
+impl Said {
+    /// Adds all of another.
+    pub const fn merge(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.arrived += other.arrived;
+        self.lost += other.lost;
+        self.cut_short += other.cut_short;
+    }
 }
 
 /// What a reconciliation found.
@@ -43,6 +85,10 @@ pub struct Report {
     pub wrong_cause: Findings,
     /// Bindings that were not added, or went for a cause that cannot be.
     pub wrong_binding: Findings,
+    /// Messages sent right before an end that were not handled, and should have been.
+    pub unheard: Findings,
+    /// What became of those messages, by kind.
+    pub said: BTreeMap<&'static str, Said>,
     /// Flows that belong to no connection of ours.
     pub strangers: Findings,
     /// What the stream itself has wrong.
@@ -56,16 +102,36 @@ impl Report {
     #[must_use]
     pub fn total(&self) -> Row {
         let mut total = Row::default();
-        for row in self.rows.values() {
-            total.connections += row.connections;
-            total.right += row.right;
-            total.wrong += row.wrong;
-            total.missing += row.missing;
-            total.doubled += row.doubled;
-            total.recorded.merge(&row.recorded);
-            total.delivered.merge(&row.delivered);
-        }
+        self.rows.values().for_each(|row| total.merge(row));
         total
+    }
+
+    /// Drops all times: those of a round in which something else than the endings happened say nothing.
+    pub fn forget_times(&mut self) {
+        for row in self.rows.values_mut() {
+            (row.recorded, row.delivered) = Default::default();
+        }
+    }
+
+    /// Adds the report of a later round of the same stream.
+    pub fn absorb(&mut self, later: &Self) {
+        for (key, row) in &later.rows {
+            self.rows.entry(key.clone()).or_default().merge(row);
+        }
+        for (name, said) in &later.said {
+            self.said.entry(name).or_default().merge(said);
+        }
+        self.never_flows += later.never_flows;
+        self.missing_opened.merge(&later.missing_opened);
+        self.missing_closed.merge(&later.missing_closed);
+        self.doubled.merge(&later.doubled);
+        self.wrong_cause.merge(&later.wrong_cause);
+        self.wrong_binding.merge(&later.wrong_binding);
+        self.unheard.merge(&later.unheard);
+        self.strangers.merge(&later.strangers);
+        // These the stream itself adds up.
+        self.faults = later.faults.clone();
+        self.redelivered = later.redelivered;
     }
 
     /// Everything that must not be, with its name.
@@ -77,6 +143,7 @@ impl Report {
             ("doubled", &self.doubled),
             ("wrong cause", &self.wrong_cause),
             ("wrong binding", &self.wrong_binding),
+            ("last words lost", &self.unheard),
         ];
         wrongs.extend(self.faults.all());
         wrongs.retain(|(_, findings)| findings.count() > 0);

@@ -55,25 +55,36 @@ impl Witness {
         &self.address
     }
 
-    /// Waits for these BYEs, then leaves. Gives its own connection and the BYEs that never came.
+    /// Waits for the BYEs that must arrive, then leaves. Gives its own connection, what became of the BYEs that were `sent`,
+    /// and those that never came.
     pub(super) async fn end(
         mut self,
+        sent: u64,
         owed: HashSet<u64>,
-        crash: Option<KillAt>,
         patience: Duration,
-    ) -> (Attempt, Findings) {
+    ) -> (Attempt, Said, Findings) {
         let _ = timeout(patience, self.heard.wait_for(|heard| owed.is_subset(heard))).await;
         let mut lost = Findings::default();
-        for call in owed.difference(&self.heard.borrow()) {
-            lost.add(|| format!("the BYE of client {call}"));
-        }
+        let arrived = {
+            let heard = self.heard.borrow();
+            for call in owed.difference(&heard) {
+                lost.add(|| format!("the BYE of client {call}"));
+            }
+            heard.len() as u64
+        };
+        let said = Said {
+            sent,
+            arrived,
+            lost: lost.count(),
+            cut_short: sent.saturating_sub(arrived + lost.count()),
+        };
         let _ = self.leave.send(());
-        self.attempt.acted_at = self.task.await.ok().flatten();
-        if crash.is_some() {
-            self.attempt.ending = None;
-            self.attempt.acted_at = None;
+        match self.task.await.ok().flatten() {
+            Some(acted_at) => self.attempt.acted_at = Some(acted_at),
+            // The server ended it first.
+            None => self.attempt.ending = None,
         }
-        (self.attempt, lost)
+        (self.attempt, said, lost)
     }
 }
 

@@ -3,29 +3,39 @@
 use std::time::Duration;
 
 use lifecycle::{Cause, Transport};
-use prove::{Disaster, EventLog, Feed, KillAt, Round, Storm, Verdict, Waited, reconcile, storm};
+use prove::{
+    Blow, Disaster, EventLog, Feed, LastWord, Moment, Round, Storm, Verdict, Waited, reconcile, storm,
+};
 
 use crate::server::{Directory, Follower, PATIENCE, Server, whole_ledger};
 
 /// Runs a storm that kills the server, starts it again, and holds the ledger against what clients know.
-async fn killed(directory: &Directory, at: KillAt, flows: usize, spread: Duration) -> Round {
+async fn killed(directory: &Directory, at: Moment, flows: usize, spread: Duration) -> Round {
     let said = Feed::default();
     let mut server = Server::dev(directory.path(), &said).await;
     let feed = Feed::default();
     let _follower = Follower::start(directory.path(), &feed);
-    let plan = Storm { patience: PATIENCE, spread, ..Storm::new(vec![server.target(Transport::Ws)], flows) };
+    let plan = Storm {
+        patience: PATIENCE,
+        spread,
+        // Everybody is registered before the end.
+        last_words: vec![LastWord::Nothing, LastWord::Unregister, LastWord::Bye],
+        ..Storm::new(vec![server.target(Transport::Ws)], flows)
+    };
     let restart = async || {
         // Answers do not wait for the disk, and what is asked below is about bindings that are on it.
         let bound = |log: &EventLog| log.flows().values().all(|flow| flow.added == 1);
         let all_open = |log: &EventLog| log.flows().len() == flows + 1 && bound(log);
-        if at == KillAt::AllOpen {
+        if at == Moment::AllOpen {
             assert_eq!(feed.until(PATIENCE, all_open).await, Waited::Fulfilled);
         }
         server.kill().await;
         server = Server::dev(directory.path(), &Feed::default()).await;
         Ok(())
     };
-    let round = storm(&plan, &feed, Disaster::Kill(at, restart), |_| {}).await.unwrap();
+    let round = storm(&plan, &feed, Disaster::Strikes { blow: Blow::Kill, at, server: restart }, |_| {})
+        .await
+        .unwrap();
     assert_eq!(round.failed.count(), 0, "{}", round.failed);
     let report = feed.look(|log| reconcile(log, &round.attempts));
     assert_eq!(round.events, Waited::Fulfilled, "{report}");
@@ -42,14 +52,14 @@ async fn killed(directory: &Directory, at: KillAt, flows: usize, spread: Duratio
 fn crashed(log: &EventLog) -> usize {
     log.flows()
         .values()
-        .filter(|flow| flow.closes.iter().any(|close| close.cause == Cause::NodeCrash))
+        .filter(|flow| flow.closes.iter().any(|close| close.cause == Some(Cause::NodeCrash)))
         .count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_with_a_thousand_flows_open() {
     let directory = Directory::new("killed");
-    let round = killed(&directory, KillAt::AllOpen, 1000, Duration::ZERO).await;
+    let round = killed(&directory, Moment::AllOpen, 1000, Duration::ZERO).await;
     let ledger = whole_ledger(directory.path()).await;
     ledger.look(|log| {
         // The client that others say BYE to is one more.
@@ -78,7 +88,7 @@ async fn killed_with_a_thousand_flows_open() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_flows_end() {
     let directory = Directory::new("killed-amid");
-    killed(&directory, KillAt::AmidEndings, 400, Duration::from_millis(600)).await;
+    killed(&directory, Moment::AmidEndings, 400, Duration::from_millis(600)).await;
     let ledger = whole_ledger(directory.path()).await;
     ledger.look(|log| {
         assert_eq!((log.opened_count(), log.closed_count(), log.faults.count()), (401, 401, 0));

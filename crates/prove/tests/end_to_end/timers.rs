@@ -67,7 +67,11 @@ async fn silence_and_not_reading_are_told_apart() {
     let body = vec![b'x'; 60_000];
     let closes = |cause: Cause| {
         feed.look(|log| {
-            log.flows().values().flat_map(|flow| &flow.closes).filter(|close| close.cause == cause).count()
+            log.flows()
+                .values()
+                .flat_map(|flow| &flow.closes)
+                .filter(|close| close.cause == Some(cause))
+                .count()
         })
     };
     let mut sent = 0;

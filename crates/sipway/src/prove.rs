@@ -1,0 +1,49 @@
+//! `sipway prove`: storms a server with connections that end in every way, kills it meanwhile, and holds what its sinks were
+//! told against what the clients did.
+
+mod campaign;
+mod consumer;
+mod follow;
+mod foreign;
+mod machine;
+mod place;
+mod report;
+mod rounds;
+mod screen;
+mod server;
+
+use tokio::runtime::Builder;
+
+use crate::{command::Prove, outcome::Outcome};
+
+/// How it came out.
+enum Verdict {
+    AddsUp,
+    Misses(u64),
+}
+
+pub(crate) fn run(prove: &Prove) -> Outcome {
+    let runtime = match Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Outcome::failed(error),
+    };
+    let proven = runtime.block_on(async {
+        let proving = async {
+            match &prove.server {
+                Some(url) => foreign::run(prove, url).await,
+                None => campaign::run(prove).await,
+            }
+        };
+        // What is dropped in mid-flight ends its processes and removes its directory.
+        tokio::select! {
+            proven = proving => proven,
+            _ = tokio::signal::ctrl_c() => Err("interrupted: the server was ended, its directory removed".to_owned()),
+        }
+    });
+    runtime.shutdown_background();
+    match proven {
+        Ok(Verdict::AddsUp) => Outcome::Done,
+        Ok(Verdict::Misses(misses)) => Outcome::failed(format!("{misses} misses: it does not add up")),
+        Err(why) => Outcome::Failed(why),
+    }
+}

@@ -1,0 +1,134 @@
+//! The server under proof: this same binary as another process.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prove::Findings;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::place::Place;
+
+/// A start reads what was open, an end closes what is open: neither takes longer, unless something is broken.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The server's process, dead or alive. It ends with this value.
+pub(super) struct Server {
+    binary: PathBuf,
+    config: PathBuf,
+    log: PathBuf,
+    running: Option<(Child, JoinHandle<()>)>,
+    panics: Arc<Mutex<Findings>>,
+}
+
+impl Server {
+    pub(super) fn of(place: &Place) -> Result<Self, String> {
+        let binary = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+        Ok(Self { binary, config: place.config(), log: place.log(), running: None, panics: Arc::default() })
+    }
+
+    /// Starts it, and waits until it serves.
+    pub(super) async fn start(&mut self) -> io::Result<()> {
+        let ready = self.spawn()?;
+        match timeout(PATIENCE, ready).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => {
+                let log = self.log.display();
+                Err(io::Error::other(format!("the server ended before it was ready; its log is {log}")))
+            }
+            Err(_) => Err(io::Error::other(format!("the server was not ready within {PATIENCE:?}"))),
+        }
+    }
+
+    /// Starts it and kills it so soon that it may not have got ready.
+    pub(super) async fn start_and_kill(&mut self, after: Duration) -> io::Result<()> {
+        let _ready = self.spawn()?;
+        sleep(after).await;
+        self.kill().await
+    }
+
+    fn spawn(&mut self) -> io::Result<oneshot::Receiver<()>> {
+        let mut command = Command::new(&self.binary);
+        command.args(["run", "--config"]).arg(&self.config);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let said = child.stderr.take().ok_or_else(|| io::Error::other("the server has no standard error"))?;
+        let (tell, ready) = oneshot::channel();
+        let reading = tokio::spawn(listen(said, self.log.clone(), Arc::clone(&self.panics), tell));
+        self.running = Some((child, reading));
+        Ok(ready)
+    }
+
+    /// SIGKILL.
+    pub(super) async fn kill(&mut self) -> io::Result<()> {
+        let Some((mut child, reading)) = self.running.take() else { return Ok(()) };
+        child.kill().await?;
+        let _ = reading.await;
+        Ok(())
+    }
+
+    /// SIGTERM; it must end well.
+    pub(super) async fn terminate(&mut self) -> io::Result<()> {
+        let Some((mut child, reading)) = self.running.take() else { return Ok(()) };
+        if let Some(pid) = pid(&child) {
+            kill_process(pid, Signal::TERM)?;
+        }
+        let status = timeout(PATIENCE, child.wait()).await;
+        let status = status.map_err(|_| io::Error::other("the server did not end on SIGTERM"))??;
+        let _ = reading.await;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("the server ended with {status}")))
+        }
+    }
+
+    /// How many descriptors it has open; `None` when it is dead or the system does not tell.
+    pub(super) fn descriptors(&self) -> Option<u64> {
+        let (child, _) = self.running.as_ref()?;
+        let open = fs::read_dir(format!("/proc/{}/fd", child.id()?)).ok()?;
+        Some(open.count() as u64)
+    }
+
+    /// Panics that it told of.
+    pub(super) fn panics(&self) -> Findings {
+        self.panics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()?).ok()?)
+}
+
+/// Writes what it says to the log, and waits for the line that says that it serves.
+async fn listen(said: ChildStderr, log: PathBuf, panics: Arc<Mutex<Findings>>, tell: oneshot::Sender<()>) {
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(log).ok();
+    let mut tell = Some(tell);
+    let mut lines = BufReader::new(said).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(file) = &mut file {
+            let _ = writeln!(file, "{line}");
+        }
+        if line.contains("panicked at") {
+            panics.lock().unwrap_or_else(PoisonError::into_inner).add(|| line.clone());
+        }
+        let is_ready = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            line["fields"]["message"] == "ready"
+        };
+        if tell.is_some()
+            && is_ready(&line)
+            && let Some(tell) = tell.take()
+        {
+            let _ = tell.send(());
+        }
+    }
+}
