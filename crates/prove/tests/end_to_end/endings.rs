@@ -92,6 +92,7 @@ async fn a_thousand_wss_flows_with_a_register_in_flight() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_ws_flows_at_one_instant() {
+    // As many over wss take minutes in a debug build: `sipway prove --transport wss` has them.
     all_end("ws-many", Transport::Ws, 10_000, &LastWord::ALL).await;
 }
 

@@ -190,7 +190,7 @@ fn columns(of: &Latencies) -> String {
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let untold = self.report.total().untold > 0;
-        let right = if untold { "no cause" } else { "right" };
+        let right = if untold { "closed" } else { "right" };
         writeln!(
             f,
             "{:<32} {:>8} {:>8} {right:>8} {:>6} {:>7} {:>7} {:>8} {:>8} {:>8}",
