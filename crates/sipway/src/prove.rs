@@ -13,6 +13,7 @@ mod screen;
 mod server;
 
 use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{command::Prove, outcome::Outcome};
 
@@ -37,7 +38,7 @@ pub(crate) fn run(prove: &Prove) -> Outcome {
         // What is dropped in mid-flight ends its processes and removes its directory.
         tokio::select! {
             proven = proving => proven,
-            _ = tokio::signal::ctrl_c() => Err("interrupted: the server was ended, its directory removed".to_owned()),
+            () = interrupted() => Err("interrupted".to_owned()),
         }
     });
     runtime.shutdown_background();
@@ -45,5 +46,19 @@ pub(crate) fn run(prove: &Prove) -> Outcome {
         Ok(Verdict::AddsUp) => Outcome::Done,
         Ok(Verdict::Misses(misses)) => Outcome::failed(format!("{misses} misses: it does not add up")),
         Err(why) => Outcome::Failed(why),
+    }
+}
+
+/// Resolves on SIGINT and on SIGTERM.
+async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Then they end the process, and its server notices nothing.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
 }

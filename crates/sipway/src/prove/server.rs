@@ -104,6 +104,20 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    /// Whoever removes its directory next must not find it writing there.
+    fn drop(&mut self) {
+        let Some((child, _)) = &mut self.running else { return };
+        let _ = child.start_kill();
+        for _ in 0..1_000 {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 fn pid(child: &Child) -> Option<Pid> {
     Pid::from_raw(i32::try_from(child.id()?).ok()?)
 }

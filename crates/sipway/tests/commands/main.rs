@@ -8,6 +8,7 @@ mod example;
 mod held;
 mod mistakes;
 mod process;
+mod prove;
 mod signals;
 mod taken;
 mod unread;
