@@ -56,7 +56,9 @@ pub use log::{Log, LogFormat, LogLevel};
 pub use registrar::{Registrar, ReplacedFlow};
 pub use report::{Errors, Problem, ProblemKind, Style, Warnings};
 pub use secret::{Password, WebhookSecret};
-pub use sink::{Delivery, File, Sink, SinkTarget, Webhook};
+pub use sink::{
+    DatabaseHost, DatabaseTls, DatabaseUrl, Delivery, File, Postgres, Rotation, Sink, SinkTarget, Webhook,
+};
 pub use surroundings::{Imagined, LARGEST_FILE, Machine, Surroundings};
 pub use timers::Timers;
 pub use tls::{TlsFiles, TlsMaterial};

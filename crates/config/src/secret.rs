@@ -50,6 +50,20 @@ impl WebhookSecret {
             Found::Faulty => return None,
             Found::Text(found) => found,
         };
+        Self::checked(reading, found)
+    }
+
+    /// Reads the secret that `previous_secret_env` or `previous_secret_file` refers to; neither need be there. Gives nothing
+    /// if there is one that cannot be had, which has been noted then.
+    pub(crate) fn read_previous(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
+        match PREVIOUS_SECRET.find(reading, section) {
+            Found::Nothing => Some(None),
+            Found::Faulty => None,
+            Found::Text(found) => Self::checked(reading, found).map(Some),
+        }
+    }
+
+    fn checked(reading: &mut Reading<'_>, found: Referred) -> Option<Self> {
         Self::new(&found.text)
             .map_err(|wrong| {
                 reading.error(
@@ -75,7 +89,6 @@ impl Password {
 
     /// Reads the password that `password_env` or `password_file` of the section refers to; neither need be there. Gives
     /// nothing if there is one that cannot be had, which has been noted then.
-    #[allow(dead_code, reason = "for the servers that sinks will talk to")]
     pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
         let found = match PASSWORD.find(reading, section) {
             Found::Nothing => return Some(None),
@@ -105,6 +118,12 @@ struct Keys {
 
 const SECRET: Keys =
     Keys { env: "secret_env", file: "secret_file", what: "secret", example: "SIPWAY_WEBHOOK_SECRET" };
+const PREVIOUS_SECRET: Keys = Keys {
+    env: "previous_secret_env",
+    file: "previous_secret_file",
+    what: "previous secret",
+    example: "SIPWAY_WEBHOOK_SECRET_OLD",
+};
 const PASSWORD: Keys =
     Keys { env: "password_env", file: "password_file", what: "password", example: "SIPWAY_SINK_PASSWORD" };
 

@@ -1,7 +1,11 @@
 //! `[[sink]]`: where events are delivered. Each kind of place has a file of its own with its keys and how they are read.
 
 mod file;
+mod postgres;
 mod webhook;
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use lifecycle::EventKind;
 
@@ -10,7 +14,8 @@ use crate::event::EventTypes;
 use crate::unique::Unique;
 use crate::value::{Keyword, Name, one_of};
 
-pub use file::File;
+pub use file::{File, Rotation};
+pub use postgres::{DatabaseHost, DatabaseTls, DatabaseUrl, Postgres};
 pub use webhook::{Delivery, Webhook};
 
 /// The keys of every sink, then those of each kind; one that several kinds know stands here once.
@@ -20,8 +25,13 @@ pub(crate) const SHAPE: Shape = Shape {
         "kind",
         "name",
         "types",
+        "max_rate",
+        "dead_letter",
         // file
         "path",
+        "rotate_size",
+        "rotate_every",
+        "keep",
         // webhook
         "url",
         "secret_env",
@@ -29,20 +39,31 @@ pub(crate) const SHAPE: Shape = Shape {
         "mode",
         "batch_max",
         "timeout",
+        "concurrency",
+        "previous_secret_env",
+        "previous_secret_file",
+        // postgres
+        "password_env",
+        "password_file",
+        "schema",
+        "tls",
+        "ca_file",
     ],
 };
 
 /// The keys that every sink has.
-const COMMON: &[&str] = &["kind", "name", "types"];
+const COMMON: &[&str] = &["kind", "name", "types", "max_rate", "dead_letter"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     File,
     Webhook,
+    Postgres,
 }
 
 impl Keyword for Kind {
-    const CHOICES: &'static [(&'static str, Self)] = &[("file", Self::File), ("webhook", Self::Webhook)];
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("file", Self::File), ("webhook", Self::Webhook), ("postgres", Self::Postgres)];
 }
 
 impl Kind {
@@ -51,6 +72,7 @@ impl Kind {
         match self {
             Self::File => file::KEYS,
             Self::Webhook => webhook::KEYS,
+            Self::Postgres => postgres::KEYS,
         }
     }
 
@@ -58,6 +80,7 @@ impl Kind {
         match self {
             Self::File => "a file",
             Self::Webhook => "a webhook",
+            Self::Postgres => "a PostgreSQL database",
         }
     }
 
@@ -70,6 +93,7 @@ impl Kind {
         match self {
             Self::File => File::read(reading, section, taken).map(SinkTarget::File),
             Self::Webhook => Webhook::read(reading, section).map(SinkTarget::Webhook),
+            Self::Postgres => Postgres::read(reading, section).map(SinkTarget::Postgres),
         }
     }
 }
@@ -81,6 +105,11 @@ pub struct Sink {
     pub name: Name,
     /// Which events go there.
     pub types: EventTypes,
+    /// Events a second at most, 1 to 1,000,000; `None` is as fast as they are taken.
+    pub max_rate: Option<NonZeroU32>,
+    /// The file for events that are refused again and again; without one the first such event blocks the sink. No other
+    /// sink writes to it.
+    pub dead_letter: Option<PathBuf>,
     /// What takes them.
     pub target: SinkTarget,
 }
@@ -92,6 +121,8 @@ pub enum SinkTarget {
     File(File),
     /// An HTTP server, as Standard Webhooks says.
     Webhook(Webhook),
+    /// A PostgreSQL database.
+    Postgres(Postgres),
 }
 
 /// Reads all sinks. Names and files are checked against each other, also of sinks with other faults.
@@ -110,12 +141,20 @@ pub(crate) fn read(reading: &mut Reading<'_>, sections: &[Section<'_>]) -> Vec<S
             Field::Faulty => None,
             Field::Given(list) => Some(EventTypes::Only(list.value.into_iter().map(|at| at.value).collect())),
         };
+        let max_rate = section.bounded::<u32>(reading, "max_rate", 1..=1_000_000);
+        let max_rate = max_rate.given().and_then(|at| NonZeroU32::new(at.value));
+        let dead_letter = match section.path_field(reading, "dead_letter") {
+            Field::Absent => Some(None),
+            Field::Faulty => None,
+            Field::Given(path) => taken.claim(reading, path).map(Some),
+        };
         let target = kind.and_then(|kind| {
             refuse_keys_of_others(reading, section, kind.value);
             kind.value.read(reading, section, &mut taken)
         });
-        if let (Some(name), Some(types), Some(target)) = (name, types, target) {
-            sinks.push(Sink { name: name.value, types, target });
+        if let (Some(name), Some(types), Some(dead_letter), Some(target)) = (name, types, dead_letter, target)
+        {
+            sinks.push(Sink { name: name.value, types, max_rate, dead_letter, target });
         }
     }
     sinks

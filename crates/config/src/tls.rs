@@ -62,7 +62,8 @@ fn path(
     field.given()
 }
 
-fn chain(reading: &mut Reading<'_>, path: &At<PathBuf>) -> Option<Vec<CertificateDer<'static>>> {
+/// The certificates in a PEM file; at least one.
+pub(crate) fn chain(reading: &mut Reading<'_>, path: &At<PathBuf>) -> Option<Vec<CertificateDer<'static>>> {
     let content = reading.file("the certificate", path)?;
     let wrong = match CertificateDer::pem_slice_iter(&content).collect::<Result<Vec<_>, _>>() {
         Ok(chain) if !chain.is_empty() => return Some(chain),

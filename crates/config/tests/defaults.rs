@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{
-    Admin, Authentication, Config, Delivery, DevPorts, DigestAlgorithm, Domain, EventTypes, File, Host,
-    Imagined, Limits, Machine, MissingOrigin, Origins, Paths, ProblemKind, SinkTarget, Style, TlsMaterial,
+    Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, Domain, EventTypes, File, Host,
+    Imagined, Limits, Machine, MissingOrigin, Origins, Password, Paths, ProblemKind, Rotation, SinkTarget, Style, TlsMaterial,
     TransportKind,
 };
 use lifecycle::FlowLimits;
@@ -55,7 +55,19 @@ fn the_example_states_the_defaults() {
 #[test]
 fn each_default_of_the_example_is_what_leaving_it_out_gives() {
     let whole = example();
-    let lists = ["paths = ", "origins = ", "types = ", "drop_unread_of = ", "name = \"browsers\""];
+    let lists = [
+        "paths = ",
+        "origins = ",
+        "types = ",
+        "drop_unread_of = ",
+        "name = \"browsers\"",
+        "max_rate = ",
+        "dead_letter = ",
+        "rotate_",
+        "previous_secret_",
+        "password_",
+        "ca_file = ",
+    ];
     let lines: Vec<&str> = example::TEXT.lines().collect();
     let mut tried = 0;
     for (number, line) in lines.iter().enumerate() {
@@ -131,8 +143,16 @@ fn the_example_becomes_valid_types() {
         }]
     );
 
-    let [archive, crm, presence] = config.sinks.as_slice() else { panic!("three sinks") };
-    assert_eq!(archive.target, SinkTarget::File(File { path: "/etc/sipway/events.jsonl".into() }));
+    let [archive, crm, presence, reports, local, ..] = config.sinks.as_slice() else { panic!("five sinks") };
+    let rotation = Rotation {
+        size: Some(100 << 20),
+        every: Some(Duration::from_secs(86_400)),
+        keep: NonZeroU32::new(10).unwrap(),
+    };
+    let path = PathBuf::from("/etc/sipway/events.jsonl");
+    assert_eq!(archive.target, SinkTarget::File(File { path, rotation: Some(rotation) }));
+    assert_eq!(archive.max_rate, NonZeroU32::new(20_000));
+    assert_eq!(archive.dead_letter.as_deref(), Some(Path::new("/etc/sipway/archive.refused.jsonl")));
     assert!(archive.types.include(lifecycle::EventKind::FlowClosed));
     assert!(!archive.types.include(lifecycle::EventKind::NodeStarted));
     assert_eq!(crm.types, EventTypes::All);
@@ -144,6 +164,16 @@ fn the_example_becomes_valid_types() {
     assert_eq!(crm.delivery, Delivery::Single);
     assert_eq!(presence.delivery, Delivery::Batched { max: 100 });
     assert_eq!(presence.secret, crm.secret);
+    assert_eq!(presence.previous_secret.as_ref(), Some(&crm.secret));
+    let (SinkTarget::Postgres(reports), SinkTarget::Postgres(local)) = (&reports.target, &local.target) else {
+        panic!("two databases")
+    };
+    assert_eq!(reports.url.to_string(), "db.example.com:5432/telephony");
+    assert_eq!(reports.password.as_ref().map(Password::expose), Some("correct horse"));
+    assert!(matches!(&reports.tls, DatabaseTls::Verify { authorities } if authorities.len() == 2));
+    assert_eq!(local.tls, DatabaseTls::Off);
+    assert_eq!(local.url.host, DatabaseHost::Directory("/run/postgresql".into()));
+    assert_eq!(local.password, reports.password);
 }
 
 #[test]

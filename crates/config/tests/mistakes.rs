@@ -218,7 +218,7 @@ fn sinks() {
     one("«[[sink]]»\nkind = \"file\"\npath = \"a\"", MissingKey, Some("add `name = \"crm\"`"));
     one("«[[sink]]»\nkind = \"file\"\nname = \"a\"", MissingKey, Some("add `path = \"events.jsonl\"`"));
     let text = "[[sink]]\nkind = \"file\"\nname = \"a\"\npath = \"x\"\n«url» = \"https://a.com\"";
-    one(text, NotApplicable, Some("remove it, or write kind = \"webhook\""));
+    one(text, NotApplicable, Some("remove it, or write kind = \"webhook\" or \"postgres\""));
     let text = "[[sink]]\nkind = \"file\"\nname = \"a\"\npath = \"x\"\n[[sink]]\nkind = \"file\"\nname = \"b\"\npath = «\"./x\"»";
     one(text, Duplicate, None);
     let text = "[[sink]]\nkind = \"file\"\nname = \"a\"\npath = \"x\"\n[[sink]]\nkind = \"file\"\nname = «\"a\"»\npath = \"y\"";

@@ -36,6 +36,8 @@ pub enum Nature {
     Passing,
     /// The destination will not take these events as they are.
     Refused,
+    /// The destination will not take anything like this, whatever the event: the address or the credentials are wrong.
+    Unwelcome,
     /// What it acknowledged since it was last settled may be gone: it must be delivered again.
     Lost,
 }
@@ -47,6 +49,8 @@ pub struct Failure {
     pub nature: Nature,
     /// Events from the front that were acknowledged all the same.
     pub acknowledged: usize,
+    /// How many events behind those it is about, if that is known better than "all that were given".
+    pub concerned: Option<usize>,
     /// How long the destination asked to be left alone.
     pub retry_after: Option<Duration>,
     /// What happened, for people.
@@ -56,7 +60,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with nothing acknowledged and no wish.
     pub fn new(nature: Nature, text: impl Into<String>) -> Self {
-        Self { nature, acknowledged: 0, retry_after: None, text: text.into() }
+        Self { nature, acknowledged: 0, concerned: None, retry_after: None, text: text.into() }
     }
 }
 
@@ -66,16 +70,36 @@ impl Failure {
 /// back what it holds does so in [`Destination::prepare`]. One that acknowledges before it is durable is settled before
 /// the cursor is saved.
 pub(crate) trait Destination: Send + 'static {
+    /// Whether a delivery that is dropped keeps what is under way, so that it may be begun again with the same events and
+    /// more behind them.
+    const RESUMES: bool = false;
+
     /// How much one delivery may carry.
     fn appetite(&self) -> Appetite;
 
     /// Makes ready: at the start, and after every failure that is no refusal. `from` is the last event it has
-    /// acknowledged; the answer is where to go on, which is `from`, or further back if it knows that it lost something.
+    /// acknowledged, or that it does not want; the answer is where to go on: `from`, further back if it knows that it lost
+    /// something, further on if it knows that it has more.
     async fn prepare(&mut self, from: Position) -> Result<Position, Failure>;
 
-    /// Hands over these events, in order, and waits for the acknowledgement. May be dropped half way at shutdown.
-    async fn deliver(&mut self, events: &[Outgoing]) -> Result<(), Failure>;
+    /// Hands over these events, in order, and waits for the acknowledgement; gives how many from the front it has now, at
+    /// least one. May be dropped half way at shutdown.
+    async fn deliver(&mut self, events: &[Outgoing]) -> Result<usize, Failure>;
 
-    /// Makes durable what was acknowledged, where that is not the same.
-    async fn settle(&mut self) -> Result<(), Failure>;
+    /// Makes durable what was acknowledged, where that is not the same. The cursor is saved at `to` next.
+    async fn settle(&mut self, to: Position) -> Result<(), Failure>;
+}
+
+/// An error with its causes, outermost first, without saying the same twice.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    lifecycle::Text::<300>::new(text).as_str().to_owned()
 }

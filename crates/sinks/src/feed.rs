@@ -144,8 +144,8 @@ impl Feed {
         (bytes, unknown)
     }
 
-    /// The next delivery: from the front, never empty unless nothing waits.
-    pub(crate) fn batch(&mut self, appetite: Appetite) -> &[Outgoing] {
+    /// The next delivery: from the front, never empty unless nothing waits; and what tells when there is more to read.
+    pub(crate) fn batch(&mut self, appetite: Appetite) -> (&[Outgoing], &mut Reader) {
         let mut bytes = 0;
         let mut fits = |event: &Outgoing| {
             let room = bytes < appetite.bytes;
@@ -153,7 +153,7 @@ impl Feed {
             room
         };
         let count = self.queue.iter().take(appetite.events).take_while(|event| fits(event)).count();
-        &self.queue.make_contiguous()[..count]
+        (&self.queue.make_contiguous()[..count], &mut self.reader)
     }
 
     /// The first events were acknowledged.

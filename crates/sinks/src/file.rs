@@ -2,6 +2,8 @@
 
 mod tail;
 
+pub(crate) use tail::mend;
+
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -105,7 +107,7 @@ impl FileSink {
             file.set_len(synced).map_err(|error| self.fault("cut", &error))?;
             end = synced;
         }
-        let end = tail::mend(&file, end).map_err(|error| self.fault("mend the end of", &error))?;
+        let end = mend(&file, end).map_err(|error| self.fault("mend the end of", &error))?;
         Ok(OpenFile { file, key, kind: FileKind::Regular, end, synced: 0, new_name })
     }
 
@@ -189,7 +191,7 @@ impl FileSink {
     }
 }
 
-fn sync_folder(path: &Path) -> std::io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
@@ -204,7 +206,7 @@ impl Destination for FileSink {
         Ok(from)
     }
 
-    async fn deliver(&mut self, events: &[Outgoing]) -> Result<(), Failure> {
+    async fn deliver(&mut self, events: &[Outgoing]) -> Result<usize, Failure> {
         lines(&mut self.buffer, events);
         for _ in 0..MOVES {
             self.append()?;
@@ -214,10 +216,10 @@ impl Destination for FileSink {
                 break;
             }
         }
-        Ok(())
+        Ok(events.len())
     }
 
-    async fn settle(&mut self) -> Result<(), Failure> {
+    async fn settle(&mut self, _to: Position) -> Result<(), Failure> {
         self.sync_open()
     }
 }

@@ -5,28 +5,34 @@
 //! after a crash the events since the cursor was last saved arrive again. A destination that is down, slow or refusing
 //! costs disk, and shows in [`Status`]; it costs nobody else anything.
 //!
-//! One delivery is under way at a time per sink. Deliveries side by side that keep the order of each flow are a later step.
+//! One delivery is under way at a time per sink, unless the destination keeps the order of each flow by itself
+//! (`webhook::lanes`).
 //!
 //! To add a kind of destination, implement `destination::Destination` and start it in `sink.rs`; order, retries, cursors
 //! and status are [`Progress`]'s, which the worker asks what to do.
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod dead_letters;
 mod describe;
 mod destination;
 mod feed;
 mod file;
 mod history;
 mod outage;
+mod postgres;
 mod progress;
+mod rate;
 mod sink;
 mod status;
 mod stdout;
+mod tls;
 mod webhook;
 mod worker;
 
 pub use describe::describe;
 pub use destination::{Appetite, Failure, Nature, Outgoing};
+pub use postgres::postgres_schema;
 pub use progress::{Moment, Pace, Progress, Work};
 pub use sink::{Finished, Rest, Settings, Sink, Sinks, StartError};
 pub use status::{Blocked, State, Status, Trouble};

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use config::EventTypes;
-use ledger::{Cursor, CursorError, Ledger, More, Position, ReadError, Save};
+use ledger::{Cursor, CursorError, Ledger, More, Position, ReadError, Reader, Save};
 use lifecycle::Node;
 
 use crate::backoff::Backoff;
+use crate::dead_letters::DeadLetters;
 use crate::destination::{Appetite, Failure, Nature, Outgoing};
 use crate::feed::{Feed, Filled};
 use crate::history::History;
 use crate::outage::{Outage, Say};
+use crate::rate::Rate;
 use crate::status::{Blocked, Board, State, Trouble};
 
 /// How a sink keeps time.
@@ -39,6 +41,9 @@ impl Default for Pace {
 
 /// The longest that a destination's own wish to be left alone is granted.
 const LONGEST_WISH: Duration = Duration::from_secs(3600);
+
+/// Refusals after which an event goes to the dead letters, where there are any.
+pub(crate) const REFUSALS: u32 = 5;
 
 /// A moment, and what chance has in store for it.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +91,12 @@ pub struct Progress {
     appetite: Appetite,
     /// Events per delivery while a refused one is being singled out.
     limit: usize,
+    /// Events per delivery that the rate allows now.
+    allowed: usize,
+    rate: Option<Rate>,
+    dead_letters: Option<DeadLetters>,
+    /// The event that was refused last, alone, and how often.
+    refused: Option<(Position, u32)>,
     save_at: Option<Instant>,
     last_save: Option<Instant>,
     board: Arc<Board>,
@@ -118,9 +129,23 @@ impl Progress {
             retry_at: None,
             appetite,
             limit: appetite.events,
+            allowed: appetite.events,
+            rate: None,
+            dead_letters: None,
+            refused: None,
             save_at: None,
             last_save: None,
         })
+    }
+
+    /// Goes no faster than this.
+    pub(crate) fn at_most(self, rate: Option<Rate>) -> Self {
+        Self { rate, ..self }
+    }
+
+    /// Puts events that are refused again and again here, and goes on.
+    pub(crate) fn giving_up_to(self, dead_letters: Option<DeadLetters>) -> Self {
+        Self { dead_letters, ..self }
     }
 
     /// Where it shows how it is doing.
@@ -182,7 +207,14 @@ impl Progress {
                 Work::Idle
             }
             Filled::Further => Work::Again,
-            Filled::Ready => Work::Deliver,
+            Filled::Ready => match self.rate.as_mut().map(|rate| rate.allows(moment.now)) {
+                Some(Err(due)) => Work::Pause(due),
+                Some(Ok(allowed)) => {
+                    self.allowed = allowed;
+                    Work::Deliver
+                }
+                None => Work::Deliver,
+            },
         }
     }
 
@@ -191,8 +223,12 @@ impl Progress {
         match outcome {
             Ok(go_on) => {
                 self.readiness = Readiness::Ready;
-                if go_on < self.feed.done_to() {
+                let from = self.feed.done_to();
+                if go_on < from {
                     self.rewind(go_on, moment.at);
+                } else if go_on > from {
+                    tracing::info!(sink = self.name, %from, %go_on, "the destination already has some of it");
+                    self.feed.restart(go_on);
                 }
             }
             Err(failure) => self.failed(&failure, moment),
@@ -201,8 +237,16 @@ impl Progress {
 
     /// The next delivery.
     pub fn batch(&mut self) -> &[Outgoing] {
+        self.batch_and_more().0
+    }
+
+    /// The next delivery, and what tells of more behind it; none if it is as long as it may be.
+    pub(crate) fn batch_and_more(&mut self) -> (&[Outgoing], Option<&mut Reader>) {
         let Appetite { events, bytes } = self.appetite;
-        self.feed.batch(Appetite { events: events.min(self.limit), bytes })
+        let events = events.min(self.limit).min(self.allowed);
+        let (batch, reader) = self.feed.batch(Appetite { events, bytes });
+        let room = batch.len() < events;
+        (batch, room.then_some(reader))
     }
 
     /// What became of the delivery of so many events.
@@ -217,17 +261,54 @@ impl Progress {
         if acknowledged > 0 {
             self.acknowledged(acknowledged, moment);
         }
-        let left = count - acknowledged;
+        let left = (count - acknowledged).min(failure.concerned.unwrap_or(usize::MAX));
         if failure.nature == Nature::Refused && left > 1 {
             // One of them is at fault. Those before it shall not wait with it.
             self.limit = (left / 2).max(1);
             return;
         }
+        if failure.nature == Nature::Refused && left == 1 {
+            return self.refused(failure, moment);
+        }
         self.failed(&failure, moment);
+    }
+
+    /// The destination refuses the event in front, which it was given alone. Blocks if it goes to the dead letters.
+    fn refused(&mut self, failure: Failure, moment: Moment) {
+        let (Some(event), Some(letters)) = (self.feed.oldest(), &self.dead_letters) else {
+            return self.failed(&failure, moment);
+        };
+        let before = self.refused.filter(|(known, _)| *known == event.position).map_or(0, |(_, times)| times);
+        let times = before + 1;
+        self.refused = Some((event.position, times));
+        if times < REFUSALS {
+            return self.failed(&failure, moment);
+        }
+        if let Err(fault) = letters.put(&self.name, event, &failure.text, moment.at) {
+            let text = format!("{}; and {fault}", failure.text);
+            return self.failed(&Failure { text, ..failure }, moment);
+        }
+        tracing::error!(
+            sink = self.name,
+            event = event.id,
+            refusals = times,
+            error = failure.text,
+            "the destination refuses an event; it was put into the dead letters"
+        );
+        self.feed.acknowledge(1);
+        let mut report = self.board.report();
+        report.dead_lettered += 1;
+        report.last_error = Some(Trouble { at: moment.at, text: failure.text });
+        drop(report);
+        self.recovered(moment.now);
+        self.note_place(moment.now);
     }
 
     fn acknowledged(&mut self, count: usize, moment: Moment) {
         self.feed.acknowledge(count);
+        if let Some(rate) = &mut self.rate {
+            rate.spend(count);
+        }
         let mut report = self.board.report();
         report.delivered += count as u64;
         report.deliveries += 1;
@@ -271,8 +352,9 @@ impl Progress {
             self.rewind(self.cursor.position(), at);
         }
         let event = self.feed.oldest().map(|event| event.id.clone());
-        let blocking = event.clone().filter(|_| failure.nature == Nature::Refused);
-        if blocking.is_none() {
+        let blocking =
+            event.clone().filter(|_| matches!(failure.nature, Nature::Refused | Nature::Unwelcome));
+        if failure.nature != Nature::Refused {
             self.readiness = Readiness::Prepare;
         }
         let pause = self.backoff.wait(chance);

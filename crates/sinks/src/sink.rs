@@ -1,5 +1,7 @@
 //! Starting sinks, asking how they are, ending them.
 
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,9 +10,12 @@ use ledger::{CursorError, Ledger, Position};
 use lifecycle::Node;
 use tokio::sync::watch;
 
+use crate::dead_letters::DeadLetters;
 use crate::destination::Destination;
 use crate::file::FileSink;
+use crate::postgres::PostgresSink;
 use crate::progress::{Pace, Progress};
+use crate::rate::Rate;
 use crate::status::{Board, State, Status, Trouble};
 use crate::stdout::Stdout;
 use crate::webhook::WebhookSink;
@@ -25,6 +30,10 @@ pub struct Settings {
     pub types: EventTypes,
     /// What takes them.
     pub target: SinkTarget,
+    /// Events a second at most; `None` is as fast as the destination takes them.
+    pub max_rate: Option<NonZeroU32>,
+    /// The file for events that the destination refuses; without one the first such event blocks the sink.
+    pub dead_letter: Option<PathBuf>,
     /// How it keeps time.
     pub pace: Pace,
 }
@@ -35,6 +44,8 @@ impl From<&config::Sink> for Settings {
             name: sink.name.as_str().to_owned(),
             types: sink.types.clone(),
             target: sink.target.clone(),
+            max_rate: sink.max_rate,
+            dead_letter: sink.dead_letter.clone(),
             pace: Pace::default(),
         }
     }
@@ -106,8 +117,8 @@ impl Sink {
     /// # Errors
     /// The cursor cannot be read, or there is no thread to be had. Whatever is wrong with the destination is no error here.
     pub fn start(ledger: &Ledger, node: &Node, settings: Settings) -> Result<Self, StartError> {
-        let Settings { name, types, target, pace } = settings;
-        let base = Base { ledger, node, name, types, pace };
+        let Settings { name, types, target, max_rate, dead_letter, pace } = settings;
+        let base = Base { ledger, node, name, types, max_rate, dead_letter, pace };
         match target {
             // Opening it by name fails where standard output is a socket, as under systemd.
             SinkTarget::File(file) if file.path.as_os_str() == "/dev/stdout" => {
@@ -116,6 +127,11 @@ impl Sink {
             SinkTarget::File(file) => {
                 let shown = format!("file {}", file.path.display());
                 base.start(shown, FileSink::new(file.path))
+            }
+            SinkTarget::Postgres(postgres) => {
+                let shown = format!("postgres {}", postgres.url);
+                let destination = PostgresSink::new(postgres, node, &base.name);
+                base.start(shown, destination)
             }
             SinkTarget::Webhook(webhook) => {
                 // The path of a webhook's address is often a secret of its own.
@@ -201,15 +217,19 @@ struct Base<'a> {
     node: &'a Node,
     name: String,
     types: EventTypes,
+    max_rate: Option<NonZeroU32>,
+    dead_letter: Option<PathBuf>,
     pace: Pace,
 }
 
 impl Base<'_> {
     fn start<D: Destination>(self, target: String, destination: D) -> Result<Sink, StartError> {
-        let Self { ledger, node, name, types, pace } = self;
+        let Self { ledger, node, name, types, max_rate, dead_letter, pace } = self;
         let appetite = destination.appetite();
         let progress = Progress::open(ledger, node, name.clone(), types, pace, appetite)
-            .map_err(|source| StartError::Cursor { name: name.clone(), source })?;
+            .map_err(|source| StartError::Cursor { name: name.clone(), source })?
+            .at_most(max_rate.map(|events| Rate::new(events, Instant::now())))
+            .giving_up_to(dead_letter.map(DeadLetters::new));
         let board = Arc::clone(progress.board());
         let (orders, listen) = watch::channel(Order::Run);
         let (tell_ended, ended) = mpsc::channel();

@@ -16,7 +16,7 @@ pub enum State {
     /// The destination does not answer or is not ready; it is tried again and again.
     Retrying,
     /// The destination refuses an event. It is tried again in case that is mended; nothing behind it is delivered
-    /// meanwhile, so that order holds.
+    /// meanwhile, so that order holds (a webhook with `concurrency`: nothing of the same flow).
     Blocked,
     /// It was told to finish, or the ledger was closed.
     Stopped,
@@ -66,7 +66,7 @@ pub struct Blocked {
 pub struct Status {
     /// Its name.
     pub name: String,
-    /// What takes its events: `file`, `stdout` or `webhook`, and where.
+    /// What takes its events: its kind, and where.
     pub target: String,
     /// What it does right now.
     pub state: State,
@@ -88,6 +88,8 @@ pub struct Status {
     pub deliveries: u64,
     /// Attempts after a failure since the start.
     pub retries: u64,
+    /// Refused events that were put into the dead-letter file since the start.
+    pub dead_lettered: u64,
     /// Times the ledger no longer held what should have come next, or was older than the cursor. Events may be missing.
     pub gaps: u64,
     /// Records skipped because this release does not know their type.
@@ -106,6 +108,7 @@ pub(crate) struct Report {
     pub(crate) delivered: u64,
     pub(crate) deliveries: u64,
     pub(crate) retries: u64,
+    pub(crate) dead_lettered: u64,
     pub(crate) gaps: u64,
     pub(crate) unknown: u64,
     pub(crate) history: History,
@@ -127,6 +130,7 @@ impl Board {
             delivered: 0,
             deliveries: 0,
             retries: 0,
+            dead_lettered: 0,
             gaps: 0,
             unknown: 0,
             history: History::default(),
@@ -153,6 +157,7 @@ impl Board {
             delivered: report.delivered,
             deliveries: report.deliveries,
             retries: report.retries,
+            dead_lettered: report.dead_lettered,
             gaps: report.gaps,
             unknown: report.unknown,
         }

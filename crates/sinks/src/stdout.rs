@@ -28,15 +28,16 @@ impl Destination for Stdout {
         Ok(from)
     }
 
-    async fn deliver(&mut self, events: &[Outgoing]) -> Result<(), Failure> {
+    async fn deliver(&mut self, events: &[Outgoing]) -> Result<usize, Failure> {
         lines(&mut self.buffer, events);
         let mut out = std::io::stdout().lock();
         out.write_all(&self.buffer).and_then(|()| out.flush()).map_err(|error| {
             Failure::new(Nature::Passing, format!("cannot write to standard output: {error}"))
-        })
+        })?;
+        Ok(events.len())
     }
 
-    async fn settle(&mut self) -> Result<(), Failure> {
+    async fn settle(&mut self, _to: Position) -> Result<(), Failure> {
         Ok(())
     }
 }

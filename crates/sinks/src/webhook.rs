@@ -2,11 +2,13 @@
 
 mod answer;
 mod client;
+mod lanes;
 mod signature;
 
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -14,45 +16,119 @@ use config::{Delivery, Scheme};
 use hyper::Request;
 use hyper::header::{CONTENT_TYPE, USER_AGENT};
 use ledger::Position;
+use tokio::task::JoinSet;
 
 use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
 use answer::{Verdict, verdict};
 use client::{Client, Exchange, Roots};
+use lanes::Lanes;
 use signature::Signer;
 
 const SINGLE: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 const AGENT: &str = concat!("sipway/", env!("CARGO_PKG_VERSION"));
 
-/// A batch is closed once it has so many bytes.
-const BATCH_BYTES: usize = 1 << 20;
+/// A request takes no further event once so many bytes are in it.
+const REQUEST_BYTES: usize = 1 << 20;
 
-/// An HTTP server. One request is under way at a time, so events arrive in order; requests side by side that keep the
-/// order of each flow are for later.
+/// Requests' worth of events that are looked at for each that may be under way, so that a flow whose events wait for each
+/// other does not keep the others from theirs.
+const DEPTH: usize = 4;
+
+/// An HTTP server. Events of one flow or address-of-record follow each other; up to `concurrency` requests of others are
+/// under way beside them, on tasks of their own, so that they go on while a failed one waits.
 pub(crate) struct WebhookSink {
+    sender: Arc<Sender>,
+    roots: Roots,
+    per_request: Appetite,
+    concurrency: usize,
+    client: Option<Client>,
+    lanes: Lanes,
+    under_way: JoinSet<Answered>,
+}
+
+/// What a request was answered, and the events in it.
+struct Answered {
+    events: Vec<Position>,
+    outcome: Result<(), Failure>,
+    /// Whether the connection failed.
+    broken: bool,
+}
+
+/// Makes requests and judges their answers.
+struct Sender {
     uri: String,
     scheme: Scheme,
-    roots: Roots,
     signer: Signer,
     delivery: Delivery,
     timeout: Duration,
-    client: Option<Client>,
 }
 
 impl WebhookSink {
     pub(crate) fn new(webhook: &config::Webhook) -> Self {
+        let events = match webhook.delivery {
+            Delivery::Single => 1,
+            Delivery::Batched { max } => usize::try_from(max).unwrap_or(usize::MAX).max(1),
+        };
+        let keys = std::iter::once(&webhook.secret).chain(&webhook.previous_secret);
         Self {
-            uri: webhook.url.to_string(),
-            scheme: webhook.url.scheme,
+            sender: Arc::new(Sender {
+                uri: webhook.url.to_string(),
+                scheme: webhook.url.scheme,
+                signer: Signer::new(keys.map(config::WebhookSecret::expose)),
+                delivery: webhook.delivery,
+                timeout: webhook.timeout,
+            }),
             roots: Roots::System,
-            signer: Signer::new(webhook.secret.expose()),
-            delivery: webhook.delivery,
-            timeout: webhook.timeout,
+            per_request: Appetite { events, bytes: REQUEST_BYTES },
+            concurrency: usize::try_from(webhook.concurrency).unwrap_or(1).max(1),
             client: None,
+            lanes: Lanes::default(),
+            under_way: JoinSet::new(),
         }
     }
 
-    fn request(&self, events: &[Outgoing]) -> Result<Request<client::Body>, Failure> {
+    fn client(&mut self) -> Result<Client, Failure> {
+        if let Some(client) = &self.client {
+            return Ok(client.clone());
+        }
+        let client = Client::new(self.sender.scheme, &self.roots, self.concurrency)
+            .map_err(|text| Failure::new(Nature::Passing, text))?;
+        Ok(self.client.insert(client).clone())
+    }
+
+    /// Begins as many requests as may be under way.
+    fn begin(&mut self, events: &[Outgoing]) -> Result<(), Failure> {
+        while self.under_way.len() < self.concurrency {
+            let client = self.client()?;
+            let chosen = self.lanes.next(events.len(), self.per_request);
+            if chosen.is_empty() {
+                break;
+            }
+            let chosen: Vec<&Outgoing> = chosen.into_iter().filter_map(|index| events.get(index)).collect();
+            let request = match self.sender.request(&chosen) {
+                Ok(request) => request,
+                Err(failure) => {
+                    self.forget();
+                    return Err(failure);
+                }
+            };
+            let (sender, events) =
+                (Arc::clone(&self.sender), chosen.iter().map(|event| event.position).collect());
+            self.under_way.spawn(async move { sender.exchange(client, request, events).await });
+        }
+        Ok(())
+    }
+
+    /// Nothing of what was begun is known any more.
+    fn forget(&mut self) {
+        self.under_way = JoinSet::new();
+        self.lanes = Lanes::default();
+    }
+}
+
+impl Sender {
+    fn request(&self, events: &[&Outgoing]) -> Result<Request<client::Body>, Failure> {
         let (first, last) = match events {
             [one] => (one, one),
             [first, .., last] => (first, last),
@@ -72,10 +148,40 @@ impl WebhookSink {
             .body(client::Body::new(Bytes::from(body)))
             .map_err(|error| Failure::new(Nature::Passing, format!("cannot make a request: {error}")))
     }
+
+    async fn exchange(
+        &self,
+        client: Client,
+        request: Request<client::Body>,
+        events: Vec<Position>,
+    ) -> Answered {
+        let (outcome, broken) = match client.exchange(request, self.timeout).await {
+            Exchange::Answered(answer) => (self.judge(&answer, events.len()), false),
+            Exchange::Broken(text) => (Err(Failure::new(Nature::Passing, text)), true),
+            Exchange::Late => {
+                let text = format!("no answer within {:?}", self.timeout);
+                (Err(Failure::new(Nature::Passing, text)), false)
+            }
+        };
+        Answered { events, outcome, broken }
+    }
+
+    fn judge(&self, answer: &client::Answer, events: usize) -> Result<(), Failure> {
+        let nature = match verdict(answer.status) {
+            Verdict::Accepted => return Ok(()),
+            Verdict::Later => Nature::Passing,
+            Verdict::Refused => Nature::Refused,
+            Verdict::Unwelcome => Nature::Unwelcome,
+        };
+        let retry_after = answer::wish(answer, SystemTime::now());
+        // Of several events any may be at fault.
+        let concerned = (events == 1).then_some(1);
+        Err(Failure { retry_after, concerned, ..Failure::new(nature, answer::describe(answer)) })
+    }
 }
 
 /// The events as one JSON array.
-fn array(events: &[Outgoing]) -> String {
+fn array(events: &[&Outgoing]) -> String {
     let mut out = String::with_capacity(events.iter().map(|event| event.json.len() + 1).sum::<usize>() + 2);
     out.push('[');
     for (index, event) in events.iter().enumerate() {
@@ -89,49 +195,47 @@ fn array(events: &[Outgoing]) -> String {
 }
 
 impl Destination for WebhookSink {
+    const RESUMES: bool = true;
+
     fn appetite(&self) -> Appetite {
-        let events = match self.delivery {
-            Delivery::Single => 1,
-            Delivery::Batched { max } => usize::try_from(max).unwrap_or(usize::MAX).max(1),
-        };
-        Appetite { events, bytes: BATCH_BYTES }
+        let requests = if self.concurrency == 1 { 1 } else { self.concurrency * DEPTH };
+        let Appetite { events, bytes } = self.per_request;
+        Appetite { events: events.saturating_mul(requests), bytes: bytes.saturating_mul(requests) }
     }
 
     async fn prepare(&mut self, from: Position) -> Result<Position, Failure> {
-        if self.client.is_none() {
-            let client = Client::new(self.scheme, &self.roots);
-            self.client = Some(client.map_err(|text| Failure::new(Nature::Passing, text))?);
-        }
+        self.client()?;
         Ok(from)
     }
 
-    async fn deliver(&mut self, events: &[Outgoing]) -> Result<(), Failure> {
-        let request = self.request(events)?;
-        let Some(client) = &self.client else {
-            return Err(Failure::new(Nature::Passing, "the client is not ready"));
-        };
-        let answer = match client.exchange(request, self.timeout).await {
-            Exchange::Answered(answer) => answer,
-            Exchange::Broken(text) => {
-                // The certificates of the system may have been mended meanwhile.
-                self.client = None;
-                return Err(Failure::new(Nature::Passing, text));
+    async fn deliver(&mut self, events: &[Outgoing]) -> Result<usize, Failure> {
+        self.lanes.see(events);
+        loop {
+            let done = self.lanes.take_done(events.len());
+            if done > 0 {
+                return Ok(done);
             }
-            Exchange::Late => {
-                let text = format!("no answer within {:?}", self.timeout);
-                return Err(Failure::new(Nature::Passing, text));
+            if let Some(failure) = self.lanes.take_failure() {
+                return Err(failure);
             }
-        };
-        let nature = match verdict(answer.status) {
-            Verdict::Accepted => return Ok(()),
-            Verdict::Later => Nature::Passing,
-            Verdict::Refused => Nature::Refused,
-        };
-        let retry_after = answer::retry_after(&answer.headers, SystemTime::now());
-        Err(Failure { retry_after, ..Failure::new(nature, answer::describe(&answer)) })
+            self.begin(events)?;
+            match self.under_way.join_next().await {
+                Some(Ok(answered)) => {
+                    if answered.broken {
+                        // The certificates of the system may have been mended meanwhile.
+                        self.client = None;
+                    }
+                    self.lanes.answered(&answered.events, &answered.outcome);
+                }
+                Some(Err(_)) | None => {
+                    self.forget();
+                    return Err(Failure::new(Nature::Passing, "an internal error ended a request"));
+                }
+            }
+        }
     }
 
-    async fn settle(&mut self) -> Result<(), Failure> {
+    async fn settle(&mut self, _to: Position) -> Result<(), Failure> {
         Ok(())
     }
 }

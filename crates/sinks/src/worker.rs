@@ -5,7 +5,7 @@ mod tests;
 
 use std::time::{Instant, SystemTime};
 
-use ledger::{More, Position, Save};
+use ledger::{More, Position, Reader, Save};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
@@ -72,10 +72,17 @@ impl<D: Destination> Worker<D> {
                     }
                 }
                 Work::Deliver => {
-                    let batch = self.progress.batch();
+                    let (batch, reader) = self.progress.batch_and_more();
                     let count = batch.len();
-                    if let Some(outcome) = within(&self.orders, self.destination.deliver(batch)).await {
-                        self.progress.delivered(count, outcome, Moment::now());
+                    let outcome = tokio::select! {
+                        biased;
+                        outcome = within(&self.orders, self.destination.deliver(batch)) => outcome,
+                        () = more(reader), if D::RESUMES => None,
+                    };
+                    match outcome {
+                        None => {}
+                        Some(Ok(taken)) => self.progress.delivered(taken.min(count), Ok(()), Moment::now()),
+                        Some(Err(failure)) => self.progress.delivered(count, Err(failure), Moment::now()),
                     }
                 }
                 Work::Idle if self.has_finished(order) => {}
@@ -113,7 +120,7 @@ impl<D: Destination> Worker<D> {
     /// Remembers on disk how far the destination has acknowledged.
     async fn save(&mut self, save: Save) {
         if let Some(to) = self.progress.begin_save() {
-            let outcome = self.destination.settle().await;
+            let outcome = self.destination.settle(to).await;
             self.progress.settled(to, outcome, save, Moment::now());
         }
     }
@@ -126,6 +133,16 @@ async fn within<T>(orders: &watch::Receiver<Order>, work: impl Future<Output = T
         done = work => Some(done),
         () = over(orders.clone()) => None,
     }
+}
+
+/// Resolves when there is more to read.
+async fn more(reader: Option<&mut Reader>) {
+    if let Some(reader) = reader
+        && reader.more().await == More::Ready
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Resolves when the time to finish is over.

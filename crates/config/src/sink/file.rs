@@ -1,19 +1,39 @@
 //! `kind = "file"`: one event a line.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::num::NonZeroU32;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::document::{At, Reading, Section};
 use crate::report::{Problem, ProblemKind};
 
-pub(super) const KEYS: &[&str] = &["path"];
+pub(super) const KEYS: &[&str] = &["path", "rotate_size", "rotate_every", "keep"];
+
+const SIZE: RangeInclusive<u64> = 4 << 10..=1 << 50;
+/// Files that are kept where `keep` does not say.
+const KEEP: u32 = 10;
+const EVERY: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(3650 * 86_400);
 
 /// A file that takes events, one JSON event a line. No other sink writes to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// The file; made if it is not there. `/dev/stdout` is standard output.
     pub path: PathBuf,
+    /// When a new file is begun; `None` leaves that to others.
+    pub rotation: Option<Rotation>,
+}
+
+/// When the sink moves its file away and begins a new one. At least one of size and age is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rotation {
+    /// Before it would grow beyond so many bytes: 4 KiB to 1 PiB.
+    pub size: Option<u64>,
+    /// When its first event is older: 1 min to 3650 days.
+    pub every: Option<Duration>,
+    /// How many files that were moved away are kept, 1 to 1000.
+    pub keep: NonZeroU32,
 }
 
 impl File {
@@ -22,7 +42,18 @@ impl File {
         if path.is_absent() {
             section.missing(reading, "path", "\"events.jsonl\"");
         }
-        Some(Self { path: taken.claim(reading, path.given()?)? })
+        let size = section.size(reading, "rotate_size", SIZE);
+        let every = section.duration(reading, "rotate_every", EVERY);
+        let keep = section.bounded::<u32>(reading, "keep", 1..=1000);
+        if size.is_absent() && every.is_absent() {
+            let help = "remove it, or add `rotate_size = \"100MiB\"` or `rotate_every = \"1d\"`";
+            section.not_applicable(reading, &["keep"], "nothing is rotated", help);
+        }
+        let size = size.given().map(|at| at.value);
+        let every = every.given().map(|at| at.value);
+        let keep = NonZeroU32::new(keep.or(KEEP)).unwrap_or(NonZeroU32::MIN);
+        let rotation = (size.is_some() || every.is_some()).then_some(Rotation { size, every, keep });
+        Some(Self { path: taken.claim(reading, path.given()?)?, rotation })
     }
 }
 

@@ -9,7 +9,17 @@ use crate::secret::WebhookSecret;
 use crate::url::{Scheme, WebhookUrl};
 use crate::value::Keyword;
 
-pub(super) const KEYS: &[&str] = &["url", "secret_env", "secret_file", "mode", "batch_max", "timeout"];
+pub(super) const KEYS: &[&str] = &[
+    "url",
+    "secret_env",
+    "secret_file",
+    "previous_secret_env",
+    "previous_secret_file",
+    "mode",
+    "batch_max",
+    "timeout",
+    "concurrency",
+];
 
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(300);
 
@@ -30,6 +40,10 @@ pub struct Webhook {
     pub url: WebhookUrl,
     /// What they are signed with.
     pub secret: WebhookSecret,
+    /// What they are signed with as well, while receivers change from this secret to the other.
+    pub previous_secret: Option<WebhookSecret>,
+    /// Requests under way at once, 1 to 256. Those of one flow or one address-of-record follow each other.
+    pub concurrency: u32,
     /// How many go into one request.
     pub delivery: Delivery,
     /// How long one request may take: 10 ms to 5 min.
@@ -62,6 +76,8 @@ impl Webhook {
             );
         }
         let secret = WebhookSecret::read(reading, section);
+        let previous_secret = WebhookSecret::read_previous(reading, section);
+        let concurrency = section.bounded::<u32>(reading, "concurrency", 1..=256).or(1);
         let mode = section.or(reading, "mode", Mode::Single);
         let batch = section.bounded::<u32>(reading, "batch_max", 1..=10_000);
         let delivery = match mode {
@@ -77,6 +93,13 @@ impl Webhook {
             Mode::Batched => Delivery::Batched { max: batch.or(100) },
         };
         let timeout = section.duration(reading, "timeout", TIMEOUT).or(Duration::from_secs(10));
-        Some(Self { url: url?.value, secret: secret?, delivery, timeout })
+        Some(Self {
+            url: url?.value,
+            secret: secret?,
+            previous_secret: previous_secret?,
+            concurrency,
+            delivery,
+            timeout,
+        })
     }
 }

@@ -14,5 +14,7 @@ pub(crate) fn surroundings() -> Imagined {
         .file("/etc/sipway/privkey.pem", KEY)
         .file("/etc/sipway/users.txt", "")
         .file("/etc/sipway/webhook.secret", format!("{SECRET}\n"))
+        .file("/etc/sipway/database.password", "correct horse\n")
         .set("SIPWAY_WEBHOOK_SECRET", SECRET)
+        .set("SIPWAY_DATABASE_PASSWORD", "correct horse")
 }

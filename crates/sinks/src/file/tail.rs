@@ -4,15 +4,15 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 
-/// How every line of ours begins.
-const OURS: &[u8] = br#"{"specversion":"1.0","id":""#;
+/// How every event of ours begins, and every dead letter.
+const OURS: [&[u8]; 2] = [br#"{"specversion":"1.0","id":""#, br#"{"sink":""#];
 
 /// A torn line of ours is never longer.
 const LONGEST: u64 = 1 << 20;
 
 /// Makes the file of this length end at the end of a line; gives its length then. A torn line of ours is cut: its event is
 /// delivered again. Anything else is not ours to cut, and gets a line end.
-pub(super) fn mend(mut file: &File, length: u64) -> io::Result<u64> {
+pub(crate) fn mend(mut file: &File, length: u64) -> io::Result<u64> {
     let start = length.saturating_sub(LONGEST);
     let mut last = [0];
     if length == 0 || (file.read_exact_at(&mut last, length - 1).is_ok() && last == *b"\n") {
@@ -27,9 +27,9 @@ pub(super) fn mend(mut file: &File, length: u64) -> io::Result<u64> {
     };
     let ours = line.filter(|line| {
         let torn = &tail[*line..];
-        let shared = torn.len().min(OURS.len());
+        let begins = |ours: &&[u8]| torn.iter().zip(ours.iter()).all(|(one, other)| one == other);
         // A loss of power may leave zeros where data was to come.
-        torn[..shared] == OURS[..shared] || torn.iter().all(|byte| *byte == 0)
+        OURS.iter().any(begins) || torn.iter().all(|byte| *byte == 0)
     });
     match ours {
         Some(line) => {

@@ -17,25 +17,38 @@ pub(crate) enum Verdict {
     Later,
     /// It will not take it like this.
     Refused,
+    /// It takes nothing at this address, or nothing from us.
+    Unwelcome,
 }
 
-/// RFC 9110 §15: 5xx and the 4xx that speak of time, not of the request, pass; other 4xx and redirects do not.
+/// RFC 9110 §15: 5xx and the 4xx that speak of time, not of the request, pass. Redirects and those that speak of the
+/// address or of who is asking have nothing to do with the event. The other 4xx refuse it.
 pub(crate) fn verdict(status: StatusCode) -> Verdict {
     match status.as_u16() {
         200..=299 => Verdict::Accepted,
         408 | 409 | 425 | 429 | 500.. => Verdict::Later,
+        300..=399 | 401 | 407 | 410 => Verdict::Unwelcome,
         _ => Verdict::Refused,
     }
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3); a date that is over means now.
-pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
     Some(SystemTime::from(date).duration_since(now).unwrap_or_default())
+}
+
+/// How long a server is left alone that says its address is gone for good (Standard Webhooks: stop sending).
+const GONE: Duration = Duration::from_secs(3600);
+
+/// How long the server wants to be left alone.
+pub(crate) fn wish(answer: &Answer, now: SystemTime) -> Option<Duration> {
+    let asked = retry_after(&answer.headers, now);
+    if answer.status == StatusCode::GONE { asked.max(Some(GONE)) } else { asked }
 }
 
 /// The answer in one short line.
@@ -49,6 +62,11 @@ pub(crate) fn describe(answer: &Answer) -> String {
     {
         let to = Text::<120>::new(to.as_bytes());
         return format!("{text}: redirects are not followed; it points to {to}");
+    }
+    if answer.status == StatusCode::GONE {
+        return format!(
+            "{text}: this address is given up for good. Give the sink another `url`, or remove it; asked again in an hour"
+        );
     }
     let body = Text::<120>::new(answer.body.trim_ascii());
     if body.as_str().is_empty() { text } else { format!("{text}: {body}") }
@@ -64,14 +82,14 @@ mod tests {
             (200, Verdict::Accepted),
             (202, Verdict::Accepted),
             (204, Verdict::Accepted),
-            (301, Verdict::Refused),
-            (308, Verdict::Refused),
+            (301, Verdict::Unwelcome),
+            (308, Verdict::Unwelcome),
             (400, Verdict::Refused),
-            (401, Verdict::Refused),
+            (401, Verdict::Unwelcome),
             (404, Verdict::Refused),
             (408, Verdict::Later),
             (409, Verdict::Later),
-            (410, Verdict::Refused),
+            (410, Verdict::Unwelcome),
             (413, Verdict::Refused),
             (425, Verdict::Later),
             (429, Verdict::Later),

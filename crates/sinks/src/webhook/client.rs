@@ -7,11 +7,13 @@ use config::Scheme;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
+
+use crate::destination::causes;
 
 pub(crate) type Body = Full<Bytes>;
 
@@ -29,9 +31,9 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(crate) enum Roots {
     /// Those that this machine trusts.
     System,
-    /// These alone.
+    /// This authority alone.
     #[cfg(test)]
-    Only(rustls::RootCertStore),
+    Only(rustls::pki_types::CertificateDer<'static>),
 }
 
 /// What came back.
@@ -54,24 +56,15 @@ pub(crate) enum Exchange {
     Late,
 }
 
+#[derive(Clone)]
 pub(crate) struct Client(Pool<HttpsConnector<HttpConnector>, Body>);
 
 fn tls(roots: &Roots) -> Result<ClientConfig, String> {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let builder = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS: {error}"))?;
-    let config = match roots {
-        Roots::System => builder
-            .with_native_roots()
-            .map_err(|error| {
-                format!("this machine trusts no certificate authority: {error}. Install ca-certificates")
-            })?
-            .with_no_client_auth(),
+    match roots {
+        Roots::System => crate::tls::client(&[]),
         #[cfg(test)]
-        Roots::Only(store) => builder.with_root_certificates(store.clone()).with_no_client_auth(),
-    };
-    Ok(config)
+        Roots::Only(authority) => crate::tls::client(std::slice::from_ref(authority)),
+    }
 }
 
 fn no_tls() -> Result<ClientConfig, String> {
@@ -83,7 +76,7 @@ fn no_tls() -> Result<ClientConfig, String> {
 }
 
 impl Client {
-    pub(crate) fn new(scheme: Scheme, roots: &Roots) -> Result<Self, String> {
+    pub(crate) fn new(scheme: Scheme, roots: &Roots, connections: usize) -> Result<Self, String> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -103,7 +96,7 @@ impl Client {
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(1)
+            .pool_max_idle_per_host(connections)
             .build(https);
         Ok(Self(pool))
     }
@@ -123,7 +116,7 @@ impl Client {
                 Ok(answered) => answered,
             };
         match answered {
-            Err(error) => Exchange::Broken(chain(&error)),
+            Err(error) => Exchange::Broken(causes(&error)),
             Ok(Err(answer)) => Exchange::Answered(answer),
             Ok(Ok(response)) => {
                 let (status, headers) = (response.status(), response.headers().clone());
@@ -148,18 +141,4 @@ async fn read(response: Response<Incoming>) -> Answer {
         }
     }
     Answer { status: parts.status, headers: parts.headers, body }
-}
-
-/// An error with its causes, outermost first, without saying the same twice.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    lifecycle::Text::<300>::new(text).as_str().to_owned()
 }

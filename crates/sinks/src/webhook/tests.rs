@@ -8,7 +8,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use lifecycle::EventKind;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::client::Body;
 use super::*;
@@ -31,11 +31,13 @@ fn sink(port: u16, roots: Roots) -> WebhookSink {
     let around = Imagined::new().set("S", format!("whsec_{secret}"));
     let config = Config::parse(&toml, std::path::Path::new("a.toml"), &around).unwrap();
     let SinkTarget::Webhook(webhook) = &config.sinks[0].target else { panic!("not a webhook") };
-    WebhookSink { roots, ..WebhookSink::new(webhook) }
+    let mut sink = WebhookSink::new(webhook);
+    sink.roots = roots;
+    sink
 }
 
-/// An HTTPS server that answers every request with 204; and the roots that vouch for it.
-async fn https_server() -> (u16, rustls::RootCertStore) {
+/// An HTTPS server that answers every request with 204; and the authority that vouches for it.
+async fn https_server() -> (u16, CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -45,8 +47,7 @@ async fn https_server() -> (u16, rustls::RootCertStore) {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
+    let authority = made.cert.der().clone();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
@@ -61,7 +62,7 @@ async fn https_server() -> (u16, rustls::RootCertStore) {
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
-    (port, roots)
+    (port, authority)
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -71,8 +72,8 @@ fn run(test: impl Future<Output = ()>) {
 #[test]
 fn delivers_over_tls_to_a_server_it_trusts() {
     run(async {
-        let (port, roots) = https_server().await;
-        let mut sink = sink(port, Roots::Only(roots));
+        let (port, authority) = https_server().await;
+        let mut sink = sink(port, Roots::Only(authority));
         sink.prepare(Position::START).await.unwrap();
         sink.deliver(&[event()]).await.unwrap();
         sink.deliver(&[event()]).await.unwrap();
@@ -83,10 +84,8 @@ fn delivers_over_tls_to_a_server_it_trusts() {
 fn a_certificate_nobody_vouches_for_is_no_destination() {
     run(async {
         let (port, _) = https_server().await;
-        let mut stranger = rustls::RootCertStore::empty();
-        let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        stranger.add(other.cert.der().clone()).unwrap();
-        let mut sink = sink(port, Roots::Only(stranger));
+        let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut sink = sink(port, Roots::Only(stranger.cert.der().clone()));
         sink.prepare(Position::START).await.unwrap();
         let failure = sink.deliver(&[event()]).await.unwrap_err();
         assert_eq!(failure.nature, Nature::Passing);

@@ -48,7 +48,7 @@ impl Destination for Memory {
         Ok(Position::new(from.incarnation, from.seq.min(last)))
     }
 
-    async fn deliver(&mut self, events: &[Outgoing]) -> Result<(), Failure> {
+    async fn deliver(&mut self, events: &[Outgoing]) -> Result<usize, Failure> {
         let mut kept = self.0.lock().unwrap();
         let does = kept.script.pop_front().unwrap_or(Does::Accepts);
         let (taken, failure) = match does {
@@ -70,12 +70,12 @@ impl Destination for Memory {
             kept.given.push(event.position.seq);
         }
         match failure {
-            None => Ok(()),
+            None => Ok(taken),
             Some(nature) => Err(Failure { acknowledged: taken, ..Failure::new(nature, "as scripted") }),
         }
     }
 
-    async fn settle(&mut self) -> Result<(), Failure> {
+    async fn settle(&mut self, _to: Position) -> Result<(), Failure> {
         let mut kept = self.0.lock().unwrap();
         if std::mem::take(&mut kept.lost) {
             let settled = kept.settled;

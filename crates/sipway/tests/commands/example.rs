@@ -53,13 +53,14 @@ impl Installed {
         directory.write("privkey.pem", pair.signing_key.serialize_pem());
         directory.write("users.txt", "# who may come in\nalice:wonder land\nbob:builder\n");
         directory.write("webhook.secret", format!("{PRESENCE_SECRET}\n"));
+        directory.write("database.password", "correct horse\n");
 
         let mut check = sipway(["check"]);
-        check.arg(&file).env("SIPWAY_WEBHOOK_SECRET", CRM_SECRET);
+        check.arg(&file).env("SIPWAY_WEBHOOK_SECRET", CRM_SECRET).env("SIPWAY_DATABASE_PASSWORD", "correct horse");
         let checked = run(check).await;
         assert_eq!(checked.code, Some(0), "{}", checked.err);
         let mut serve = sipway(["run", "--config"]);
-        serve.arg(&file).env("SIPWAY_WEBHOOK_SECRET", CRM_SECRET);
+        serve.arg(&file).env("SIPWAY_WEBHOOK_SECRET", CRM_SECRET).env("SIPWAY_DATABASE_PASSWORD", "correct horse");
         Self { server: Server::run(serve).await, directory, crm, presence }
     }
 
