@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{
-    Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, Domain, EventTypes, File, Host,
-    Imagined, Limits, Machine, MissingOrigin, Origins, Password, Paths, ProblemKind, Rotation, SinkTarget, Style, TlsMaterial,
-    TransportKind,
+    Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, Domain,
+    EventTypes, File, Host, Imagined, Limits, Machine, MissingOrigin, Origins, Password, Paths, ProblemKind,
+    Rotation, SinkTarget, Style, TlsMaterial, TransportKind,
 };
 use lifecycle::FlowLimits;
 
@@ -165,7 +165,8 @@ fn the_example_becomes_valid_types() {
     assert_eq!(presence.delivery, Delivery::Batched { max: 100 });
     assert_eq!(presence.secret, crm.secret);
     assert_eq!(presence.previous_secret.as_ref(), Some(&crm.secret));
-    let (SinkTarget::Postgres(reports), SinkTarget::Postgres(local)) = (&reports.target, &local.target) else {
+    let (SinkTarget::Postgres(reports), SinkTarget::Postgres(local)) = (&reports.target, &local.target)
+    else {
         panic!("two databases")
     };
     assert_eq!(reports.url.to_string(), "db.example.com:5432/telephony");

@@ -77,7 +77,11 @@ fn read(key: &[u8], headers: &HeaderMap, body: &[u8]) -> Result<Delivery, String
     let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
     mac.update(format!("{id}.{time}.").as_bytes());
     mac.update(body);
-    let signature = header("webhook-signature")?.strip_prefix("v1,").ok_or("no v1 signature")?;
+    let signature = header("webhook-signature")?
+        .split(' ')
+        .next()
+        .and_then(|one| one.strip_prefix("v1,"))
+        .ok_or("no v1 signature")?;
     let signature = STANDARD.decode(signature).map_err(|error| error.to_string())?;
     mac.verify_slice(&signature).map_err(|error| error.to_string())?;
     let content: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
