@@ -100,6 +100,8 @@ fn write(
                 traffic: None,
                 bindings: &[],
                 bindings_total: 0,
+                calls: &[],
+                calls_total: 0,
             });
             batch.push(closed.kind().number(), counter, &closed.to_json());
             counter += 1;

@@ -189,7 +189,10 @@ impl Bookkeeper {
 
     fn wrong(&self) -> u64 {
         let books = &self.unfinished;
-        books.closed_without_open.len() + books.opened_twice.len() + books.unreadable.len()
+        books.closed_without_open.len()
+            + books.opened_twice.len()
+            + books.calls.wrong()
+            + books.unreadable.len()
     }
 
     fn follow(&mut self) -> Result<(), ReadError> {

@@ -5,7 +5,8 @@ use std::{fmt, net::SocketAddr, str::FromStr};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    By, Cause, Certainty, Ending, FlowFacts, Text, Traffic, cause::shown_as_its_word, facts::Transport,
+    By, CallAnswered, CallEnded, CallHeld, CallStarted, Cause, Certainty, Ending, FlowFacts, Text, Traffic,
+    cause::shown_as_its_word, facts::Transport,
 };
 
 macro_rules! kinds {
@@ -45,6 +46,16 @@ kinds! {
     BindingAdded = 20 "binding.added",
     /// An address-of-record lost a contact.
     BindingRemoved = 21 "binding.removed",
+    /// An INVITE went to somebody.
+    CallStarted = 30 "call.started",
+    /// A call was answered.
+    CallAnswered = 31 "call.answered",
+    /// One side put the other on hold.
+    CallHeld = 32 "call.held",
+    /// One side took the other back from hold.
+    CallResumed = 33 "call.resumed",
+    /// A call ended, answered or not.
+    CallEnded = 34 "call.ended",
 }
 
 impl EventKind {
@@ -58,7 +69,7 @@ impl EventKind {
 /// A word or number that names no event type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not an event type; the types are: node.started, node.stopped, ledger.trimmed, audit.differed, flow.opened, flow.closed, binding.added, binding.removed"
+    "`{0}` is not an event type; the types are: node.started, node.stopped, ledger.trimmed, audit.differed, flow.opened, flow.closed, binding.added, binding.removed, call.started, call.answered, call.held, call.resumed, call.ended"
 )]
 pub struct UnknownKind(String);
 
@@ -297,6 +308,10 @@ pub struct FlowClosed<'a> {
     pub bindings: &'a [Text<160>],
     /// How many bindings it held in all.
     pub bindings_total: usize,
+    /// Call-IDs of calls that had a side on it: the first few.
+    pub calls: &'a [Text<128>],
+    /// How many such calls there were in all.
+    pub calls_total: usize,
 }
 
 impl Serialize for FlowClosed<'_> {
@@ -324,6 +339,10 @@ impl Serialize for FlowClosed<'_> {
             traffic: Option<&'a Traffic>,
             bindings: &'a [Text<160>],
             bindings_total: usize,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            calls: &'a [Text<128>],
+            #[serde(skip_serializing_if = "is_none")]
+            calls_total: usize,
             #[serde(flatten)]
             facts: &'a FlowFacts,
         }
@@ -346,6 +365,8 @@ impl Serialize for FlowClosed<'_> {
             traffic: self.traffic,
             bindings: self.bindings,
             bindings_total: self.bindings_total,
+            calls: self.calls,
+            calls_total: self.calls_total,
             facts: self.facts,
         }
         .serialize(s)
@@ -416,6 +437,16 @@ pub enum Event<'a> {
     BindingAdded(BindingAdded<'a>),
     /// An address-of-record lost a contact.
     BindingRemoved(BindingRemoved<'a>),
+    /// An INVITE went to somebody.
+    CallStarted(CallStarted<'a>),
+    /// A call was answered.
+    CallAnswered(CallAnswered<'a>),
+    /// One side put the other on hold.
+    CallHeld(CallHeld<'a>),
+    /// One side took the other back from hold.
+    CallResumed(CallHeld<'a>),
+    /// A call ended.
+    CallEnded(CallEnded<'a>),
 }
 
 impl Event<'_> {
@@ -431,6 +462,11 @@ impl Event<'_> {
             Self::FlowClosed(_) => EventKind::FlowClosed,
             Self::BindingAdded(_) => EventKind::BindingAdded,
             Self::BindingRemoved(_) => EventKind::BindingRemoved,
+            Self::CallStarted(_) => EventKind::CallStarted,
+            Self::CallAnswered(_) => EventKind::CallAnswered,
+            Self::CallHeld(_) => EventKind::CallHeld,
+            Self::CallResumed(_) => EventKind::CallResumed,
+            Self::CallEnded(_) => EventKind::CallEnded,
         }
     }
 
@@ -446,6 +482,10 @@ impl Event<'_> {
             Self::FlowClosed(data) => serde_json::to_vec(data),
             Self::BindingAdded(data) => serde_json::to_vec(data),
             Self::BindingRemoved(data) => serde_json::to_vec(data),
+            Self::CallStarted(data) => serde_json::to_vec(data),
+            Self::CallAnswered(data) => serde_json::to_vec(data),
+            Self::CallHeld(data) | Self::CallResumed(data) => serde_json::to_vec(data),
+            Self::CallEnded(data) => serde_json::to_vec(data),
         };
         json.expect("plain structs with string keys always serialise")
     }
@@ -462,11 +502,15 @@ impl fmt::Display for Rfc3339 {
     }
 }
 
-fn rfc3339<S: Serializer>(micros: &u64, s: S) -> Result<S::Ok, S::Error> {
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
+pub(crate) fn rfc3339<S: Serializer>(micros: &u64, s: S) -> Result<S::Ok, S::Error> {
     s.collect_str(&Rfc3339(*micros))
 }
 
-fn maybe_rfc3339<S: Serializer>(micros: &Option<u64>, s: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn maybe_rfc3339<S: Serializer>(micros: &Option<u64>, s: S) -> Result<S::Ok, S::Error> {
     match micros {
         Some(micros) => rfc3339(micros, s),
         None => s.serialize_none(),

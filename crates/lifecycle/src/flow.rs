@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Cause, Certainty, ClosedAt, Ending, FlowClosed, FlowFacts, FlowId, Text};
 
 /// Bytes that a `flow.closed` record may take: what is reserved in the ledger before a flow opens.
-pub const CLOSE_ROOM: usize = 5 * 1024;
+pub const CLOSE_ROOM: usize = 6 * 1024;
 
 /// Bytes that a `binding.removed` record may take: what is reserved before a binding is added to a flow.
 pub const REMOVAL_ROOM: usize = 1536;
@@ -48,7 +48,7 @@ pub trait CloseBook {
     fn identity(&self) -> Option<Text<128>>;
 
     /// Takes the flow's bindings away and writes the close behind their removals, in one step.
-    /// `bindings` of the record are for the book to fill in. Never fails: the room is there.
+    /// `bindings` and `calls` of the record are for the book to fill in. Never fails: the room is there.
     fn close(&mut self, closed: FlowClosed<'_>, room: Self::Room);
 }
 
@@ -123,6 +123,8 @@ impl<B: CloseBook> OpenFlow<B> {
             traffic: Some(&traffic),
             bindings: &[],
             bindings_total: 0,
+            calls: &[],
+            calls_total: 0,
         };
         self.book.close(closed, room);
     }

@@ -12,6 +12,7 @@
 //! - [`Liveness`] judges a peer by the bytes it sent, and by nothing else; [`Usage`] holds a flow to its [`FlowLimits`].
 #![forbid(unsafe_code)]
 
+mod call;
 mod cause;
 mod cloud_event;
 mod ending;
@@ -20,6 +21,7 @@ mod facts;
 mod findings;
 mod flow;
 mod id;
+mod left_call;
 mod limits;
 mod liveness;
 mod snapshot;
@@ -27,6 +29,10 @@ mod spread;
 mod text;
 mod unfinished;
 
+pub use call::{
+    CALL_ANSWERED_ROOM, CALL_ENDED_ROOM, CALL_HELD_ROOM, CallAnswered, CallBy, CallCause, CallEnded,
+    CallHeld, CallParty, CallStarted, UnknownCallCause,
+};
 pub use cause::{By, Cause, Certainty, UnknownCause};
 pub use cloud_event::{cloud_event, event_time};
 pub use ending::Ending;
@@ -39,9 +45,10 @@ pub use facts::{Direction, FlowFacts, TlsFacts, Transport};
 pub use findings::{Findings, NAMED_FINDINGS};
 pub use flow::{ADDITION_ROOM, CLOSE_ROOM, CloseBook, OpenFlow, REMOVAL_ROOM, Traffic};
 pub use id::{EventId, FlowId, Incarnation, InvalidId, Node};
+pub use left_call::{LeftCall, LeftCalls};
 pub use limits::{FlowLimits, Usage};
 pub use liveness::{Liveness, LivenessStep};
 pub use snapshot::SnapshotError;
 pub use spread::sooner;
 pub use text::Text;
-pub use unfinished::{LeftBinding, LeftFlow, NAMED_BINDINGS, Trimmed, Unfinished};
+pub use unfinished::{LeftBinding, LeftFlow, NAMED_BINDINGS, NAMED_CALLS, Trimmed, Unfinished};

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EventId, Findings, FlowFacts, LeftBinding, Text, Trimmed, Unfinished};
+use crate::{EventId, Findings, FlowFacts, LeftBinding, LeftCall, LeftCalls, Text, Trimmed, Unfinished};
 
 /// The form written. A reader knows this one and every older one.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A snapshot that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,12 @@ struct Found<T> {
     count: u64,
 }
 
+impl<T> Default for Found<T> {
+    fn default() -> Self {
+        Self { named: Vec::new(), count: 0 }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Wire {
     version: u32,
@@ -55,6 +61,18 @@ struct Wire {
     closed_without_open: Found<(Id, String)>,
     opened_twice: Found<(Id, String)>,
     unreadable: Found<Id>,
+    /// Since form 2.
+    #[serde(default)]
+    calls: CallsWire,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct CallsWire {
+    started: u64,
+    ended: u64,
+    open: Vec<(Box<str>, LeftCall)>,
+    ended_without_start: Found<(Id, String)>,
+    started_twice: Found<(Id, String)>,
 }
 
 const fn to_id(id: EventId) -> Id {
@@ -102,6 +120,13 @@ impl Unfinished {
             closed_without_open: to_found(&self.closed_without_open, named),
             opened_twice: to_found(&self.opened_twice, named),
             unreadable: to_found(&self.unreadable, |id| to_id(*id)),
+            calls: CallsWire {
+                started: self.calls.started,
+                ended: self.calls.ended,
+                open: self.calls.open.iter().map(|(call, left)| (call.clone(), left.clone())).collect(),
+                ended_without_start: to_found(&self.calls.ended_without_start, named),
+                started_twice: to_found(&self.calls.started_twice, named),
+            },
         };
         serde_json::to_vec(&wire).expect("plain structs with string keys always serialise")
     }
@@ -124,6 +149,13 @@ impl Unfinished {
             closed_without_open: from_found(wire.closed_without_open, named),
             opened_twice: from_found(wire.opened_twice, named),
             unreadable: from_found(wire.unreadable, from_id),
+            calls: LeftCalls {
+                open: wire.calls.open.into_iter().collect(),
+                started: wire.calls.started,
+                ended: wire.calls.ended,
+                ended_without_start: from_found(wire.calls.ended_without_start, named),
+                started_twice: from_found(wire.calls.started_twice, named),
+            },
             ..Self::default()
         };
         for (flow, opened_at, remote, number) in wire.flows {

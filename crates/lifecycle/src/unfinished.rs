@@ -10,11 +10,14 @@ use serde::Deserialize;
 
 use crate::{
     BindingRemoved, Cause, Certainty, ClosedAt, Ending, Event, EventId, EventKind, Findings, FlowClosed,
-    FlowFacts, RemovalCause, Text,
+    FlowFacts, LeftCalls, RemovalCause, Text,
 };
 
 /// Addresses-of-record that a `flow.closed` names; the rest is counted.
 pub const NAMED_BINDINGS: usize = 4;
+
+/// Call-IDs that a `flow.closed` names; the rest is counted.
+pub const NAMED_CALLS: usize = 4;
 
 /// Stands in shared facts where each flow has an address of its own.
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -66,6 +69,8 @@ pub struct Unfinished {
     /// How many of each there are: contacts are cut to a bounded length, so two may look alike.
     pub(crate) bindings: BTreeMap<(Option<Box<str>>, LeftBinding), u32>,
     pub(crate) trimmed: Option<Trimmed>,
+    /// What is known of calls.
+    pub calls: LeftCalls,
     /// `flow.opened` records seen.
     pub opened: u64,
     /// `flow.closed` records seen.
@@ -125,6 +130,11 @@ impl Unfinished {
             EventKind::FlowClosed => self.fold_closed(id, payload).is_some(),
             EventKind::BindingAdded => self.fold_binding(payload, Change::Added).is_some(),
             EventKind::BindingRemoved => self.fold_binding(payload, Change::Removed).is_some(),
+            EventKind::CallStarted
+            | EventKind::CallAnswered
+            | EventKind::CallHeld
+            | EventKind::CallResumed
+            | EventKind::CallEnded => self.calls.fold(id, kind, payload).is_some(),
         };
         if !readable {
             self.unreadable.push(id);
@@ -214,10 +224,12 @@ impl Unfinished {
     }
 
     /// Hands over the closes that are owed for a process that died (DESIGN invariant 4), in the order in
-    /// which they must be written: for each flow its bindings' removals, then its close; at last the
-    /// bindings that had no flow. `last_alive` and `now` are microseconds since the Unix epoch.
+    /// which they must be written: the ends of calls; for each flow its bindings' removals, then its close; at last
+    /// the bindings that had no flow. `last_alive` and `now` are microseconds since the Unix epoch.
     pub fn settle(&self, last_alive: u64, now: u64, mut write: impl FnMut(Event<'_>)) {
         let ending = Ending::of(Cause::NodeCrash);
+        self.calls.settle(last_alive, now, &mut write);
+        let mut hurt = self.calls.by_flow();
         let mut by_flow: BTreeMap<Option<&str>, Vec<&LeftBinding>> = BTreeMap::new();
         for (flow, binding) in self.bindings() {
             by_flow.entry(flow).or_default().push(binding);
@@ -234,6 +246,8 @@ impl Unfinished {
                 write(Event::BindingRemoved(removed(Some(flow), binding)));
             }
             let named: Vec<_> = held.iter().take(NAMED_BINDINGS).map(|b| b.aor.clone()).collect();
+            let hurt = hurt.remove(&**flow).unwrap_or_default();
+            let calls: Vec<_> = hurt.iter().take(NAMED_CALLS).map(|&call| call.clone()).collect();
             write(Event::FlowClosed(FlowClosed {
                 flow,
                 facts: &left.facts(),
@@ -248,6 +262,8 @@ impl Unfinished {
                 traffic: None,
                 bindings: &named,
                 bindings_total: held.len(),
+                calls: &calls,
+                calls_total: hurt.len(),
             }));
         }
         for (flow, bindings) in by_flow {

@@ -6,8 +6,8 @@ use std::{cell::RefCell, panic::AssertUnwindSafe, rc::Rc};
 use lifecycle::{
     ADDITION_ROOM, BindingAdded, BindingRemoved, CLOSE_ROOM, Cause, CloseBook, Direction, Ending, Event,
     EventId, EventKind, FlowClosed, FlowFacts, FlowId, FlowOpened, LedgerTrimmed, NAMED_BINDINGS,
-    NAMED_CURSORS, Node, OpenFlow, PassedCursor, REMOVAL_ROOM, RemovalCause, SnapshotError, TRIMMED_ROOM,
-    Text, TlsFacts, Traffic, Transport, TrimReason, Trimmed, Unfinished,
+    NAMED_CALLS, NAMED_CURSORS, Node, OpenFlow, PassedCursor, REMOVAL_ROOM, RemovalCause, SnapshotError,
+    TRIMMED_ROOM, Text, TlsFacts, Traffic, Transport, TrimReason, Trimmed, Unfinished,
 };
 use proptest::prelude::*;
 
@@ -227,6 +227,8 @@ fn reserved_room_holds_the_longest_records() {
         traffic: Some(&traffic),
         bindings: &vec![longest(); NAMED_BINDINGS],
         bindings_total: usize::MAX,
+        calls: &vec![longest(); NAMED_CALLS],
+        calls_total: usize::MAX,
     });
     let longest_close = closed.to_json().len();
     assert!(longest_close <= CLOSE_ROOM, "{longest_close} bytes");
@@ -292,8 +294,8 @@ fn a_fold_remembers_what_was_dropped() {
 
 #[test]
 fn snapshots_of_newer_programs_and_damaged_ones_are_refused() {
-    let refused = Unfinished::restore(br#"{"version":2}"#);
-    assert!(matches!(refused, Err(SnapshotError::Newer { found: 2 })), "{refused:?}");
+    let refused = Unfinished::restore(br#"{"version":3}"#);
+    assert!(matches!(refused, Err(SnapshotError::Newer { found: 3 })), "{refused:?}");
     let whole = fold(&[opened("e.1.f1", &facts())]).snapshot();
     for end in 0..whole.len() {
         assert!(Unfinished::restore(&whole[..end]).is_err(), "{end}");

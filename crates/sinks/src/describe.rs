@@ -1,5 +1,6 @@
 //! One plain line per event, for people at a terminal.
 
+mod call;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,11 @@ pub fn describe(node: &Node, id: EventId, kind: EventKind, at: u64, payload: &[u
         EventKind::FlowClosed => flow_closed(payload),
         EventKind::BindingAdded => binding_added(at, payload),
         EventKind::BindingRemoved => binding_removed(payload),
+        EventKind::CallStarted => call::started(payload),
+        EventKind::CallAnswered => call::answered(payload),
+        EventKind::CallHeld => call::held(payload, "put the other side on hold"),
+        EventKind::CallResumed => call::held(payload, "took the other side back from hold"),
+        EventKind::CallEnded => call::ended(payload),
     };
     match words {
         Ok(words) => line.extend(words.chars().map(|c| if steers(c) { '?' } else { c })),
@@ -187,6 +193,8 @@ fn flow_closed(payload: &[u8]) -> Words {
         bindings: Vec<Cow<'a, str>>,
         #[serde(default)]
         bindings_total: usize,
+        #[serde(default)]
+        calls_total: usize,
     }
     let peer: Peer<'_> = serde_json::from_slice(payload)?;
     let data: Data<'_> = serde_json::from_slice(payload)?;
@@ -216,6 +224,9 @@ fn flow_closed(payload: &[u8]) -> Words {
             let more = if data.bindings_total > named.len() { ", …" } else { "" };
             let _ = write!(words, " ({}{more})", named.join(", "));
         }
+    }
+    if data.calls_total > 0 {
+        let _ = write!(words, ", amid {}", counted(data.calls_total as u64, "call"));
     }
     Ok(words)
 }

@@ -212,6 +212,16 @@ impl Books {
                 flows.closed_without_open.iter().map(flow),
             ),
             named("opened twice", flows.opened_twice.len(), flows.opened_twice.iter().map(flow)),
+            named(
+                "calls ended, not up",
+                flows.calls.ended_without_start.len(),
+                flows.calls.ended_without_start.iter().map(flow),
+            ),
+            named(
+                "calls started twice",
+                flows.calls.started_twice.len(),
+                flows.calls.started_twice.iter().map(flow),
+            ),
             named("unreadable events", flows.unreadable.len(), flows.unreadable.iter().map(event)),
             named("unknown events", self.unknown.len() as u64, self.unknown.iter().map(event)),
             named(
@@ -238,6 +248,12 @@ impl Books {
         say!("flows open          {open:>12}  ({})", self.state(open));
         let difference = self.difference();
         say!("opened-closed-open  {difference:>12}");
+        let calls = &self.flows.calls;
+        if calls.started > 0 {
+            say!("calls started       {:>12}", calls.started);
+            say!("calls ended         {:>12}", calls.ended);
+            say!("calls open          {:>12}", calls.open().len());
+        }
         let mut wrong = 0;
         for (what, count, names) in self.findings(node) {
             say!("{what:<20}{count:>12}");

@@ -175,6 +175,8 @@ impl World {
                 traffic: None,
                 bindings: &[],
                 bindings_total: 0,
+                calls: &[],
+                calls_total: 0,
             })]);
         } else {
             self.append(&[Event::FlowOpened(FlowOpened { flow: &flow, opened_at: 0, facts: &facts })]);

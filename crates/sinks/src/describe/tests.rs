@@ -1,6 +1,7 @@
 use lifecycle::{
-    BindingAdded, BindingRemoved, Certainty, ClosedAt, Direction, Ending, Event, FlowClosed, FlowFacts,
-    FlowOpened, LedgerTrimmed, NodeStarted, NodeStopped, PassedCursor, Text, Traffic, TrimReason,
+    BindingAdded, BindingRemoved, CallAnswered, CallBy, CallCause, CallEnded, CallHeld, CallParty,
+    CallStarted, Certainty, ClosedAt, Direction, Ending, Event, FlowClosed, FlowFacts, FlowOpened,
+    LedgerTrimmed, NodeStarted, NodeStopped, PassedCursor, Text, Traffic, TrimReason,
 };
 
 use super::*;
@@ -42,6 +43,8 @@ fn closed(ending: &Ending, lasted_ms: u64, bindings: &[Text<160>], total: usize)
         traffic: Some(&traffic),
         bindings,
         bindings_total: total,
+        calls: &[],
+        calls_total: 0,
     }))
 }
 
@@ -106,6 +109,8 @@ fn a_close_found_after_a_crash_says_at_most() {
         traffic: None,
         bindings: &[],
         bindings_total: 0,
+        calls: &[],
+        calls_total: 0,
     }));
     assert!(line.ends_with("by node: the process died after at most 1 h 1 m"), "{line}");
 }
@@ -195,4 +200,68 @@ fn what_cannot_be_read_and_what_steers_a_terminal() {
     let data = br#"{"aor":"a\u001b[2J\u202eb","contact":"c\nd","cause":"new\u0007"}"#;
     let line = describe(&node, id, EventKind::BindingRemoved, AT, data);
     assert_eq!(line, "22:13:20.123 binding.removed a?[2J?b at c?d: new?");
+}
+
+fn party(aor: &str) -> CallParty {
+    CallParty {
+        aor: Text::new(aor),
+        display: None,
+        contact: None,
+        user_agent: None,
+        flow: None,
+        transport: None,
+        remote: None,
+    }
+}
+
+#[test]
+fn a_call_is_told_from_its_start_to_its_end() {
+    let (alice, bob, call_id) = (party("alice@x"), party("bob@x"), Text::new("abc"));
+    let (call, call_id) = ("edge1.3.c4", &call_id);
+    let started = CallStarted { call, call_id, started_at: AT, caller: &alice, callee: &bob };
+    assert_eq!(
+        line(&Event::CallStarted(started)),
+        "22:13:20.123 call.started edge1.3.c4 alice@x calls bob@x (Call-ID abc)"
+    );
+    let answered = CallAnswered { call, call_id, answered_at: AT, ring_ms: 2500, callee: &bob };
+    assert_eq!(
+        line(&Event::CallAnswered(answered)),
+        "22:13:20.123 call.answered edge1.3.c4 by bob@x after 2.5 s"
+    );
+    let held = CallHeld { call, call_id, by: CallBy::Caller, at: AT };
+    assert_eq!(
+        line(&Event::CallResumed(held)),
+        "22:13:20.123 call.resumed edge1.3.c4: the caller took the other side back from hold"
+    );
+    let ended = |cause, status, answered_at| {
+        line(&Event::CallEnded(CallEnded {
+            call,
+            call_id,
+            by: CallBy::Callee,
+            cause,
+            status,
+            reason: status.map(|_| Text::new("Busy Here")).as_ref(),
+            certainty: Certainty::Observed,
+            started_at: AT - 5_000_000,
+            ringing_at: None,
+            answered_at,
+            ended_at: ClosedAt::Seen(AT),
+            caller: &alice,
+            callee: &bob,
+            holds: Some(0),
+            moves: Some(0),
+        }))
+    };
+    assert_eq!(
+        ended(CallCause::Rejected, Some(486), None),
+        "22:13:20.123 call.ended edge1.3.c4 alice@x with bob@x by callee: refused 486 \"Busy Here\", unanswered for 5.0 s"
+    );
+    assert_eq!(
+        ended(CallCause::Hangup, None, Some(AT - 3_000_000)),
+        "22:13:20.123 call.ended edge1.3.c4 alice@x with bob@x by callee: hung up after 3.0 s of talk"
+    );
+    for &cause in CallCause::ALL {
+        let words = ended(cause, None, None);
+        assert!(!words.contains(&format!(": {cause},")) || cause == CallCause::Shutdown, "{words}");
+    }
 }

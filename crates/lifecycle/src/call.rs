@@ -1,0 +1,330 @@
+//! What the ledger records of calls: enough for a call detail record.
+
+use std::{net::SocketAddr, str::FromStr};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::{
+    Certainty, ClosedAt, Text,
+    cause::shown_as_its_word,
+    event::{maybe_rfc3339, rfc3339},
+    facts::Transport,
+};
+
+/// Bytes that a `call.ended` record may take: what is reserved in the ledger before a call begins.
+pub const CALL_ENDED_ROOM: usize = 4096;
+
+/// Bytes that a `call.answered` record may take: reserved before a call begins, too.
+pub const CALL_ANSWERED_ROOM: usize = 2304;
+
+/// Bytes that a `call.held` or `call.resumed` record may take.
+pub const CALL_HELD_ROOM: usize = 640;
+
+/// Who ended a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallBy {
+    /// The user agent that called, or the loss of its flow.
+    Caller,
+    /// The user agent that was called, or the loss of its flow.
+    Callee,
+    /// This server, by a rule.
+    Server,
+    /// The node that carried the call is gone.
+    Node,
+}
+
+impl CallBy {
+    /// The word that consumers see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Callee => "callee",
+            Self::Server => "server",
+            Self::Node => "node",
+        }
+    }
+}
+
+macro_rules! causes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Why a call ended: a closed vocabulary.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum CallCause { $($(#[$doc])* $name,)* }
+
+        impl CallCause {
+            /// Every cause there is.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The word that consumers see.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+causes! {
+    /// One side sent BYE.
+    Hangup = "hangup",
+    /// The caller gave up before it was answered.
+    Cancelled = "cancelled",
+    /// The callee said no; `status` says how.
+    Rejected = "rejected",
+    /// Nobody answered in time.
+    NoAnswer = "no_answer",
+    /// It could not be put through; `status` says what the caller was told.
+    Failed = "failed",
+    /// A side's flow ended and its user agent did not come back within the hold.
+    FlowLost = "flow_lost",
+    /// Its session timer ran out (RFC 4028), or nothing was heard of it for too long.
+    Expired = "expired",
+    /// The process that carried it ended in order. What the two sides send each other may go on.
+    Shutdown = "shutdown",
+    /// The process that carried it died.
+    NodeCrash = "node_crash",
+}
+
+/// A word that names no cause of a call's end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a cause of a call's end")]
+pub struct UnknownCallCause(String);
+
+impl FromStr for CallCause {
+    type Err = UnknownCallCause;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCallCause> {
+        Self::ALL.iter().copied().find(|c| c.as_str() == text).ok_or_else(|| UnknownCallCause(text.into()))
+    }
+}
+
+shown_as_its_word!(CallBy, CallCause);
+
+/// One side of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallParty {
+    /// The address-of-record, `user@domain`, or the whole URI where that cannot be told.
+    pub aor: Text<160>,
+    /// The display name, without quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display: Option<Text<64>>,
+    /// The Contact URI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Text<160>>,
+    /// The user agent's name of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<Text<96>>,
+    /// The flow it is on; over UDP there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<Text<80>>,
+    /// How SIP travels to it; not known of a callee that has not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
+    /// Its address, over UDP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<SocketAddr>,
+}
+
+/// `call.started`: an INVITE went to somebody.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallStarted<'a> {
+    /// The call's id, `<node>.<incarnation>.c<counter>`: a Call-ID may come twice, this never does.
+    pub call: &'a str,
+    /// Call-ID of its INVITE.
+    pub call_id: &'a Text<128>,
+    /// When, in microseconds since the Unix epoch.
+    #[serde(serialize_with = "rfc3339")]
+    pub started_at: u64,
+    /// Who calls.
+    pub caller: &'a CallParty,
+    /// Who is called.
+    pub callee: &'a CallParty,
+}
+
+/// `call.answered`: the first 2xx.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallAnswered<'a> {
+    /// The call's id.
+    pub call: &'a str,
+    /// Call-ID of its INVITE.
+    pub call_id: &'a Text<128>,
+    /// When, in microseconds since the Unix epoch.
+    #[serde(serialize_with = "rfc3339")]
+    pub answered_at: u64,
+    /// Milliseconds from its start.
+    pub ring_ms: u64,
+    /// Who answered.
+    pub callee: &'a CallParty,
+}
+
+/// `call.held` and `call.resumed`: one side put the other on hold, or took it back.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallHeld<'a> {
+    /// The call's id.
+    pub call: &'a str,
+    /// Call-ID of its INVITE.
+    pub call_id: &'a Text<128>,
+    /// Who did.
+    pub by: CallBy,
+    /// When, in microseconds since the Unix epoch.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: u64,
+}
+
+/// `call.ended`: useful alone.
+#[derive(Clone, Debug)]
+pub struct CallEnded<'a> {
+    /// The call's id.
+    pub call: &'a str,
+    /// Call-ID of its INVITE.
+    pub call_id: &'a Text<128>,
+    /// Who ended it.
+    pub by: CallBy,
+    /// Why.
+    pub cause: CallCause,
+    /// The final status of its INVITE if that was no 2xx.
+    pub status: Option<u16>,
+    /// More about it, in words.
+    pub reason: Option<&'a Text<123>>,
+    /// How surely that is known.
+    pub certainty: Certainty,
+    /// When its INVITE went out, in microseconds since the Unix epoch.
+    pub started_at: u64,
+    /// When the first callee rang.
+    pub ringing_at: Option<u64>,
+    /// When it was answered.
+    pub answered_at: Option<u64>,
+    /// When it ended.
+    pub ended_at: ClosedAt,
+    /// Who called.
+    pub caller: &'a CallParty,
+    /// Who was called, or answered.
+    pub callee: &'a CallParty,
+    /// How often one side put the other on hold; not known after a crash.
+    pub holds: Option<u32>,
+    /// How often a side came back on a new flow; not known after a crash.
+    pub moves: Option<u32>,
+}
+
+impl Serialize for CallEnded<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Wire<'a> {
+            call: &'a str,
+            call_id: &'a Text<128>,
+            by: CallBy,
+            cause: CallCause,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            status: Option<u16>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'a Text<123>>,
+            certainty: Certainty,
+            #[serde(serialize_with = "rfc3339")]
+            started_at: u64,
+            #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
+            ringing_at: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
+            answered_at: Option<u64>,
+            #[serde(serialize_with = "rfc3339")]
+            ended_at: u64,
+            #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
+            ended_at_earliest: Option<u64>,
+            ring_ms: u64,
+            talk_ms: u64,
+            caller: &'a CallParty,
+            callee: &'a CallParty,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            holds: Option<u32>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            moves: Option<u32>,
+        }
+        let (ended_at, ended_at_earliest) = match self.ended_at {
+            ClosedAt::Seen(at) => (at, None),
+            ClosedAt::Between { earliest, latest } => (latest, Some(earliest)),
+        };
+        let rang_until = self.answered_at.unwrap_or(ended_at);
+        Wire {
+            call: self.call,
+            call_id: self.call_id,
+            by: self.by,
+            cause: self.cause,
+            status: self.status,
+            reason: self.reason,
+            certainty: self.certainty,
+            started_at: self.started_at,
+            ringing_at: self.ringing_at,
+            answered_at: self.answered_at,
+            ended_at,
+            ended_at_earliest,
+            ring_ms: rang_until.saturating_sub(self.started_at) / 1000,
+            talk_ms: self.answered_at.map_or(0, |at| ended_at.saturating_sub(at) / 1000),
+            caller: self.caller,
+            callee: self.callee,
+            holds: self.holds,
+            moves: self.moves,
+        }
+        .serialize(s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_reads_back_from_its_word() {
+        for &cause in CallCause::ALL {
+            assert_eq!(cause.as_str().parse(), Ok(cause));
+        }
+        assert!("gone".parse::<CallCause>().is_err());
+    }
+
+    #[test]
+    fn reserved_room_holds_the_longest_records_of_calls() {
+        // JSON doubles each of these.
+        let long = "\\".repeat(400);
+        let party = CallParty {
+            aor: Text::new(&long),
+            display: Some(Text::new(&long)),
+            contact: Some(Text::new(&long)),
+            user_agent: Some(Text::new(&long)),
+            flow: Some(Text::new(&long)),
+            transport: Some(Transport::Wss),
+            remote: Some("[1111:2222:3333:4444:5555:6666:7777:8888]:65535".parse().unwrap()),
+        };
+        let (call, call_id, reason) = ("x".repeat(80), Text::new(&long), Text::new(&long));
+        let at = u64::MAX / 2048;
+        let ended = CallEnded {
+            call: &call,
+            call_id: &call_id,
+            by: CallBy::Caller,
+            cause: CallCause::NodeCrash,
+            status: Some(699),
+            reason: Some(&reason),
+            certainty: Certainty::JournalReplay,
+            started_at: at,
+            ringing_at: Some(at),
+            answered_at: Some(at),
+            ended_at: ClosedAt::Between { earliest: at, latest: at },
+            caller: &party,
+            callee: &party,
+            holds: Some(u32::MAX),
+            moves: Some(u32::MAX),
+        };
+        let length = serde_json::to_vec(&ended).unwrap().len();
+        assert!(length <= CALL_ENDED_ROOM, "{length}");
+        let answered = CallAnswered {
+            call: &call,
+            call_id: &call_id,
+            answered_at: at,
+            ring_ms: u64::MAX,
+            callee: &party,
+        };
+        let length = serde_json::to_vec(&answered).unwrap().len();
+        assert!(length <= CALL_ANSWERED_ROOM, "{length}");
+        let held = CallHeld { call: &call, call_id: &call_id, by: CallBy::Callee, at };
+        let length = serde_json::to_vec(&held).unwrap().len();
+        assert!(length <= CALL_HELD_ROOM, "{length}");
+    }
+}

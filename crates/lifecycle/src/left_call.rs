@@ -1,0 +1,146 @@
+//! Calls that an earlier incarnation left open, and the ends they are owed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    CallBy, CallCause, CallEnded, CallParty, Certainty, ClosedAt, Event, EventId, EventKind, Findings, Text,
+};
+
+/// A call that was started and has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftCall {
+    /// Call-ID.
+    pub call_id: Text<128>,
+    /// When it started, in microseconds since the Unix epoch.
+    pub started_at: u64,
+    /// When it was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<u64>,
+    /// Who calls.
+    pub caller: CallParty,
+    /// Who is called, or answered.
+    pub callee: CallParty,
+}
+
+/// The part of a fold that is about calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftCalls {
+    pub(crate) open: BTreeMap<Box<str>, LeftCall>,
+    /// `call.started` records seen.
+    pub started: u64,
+    /// `call.ended` records seen.
+    pub ended: u64,
+    /// Ends of calls that were not open: ended twice, or never started.
+    pub ended_without_start: Findings<(EventId, String)>,
+    /// Call ids that were started twice.
+    pub started_twice: Findings<(EventId, String)>,
+}
+
+#[derive(Deserialize)]
+struct Started {
+    call: Box<str>,
+    call_id: Text<128>,
+    started_at: jiff::Timestamp,
+    caller: CallParty,
+    callee: CallParty,
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    call: Box<str>,
+    answered_at: jiff::Timestamp,
+    callee: CallParty,
+}
+
+#[derive(Deserialize)]
+struct Ended {
+    call: Box<str>,
+}
+
+impl LeftCalls {
+    /// Takes in the next record about a call; none if it cannot be read.
+    pub(crate) fn fold(&mut self, id: EventId, kind: EventKind, payload: &[u8]) -> Option<()> {
+        match kind {
+            EventKind::CallStarted => {
+                let read: Started = serde_json::from_slice(payload).ok()?;
+                let Started { call, call_id, started_at, caller, callee } = read;
+                self.started += 1;
+                let left =
+                    LeftCall { call_id, started_at: micros(started_at), answered_at: None, caller, callee };
+                if self.open.insert(call.clone(), left).is_some() {
+                    self.started_twice.push((id, call.into()));
+                }
+            }
+            EventKind::CallAnswered => {
+                let Answered { call, answered_at, callee } = serde_json::from_slice(payload).ok()?;
+                if let Some(left) = self.open.get_mut(&call) {
+                    left.answered_at = Some(micros(answered_at));
+                    left.callee = callee;
+                }
+            }
+            EventKind::CallEnded => {
+                let Ended { call } = serde_json::from_slice(payload).ok()?;
+                self.ended += 1;
+                if self.open.remove(&call).is_none() {
+                    self.ended_without_start.push((id, call.into()));
+                }
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// How many records do not fit to the others.
+    #[must_use]
+    pub const fn wrong(&self) -> u64 {
+        self.ended_without_start.len() + self.started_twice.len()
+    }
+
+    /// Calls that are open at the end of the records, by id.
+    #[must_use]
+    pub const fn open(&self) -> &BTreeMap<Box<str>, LeftCall> {
+        &self.open
+    }
+
+    /// Hands over the ends that are owed for a process that died.
+    pub(crate) fn settle(&self, last_alive: u64, now: u64, mut write: impl FnMut(Event<'_>)) {
+        for (call, left) in &self.open {
+            let begun = left.answered_at.unwrap_or(left.started_at);
+            write(Event::CallEnded(CallEnded {
+                call,
+                call_id: &left.call_id,
+                by: CallBy::Node,
+                cause: CallCause::NodeCrash,
+                status: None,
+                reason: None,
+                certainty: Certainty::JournalReplay,
+                started_at: left.started_at,
+                ringing_at: None,
+                answered_at: left.answered_at,
+                ended_at: ClosedAt::Between { earliest: last_alive.max(begun).min(now), latest: now },
+                caller: &left.caller,
+                callee: &left.callee,
+                holds: None,
+                moves: None,
+            }));
+        }
+    }
+
+    /// The Call-IDs of open calls with a side on each flow.
+    pub(crate) fn by_flow(&self) -> BTreeMap<&str, Vec<&Text<128>>> {
+        let mut hurt: BTreeMap<&str, Vec<&Text<128>>> = BTreeMap::new();
+        for left in self.open.values() {
+            let (caller, callee) = (left.caller.flow.as_ref(), left.callee.flow.as_ref());
+            for flow in caller.into_iter().chain(callee.filter(|flow| Some(*flow) != caller)) {
+                hurt.entry(flow.as_str()).or_default().push(&left.call_id);
+            }
+        }
+        hurt
+    }
+}
+
+fn micros(at: jiff::Timestamp) -> u64 {
+    u64::try_from(at.as_microsecond()).unwrap_or(0)
+}

@@ -1,0 +1,50 @@
+//! What calls ask of the world around them.
+
+use std::{fmt::Debug, hash::Hash, time::Instant};
+
+use crate::{Call, End, Side};
+
+/// A moment on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// For waiting.
+    pub instant: Instant,
+    /// For records: microseconds since the Unix epoch.
+    pub micros: u64,
+}
+
+/// Room in the ledger that a call has from its beginning.
+#[derive(Debug)]
+pub struct Rooms<R> {
+    /// For its `call.answered`.
+    pub answered: R,
+    /// For its `call.ended`.
+    pub ended: R,
+}
+
+/// Where calls are written down, and requests of our own leave from. Every call is answered at once.
+pub trait Book {
+    /// A way to a peer.
+    type Hop: Copy + Eq + Hash + Debug;
+    /// Room for one record.
+    type Room;
+
+    /// Writes that a call has started. Nothing when there is no room for the records that it will need: then it was
+    /// not written, and the call passes untracked.
+    fn started(&mut self, call: &Call<Self::Hop>) -> Option<Rooms<Self::Room>>;
+
+    /// Writes that it was answered.
+    fn answered(&mut self, call: &Call<Self::Hop>, room: Self::Room);
+
+    /// Writes that one side put the other on hold.
+    fn held(&mut self, call: &Call<Self::Hop>, by: Side, at: Moment);
+
+    /// Writes that one side took the other back.
+    fn resumed(&mut self, call: &Call<Self::Hop>, by: Side, at: Moment);
+
+    /// Writes that it has ended.
+    fn ended(&mut self, call: &Call<Self::Hop>, end: &End, room: Self::Room);
+
+    /// Sends a request of our own, whole but for its Via.
+    fn send(&mut self, hop: Self::Hop, request: Vec<u8>);
+}

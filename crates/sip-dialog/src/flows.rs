@@ -1,0 +1,300 @@
+//! What becomes of calls when flows end, and when user agents come back.
+
+use lifecycle::{CallBy, CallCause, NAMED_CALLS, Text};
+use smallvec::SmallVec;
+
+use crate::{
+    Agent, Book, Calls, End, Moment, Side,
+    bye::bye,
+    call::{Leg, Stage, Standing},
+};
+
+/// Reason (RFC 3326) of a BYE to whoever is left behind.
+const LOST: &str = "SIP;cause=480;text=\"The other side lost its connection\"";
+
+/// Reason of a BYE that waited for its receiver to come back.
+const HUNG_UP: &str = "Q.850;cause=16;text=\"The other side hung up\"";
+
+/// Calls that a flow's end hurt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hurt {
+    /// Call-IDs of the first few.
+    pub named: Vec<Text<128>>,
+    /// How many in all.
+    pub total: usize,
+}
+
+impl<B: Book> Calls<B> {
+    /// A flow ended. `agents` are the user agents that were registered over it: their legs are held, others are lost at once.
+    pub fn hop_gone(&mut self, book: &mut B, hop: B::Hop, agents: &[Agent], now: Moment) -> Hurt {
+        let mut hurt = Hurt::default();
+        for number in self.by_hop.remove(&hop).unwrap_or_default() {
+            let Some(call) = self.call_mut(number) else { continue };
+            hurt.total += 1;
+            if hurt.named.len() < NAMED_CALLS {
+                hurt.named.push(call.call_id_text.clone());
+            }
+            match call.stage {
+                Stage::Trying if call.caller.hop() == Some(hop) => {
+                    let end = End::lost(Side::Caller, now);
+                    self.end(book, number, &end);
+                }
+                // Its branch is answered by the proxy, and the call goes on with what else rings.
+                Stage::Trying => call.lost_callee = Some(hop),
+                Stage::Up => self.legs_gone(book, number, hop, agents, now),
+                Stage::Over => {}
+            }
+        }
+        hurt
+    }
+
+    fn legs_gone(&mut self, book: &mut B, number: u64, hop: B::Hop, agents: &[Agent], now: Moment) {
+        if let Some(end) = self.hung_up(number, hop) {
+            // It said BYE before its end: whatever becomes of the answer, the call is over.
+            return self.end(book, number, &end);
+        }
+        let until = now.instant + self.settings.hold;
+        let hold = !self.settings.hold.is_zero();
+        let Some(call) = self.call_mut(number) else { return };
+        let parties = [call.caller_party.aor.clone(), call.callee_party.aor.clone()];
+        let mut expected: SmallVec<[Box<str>; 2]> = SmallVec::new();
+        let mut lost: SmallVec<[(Side, Box<[u8]>); 2]> = SmallVec::new();
+        let tags: SmallVec<[Box<[u8]>; 2]> = call.dialogs.iter().map(|dialog| dialog.tag.clone()).collect();
+        for (at, (side, leg)) in call.legs_mut().enumerate() {
+            if leg.hop() != Some(hop) {
+                continue;
+            }
+            let aor = match side {
+                Side::Caller => &parties[0],
+                Side::Callee => &parties[1],
+            };
+            match agents.iter().find(|agent| agent.aor() == aor.as_str()).filter(|_| hold) {
+                Some(agent) => {
+                    expected.push(agent.aor().into());
+                    leg.standing = Standing::Away { agent: Box::new(agent.clone()), until };
+                }
+                None => {
+                    leg.standing = Standing::Gone;
+                    // The caller's leg comes first, then one for each dialog.
+                    lost.push((
+                        side,
+                        at.checked_sub(1).and_then(|at| tags.get(at).cloned()).unwrap_or_default(),
+                    ));
+                }
+            }
+        }
+        for aor in expected {
+            let numbers = self.away.entry(aor).or_default();
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        self.reschedule(number);
+        for (side, tag) in lost {
+            self.lose(book, number, side, &tag, now);
+        }
+    }
+
+    /// The hang-up of whoever was on this hop and had said BYE; none if that does not end the call.
+    fn hung_up(&self, number: u64, hop: B::Hop) -> Option<End> {
+        let call = self.call(number)?;
+        let [dialog] = &call.dialogs[..] else { return None };
+        let closing = dialog.closing.as_ref()?;
+        let leg = match closing.by {
+            Side::Caller => &call.caller,
+            Side::Callee => &dialog.callee,
+        };
+        (leg.hop() == Some(hop)).then(|| closing.end())
+    }
+
+    /// A leg is lost for good: everybody else in its dialogs is sent a BYE. `tag` is the dialog's if it is the callee's.
+    fn lose(&mut self, book: &mut B, number: u64, side: Side, tag: &[u8], now: Moment) {
+        let Some(call) = self.call(number) else { return };
+        let closing = call.dialogs.iter().any(|dialog| dialog.closing.is_some());
+        let end = End::lost(side, now);
+        match side {
+            Side::Caller => {
+                let tags: SmallVec<[Box<[u8]>; 2]> =
+                    call.dialogs.iter().map(|dialog| dialog.tag.clone()).collect();
+                for tag in tags {
+                    self.send_byes(book, number, &tag, LOST);
+                }
+                self.end(book, number, &end);
+            }
+            // A BYE to it is under way: its final answer ends the dialog.
+            Side::Callee if closing => {}
+            Side::Callee => {
+                self.send_byes(book, number, tag, LOST);
+                let at = call_position(self, number, tag);
+                if let Some(at) = at {
+                    self.dialog_over(book, number, at, &end);
+                }
+            }
+        }
+    }
+
+    /// A user agent has registered over a hop: legs that were held for it are there from now on, and it is told of calls
+    /// that ended meanwhile. Only one that was let in as the user it says may be announced here.
+    pub fn came_back(&mut self, book: &mut B, agent: &Agent, hop: B::Hop) {
+        let Some(numbers) = self.away.get(agent.aor()).cloned() else { return };
+        for number in numbers {
+            let Some(call) = self.call_mut(number) else { continue };
+            let mut back: SmallVec<[Side; 2]> = SmallVec::new();
+            let mut tell = Vec::new();
+            let expected = |leg: &Leg<B::Hop>| matches!(&leg.standing, Standing::Away { agent: expected, .. } if expected.is(agent));
+            match call.stage {
+                Stage::Up => {
+                    for (side, leg) in call.legs_mut().filter(|(_, leg)| expected(leg)) {
+                        leg.standing = Standing::At(hop);
+                        back.push(side);
+                    }
+                    for side in &back {
+                        call.move_count += 1;
+                        call.party_mut(*side).hop = Some(hop);
+                    }
+                }
+                Stage::Over => {
+                    for dialog in &call.dialogs {
+                        if expected(&call.caller) {
+                            tell.push(bye(call, dialog, Side::Caller, HUNG_UP));
+                        }
+                        if expected(&dialog.callee) {
+                            tell.push(bye(call, dialog, Side::Callee, HUNG_UP));
+                        }
+                    }
+                    for (side, leg) in call.legs_mut().filter(|(_, leg)| expected(leg)) {
+                        leg.standing = Standing::Gone;
+                        back.push(side);
+                    }
+                }
+                Stage::Trying => {}
+            }
+            if back.is_empty() {
+                continue;
+            }
+            let (over, still) = (call.stage == Stage::Over, call.awaits(agent.aor()));
+            let any = call.legs().any(|(_, leg)| matches!(leg.standing, Standing::Away { .. }));
+            for request in tell {
+                book.send(hop, request);
+            }
+            if !still {
+                self.forget_away(agent.aor(), number);
+            }
+            if !over {
+                self.put_on(hop, number);
+            } else if !any {
+                self.remove(number);
+                continue;
+            }
+            self.reschedule(number);
+        }
+    }
+
+    /// A registration took the place of an older one of the same user agent: what it has on the old hop is on the new
+    /// one from now on.
+    pub fn moved(&mut self, aor: &str, from: B::Hop, to: B::Hop) {
+        if from == to {
+            return;
+        }
+        let Some(numbers) = self.by_hop.get(&from).cloned() else { return };
+        for number in numbers {
+            let Some(call) = self.call_mut(number) else { continue };
+            if call.stage != Stage::Up {
+                continue;
+            }
+            let mut sides: SmallVec<[Side; 2]> = SmallVec::new();
+            let parties = [call.caller_party.aor.clone(), call.callee_party.aor.clone()];
+            for (side, leg) in call.legs_mut() {
+                let own = match side {
+                    Side::Caller => &parties[0],
+                    Side::Callee => &parties[1],
+                };
+                if leg.hop() == Some(from) && own.as_str() == aor {
+                    leg.standing = Standing::At(to);
+                    sides.push(side);
+                }
+            }
+            if sides.is_empty() {
+                continue;
+            }
+            for side in sides {
+                call.move_count += 1;
+                call.party_mut(side).hop = Some(to);
+            }
+            let elsewhere = !call.legs().any(|(_, leg)| leg.hop() == Some(from));
+            if elsewhere {
+                self.take_off(from, number);
+            }
+            self.put_on(to, number);
+        }
+    }
+
+    /// Does what is due by now, for at most so many calls; says for how many. As many as it was allowed: there may be more.
+    pub fn expire(&mut self, book: &mut B, now: Moment, at_most: usize) -> usize {
+        let mut done = 0;
+        while done < at_most
+            && let Some(&(at, number)) = self.due.first()
+            && at <= now.instant
+        {
+            done += 1;
+            self.fall_due(book, number, now);
+        }
+        done
+    }
+
+    fn fall_due(&mut self, book: &mut B, number: u64, now: Moment) {
+        let Some(call) = self.call_mut(number) else { return };
+        let dead = call.dead_at <= now.instant;
+        match call.stage {
+            Stage::Trying => {
+                let end = End::of(CallCause::NoAnswer, CallBy::Server, now.micros);
+                self.end(book, number, &end);
+            }
+            Stage::Up if dead => {
+                let end = End::of(CallCause::Expired, CallBy::Server, now.micros);
+                self.end(book, number, &end);
+            }
+            Stage::Up => {
+                let mut late: Vec<(Side, Box<[u8]>, Box<str>)> = Vec::new();
+                let tags: SmallVec<[Box<[u8]>; 2]> =
+                    call.dialogs.iter().map(|dialog| dialog.tag.clone()).collect();
+                for (at, (side, leg)) in call.legs_mut().enumerate() {
+                    if let Standing::Away { until, agent } = &leg.standing
+                        && *until <= now.instant
+                    {
+                        let tag = at.checked_sub(1).and_then(|at| tags.get(at).cloned()).unwrap_or_default();
+                        late.push((side, tag, agent.aor().into()));
+                        leg.standing = Standing::Gone;
+                    }
+                }
+                for (side, tag, aor) in late {
+                    if self.call(number).is_none_or(|call| !call.awaits(&aor)) {
+                        self.forget_away(&aor, number);
+                    }
+                    self.lose(book, number, side, &tag, now);
+                }
+                self.reschedule(number);
+            }
+            Stage::Over => self.remove(number),
+        }
+    }
+
+    /// A dialog went, and its callee's leg with it.
+    pub(crate) fn leave(&mut self, number: u64, leg: &Leg<B::Hop>) {
+        let Some(call) = self.call(number) else { return };
+        match &leg.standing {
+            Standing::At(hop) if !call.legs().any(|(_, leg)| leg.hop() == Some(*hop)) => {
+                self.take_off(*hop, number);
+            }
+            Standing::Away { agent, .. } if !call.awaits(agent.aor()) => {
+                let aor: Box<str> = agent.aor().into();
+                self.forget_away(&aor, number);
+            }
+            Standing::At(_) | Standing::Away { .. } | Standing::Gone => {}
+        }
+    }
+}
+
+fn call_position<B: Book>(calls: &Calls<B>, number: u64, tag: &[u8]) -> Option<usize> {
+    calls.call(number)?.dialogs.iter().position(|dialog| *dialog.tag == *tag)
+}

@@ -1,0 +1,260 @@
+//! What a call learns from the requests and responses that pass.
+
+use std::time::Duration;
+
+use lifecycle::{CallBy, CallCause, Text};
+use sip_message::{HeaderId, Message, Method, StartLine};
+
+use crate::{
+    Book, Calls, End, Moment, Side,
+    call::{Closing, Dialog, Pending, Session, Stage, contact, kept},
+    key::{Tags, key},
+    sdp::{Offer, offer},
+};
+
+/// Dialogs that one call may have at a time; more pass, and end without a word here.
+const MOST_DIALOGS: usize = 8;
+
+/// How long after the end of its session a call is taken for dead: user agents end it themselves before (RFC 4028 §10).
+const SESSION_GRACE: Duration = Duration::from_secs(32);
+
+/// The longest session that is believed.
+const LONGEST_SESSION: u32 = 7 * 24 * 3600;
+
+impl<B: Book> Calls<B> {
+    /// A request that came from one hop went on to another. Called for every request of a dialog, and for each place that an INVITE
+    /// is sent to; for others it does nothing.
+    pub fn forwarded(&mut self, book: &mut B, request: &Message<'_>, from: B::Hop, to: B::Hop, now: Moment) {
+        let Some(tags) = Tags::of(request) else { return };
+        if tags.to.is_some() {
+            self.within(request, now);
+        } else if request.method() == Some(Method::Invite) {
+            self.invited(book, request, tags, from, to, now);
+        }
+    }
+
+    fn invited(
+        &mut self,
+        book: &mut B,
+        invite: &Message<'_>,
+        tags: Tags<'_>,
+        from: B::Hop,
+        to: B::Hop,
+        now: Moment,
+    ) {
+        let number = self.number(&key(tags.call_id, tags.from));
+        let number = number.or_else(|| self.begin(book, invite, from, now));
+        let Some(call) = number.and_then(|number| self.call_mut(number)) else { return };
+        // One that came by again from elsewhere (RFC 3261 §16.3) is the same call, seen from the other side.
+        let same =
+            call.caller.named == from && invite.cseq().is_ok_and(|cseq| cseq.number == call.invite_cseq);
+        if call.stage == Stage::Trying && same {
+            let number = call.number;
+            call.rung.push(to);
+            self.put_on(to, number);
+        }
+    }
+
+    /// A request within a dialog.
+    fn within(&mut self, request: &Message<'_>, now: Moment) {
+        let Some((call, at, side)) = self.find(request) else { return };
+        let number = call.number;
+        let Ok(cseq) = request.cseq() else { return };
+        let silence = self.settings.silence;
+        let Some(call) = self.call_mut(number) else { return };
+        let dialog = &mut call.dialogs[at];
+        let highest = dialog.cseq.of(side);
+        *highest = (*highest).max(cseq.number);
+        match cseq.method {
+            Method::Bye => {
+                let reason = request.value(HeaderId::Reason).map(Text::new);
+                dialog.closing.get_or_insert(Closing { by: side, since: now.micros, reason });
+            }
+            Method::Invite | Method::Update => {
+                if let Some(offer) = offer(request) {
+                    dialog.pending = Some(Pending { by: side, cseq: cseq.number, offer });
+                }
+                if let Some(target) = contact(request).and_then(kept) {
+                    match side {
+                        Side::Caller => call.caller.target = target,
+                        Side::Callee => dialog.callee.target = target,
+                    }
+                }
+            }
+            _ => {}
+        }
+        if call.session == Session::Untimed {
+            call.dead_at = now.instant + silence;
+            self.reschedule(number);
+        }
+    }
+
+    /// A response goes upstream. `head` is the response; or the request, if the answer is the proxy's own, and then `by` is none;
+    /// else it is the hop that it came from.
+    pub fn answered(
+        &mut self,
+        book: &mut B,
+        status: u16,
+        head: &Message<'_>,
+        by: Option<B::Hop>,
+        now: Moment,
+    ) {
+        let Ok(cseq) = head.cseq() else { return };
+        let Some(tags) = Tags::of(head) else { return };
+        if cseq.method == Method::Invite
+            && let Some(number) = self.number(&key(tags.call_id, tags.from))
+            && self.call(number).is_some_and(|call| call.invite_cseq == cseq.number)
+        {
+            return self.invite_answered(book, number, status, head, by, now);
+        }
+        let Some((call, at, side)) = self.find(head) else { return };
+        let number = call.number;
+        match (cseq.method, status) {
+            // The callee asks who it is: the same BYE comes again.
+            (Method::Bye, 401 | 407) => {
+                if let Some(call) = self.call_mut(number) {
+                    call.dialogs[at].closing = None;
+                }
+            }
+            (Method::Bye, 200..) => {
+                let closing = call.dialogs[at].closing.as_ref();
+                let end =
+                    closing.map_or_else(|| End::of(CallCause::Hangup, side.by(), now.micros), Closing::end);
+                self.dialog_over(book, number, at, &end);
+            }
+            (Method::Invite | Method::Update, 200..=299) => {
+                self.agreed(book, number, at, cseq.number, side, now);
+                self.refreshed(number, head, now);
+            }
+            (Method::Invite | Method::Update, 300..) => {
+                if let Some(call) = self.call_mut(number) {
+                    call.dialogs[at]
+                        .pending
+                        .take_if(|pending| (pending.by, pending.cseq) == (side, cseq.number));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn invite_answered(
+        &mut self,
+        book: &mut B,
+        number: u64,
+        status: u16,
+        head: &Message<'_>,
+        by: Option<B::Hop>,
+        now: Moment,
+    ) {
+        let ringing = self.settings.ringing;
+        let Some(call) = self.call_mut(number) else { return };
+        match (status, by) {
+            (101..=199, Some(_)) if call.stage == Stage::Trying => {
+                call.ringing_at.get_or_insert(now.micros);
+                call.dead_at = now.instant + ringing;
+                self.reschedule(number);
+            }
+            (200..=299, Some(hop)) => self.confirmed(book, number, head, hop, now),
+            (300.., _) if call.stage == Stage::Trying => {
+                let (cause, by) = match (status, by) {
+                    (487, _) => (CallCause::Cancelled, CallBy::Caller),
+                    (_, None) if call.lost_callee.is_some() => (CallCause::FlowLost, CallBy::Callee),
+                    (408, _) => (CallCause::NoAnswer, CallBy::Server),
+                    (_, None) => (CallCause::Failed, CallBy::Server),
+                    (_, Some(_)) => (CallCause::Rejected, CallBy::Callee),
+                };
+                let reason = match head.start_line() {
+                    StartLine::Response { reason, .. } => Some(Text::new(reason)),
+                    StartLine::Request { .. } => None,
+                };
+                let end = End { status: Some(status), reason, ..End::of(cause, by, now.micros) };
+                self.end(book, number, &end);
+            }
+            _ => {}
+        }
+    }
+
+    /// A 2xx to the INVITE: a dialog is there.
+    fn confirmed(&mut self, book: &mut B, number: u64, answer: &Message<'_>, hop: B::Hop, now: Moment) {
+        let silence = self.settings.silence;
+        let Some(call) = self.call_mut(number) else { return };
+        let tag = answer.to().ok().and_then(|to| to.tag()).unwrap_or_default();
+        if call.dialog(tag).is_some() || call.dialogs.len() >= MOST_DIALOGS {
+            return;
+        }
+        let Some(dialog) = Dialog::new(call, answer, hop) else {
+            // It cannot be followed: better a record that says so than one that stays open.
+            return self.end(book, number, &End::of(CallCause::Failed, CallBy::Server, now.micros));
+        };
+        let first = call.stage == Stage::Trying;
+        let mut silent = smallvec::SmallVec::<[B::Hop; 2]>::new();
+        if first {
+            call.stage = Stage::Up;
+            call.answered_at = Some(now.micros);
+            call.callee_party.hop = Some(hop);
+            call.callee_party.contact = Some(Text::new(&*dialog.callee.target));
+            let agent = answer.value(HeaderId::Server).or(answer.value(HeaderId::UserAgent));
+            call.callee_party.user_agent = agent.map(Text::new);
+            silent = call.rung.drain(..).filter(|rung| *rung != call.caller.named).collect();
+        }
+        call.dialogs.push(dialog);
+        call.dead_at = now.instant + silence;
+        for rung in silent {
+            self.take_off(rung, number);
+        }
+        self.put_on(hop, number);
+        self.record_answer(book, number);
+        self.refreshed(number, answer, now);
+    }
+
+    /// An offer was accepted.
+    fn agreed(&mut self, book: &mut B, number: u64, at: usize, cseq: u32, by: Side, now: Moment) {
+        let Some(call) = self.call_mut(number) else { return };
+        let dialog = &mut call.dialogs[at];
+        let Some(pending) = dialog.pending.take_if(|pending| (pending.by, pending.cseq) == (by, cseq)) else {
+            return;
+        };
+        let before = std::mem::replace(dialog.holds.of(by), pending.offer);
+        match (before, pending.offer) {
+            (Offer::Talks, Offer::Holds) => {
+                call.hold_count += 1;
+                book.held(call, by, now);
+            }
+            (Offer::Holds, Offer::Talks) => book.resumed(call, by, now),
+            (Offer::Talks, Offer::Talks) | (Offer::Holds, Offer::Holds) => {}
+        }
+    }
+
+    /// A 2xx may say how long the session lasts (RFC 4028 §8).
+    fn refreshed(&mut self, number: u64, answer: &Message<'_>, now: Moment) {
+        let silence = self.settings.silence;
+        let Some(call) = self.call_mut(number) else { return };
+        let session = answer.value(HeaderId::SessionExpires).and_then(seconds);
+        let (session, lasts) = match session {
+            Some(seconds) => (Session::Timed, Duration::from_secs(u64::from(seconds)) + SESSION_GRACE),
+            None => (Session::Untimed, silence),
+        };
+        (call.session, call.dead_at) = (session, now.instant + lasts);
+        self.reschedule(number);
+    }
+
+    /// One dialog is over; with the last one the call is.
+    pub(crate) fn dialog_over(&mut self, book: &mut B, number: u64, at: usize, end: &End) {
+        let Some(call) = self.call_mut(number) else { return };
+        if call.dialogs.len() <= 1 {
+            return self.end(book, number, end);
+        }
+        let dialog = call.dialogs.remove(at);
+        self.leave(number, &dialog.callee);
+        self.reschedule(number);
+    }
+}
+
+/// The delta-seconds that a Session-Expires begins with.
+fn seconds(value: &[u8]) -> Option<u32> {
+    let digits = value.trim_ascii_start().iter().take_while(|byte| byte.is_ascii_digit());
+    let seconds = digits.fold(None, |seconds: Option<u32>, &digit| {
+        Some(seconds.unwrap_or(0).saturating_mul(10).saturating_add(u32::from(digit - b'0')))
+    });
+    seconds.filter(|&seconds| seconds > 0).map(|seconds| seconds.min(LONGEST_SESSION))
+}

@@ -1,0 +1,53 @@
+//! Where a request within a dialog goes, when its routes name a flow that is not the one any more.
+
+use sip_message::Message;
+
+use crate::{Book, Calls, call::Standing};
+
+/// Where a route of ours leads a request of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way<H> {
+    /// This way: the hop that the route names, or the one that its user agent has moved to.
+    To(H),
+    /// Its user agent is away, and may come back.
+    Held,
+    /// Its user agent is away for good, or said BYE.
+    Gone,
+    /// The request comes from nobody in the call.
+    Stranger,
+    /// The table knows no such call: the route itself says all there is to know.
+    Unknown,
+}
+
+impl<B: Book> Calls<B> {
+    /// Where a route that names `named` leads a request that came from `from`. `same_peer` says whether two hops lead to one peer.
+    #[must_use]
+    pub fn way(
+        &self,
+        request: &Message<'_>,
+        named: B::Hop,
+        from: B::Hop,
+        same_peer: impl Fn(B::Hop, B::Hop) -> bool,
+    ) -> Way<B::Hop> {
+        let Some((call, at, side)) = self.find(request) else { return Way::Unknown };
+        let dialog = &call.dialogs[at];
+        let (sender, receiver) = match side {
+            crate::Side::Caller => (&call.caller, &dialog.callee),
+            crate::Side::Callee => (&dialog.callee, &call.caller),
+        };
+        if named != sender.named && named != receiver.named {
+            return Way::Unknown;
+        }
+        if !sender.hop().is_some_and(|hop| same_peer(hop, from)) {
+            return Way::Stranger;
+        }
+        if named == sender.named && named != receiver.named {
+            return Way::To(from);
+        }
+        match receiver.standing {
+            Standing::At(hop) => Way::To(hop),
+            Standing::Away { .. } => Way::Held,
+            Standing::Gone => Way::Gone,
+        }
+    }
+}
