@@ -5,9 +5,11 @@ mod development;
 mod events;
 mod flows;
 mod health;
+mod sinks;
 
 use std::sync::Arc;
 
+use ::sinks::Sinks;
 use axum::{Router, routing::get};
 use edge::Handle;
 
@@ -26,13 +28,15 @@ pub enum Development {
 struct Admin {
     server: Handle,
     live: Live,
+    sinks: Arc<Sinks>,
 }
 
 /// Everything that is served over HTTP.
-pub fn router(server: Handle, live: Live, development: Development) -> Router {
+pub fn router(server: Handle, live: Live, sinks: Arc<Sinks>, development: Development) -> Router {
     let routes = Router::new()
         .route("/api/flows/{flow}", get(flows::show).delete(flows::close))
         .route("/api/events", get(events::stream))
+        .route("/api/sinks", get(sinks::list))
         .route("/metrics", get(health::metrics))
         .route("/healthz", get(health::health));
     let routes = match development {
@@ -42,5 +46,5 @@ pub fn router(server: Handle, live: Live, development: Development) -> Router {
         }
         Development::No => routes,
     };
-    routes.with_state(Arc::new(Admin { server, live }))
+    routes.with_state(Arc::new(Admin { server, live, sinks }))
 }

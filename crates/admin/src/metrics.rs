@@ -1,7 +1,10 @@
 //! The metrics page, in OpenMetrics text.
 
+mod sinks;
+
 use std::fmt;
 
+use ::sinks::Sinks;
 use edge::{Count, Gauge, Handle};
 use ledger::Health;
 use prometheus_client::{
@@ -11,10 +14,13 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use self::sinks::SinkStatuses;
+
 /// The page as of now.
-pub(crate) fn page(server: &Handle) -> Result<String, fmt::Error> {
+pub(crate) fn page(server: &Handle, sinks: &Sinks) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("sipway");
     registry.register_collector(Box::new(Snapshot(server.clone())));
+    registry.register_collector(Box::new(SinkStatuses(sinks.status())));
     let mut page = String::new();
     encode(&mut page, &registry)?;
     Ok(page)

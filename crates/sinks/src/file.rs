@@ -1,5 +1,6 @@
 //! Events to a file, one a line.
 
+mod rotation;
 mod tail;
 
 pub(crate) use tail::mend;
@@ -8,7 +9,9 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use config::Rotation;
 use ledger::Position;
 
 use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
@@ -20,12 +23,13 @@ pub(crate) const APPETITE: Appetite = Appetite { events: 4096, bytes: 1 << 20 };
 const MOVES: usize = 3;
 
 /// A file that events are appended to. It is looked up by its name at every write, so a file that was renamed
-/// (logrotate) or removed is followed by a new one. Lines are whole: what a crash tore is cut at the start.
+/// (logrotate, or our own rotation) or removed is followed by a new one. Lines are whole: what a crash tore is cut at the start.
 ///
 /// logrotate's `copytruncate` loses lines by its nature; use `create` or `nocreate`.
 #[derive(Debug)]
 pub(crate) struct FileSink {
     path: PathBuf,
+    rotation: Option<Rotation>,
     open: Option<OpenFile>,
     /// A file whose sync failed, and the length up to which an earlier sync had succeeded.
     doubtful: Option<(FileKey, u64)>,
@@ -53,6 +57,8 @@ struct OpenFile {
     end: u64,
     /// Synced up to here.
     synced: u64,
+    /// When it was begun, as far as the file system tells.
+    begun: SystemTime,
     /// Its name is not known to be on disk.
     new_name: bool,
 }
@@ -74,8 +80,9 @@ pub(crate) fn lines(buffer: &mut Vec<u8>, events: &[Outgoing]) {
 }
 
 impl FileSink {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, open: None, doubtful: None, buffer: Vec::new() }
+    pub(crate) fn new(file: config::File) -> Self {
+        let config::File { path, rotation } = file;
+        Self { path, rotation, open: None, doubtful: None, buffer: Vec::new() }
     }
 
     fn fault(&self, doing: &str, error: &std::io::Error) -> Failure {
@@ -96,8 +103,20 @@ impl FileSink {
         let metadata = file.metadata().map_err(|error| self.fault("look at", &error))?;
         let key = FileKey::of(&metadata);
         let new_name = before.is_err();
+        let begun = match metadata.created().or_else(|_| metadata.modified()) {
+            Ok(begun) if metadata.len() > 0 => begun,
+            _ => SystemTime::now(),
+        };
         if !metadata.is_file() {
-            return Ok(OpenFile { file, key, kind: FileKind::Other, end: 0, synced: 0, new_name: false });
+            return Ok(OpenFile {
+                file,
+                key,
+                kind: FileKind::Other,
+                end: 0,
+                synced: 0,
+                begun: SystemTime::now(),
+                new_name: false,
+            });
         }
         let mut end = metadata.len();
         if let Some((doubtful, synced)) = self.doubtful.take()
@@ -108,7 +127,7 @@ impl FileSink {
             end = synced;
         }
         let end = mend(&file, end).map_err(|error| self.fault("mend the end of", &error))?;
-        Ok(OpenFile { file, key, kind: FileKind::Regular, end, synced: 0, new_name })
+        Ok(OpenFile { file, key, kind: FileKind::Regular, end, synced: 0, begun, new_name })
     }
 
     /// The open file, if it is still the one of this name.
@@ -141,6 +160,27 @@ impl FileSink {
             self.open = Some(open);
         }
         self.open.as_mut().ok_or_else(|| Failure::new(Nature::Passing, "the file is not open"))
+    }
+
+    /// Moves the file away if what comes next belongs into a new one. What is moved away is whole and on disk.
+    fn rotate_if_due(&mut self, now: SystemTime) -> Result<(), Failure> {
+        let Some(rotation) = self.rotation else { return Ok(()) };
+        let adding = self.buffer.len() as u64;
+        let open = self.at_path()?;
+        let due =
+            open.kind == FileKind::Regular && rotation::is_due(rotation, open.end, open.begun, adding, now);
+        if !due {
+            return Ok(());
+        }
+        self.sync_open()?;
+        self.open = None;
+        for (from, to) in rotation::steps(&self.path, rotation.keep.get()) {
+            std::fs::rename(&from, &to)
+                .map_err(|error| self.fault(&format!("move to {} what is in", to.display()), &error))?;
+        }
+        sync_folder(&self.path).map_err(|error| self.fault("sync the directory of", &error))?;
+        tracing::debug!(path = %self.path.display(), "rotated");
+        Ok(())
     }
 
     fn append(&mut self) -> Result<(), Failure> {
@@ -198,7 +238,10 @@ pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
 
 impl Destination for FileSink {
     fn appetite(&self) -> Appetite {
-        APPETITE
+        // One delivery shall not fill many files' worth.
+        let size = self.rotation.and_then(|rotation| rotation.size).unwrap_or(u64::MAX);
+        let bytes = usize::try_from(size / 2).map_or(APPETITE.bytes, |half| half.min(APPETITE.bytes));
+        Appetite { bytes, ..APPETITE }
     }
 
     async fn prepare(&mut self, from: Position) -> Result<Position, Failure> {
@@ -208,6 +251,7 @@ impl Destination for FileSink {
 
     async fn deliver(&mut self, events: &[Outgoing]) -> Result<usize, Failure> {
         lines(&mut self.buffer, events);
+        self.rotate_if_due(SystemTime::now())?;
         for _ in 0..MOVES {
             self.append()?;
             // Moved between the look and the write: whoever moved it may have taken a copy already, so the lines go into the

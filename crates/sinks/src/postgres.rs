@@ -29,16 +29,17 @@ const VERSION: i32 = 1;
 /// Two nodes that start at once make the schema one after the other.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('sipway schema'))";
 
-/// What the sink needs in the database, as SQL for an administrator; `schema` is a name that needs no quotes.
+/// What the sink needs in the database, as SQL for an administrator; `schema` is of `a-z`, `0-9` and `_`.
 #[must_use]
 pub fn postgres_schema(schema: &str) -> String {
     within(include_str!("postgres/schema.sql"), schema)
 }
 
+/// The SQL with this schema in place of the one it was written with. Quoted, for it may be a word of SQL.
 fn within(sql: &str, schema: &str) -> String {
-    sql.replace("sipway.", &format!("{schema}."))
-        .replace("SCHEMA IF NOT EXISTS sipway;", &format!("SCHEMA IF NOT EXISTS {schema};"))
-        .replace("SCHEMA sipway TO", &format!("SCHEMA {schema} TO"))
+    sql.replace("sipway.", &format!("\"{schema}\"."))
+        .replace("SCHEMA IF NOT EXISTS sipway;", &format!("SCHEMA IF NOT EXISTS \"{schema}\";"))
+        .replace("SCHEMA sipway", &format!("SCHEMA \"{schema}\""))
 }
 
 /// A PostgreSQL database.
@@ -164,7 +165,7 @@ impl PostgresSink {
     /// Makes the schema if it is not there. Needs no right to do so if it is.
     async fn make_schema(&self, client: &mut Client) -> Result<(), Failure> {
         let failed = |error| failure("look at the schema", &error);
-        let table = format!("{}.schema_version", self.schema);
+        let table = within("sipway.schema_version", &self.schema);
         let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await;
         if !there.and_then(|row| row.try_get::<_, bool>(0)).map_err(failed)? {
             let failed = |error| failure("make the schema", &error);
@@ -191,16 +192,16 @@ impl PostgresSink {
     async fn find_row(&self) -> Result<Option<Position>, Failure> {
         let failed = |error| failure("read the cursor", &error);
         let sql =
-            format!("SELECT incarnation, seq FROM {}.cursors WHERE node = $1 AND sink = $2", self.schema);
+            within("SELECT incarnation, seq FROM sipway.cursors WHERE node = $1 AND sink = $2", &self.schema);
         let row = self.session()?.client.query_opt(&sql, &[&self.node, &self.sink]).await.map_err(failed)?;
         row.map(|row| position(&row)).transpose().map_err(failed)
     }
 
     async fn move_row(&mut self, to: Position) -> Result<(), Failure> {
-        let sql = format!(
-            "INSERT INTO {}.cursors (node, sink, incarnation, seq) VALUES ($1, $2, $3, $4) ON CONFLICT (node, sink) \
+        let sql = within(
+            "INSERT INTO sipway.cursors (node, sink, incarnation, seq) VALUES ($1, $2, $3, $4) ON CONFLICT (node, sink) \
              DO UPDATE SET incarnation = excluded.incarnation, seq = excluded.seq, moved_at = now()",
-            self.schema
+            &self.schema,
         );
         let (incarnation, seq) = (signed(to.incarnation), signed(to.seq));
         let client = &self.session()?.client;

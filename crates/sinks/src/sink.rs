@@ -126,7 +126,7 @@ impl Sink {
             }
             SinkTarget::File(file) => {
                 let shown = format!("file {}", file.path.display());
-                base.start(shown, FileSink::new(file.path))
+                base.start(shown, FileSink::new(file))
             }
             SinkTarget::Postgres(postgres) => {
                 let shown = format!("postgres {}", postgres.url);

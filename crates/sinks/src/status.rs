@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ledger::Position;
 
@@ -94,6 +94,16 @@ pub struct Status {
     pub gaps: u64,
     /// Records skipped because this release does not know their type.
     pub unknown: u64,
+}
+
+impl Status {
+    /// How long the oldest event that waits has waited; zero if none does.
+    #[must_use]
+    pub fn delay(&self, now: SystemTime) -> Duration {
+        let Some(micros) = self.oldest_waiting_at else { return Duration::ZERO };
+        let at = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
+        now.duration_since(at).unwrap_or_default()
+    }
 }
 
 /// What a worker tells the rest of the process.

@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Why(Why),
     /// Prove from the ledger that every connection that opened closed once, or is open now
     Audit(Audit),
+    /// Print what a PostgreSQL sink needs in its database, as SQL for an administrator
+    Schema(Schema),
     /// Storm a server with connections that end in every way, kill it meanwhile, and count what its records miss
     Prove(Prove),
 }
@@ -70,6 +72,26 @@ pub(crate) struct Check {
     /// The configuration file
     #[arg(value_name = "FILE", default_value = "/etc/sipway/sipway.toml")]
     pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// The name of the schema, as `schema` of the sink says
+    #[arg(long, value_name = "NAME", default_value = "sipway", value_parser = plain_name)]
+    pub(crate) name: String,
+}
+
+/// A name that SQL takes without quotes.
+fn plain_name(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+    let good = text.bytes().all(plain)
+        && text.len() <= 63
+        && text.starts_with(|first: char| !first.is_ascii_digit());
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("not 1 to 63 of a-z, 0-9 and _ without a digit in front".to_owned())
+    }
 }
 
 #[derive(Debug, Args)]

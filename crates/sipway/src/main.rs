@@ -13,6 +13,7 @@ mod logs;
 mod outcome;
 mod prove;
 mod run;
+mod schema;
 mod serve;
 mod speech;
 mod why;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Events(events) => events::run(&events),
         Command::Why(why) => why::run(&why),
         Command::Audit(audit) => audit::run(&audit),
+        Command::Schema(schema) => schema::run(&schema),
         Command::Prove(prove) => prove::run(&prove),
     };
     outcome.report()

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::TcpListener,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -75,7 +76,7 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
     let handle = server.handle();
     let wanted = config.sinks.iter().map(sinks::Settings::from);
     let sinks = match Sinks::start(handle.ledger(), handle.node(), wanted) {
-        Ok(sinks) => sinks,
+        Ok(sinks) => Arc::new(sinks),
         Err(error) => {
             // Whoever came in meanwhile is told, and the ledger sealed.
             let _ = server.shut_down(PATIENCE).await;
@@ -86,7 +87,10 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
         if let Ok(address) = socket.local_addr() {
             tracing::info!(%address, "admin API, metrics and health check");
         }
-        tokio::spawn(admin::serve(socket, admin::router(handle.clone(), live, Development::No)));
+        tokio::spawn(admin::serve(
+            socket,
+            admin::router(handle.clone(), live, Arc::clone(&sinks), Development::No),
+        ));
     }
     announce(&server, talk, config);
     let said = std::thread::spawn({
@@ -177,7 +181,7 @@ fn start_live(handle: &Handle) -> Option<Live> {
 
 /// The softphone page on `ws` listeners, served on the main runtime so that a shard has no part in it.
 fn pages(handle: Handle, live: Live) -> Pages {
-    let router = admin::router(handle, live, Development::Yes);
+    let router = admin::router(handle, live, Arc::default(), Development::Yes);
     let runtime = tokio::runtime::Handle::current();
     Box::new(move |request| match admin::detach(request) {
         Ok((head, stream, remote)) => {

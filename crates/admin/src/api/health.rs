@@ -15,7 +15,7 @@ use crate::metrics;
 /// The metrics page.
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match metrics::page(&admin.server) {
+    match metrics::page(&admin.server, &admin.sinks) {
         Ok(page) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

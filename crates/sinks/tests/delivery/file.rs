@@ -143,3 +143,56 @@ fn what_somebody_else_wrote_is_kept() {
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("\"a note without an end\"\n{\"specversion\""), "{text}");
 }
+
+fn rotated(name: &str, path: &std::path::Path, size: &str, keep: u32) -> sinks::Settings {
+    settings(&format!(
+        "[[sink]]\nkind = \"file\"\nname = \"{name}\"\npath = \"{}\"\nrotate_size = \"{size}\"\nkeep = {keep}\n",
+        path.display()
+    ))
+}
+
+#[test]
+fn files_of_the_size_that_was_asked_for_hold_every_event_once() {
+    let place = Place::new("rotate-size");
+    let (ledger, path) = (place.ledger(), place.path("events.jsonl"));
+    let sink = start(&ledger, rotated("archive", &path, "4KiB", 100));
+    append(&ledger, 150);
+    assert_eq!(sink.finish(PATIENCE).status.lag, 0);
+    // A sink that starts again goes on in the file that is there.
+    append(&ledger, 50);
+    assert_eq!(start(&ledger, rotated("archive", &path, "4KiB", 100)).finish(PATIENCE).status.lag, 0);
+    let mut files: Vec<_> = (1..=100).map(|number| place.path(&format!("events.jsonl.{number}"))).collect();
+    files.retain(|file| file.exists());
+    assert!(files.len() > 5, "{}", files.len());
+    files.reverse();
+    files.push(path.clone());
+    assert!(files.iter().all(|file| std::fs::metadata(file).unwrap().len() <= 4096));
+    let all: Vec<String> = files.iter().flat_map(|file| ids_in(file)).collect();
+    assert_eq!(all, ids(1, 200));
+
+    // Fewer are kept from now on: the newest stay.
+    append(&ledger, 100);
+    let few = place.path("few.jsonl");
+    assert_eq!(start(&ledger, rotated("few", &few, "4KiB", 2)).finish(PATIENCE).status.lag, 0);
+    assert!(place.path("few.jsonl.2").exists() && !place.path("few.jsonl.3").exists());
+    let kept: Vec<String> = [place.path("few.jsonl.2"), place.path("few.jsonl.1"), few]
+        .iter()
+        .flat_map(|file| ids_in(file))
+        .collect();
+    assert_eq!(kept, ids(300 - kept.len() as u64 + 1, kept.len() as u64));
+}
+
+#[test]
+fn no_more_events_a_second_than_was_asked_for() {
+    let place = Place::new("rate");
+    let (ledger, path) = (place.ledger(), place.path("events.jsonl"));
+    append(&ledger, 60);
+    let began = Instant::now();
+    let toml =
+        format!("[[sink]]\nkind = \"file\"\nname = \"a\"\npath = \"{}\"\nmax_rate = 50\n", path.display());
+    let sink = start(&ledger, settings(&toml));
+    eventually("all is delivered", || sink.status().lag == 0);
+    // All but the first burst of 5, and the last.
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(ids_in(&path), ids(1, 60));
+}

@@ -22,6 +22,10 @@ impl Place {
         Self(path)
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.0
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
@@ -63,7 +67,7 @@ pub(crate) fn append_one(ledger: &Ledger, kind: EventKind, number: u64) -> u64 {
 
 /// The one sink of this TOML, quick to retry.
 pub(crate) fn settings(toml: &str) -> Settings {
-    let around = Imagined::new().set("SECRET", SECRET);
+    let around = Imagined::new().set("SECRET", SECRET).set("RIGHT", "right").set("WRONG", "wrong");
     let config = Config::parse(toml, Path::new("sipway.toml"), &around).unwrap();
     let mut settings = Settings::from(&config.sinks[0]);
     settings.pace = Pace {
