@@ -1,6 +1,6 @@
 //! What an idle registered flow costs in memory, over ws and over wss.
 //!
-//! Usage: `cargo run --release -p prove --example idle_flow -- target/release/sipway [flows]`
+//! Usage: `cargo run --release -p prove --example idle_flow -- FLOWS target/release/sipway`
 
 mod child;
 
@@ -16,9 +16,8 @@ const AT_A_TIME: usize = 64;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let binary = arguments.next().ok_or("which server? Give the path of its binary")?;
-    let flows: u64 = arguments.next().map_or(Ok(5000), |number| number.parse())?;
-    let server = Server::start(&binary)?;
+    let flows: u64 = arguments.next().ok_or("how many flows?")?.parse()?;
+    let server = Server::of(&mut arguments)?;
     let mut clients = JoinSet::new();
     // What the first flows of a kind bring along (pages of code touched, tables of a first size) is not theirs.
     for (target, bar) in [(&server.ws, 4096), (&server.wss, 8192)] {

@@ -1,6 +1,7 @@
 //! What a MESSAGE costs the server that is relayed from one ws flow to another and answered.
 //!
-//! Usage: `cargo run --release -p prove --example relay_cost -- target/release/sipway [seconds]`
+//! Usage: `cargo run --release -p prove --example relay_cost -- SECONDS target/release/sipway`, or in place of the binary the
+//! address and the process ids of a server that runs: `127.0.0.1:8080 PID PID`
 
 mod child;
 
@@ -33,9 +34,8 @@ enum Pace {
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let binary = arguments.next().ok_or("which server? Give the path of its binary")?;
-    let seconds: u64 = arguments.next().map_or(Ok(10), |number| number.parse())?;
-    let server = Server::start(&binary)?;
+    let seconds: u64 = arguments.next().ok_or("for how many seconds?")?.parse()?;
+    let server = Server::of(&mut arguments)?;
     let sources = Sources::loopback();
     let mut receivers = JoinSet::new();
     let mut senders = Vec::new();

@@ -156,10 +156,13 @@ fn judge(report: &mut Report, attempt: &Attempt, flows: &[(&str, &SeenFlow)]) {
     }
 }
 
-/// Whether the server ended the flow of itself, so that what its client sent last may have come too late.
+/// Whether what a client sent last may have come too late: its own RST or the server's end may have been first. A server that
+/// shuts down takes no REGISTER any more, and still reads how a client ends its flow.
 fn cut_short(attempt: &Attempt, close: &SeenClose) -> bool {
-    let struck = matches!(close.cause, Some(Cause::NodeCrash | Cause::Shutdown));
-    struck || attempt.ending.is_none_or(Ending::may_lose)
+    let crashed = close.cause == Some(Cause::NodeCrash);
+    crashed
+        || attempt.expected.fits(Cause::Shutdown, None, None)
+        || attempt.ending.is_none_or(Ending::may_lose)
 }
 
 /// Counts what became of a REGISTER that was sent right before the end: it must have been handled, unless a RST threw it

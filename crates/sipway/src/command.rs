@@ -148,6 +148,12 @@ pub(crate) struct Prove {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "ws,wss,tcp,tls",
           value_parser = ["ws", "wss", "tcp", "tls"], hide_possible_values = true)]
     pub(crate) transport: Vec<String>,
+    /// Only rounds of these kinds, in turn: unhurried, instant, second, silence, kill-opening, kill-open, kill-ending,
+    /// kill-again, term-open, term-ending [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "server", hide_possible_values = true,
+          value_parser = ["unhurried", "instant", "second", "silence", "kill-opening", "kill-open", "kill-ending",
+                          "kill-again", "term-open", "term-ending"])]
+    pub(crate) only: Vec<String>,
     /// What chance depends on: which rounds come, when the server dies [default: another each time]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,

@@ -1,4 +1,4 @@
-//! The server under measurement: a `sipway` binary as a child process.
+//! The server under measurement: a `sipway` binary as a child process, or one that runs already.
 
 use std::{
     error::Error,
@@ -14,15 +14,35 @@ use prove::{Client, Setup, Sources, Target};
 
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
-/// A running `sipway dev` with a ledger of its own. Killed when dropped.
+/// A running server.
 pub(crate) struct Server {
-    child: Child,
-    ledger: PathBuf,
+    processes: Vec<u32>,
+    _ours: Option<Ours>,
     pub(crate) ws: Target,
+    /// Of a server that runs already it is not known.
+    #[allow(dead_code, reason = "not every example asks for it")]
     pub(crate) wss: Target,
 }
 
+/// `sipway dev` with a ledger of its own. Killed when dropped.
+struct Ours {
+    child: Child,
+    ledger: PathBuf,
+}
+
 impl Server {
+    /// As the arguments say: the path of a `sipway` binary; or the address where a server has its WebSockets, and the ids of all its
+    /// processes.
+    pub(crate) fn of(arguments: &mut dyn Iterator<Item = String>) -> Result<Self, Failure> {
+        let first =
+            arguments.next().ok_or("which server? Give the path of its binary, or ADDRESS:PORT PID...")?;
+        let Ok(address) = first.parse() else { return Self::start(&first) };
+        prove::raise_descriptor_limit()?;
+        let processes = arguments.map(|pid| pid.parse()).collect::<Result<_, _>>()?;
+        let (ws, wss) = (Target::new(Transport::Ws, address), Target::new(Transport::Wss, address));
+        Ok(Self { processes, _ours: None, ws, wss })
+    }
+
     /// Starts `binary` and waits until it listens.
     pub(crate) fn start(binary: &str) -> Result<Self, Failure> {
         // What it may open, it has from us.
@@ -40,7 +60,8 @@ impl Server {
             .spawn()
             .map_err(|error| format!("{binary}: {error}"))?;
         let (ws, wss) = (Target::new(Transport::Ws, ws), Target::new(Transport::Wss, wss));
-        let server = Self { child, ledger, ws, wss };
+        let processes = vec![child.id()];
+        let server = Self { processes, _ours: Some(Ours { child, ledger }), ws, wss };
         let until = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(server.wss.address).is_err() {
             if Instant::now() > until {
@@ -54,9 +75,11 @@ impl Server {
     /// Processor time of all its threads so far, system calls included.
     pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
         let mut nanos = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let stat = fs::read_to_string(task?.path().join("schedstat"))?;
-            nanos += stat.split(' ').next().ok_or("an empty schedstat")?.parse::<u64>()?;
+        for process in &self.processes {
+            for task in fs::read_dir(format!("/proc/{process}/task"))? {
+                let stat = fs::read_to_string(task?.path().join("schedstat"))?;
+                nanos += stat.split(' ').next().ok_or("an empty schedstat")?.parse::<u64>()?;
+            }
         }
         Ok(Duration::from_nanos(nanos))
     }
@@ -64,13 +87,18 @@ impl Server {
     /// Bytes of private anonymous memory that it has: heap, stacks, what the allocator holds back.
     #[allow(dead_code, reason = "not every example asks for it")]
     pub(crate) fn anonymous(&self) -> Result<u64, Failure> {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).ok_or("no Anonymous")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+        let mut bytes = 0;
+        for process in &self.processes {
+            let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+            let line =
+                rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).ok_or("no Anonymous")?;
+            bytes += line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024;
+        }
+        Ok(bytes)
     }
 }
 
-impl Drop for Server {
+impl Drop for Ours {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -83,6 +111,7 @@ fn free() -> Result<SocketAddr, Failure> {
 }
 
 /// A registered user.
+#[allow(dead_code, reason = "not every example asks for it")]
 pub(crate) async fn registered(target: Target, user: String, sources: &Sources) -> Result<Client, Failure> {
     let setup = Setup { source: sources.next(), patience: Duration::from_secs(60), ..Setup::new(&user) };
     let mut client = Client::connect(&target, &setup).await?;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use ledger::Position;
 use lifecycle::Transport;
 use prove::{
-    Blow, Disaster, EventLog, Feed, Findings, Moment, Report, Round, Sources, Storm, Target, Waited,
-    reconcile, storm,
+    Blow, Disaster, EventLog, Feed, Findings, Moment, Progress, Report, Round, Sources, Storm, Target,
+    Waited, reconcile, storm,
 };
 use tokio::time::sleep;
 
@@ -83,7 +83,7 @@ pub(super) async fn run(prove: &Prove) -> Result<Verdict, String> {
         consumer,
         transports,
         sources: Arc::new(Sources::loopback()),
-        rounds: Rounds::of(seed),
+        rounds: Rounds::of(seed, &prove.only),
         totals: Totals { trials: Some(Trials { seed, ..Trials::default() }), ..Totals::default() },
         screen: Screen::new(if prove.json { Lines::Err } else { Lines::Out }),
         place,
@@ -221,7 +221,7 @@ impl Campaign {
         &mut self,
         plan: Plan,
         storm_plan: &Storm,
-        mut seen: impl FnMut(&mut Screen, prove::Progress),
+        mut seen: impl FnMut(&mut Screen, Progress),
     ) -> Result<Round, prove::StormError> {
         let Self { server, screen, file, rounds, totals, .. } = self;
         let progress = |progress| seen(screen, progress);
@@ -229,7 +229,24 @@ impl Campaign {
         trials.outages += u64::from(plan.hook != Mood::Takes);
         match plan.kind {
             Kind::Unhurried | Kind::AtOnce | Kind::WithinASecond | Kind::Silent => {
-                storm(storm_plan, file, Disaster::never(), progress).await
+                let mut progress = progress;
+                let (before, mut between) = (server.cpu(), None);
+                let round = storm(storm_plan, file, Disaster::never(), |now| {
+                    if now == Progress::Ending {
+                        between = server.cpu();
+                    }
+                    progress(now);
+                });
+                let round = round.await?;
+                if let (Some(before), Some(between), Some(after)) = (before, between, server.cpu())
+                    && let Some(kind) = measured(plan)
+                {
+                    let delays = trials.delays.entry(kind).or_default();
+                    delays.efforts += storm_plan.flows as u64;
+                    delays.opening.add(between.since(before));
+                    delays.ending.add(after.since(between));
+                }
+                Ok(round)
             }
             Kind::Struck(blow, at) => {
                 let server = async || {
@@ -327,14 +344,7 @@ impl Campaign {
         totals.cut_off += round.cut_off;
         let trials = totals.trials.get_or_insert_default();
         let mut report = report.clone();
-        let kind = match plan.kind {
-            Kind::Unhurried => Some("one after the other"),
-            Kind::AtOnce => Some("at one instant"),
-            Kind::WithinASecond => Some("within one second"),
-            Kind::Silent | Kind::Struck(..) | Kind::KilledAgain => None,
-        };
-        // A dead server or sink delays what it tells: that is no measure of it.
-        match kind.filter(|_| plan.hook == Mood::Takes) {
+        match measured(plan) {
             Some(kind) => {
                 let delays = trials.delays.entry(kind).or_default();
                 delays.recorded.merge(&report.total().recorded);
@@ -372,6 +382,17 @@ impl Campaign {
             Ok(())
         };
         rotate().map_err(|error| format!("{}: {error}", self.place.events().display()))
+    }
+}
+
+/// The kind of a round whose times are measured: a dead server or sink delays what it tells.
+fn measured(plan: Plan) -> Option<&'static str> {
+    match plan.kind {
+        _ if plan.hook != Mood::Takes => None,
+        Kind::Unhurried => Some("one after the other"),
+        Kind::AtOnce => Some("at one instant"),
+        Kind::WithinASecond => Some("within one second"),
+        Kind::Silent | Kind::Struck(..) | Kind::KilledAgain => None,
     }
 }
 

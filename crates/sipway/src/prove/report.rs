@@ -7,6 +7,8 @@ use std::time::Duration;
 use prove::{Findings, Latencies, Report, Row, Said};
 use serde_json::{Value, json};
 
+use super::server::Cpu;
+
 /// From a client's last act to the event.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Delays {
@@ -16,6 +18,19 @@ pub(super) struct Delays {
     pub(super) file: Latencies,
     /// Until it was received by the webhook's consumer.
     pub(super) webhook: Latencies,
+    /// Connections that the server's time was measured for.
+    pub(super) efforts: u64,
+    /// The server's processor time while they opened and registered.
+    pub(super) opening: Cpu,
+    /// The same while they ended, and until all was delivered to the file.
+    pub(super) ending: Cpu,
+}
+
+impl Delays {
+    /// For each connection, in microseconds.
+    fn each(&self, time: Duration) -> f64 {
+        time.as_secs_f64() * 1e6 / self.efforts.max(1) as f64
+    }
 }
 
 /// What the ledger adds up to.
@@ -153,6 +168,10 @@ impl Totals {
                 .map(|(kind, of)| {
                     let of = json!({
                         "recorded": times(&of.recorded), "file": times(&of.file), "webhook": times(&of.webhook),
+                        "server_cpu_us": {
+                            "open": of.each(of.opening.used), "open_waited": of.each(of.opening.waited),
+                            "end": of.each(of.ending.used), "end_waited": of.each(of.ending.waited),
+                        },
                     });
                     (kind, of)
                 })
@@ -260,6 +279,14 @@ fn delays(f: &mut fmt::Formatter<'_>, delays: &BTreeMap<&'static str, Delays>) -
                 if n == 0 { (*kind, latencies.count().to_string()) } else { ("", String::new()) };
             writeln!(f, "{kind:<32} {count:>8} {what:<18}{}", columns(latencies))?;
         }
+        let [open, open_waited, end, end_waited] =
+            [delays.opening.used, delays.opening.waited, delays.ending.used, delays.ending.waited]
+                .map(|time| delays.each(time));
+        writeln!(
+            f,
+            "{:<41} server's CPU, µs each: open {open:.0} (and waited {open_waited:.0}), end {end:.0} (and waited {end_waited:.0})",
+            ""
+        )?;
     }
     Ok(())
 }

@@ -80,16 +80,23 @@ pub(super) const EACH_ONCE: u64 = FIRST.len() as u64;
 /// All rounds to come, from one seed.
 pub(super) struct Rounds {
     chance: StdRng,
+    /// Kinds that come in turn, and no other; none: all kinds.
+    only: Vec<Kind>,
     begun: usize,
 }
 
 impl Rounds {
-    pub(super) fn of(seed: u64) -> Self {
-        Self { chance: StdRng::seed_from_u64(seed), begun: 0 }
+    /// `only` names kinds that are known; others are left out.
+    pub(super) fn of(seed: u64, only: &[String]) -> Self {
+        let only = only.iter().filter_map(|name| Kind::named(name)).collect();
+        Self { chance: StdRng::seed_from_u64(seed), only, begun: 0 }
     }
 
     pub(super) fn next(&mut self) -> Plan {
         self.begun += 1;
+        if let Some(kind) = self.only.get((self.begun - 1) % self.only.len().max(1)) {
+            return Plan::of(*kind);
+        }
         if let Some(first) = FIRST.get(self.begun - 1) {
             return *first;
         }
@@ -109,6 +116,23 @@ impl Rounds {
 }
 
 impl Kind {
+    /// By its name on the command line.
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "unhurried" => Self::Unhurried,
+            "instant" => Self::AtOnce,
+            "second" => Self::WithinASecond,
+            "silence" => Self::Silent,
+            "kill-opening" => Self::Struck(Blow::Kill, Moment::WhileOpening),
+            "kill-open" => Self::Struck(Blow::Kill, Moment::AllOpen),
+            "kill-ending" => Self::Struck(Blow::Kill, Moment::AmidEndings),
+            "kill-again" => Self::KilledAgain,
+            "term-open" => Self::Struck(Blow::Terminate, Moment::AllOpen),
+            "term-ending" => Self::Struck(Blow::Terminate, Moment::AmidEndings),
+            _ => return None,
+        })
+    }
+
     /// Over how long the endings are spread.
     pub(super) const fn spread(self) -> Duration {
         match self {

@@ -29,6 +29,30 @@ pub(super) struct Server {
     panics: Arc<Mutex<Findings>>,
 }
 
+/// What a process had of the processors.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cpu {
+    pub(super) used: Duration,
+    /// Ready to run, while others ran.
+    pub(super) waited: Duration,
+}
+
+impl Cpu {
+    /// Adds another's.
+    pub(super) fn add(&mut self, other: Self) {
+        self.used += other.used;
+        self.waited += other.waited;
+    }
+
+    /// What was added since.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            used: self.used.saturating_sub(before.used),
+            waited: self.waited.saturating_sub(before.waited),
+        }
+    }
+}
+
 impl Server {
     pub(super) fn of(place: &Place) -> Result<Self, String> {
         let binary = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
@@ -96,6 +120,19 @@ impl Server {
         let (child, _) = self.running.as_ref()?;
         let open = fs::read_dir(format!("/proc/{}/fd", child.id()?)).ok()?;
         Some(open.count() as u64)
+    }
+
+    /// Processor time of all its threads so far, system calls included, and the time they waited for a processor.
+    pub(super) fn cpu(&self) -> Option<Cpu> {
+        let (child, _) = self.running.as_ref()?;
+        let mut cpu = Cpu::default();
+        for task in fs::read_dir(format!("/proc/{}/task", child.id()?)).ok()?.filter_map(Result::ok) {
+            let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let mut numbers = stat.split(' ').map_while(|number| number.parse().ok());
+            cpu.used += Duration::from_nanos(numbers.next()?);
+            cpu.waited += Duration::from_nanos(numbers.next()?);
+        }
+        Some(cpu)
     }
 
     /// Panics that it told of.
