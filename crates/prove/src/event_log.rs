@@ -102,8 +102,19 @@ pub struct EventLog {
     /// Of events without an id: the latest flow from each remote address.
     latest: HashMap<SocketAddr, String>,
     unnumbered: u64,
+    beginning: Beginning,
     /// What is wrong with the stream.
     pub faults: StreamFaults,
+}
+
+/// Which event of a stream comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Beginning {
+    /// The first of its incarnation.
+    #[default]
+    First,
+    /// Any: reading began while the server was running.
+    Any,
 }
 
 #[derive(Deserialize)]
@@ -147,6 +158,12 @@ struct Binding {
 }
 
 impl EventLog {
+    /// A log of a stream that is read from somewhere in its middle on: what came before its first event is no gap.
+    #[must_use]
+    pub fn joining() -> Self {
+        Self { beginning: Beginning::Any, ..Self::default() }
+    }
+
     /// Takes in one line, read at this time (microseconds since the Unix epoch).
     ///
     /// Of a line without `id` only `type` and `data.remote` are asked for: `flow.closed` is then that of the latest flow from
@@ -166,12 +183,13 @@ impl EventLog {
         };
         let (node, id) = EventId::parse(&text).map_err(serde::de::Error::custom)?;
         let at = told_at.unwrap_or(read_at);
+        let joins = self.beginning == Beginning::Any && self.runs.is_empty();
         let last = self.runs.entry((node.to_string(), id.incarnation)).or_insert(0);
         if id.sequence <= *last {
             self.redelivered += 1;
             return Ok(());
         }
-        if id.sequence > *last + 1 {
+        if id.sequence > *last + 1 && !joins {
             self.faults.gaps.add(|| format!("{text} came after {last}"));
         }
         *last = id.sequence;

@@ -19,6 +19,12 @@ struct Shared {
 }
 
 impl Feed {
+    /// A feed whose log is [`EventLog::joining`].
+    #[must_use]
+    pub fn joining() -> Self {
+        Self(Arc::new(Shared { log: Mutex::new(EventLog::joining()), grown: Notify::new() }))
+    }
+
     /// Takes in one line that was read just now.
     pub fn line(&self, line: &str) {
         let read_at = now_micros();

@@ -81,3 +81,45 @@ fn incarnations_count_apart() {
     assert_eq!(log.faults.count(), 0, "{:?}", log.faults);
     assert_eq!(log.runs().count(), 2);
 }
+
+#[test]
+fn whoever_joins_a_stream_has_missed_nothing_before() {
+    let mut log = EventLog::joining();
+    [
+        opened("1.7", "f"),
+        closed("1.8", "f"),
+        event("1.10", "node.stopped", "{}"),
+        event("2.2", "node.started", "{}"),
+    ]
+    .iter()
+    .for_each(|line| log.line(line, 5));
+    assert_eq!(
+        log.faults.gaps.count(),
+        2,
+        "within the run, and at the beginning of the next: {:?}",
+        log.faults
+    );
+}
+
+#[test]
+fn events_without_ids_are_told_apart_by_address_and_order() {
+    let told = |kind: &str, port: u16| {
+        format!(r#"{{"type":"{kind}","data":{{"remote":"127.0.0.2:{port}","transport":"ws"}}}}"#)
+    };
+    let log = log(&[
+        told("flow.opened", 4000),
+        told("flow.closed", 4000),
+        // The same port again.
+        told("flow.opened", 4000),
+        told("flow.closed", 4000),
+        told("flow.opened", 4001),
+        told("flow.closed", 4001),
+        told("flow.closed", 4001),
+        told("flow.closed", 4002),
+        told("something.else", 4003),
+    ]);
+    assert_eq!((log.opened_count(), log.closed_count(), log.open_count()), (3, 3, 0));
+    let StreamFaults { closed_twice, closed_without_open, .. } = &log.faults;
+    assert_eq!((closed_twice.count(), closed_without_open.count(), log.faults.count()), (1, 1, 2));
+    assert!(log.flows().values().flat_map(|flow| &flow.closes).all(|close| close.cause.is_none()));
+}

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{AfterClose, CloseWord, Verdict};
+use crate::{AfterClose, CloseWord, Outcome, Verdict};
 
 const EPOCH: u64 = 1_767_225_600_000_000;
 
@@ -118,7 +118,8 @@ fn what_was_sent_before_the_end_must_be_handled() {
     let registered = Attempt { registered: Registered::Yes, ..attempt(Ending::Fin, 500_000) };
     let leaving = Attempt { farewell: Farewell::Unregister, ..registered.clone() };
     let found = |log: &EventLog, attempt: &Attempt| {
-        reconcile(log, std::slice::from_ref(attempt)).wrong_binding.count()
+        let report = reconcile(log, std::slice::from_ref(attempt));
+        report.wrong_binding.count() + report.unheard.count()
     };
     assert_eq!(found(&told("flow_closed"), &registered), 0);
     assert_eq!(found(&told("unregistered"), &registered), 1);
@@ -126,4 +127,15 @@ fn what_was_sent_before_the_end_must_be_handled() {
     assert_eq!(found(&told("flow_closed"), &leaving), 1);
     let unbound = Told::new().opened("f", 1).closed("f", 3, Cause::Eof, "");
     assert_eq!(found(&unbound.log, &registered), 1);
+    // Its first REGISTER was on its way.
+    let newcomer = Attempt { farewell: Farewell::Register, registered: Registered::No, ..registered.clone() };
+    assert_eq!(found(&told("flow_closed"), &newcomer), 0);
+    assert_eq!(found(&unbound.log, &newcomer), 1);
+    let ending = Ending::Reset;
+    let thrown_away = Attempt { ending: Some(ending), expected: ending.expected(), ..newcomer.clone() };
+    let reset = Told::new().opened("f", 1).closed("f", 3, Cause::Reset, "");
+    assert_eq!(found(&reset.log, &thrown_away), 0, "a RST may do that");
+    let shutdown = Outcome::any(Cause::Shutdown);
+    let refused = Attempt { expected: newcomer.expected.clone().or(shutdown, "SIGTERM came"), ..newcomer };
+    assert_eq!(found(&unbound.log, &refused), 0, "a server that shuts down takes no REGISTER");
 }

@@ -26,7 +26,7 @@ pub(super) async fn run(prove: &Prove, url: &str) -> Result<Verdict, String> {
         ));
     }
     let target = target(url, prove.domain.as_deref())?;
-    let feed = Feed::default();
+    let feed = Feed::joining();
     let mut follower = None;
     match prove.events.as_deref() {
         Some(path) if path == Path::new("-") => standard_input(&feed),
