@@ -80,6 +80,8 @@ counts! {
     Challenges = "challenges",
     /// Wrong credentials.
     WrongCredentials = "wrong_credentials",
+    /// Panics that belonged to no flow, which are bugs: one in a flow ends it with internal_error.
+    Panics = "panics",
     /// Checkpoints written.
     Checkpoints = "ledger_checkpoints",
     /// Records that retention dropped.

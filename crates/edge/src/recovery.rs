@@ -1,8 +1,11 @@
 //! What an earlier process owed: read back from the ledger, written before anything is served.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use ledger::{Batch, Durability, Ledger, Opened, Position, ReadFrom, Reader, Settings};
+use ledger::{Batch, Durability, Ledger, Opened, Position, ReadFrom, Reader, Settings, storage::Storage};
 use lifecycle::{Event, EventId, EventKind, Node, NodeStarted, Text, Unfinished};
 
 use crate::StartError;
@@ -43,6 +46,7 @@ pub(crate) struct Books {
 /// # Errors
 /// The ledger cannot be opened, read or written.
 pub(crate) fn open(
+    storage: Arc<dyn Storage>,
     config: &config::Ledger,
     node: &Node,
     now: u64,
@@ -57,7 +61,7 @@ pub(crate) fn open(
         config::Durability::Memory => Durability::Memory,
         config::Durability::Disk => Durability::Disk,
     };
-    let opened = Ledger::open(&config.directory, settings)?;
+    let opened = Ledger::open_on(storage, settings)?;
     let (mut recovered, books) = settle(&opened, now, |batch| write(&opened.ledger, batch))?;
     recovered.took = began.elapsed();
     Ok((opened.ledger, recovered, books))

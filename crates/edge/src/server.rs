@@ -10,7 +10,10 @@ use std::{
 };
 
 use config::{AuditPace, Config, Shards};
-use ledger::Ledger;
+use ledger::{
+    Ledger,
+    storage::{Directory, Storage},
+};
 use lifecycle::{Cause, Ending, EventId, FlowId, Node};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle as Task};
 use transport::{
@@ -148,7 +151,7 @@ pub struct Server {
 
 /// A way to ask and order things of a running server.
 #[derive(Clone, Debug)]
-pub struct Handle(Arc<Shared>);
+pub struct Handle(pub(crate) Arc<Shared>);
 
 impl Server {
     /// Starts a server: every listener is bound before the ledger is touched, and nothing is served before what an
@@ -158,6 +161,19 @@ impl Server {
     /// # Errors
     /// See [`StartError`]; nothing runs then.
     pub fn start(config: &Config, pages: impl FnOnce(Handle) -> Option<Pages>) -> Result<Self, StartError> {
+        Self::start_on(Arc::new(Directory::new(&config.ledger.directory)), config, pages)
+    }
+
+    /// The same with the ledger on this storage. What stands beside it (the secret of our routes) is still in the
+    /// directory of the configuration.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub fn start_on(
+        storage: Arc<dyn Storage>,
+        config: &Config,
+        pages: impl FnOnce(Handle) -> Option<Pages>,
+    ) -> Result<Self, StartError> {
         let shards = match config.limits.shards {
             Shards::Auto => std::thread::available_parallelism().map_or(1, usize::from),
             Shards::Fixed(number) => usize::from(number.get()),
@@ -168,7 +184,7 @@ impl Server {
         let domains = Domains::new(&config.domains, &rand::random())?;
         let node = Node::new(config.node.as_str())
             .expect("the configuration checks the node's name by the same rule");
-        let (ledger, recovered, books) = recovery::open(&config.ledger, &node, clock::micros())?;
+        let (ledger, recovered, books) = recovery::open(storage, &config.ledger, &node, clock::micros())?;
         let secret = route_secret(config)?;
         let (inboxes, receivers) = Inboxes::new(shards);
         let descriptors = descriptors();

@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
     ops::Bound::{Excluded, Unbounded},
+    panic::AssertUnwindSafe,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,7 +19,7 @@ use tokio::{
     net::{TcpStream, UdpSocket},
     sync::{Notify, mpsc, oneshot},
     task::spawn_local,
-    time::sleep_until,
+    time::{sleep, sleep_until},
 };
 use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Unopened};
 
@@ -33,8 +34,14 @@ use crate::{
     world::World,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long an answer to plain HTTP may take to write.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Between a panic of the shard's own and what comes next.
+const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// One shard.
 pub(crate) struct Shard {
@@ -91,27 +98,13 @@ pub(crate) async fn run(
             None
         }
     });
-    let shard = Rc::new(Shard {
-        index,
-        listeners,
-        sockets: sockets.collect(),
-        scratch: Rc::new(Scratch::new()),
-        flows: RefCell::default(),
-        proxy: RefCell::new(Proxy::new(shared.proxy, shared.branch_secret, index, Instant::now())),
-        gone: RefCell::default(),
-        wake: Notify::new(),
-        armed: Cell::new(None),
-        numbers: Cell::new(0),
-        opened: Cell::new(0),
-        closed: Cell::new(0),
-        shared,
-    });
+    let shard = Shard::new(index, shared, listeners, sockets.collect());
     for (&listener, socket) in &shard.sockets {
         spawn_local(receive_datagrams(Rc::clone(&shard), listener, Rc::clone(socket)));
     }
     spawn_local(keep_time(Rc::clone(&shard)));
     while let Some(letter) = inbox.recv().await {
-        shard.read(letter);
+        shard.contained(|| shard.read(letter));
     }
 }
 
@@ -120,7 +113,7 @@ async fn receive_datagrams(shard: Rc<Shard>, listener: u8, socket: Rc<UdpSocket>
     let datagram = |remote, bytes: &[u8]| {
         // An empty line keeps a NAT binding open and wants no answer over UDP.
         if !bytes.iter().all(u8::is_ascii_whitespace) {
-            shard.receive(Hop::Udp { listener, remote }, bytes);
+            shard.contained(|| shard.receive(Hop::Udp { listener, remote }, bytes));
         }
     };
     let failed = |error: std::io::Error| tracing::debug!(%error, "UDP");
@@ -153,15 +146,64 @@ async fn keep_time(shard: Rc<Shard>) {
             }
             None => shard.wake.notified().await,
         }
-        shard.with_proxy(|proxy, world, now| {
-            for hop in world.shard.gone.take() {
-                proxy.hop_gone(world, hop, now);
-            }
+        let done = shard.contained(|| {
+            shard.with_proxy(|proxy, world, now| {
+                while let Some(hop) = world.shard.next_gone() {
+                    proxy.hop_gone(world, hop, now);
+                }
+            });
         });
+        if done == Contained::Panicked {
+            // It may panic again: others first. The hops that are left are still to be told of.
+            sleep(PAUSE_AFTER_PANIC).await;
+            shard.wake.notify_one();
+        }
     }
 }
 
+/// How something went that must not take others with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Contained {
+    Done,
+    /// A bug of ours. What it was at is dropped.
+    Panicked,
+}
+
 impl Shard {
+    fn new(
+        index: u8,
+        shared: Arc<Shared>,
+        listeners: Vec<Rc<Listener>>,
+        sockets: HashMap<u8, Rc<UdpSocket>>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            listeners,
+            sockets,
+            scratch: Rc::new(Scratch::new()),
+            flows: RefCell::default(),
+            proxy: RefCell::new(Proxy::new(shared.proxy, shared.branch_secret, index, Instant::now())),
+            gone: RefCell::default(),
+            wake: Notify::new(),
+            armed: Cell::new(None),
+            numbers: Cell::new(0),
+            opened: Cell::new(0),
+            closed: Cell::new(0),
+            shared,
+        })
+    }
+
+    /// Does something that belongs to no flow. A panic in it must not take the shard with it, as one in a flow's task takes
+    /// only the flow: borrows end with it, and tables are changed by methods that leave them whole.
+    fn contained(&self, act: impl FnOnce()) -> Contained {
+        if std::panic::catch_unwind(AssertUnwindSafe(act)).is_ok() {
+            return Contained::Done;
+        }
+        self.shared.metrics.add(Count::Panics);
+        tracing::error!(shard = self.index, "a panic, which is a bug: please report what stands before this");
+        Contained::Panicked
+    }
+
     /// A SIP message came on a hop.
     pub(crate) fn receive(&self, from: Hop, bytes: &[u8]) {
         self.shared.metrics.add(Count::MessagesReceived);
@@ -347,6 +389,10 @@ impl Shard {
             let _ = self.shared.tell(shard, Letter::Gone(hop));
         }
         self.hop_gone(hop);
+    }
+
+    fn next_gone(&self) -> Option<Hop> {
+        self.gone.borrow_mut().pop()
     }
 
     fn hop_gone(&self, hop: Hop) {

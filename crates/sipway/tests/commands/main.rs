@@ -2,11 +2,15 @@
 //! runs as the annotated configuration says.
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+mod descriptors;
 mod directory;
 mod events;
 mod example;
+mod full_disk;
 mod held;
+mod http;
 mod mistakes;
+mod namespace;
 mod process;
 mod prove;
 mod signals;

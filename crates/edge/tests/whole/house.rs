@@ -1,0 +1,110 @@
+//! A server on a simulated disk, and what its ledger says.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use config::{Config, Imagined};
+use edge::{Handle, Server};
+use ledger::{ReadFrom, storage::sim::Simulated};
+use lifecycle::{EventId, EventKind, Transport, cloud_event};
+use prove::{Client, EventLog, Setup, Target};
+
+/// Far more than anything here takes, unless it hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A directory that goes with its test.
+struct Directory(PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) struct House {
+    server: Option<Server>,
+    pub(crate) handle: Handle,
+    pub(crate) disk: Simulated,
+    _directory: Directory,
+}
+
+impl House {
+    /// `more` is configuration for a ws and a tcp listener of two shards.
+    pub(crate) fn new(name: &str, more: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sipway-edge-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        let text = format!(
+            "[ledger]\ndirectory = \"{}\"\nsegment_size = \"1MiB\"\n[limits]\nshards = 2\n\
+             [[listener]]\ntransport = \"ws\"\nbind = \"127.0.0.1:0\"\n\
+             [[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:0\"\n{more}",
+            path.display()
+        );
+        let directory = Directory(path);
+        let config = Config::parse(&text, Path::new("sipway.toml"), &Imagined::new()).unwrap();
+        let disk = Simulated::new(1);
+        let server = Server::start_on(Arc::new(disk.clone()), &config, |_| None).unwrap();
+        Self { handle: server.handle(), server: Some(server), disk, _directory: directory }
+    }
+
+    pub(crate) fn target(&self, transport: Transport) -> Target {
+        let bound = self.handle.listeners().iter().find(|bound| bound.transport == transport).unwrap();
+        Target::new(transport, bound.local)
+    }
+
+    pub(crate) async fn connect(&self, user: &str) -> Client {
+        let setup = Setup { patience: PATIENCE, ..Setup::new(user) };
+        Client::connect(&self.target(Transport::Ws), &setup).await.unwrap()
+    }
+
+    /// A connected user who is registered.
+    pub(crate) async fn registered(&self, user: &str) -> Client {
+        let mut client = self.connect(user).await;
+        assert_eq!(client.register(600).await.unwrap().status, 200);
+        client
+    }
+
+    pub(crate) async fn until(&self, what: &str, so: impl Fn(&Handle) -> bool) {
+        let begun = Instant::now();
+        while !so(&self.handle) {
+            assert!(begun.elapsed() < PATIENCE, "not {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What is durable by now.
+    pub(crate) fn log(&self) -> EventLog {
+        let mut log = EventLog::default();
+        for (_, line) in self.events() {
+            log.line(&line, 0);
+        }
+        log
+    }
+
+    /// Every durable event and its type.
+    pub(crate) fn events(&self) -> Vec<(EventKind, String)> {
+        let mut reader = self.handle.ledger().reader(ReadFrom::Oldest);
+        let mut events = Vec::new();
+        while let Some(block) = reader.next_block().unwrap() {
+            for record in block.records() {
+                let id = EventId { incarnation: record.position.incarnation, sequence: record.position.seq };
+                let kind = EventKind::try_from(record.kind).unwrap();
+                events.push((kind, cloud_event(self.handle.node(), id, kind, record.at, record.payload)));
+            }
+        }
+        events
+    }
+
+    /// Ends it; every flow that opened has closed once.
+    pub(crate) async fn end(mut self) -> EventLog {
+        self.server.take().unwrap().shut_down(PATIENCE).await.unwrap();
+        let log = self.log();
+        assert_eq!((log.open_count(), log.faults.count()), (0, 0));
+        assert!(log.flows().values().all(|flow| flow.closes.len() == 1));
+        log
+    }
+}
