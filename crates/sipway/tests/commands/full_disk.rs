@@ -10,8 +10,8 @@ use prove::{Client, ConnectError, Setup};
 
 use crate::directory::Directory;
 use crate::http::ask;
-use crate::namespace::{in_mounts_of_its_own, mount_small_disk};
-use crate::process::{PATIENCE, Server, ledger_events, run, sipway, types};
+use crate::namespace::{in_mounts_of_its_own, make_read_only, mount_small_disk};
+use crate::process::{PATIENCE, Server, dev, ledger_events, run, sipway, types};
 
 /// Writes until there is no room for another byte.
 fn fill(path: &Path) {
@@ -27,6 +27,34 @@ fn a_full_disk_stops_admission_and_no_close() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.unwrap().block_on(full_and_empty_again());
     });
+}
+
+#[test]
+fn a_disk_that_takes_nothing_is_refused_in_words() {
+    in_mounts_of_its_own("full_disk::a_disk_that_takes_nothing_is_refused_in_words", || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(refused_in_words());
+    });
+}
+
+async fn refused_in_words() {
+    let directory = Directory::new("takes-nothing");
+    let disk = directory.at("disk");
+    fs::create_dir(&disk).unwrap();
+    mount_small_disk(&disk, "2m");
+    let ledger = disk.join("ledger");
+    let refused = async |words: &str| {
+        let ended = run(dev(&ledger, &[])).await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{}", ended.err);
+        assert!(ended.err.contains(&ledger.display().to_string()), "{}", ended.err);
+        assert!(ended.err.contains(words), "{}", ended.err);
+    };
+    let ballast = disk.join("ballast");
+    fill(&ballast);
+    refused("No space left on device").await;
+    fs::remove_file(&ballast).unwrap();
+    make_read_only(&disk);
+    refused("Read-only file system").await;
 }
 
 async fn full_and_empty_again() {

@@ -33,3 +33,9 @@ pub(crate) fn mount_small_disk(at: &Path, size: &str) {
     command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "small-disk"]).arg(at);
     assert!(command.status().unwrap().success(), "a tmpfs cannot be mounted at {}", at.display());
 }
+
+/// From now on nothing can be written there.
+pub(crate) fn make_read_only(at: &Path) {
+    let status = Command::new("mount").args(["-o", "remount,ro"]).arg(at).status();
+    assert!(status.unwrap().success(), "{} cannot be made read-only", at.display());
+}
