@@ -121,7 +121,7 @@ async fn one_panics(config: &Config) {
     }
     let closes: Vec<_> = log.flows().values().flat_map(|flow| &flow.closes).collect();
     for close in &closes {
-        assert_eq!((close.cause, close.code), (Cause::InternalError, Some(1011)));
+        assert_eq!((close.cause, close.code), (Some(Cause::InternalError), Some(1011)));
         assert_eq!(close.reason.as_deref(), Some("a handler panicked"));
     }
     assert_eq!((closes.len(), log.faults.count()), (3, 0));

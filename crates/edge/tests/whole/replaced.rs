@@ -90,7 +90,11 @@ async fn the_older_connection_is_closed_behind_what_it_had_said() {
 
 fn replaced(house: &House) -> usize {
     let log = house.log();
-    log.flows().values().flat_map(|flow| &flow.closes).filter(|close| close.cause == Cause::Replaced).count()
+    log.flows()
+        .values()
+        .flat_map(|flow| &flow.closes)
+        .filter(|close| close.cause == Some(Cause::Replaced))
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

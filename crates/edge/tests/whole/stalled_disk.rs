@@ -62,5 +62,5 @@ async fn a_stalled_disk_stops_admission_and_no_conversation() {
     let log = house.end().await;
     assert_eq!(log.opened_count(), 5, "who was refused never was a flow");
     let causes: Vec<_> = log.flows().values().map(|flow| flow.closes[0].cause).collect();
-    assert_eq!(causes.iter().filter(|cause| **cause == Cause::CloseFrame).count(), 1);
+    assert_eq!(causes.iter().filter(|cause| **cause == Some(Cause::CloseFrame)).count(), 1);
 }
