@@ -5,12 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod api;
-mod events;
 mod metrics;
 mod prefixed;
 mod serve;
 mod softphone;
 
 pub use api::{Development, router};
-pub use events::{Live, LiveEvent};
 pub use serve::{detach, serve, serve_connection};

@@ -17,9 +17,9 @@ use prometheus_client::{
 use self::sinks::SinkStatuses;
 
 /// The page as of now.
-pub(crate) fn page(server: &Handle, sinks: &Sinks) -> Result<String, fmt::Error> {
+pub(crate) fn page(server: &Handle, sinks: &Sinks, event_readers: usize) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("sipway");
-    registry.register_collector(Box::new(Snapshot(server.clone())));
+    registry.register_collector(Box::new(Snapshot { server: server.clone(), event_readers }));
     registry.register_collector(Box::new(SinkStatuses(sinks.status())));
     let mut page = String::new();
     encode(&mut page, &registry)?;
@@ -27,11 +27,14 @@ pub(crate) fn page(server: &Handle, sinks: &Sinks) -> Result<String, fmt::Error>
 }
 
 #[derive(Debug)]
-struct Snapshot(Handle);
+struct Snapshot {
+    server: Handle,
+    event_readers: usize,
+}
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let server = &self.0;
+        let server = &self.server;
         for &count in Count::ALL {
             let counter = ConstCounter::new(server.metrics().get(count));
             counter.encode(encoder.encode_descriptor(
@@ -49,11 +52,12 @@ impl Collector for Snapshot {
             Health::Failed { .. } => 2,
             Health::Closed => 3,
         };
-        let gauges: [(&str, &str, u64); 12] = [
+        let gauges: [(&str, &str, u64); 13] = [
             ("flows_live", "Flows that are open", server.live()),
             ("flows_max", "Flows that may be open", server.max_flows()),
             ("bindings", "Bindings there are", bindings as u64),
             ("users_registered", "Addresses-of-record with a binding", users as u64),
+            ("event_readers", "Readers of /api/events", self.event_readers as u64),
             ("ledger_health", "0 good, 1 stalled, 2 failed, 3 closed", health),
             ("ledger_pending_bytes", "Bytes that wait for the disk", status.pending_bytes),
             ("ledger_reserved_bytes", "Bytes promised to the closes of open flows", status.reserved_bytes),

@@ -6,10 +6,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::batch::{Appended, Batch, Rejected, Reservation};
+use crate::begun::begun;
 use crate::checkpoint::{self, Checkpoint};
 use crate::cursor::{self, Cursor};
 use crate::durable::Durable;
-use crate::error::{CheckpointError, CursorError, Fault, Faulty, OpenError, Refused};
+use crate::error::{CheckpointError, CursorError, Fault, Faulty, OpenError, ReadError, Refused};
 use crate::event::{Health, Status};
 use crate::format::SegmentKey;
 use crate::heartbeat::Beat;
@@ -243,6 +244,16 @@ impl Ledger {
     #[must_use]
     pub fn reader(&self, from: ReadFrom) -> Reader {
         Reader::new(Arc::clone(self.shared()), from)
+    }
+
+    /// Where to read from so that no record since `at` (microseconds since the Unix epoch) is missed, and little from before is
+    /// read; older ones come, too. A clock that was set back is allowed for, up to ten minutes. Blocks.
+    ///
+    /// # Errors
+    /// A segment is damaged, or the disk refused.
+    pub fn since(&self, at: u64) -> Result<ReadFrom, ReadError> {
+        let keys: Vec<SegmentKey> = self.shared().catalogue().iter().map(|(key, _)| key).collect();
+        begun(&*self.shared().storage, keys.into_iter(), at)
     }
 
     /// Open the cursor of this name; a new one stands before everything. Blocks.

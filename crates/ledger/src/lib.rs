@@ -71,6 +71,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod begun;
 mod blocks;
 mod catalogue;
 mod checkpoint;

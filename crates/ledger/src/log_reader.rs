@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::begun::begun;
 use crate::blocks::{Beyond, Blocks};
 use crate::catalogue::{Catalogue, Facts};
 use crate::checkpoint::{self, Checkpoint};
@@ -98,6 +99,34 @@ impl LogReader {
         let mut files = Files { storage: Arc::clone(&storage), catalogue: Catalogue::default() };
         files.refresh()?;
         Ok(Self { files, walk: Walk::new(storage, from) })
+    }
+
+    /// Begin again where no record since `at` (microseconds since the Unix epoch) is missed, and little from before is read; older
+    /// ones come, too. A clock that was set back is allowed for, up to ten minutes.
+    ///
+    /// # Errors
+    /// A segment is damaged, or the disk refused.
+    pub fn seek_since(&mut self, at: u64) -> Result<(), ReadError> {
+        self.files.refresh()?;
+        let keys: Vec<SegmentKey> = self.files.catalogue.iter().map(|(key, _)| key).collect();
+        let from = begun(&*self.files.storage, keys.into_iter(), at)?;
+        self.seek(from);
+        Ok(())
+    }
+
+    /// Begin again there.
+    pub fn seek(&mut self, from: ReadFrom) {
+        self.walk = Walk::new(Arc::clone(&self.files.storage), from);
+    }
+
+    /// Where each segment begins, oldest first: the first record that it holds, or may hold.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn segments(&mut self) -> Result<Vec<Position>, Fault> {
+        self.files.refresh()?;
+        let first = |(key, _): (SegmentKey, Facts)| Position::new(key.incarnation, key.first_seq);
+        Ok(self.files.catalogue.iter().map(first).collect())
     }
 
     /// The next block of records; `None` at the end for now.

@@ -7,6 +7,7 @@
 //!   cancelled task closes the flow with cause `internal_error`);
 //! - [`Cause`], [`By`] and [`Certainty`] are the closed vocabulary of why a flow ended;
 //! - [`Event`] is what goes into the ledger, and [`cloud_event`] is what leaves for consumers;
+//! - [`Choice`] says which of them someone asks for;
 //! - [`Unfinished`] folds a ledger's records back into what an earlier incarnation left open, from their beginning or
 //!   from a snapshot of what an earlier fold knew;
 //! - [`Liveness`] judges a peer by the bytes it sent, and by nothing else; [`Usage`] holds a flow to its [`FlowLimits`].
@@ -14,6 +15,7 @@
 
 mod call;
 mod cause;
+mod choice;
 mod cloud_event;
 mod ending;
 mod event;
@@ -34,6 +36,7 @@ pub use call::{
     CallHeld, CallParty, CallStarted, UnknownCallCause,
 };
 pub use cause::{By, Cause, Certainty, UnknownCause};
+pub use choice::{Choice, InvalidMoment, mentions, moment};
 pub use cloud_event::{cloud_event, event_time};
 pub use ending::Ending;
 pub use event::{

@@ -205,6 +205,18 @@ impl Unfinished {
         Some(())
     }
 
+    /// Hands over what is open, flows by id and bindings with the flow they belong to, letting go of each as it is taken.
+    pub fn into_open(
+        self,
+    ) -> (
+        impl Iterator<Item = (Box<str>, LeftFlow)> + use<>,
+        impl Iterator<Item = (Option<Box<str>>, LeftBinding)> + use<>,
+    ) {
+        let each =
+            self.bindings.into_iter().flat_map(|(key, count)| std::iter::repeat_n(key, count as usize));
+        (self.flows.into_iter(), each)
+    }
+
     /// Flows that are open at the end of the records, by id.
     #[must_use]
     pub const fn flows(&self) -> &BTreeMap<Box<str>, LeftFlow> {

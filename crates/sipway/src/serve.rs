@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use admin::{Development, Live};
+use admin::Development;
 use config::Config;
 use edge::{Handle, Pages, Server, StartError};
 use ledger::{Ledger, More, OpenError, Position, ReadFrom};
@@ -62,13 +62,8 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
         Ok(socket) => socket,
         Err(why) => return Outcome::Failed(why),
     };
-    let mut live = None;
     let development = if talk == Talk::Logs { Development::No } else { Development::Yes };
-    let started = Server::start(config, |handle| {
-        live = start_live(&handle);
-        let live = live.clone()?;
-        (development == Development::Yes).then(|| pages(handle, live))
-    });
+    let started = Server::start(config, |handle| (development == Development::Yes).then(|| pages(handle)));
     let server = match started {
         Ok(server) => server,
         Err(error) => return Outcome::Failed(with_hint(&error, talk)),
@@ -83,14 +78,12 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
             return Outcome::failed(error);
         }
     };
-    if let (Some(socket), Some(live)) = (admin_socket, live) {
+    if let Some(socket) = admin_socket {
         if let Ok(address) = socket.local_addr() {
             tracing::info!(%address, "admin API, metrics and health check");
         }
-        tokio::spawn(admin::serve(
-            socket,
-            admin::router(handle.clone(), live, Arc::clone(&sinks), Development::No),
-        ));
+        let router = admin::router(handle.clone(), Arc::clone(&sinks), Development::No);
+        tokio::spawn(admin::serve(socket, router));
     }
     announce(&server, talk, config);
     let said = std::thread::spawn({
@@ -171,17 +164,9 @@ fn bind_admin(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, 
     })
 }
 
-/// Events for whoever watches over HTTP, from this process's first on.
-fn start_live(handle: &Handle) -> Option<Live> {
-    let from = Position::new(handle.ledger().incarnation(), 0);
-    Live::follow(handle.ledger(), handle.node().clone(), from)
-        .inspect_err(|error| tracing::error!(%error, "events cannot be watched over HTTP"))
-        .ok()
-}
-
 /// The softphone page on `ws` listeners, served on the main runtime so that a shard has no part in it.
-fn pages(handle: Handle, live: Live) -> Pages {
-    let router = admin::router(handle, live, Arc::default(), Development::Yes);
+fn pages(handle: Handle) -> Pages {
+    let router = admin::router(handle, Arc::default(), Development::Yes);
     let runtime = tokio::runtime::Handle::current();
     Box::new(move |request| match admin::detach(request) {
         Ok((head, stream, remote)) => {

@@ -15,7 +15,8 @@ use crate::metrics;
 /// The metrics page.
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match metrics::page(&admin.server, &admin.sinks) {
+    let readers = super::MOST_READERS - admin.readers.available_permits();
+    match metrics::page(&admin.server, &admin.sinks, readers) {
         Ok(page) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
