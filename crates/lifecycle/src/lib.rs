@@ -54,4 +54,4 @@ pub use liveness::{Liveness, LivenessStep};
 pub use snapshot::SnapshotError;
 pub use spread::sooner;
 pub use text::Text;
-pub use unfinished::{LeftBinding, LeftFlow, NAMED_BINDINGS, NAMED_CALLS, Trimmed, Unfinished};
+pub use unfinished::{LeftBinding, LeftFlow, NAMED_BINDINGS, NAMED_CALLS, Open, Trimmed, Unfinished};

@@ -59,6 +59,15 @@ pub struct LeftBinding {
     pub contact: Text<320>,
 }
 
+/// What is open, to be taken one by one.
+#[derive(Debug)]
+pub struct Open<Bindings> {
+    /// Flows by id.
+    pub flows: BTreeMap<Box<str>, LeftFlow>,
+    /// Bindings, with the flow they belong to.
+    pub bindings: Bindings,
+}
+
 /// Folds records, oldest first, into what is still open at the end, and counts what does not add up. What it
 /// holds grows with the flows and bindings that are open, never with the records folded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -205,16 +214,12 @@ impl Unfinished {
         Some(())
     }
 
-    /// Hands over what is open, flows by id and bindings with the flow they belong to, letting go of each as it is taken.
-    pub fn into_open(
-        self,
-    ) -> (
-        impl Iterator<Item = (Box<str>, LeftFlow)> + use<>,
-        impl Iterator<Item = (Option<Box<str>>, LeftBinding)> + use<>,
-    ) {
+    /// Hands over what is open: flows by id, and bindings with the flow they belong to.
+    #[must_use]
+    pub fn into_open(self) -> Open<impl Iterator<Item = (Option<Box<str>>, LeftBinding)> + use<>> {
         let each =
             self.bindings.into_iter().flat_map(|(key, count)| std::iter::repeat_n(key, count as usize));
-        (self.flows.into_iter(), each)
+        Open { flows: self.flows, bindings: each }
     }
 
     /// Flows that are open at the end of the records, by id.

@@ -113,6 +113,8 @@ export function inWords(event) {
     }
     case "node.stopped":
       return "Server stopped";
+    case "audit.differed":
+      return `The audit found a difference: ${show(data.evidence)}`;
     case "flow.opened":
       return `A connection was opened over ${lower(data.transport)} from ${show(data.remote ?? data.remote_addr ?? data.remote_address)}`;
     case "flow.closed": {
@@ -265,7 +267,7 @@ export class EventList {
     };
     source.onmessage = (message) => this.#take(message.data);
     // Some servers name each event by its type; take those as well.
-    for (const type of ["node.started", "node.stopped", "ledger.trimmed", "flow.opened", "flow.closed", "binding.added", "binding.removed", "user.online", "user.offline", "call.started", "call.answered", "call.held", "call.resumed", "call.ended"]) {
+    for (const type of ["node.started", "node.stopped", "ledger.trimmed", "audit.differed", "flow.opened", "flow.closed", "binding.added", "binding.removed", "user.online", "user.offline", "call.started", "call.answered", "call.held", "call.resumed", "call.ended"]) {
       source.addEventListener(type, (message) => this.#take(message.data));
     }
   }

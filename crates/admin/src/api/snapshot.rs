@@ -46,13 +46,13 @@ pub(super) async fn take(State(admin): State<Arc<Admin>>) -> Result<Response, Fa
 fn parts(standing: Standing, node: Node) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
     let at = EventId { incarnation: standing.at.incarnation, sequence: standing.at.seq };
     let head = format!("{{\"at\":{},\"flows\":[", json!(node.event(at)));
-    let (flows, bindings) = standing.unfinished.into_open();
-    let flows = flows.enumerate().map(|(number, (flow, left))| {
+    let open = standing.unfinished.into_open();
+    let flows = open.flows.into_iter().enumerate().map(|(number, (flow, left))| {
         let (opened_at, facts) = (left.opened_at, left.facts());
         let opened = Event::FlowOpened(FlowOpened { flow: &flow, opened_at, facts: &facts });
         separated(number, opened.to_json())
     });
-    let bindings = bindings.enumerate().map(|(number, (flow, left))| {
+    let bindings = open.bindings.enumerate().map(|(number, (flow, left))| {
         let mut binding = json!({ "aor": left.aor, "contact": left.contact });
         if let Some(flow) = flow {
             binding["flow"] = json!(flow);

@@ -4,6 +4,7 @@
 
 mod descriptors;
 mod directory;
+mod event_source;
 mod events;
 mod example;
 mod full_disk;
@@ -13,6 +14,7 @@ mod mistakes;
 mod namespace;
 mod process;
 mod prove;
+mod reading;
 mod signals;
 mod taken;
 mod unread;
