@@ -38,12 +38,17 @@ pub fn describe(node: &Node, id: EventId, kind: EventKind, at: u64, payload: &[u
         EventKind::CallEnded => call::ended(payload),
     };
     match words {
-        Ok(words) => line.extend(words.chars().map(|c| if steers(c) { '?' } else { c })),
+        Ok(words) => line.push_str(&without_steering(&words)),
         Err(_) => {
             let _ = write!(line, "(event {} cannot be read)", node.event(id));
         }
     }
     line
+}
+
+/// Text in which nothing steers the terminal.
+pub(crate) fn without_steering(text: &str) -> String {
+    text.chars().map(|c| if steers(c) { '?' } else { c }).collect()
 }
 
 /// Control characters, and those that turn the direction of writing.
@@ -330,12 +335,12 @@ fn removal_words(cause: RemovalCause) -> &'static str {
     }
 }
 
-fn counted(count: u64, what: &str) -> String {
+pub(crate) fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A time span in its two largest units.
-fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
         0 => format!("{ms} ms"),

@@ -16,6 +16,7 @@ mod backoff;
 mod dead_letters;
 mod describe;
 mod destination;
+mod explain;
 mod feed;
 mod file;
 mod history;
@@ -32,6 +33,7 @@ mod worker;
 
 pub use describe::describe;
 pub use destination::{Appetite, Failure, Nature, Outgoing};
+pub use explain::{ago, clock, why_closed, why_open};
 pub use postgres::postgres_schema;
 pub use progress::{Moment, Pace, Progress, Work};
 pub use sink::{Finished, Rest, Settings, Sink, Sinks, StartError};

@@ -104,6 +104,12 @@ pub(crate) struct Events {
     /// Only what happened since: a time (2026-01-31T12:00:00Z) or how long ago (90s, 15m, 2h, 7d)
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
+    /// Only what happened before: a time, or how long ago
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Only what came behind this event, by its id: to go on where another reading ended
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Option<String>,
     /// Only events of this type; may be given several times
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) types: Vec<lifecycle::EventKind>,

@@ -5,44 +5,68 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
-use lifecycle::{EventId, EventKind, Node, cloud_event};
+use ledger::{LogReader, Position, ReadError, ReadFrom};
+use lifecycle::{Choice, EventId, EventKind, FlowId, Node, cloud_event, moment};
 use sinks::describe;
 
-use crate::{command::Events, outcome::Outcome};
+use crate::{backwards::id_of, command::Events, now::now, outcome::Outcome, speech::complain};
 
 /// How long one wait for more lasts.
 const WAIT: Duration = Duration::from_secs(1);
 
+/// A clock that is set back lets later records look older: as much as this, in microseconds, is allowed for.
+const CLOCK_SET_BACK: u64 = 600_000_000;
+
 pub(crate) fn run(events: &Events) -> Outcome {
-    let since = match events.since.as_deref().map(moment).transpose() {
-        Ok(since) => since.unwrap_or(0),
+    let choice = match chosen(events) {
+        Ok(choice) => choice,
         Err(why) => return Outcome::Failed(why),
     };
     let (mut reader, node) = match events.place.open() {
         Ok(opened) => opened,
         Err(outcome) => return outcome,
     };
+    if let Err(outcome) = begin(events, &choice, &mut reader, &node) {
+        return outcome;
+    }
+    let mut read_any = false;
     loop {
         let block = if events.follow { reader.follow(WAIT) } else { reader.next_block() };
         let mut lines = Vec::new();
         match block {
             Ok(Some(block)) => {
-                for record in block.records().filter(|record| record.at >= since) {
+                read_any = true;
+                for record in block.records() {
                     let Ok(kind) = EventKind::try_from(record.kind) else { continue };
-                    if !wanted(events, kind, record.payload) {
-                        continue;
+                    if choice.takes(kind, record.at, record.payload) {
+                        let id = id_of(record.position);
+                        lines.extend(line(events, &node, id, kind, record.at, record.payload).as_bytes());
+                        lines.push(b'\n');
                     }
-                    let id =
-                        EventId { incarnation: record.position.incarnation, sequence: record.position.seq };
-                    lines.extend_from_slice(
-                        line(events, &node, id, kind, record.at, record.payload).as_bytes(),
-                    );
-                    lines.push(b'\n');
+                }
+                let over = |until: u64| {
+                    block.records().all(|record| record.at >= until.saturating_add(CLOCK_SET_BACK))
+                };
+                if choice.until.is_some_and(over) {
+                    return Outcome::Done;
                 }
             }
             Ok(None) if events.follow => {}
             Ok(None) => return Outcome::Done,
+            // Where one began by name, and there is no such place.
+            Err(error @ (ReadError::Removed { .. } | ReadError::Ahead { .. }))
+                if events.after.is_some() && !read_any =>
+            {
+                return Outcome::failed(error);
+            }
+            Err(ReadError::Removed { .. }) => {
+                if read_any {
+                    complain!(
+                        "sipway: retention drops what was to come next; going on with the oldest event there is"
+                    );
+                }
+                reader.seek(ReadFrom::Oldest);
+            }
             Err(error) => return Outcome::failed(error),
         }
         match io::stdout().lock().write_all(&lines) {
@@ -54,63 +78,43 @@ pub(crate) fn run(events: &Events) -> Outcome {
     }
 }
 
+fn chosen(events: &Events) -> Result<Choice, String> {
+    let now = now();
+    let time = |flag: &str, text: &Option<String>| {
+        let time = text.as_deref().map(|text| moment(text, now)).transpose();
+        time.map_err(|error| format!("--{flag}: {error}"))
+    };
+    Ok(Choice {
+        types: events.types.clone(),
+        flow: events.flow.clone(),
+        aor: events.aor.clone(),
+        since: time("since", &events.since)?,
+        until: time("until", &events.until)?,
+    })
+}
+
+/// Goes to where the first event that is wanted may be.
+fn begin(events: &Events, choice: &Choice, reader: &mut LogReader, node: &Node) -> Result<(), Outcome> {
+    if let Some(after) = &events.after {
+        let (of, id) = EventId::parse(after).map_err(Outcome::failed)?;
+        if of != *node {
+            return Err(Outcome::failed(format!(
+                "event {after} is of node {of}; this is the ledger of {node}"
+            )));
+        }
+        reader.seek(ReadFrom::After(Position::new(id.incarnation, id.sequence)));
+    } else if let Some(since) = choice.since {
+        reader.seek_since(since).map_err(Outcome::failed)?;
+    } else if let Some(Ok((_, flow))) = choice.flow.as_deref().map(FlowId::parse) {
+        // Nothing is said of a flow before the run that it belongs to.
+        let segments = reader.segments().map_err(Outcome::failed)?;
+        if let Some(run) = segments.into_iter().find(|first| first.incarnation == flow.incarnation) {
+            reader.seek(ReadFrom::After(Position::new(run.incarnation, run.seq - 1)));
+        }
+    }
+    Ok(())
+}
+
 fn line(events: &Events, node: &Node, id: EventId, kind: EventKind, at: u64, payload: &[u8]) -> String {
     if events.json { cloud_event(node, id, kind, at, payload) } else { describe(node, id, kind, at, payload) }
-}
-
-fn wanted(events: &Events, kind: EventKind, payload: &[u8]) -> bool {
-    if !events.types.is_empty() && !events.types.contains(&kind) {
-        return false;
-    }
-    if events.flow.is_none() && events.aor.is_none() {
-        return true;
-    }
-    let Ok(data) = serde_json::from_slice::<serde_json::Value>(payload) else { return false };
-    let is =
-        |field: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| data[field] == **wanted);
-    let held =
-        |aor: &String| data["bindings"].as_array().is_some_and(|held| held.iter().any(|one| *one == **aor));
-    is("flow", &events.flow) && (is("aor", &events.aor) || events.aor.as_ref().is_some_and(held))
-}
-
-/// A time, or how long ago, in microseconds since the Unix epoch.
-fn moment(text: &str) -> Result<u64, String> {
-    let time = match text.parse::<Timestamp>() {
-        Ok(time) => time,
-        Err(_) => {
-            let wrong = || {
-                format!(
-                    "--since {text}: give a time like 2026-01-31T12:00:00Z, or how long ago: 90s, 15m, 2h, 7d"
-                )
-            };
-            let (number, unit) = text.split_at(text.len() - usize::from(text.is_ascii() && !text.is_empty()));
-            let number: i64 = number.parse().map_err(|_| wrong())?;
-            let seconds = match unit {
-                "s" => 1,
-                "m" => 60,
-                "h" => 3_600,
-                "d" => 86_400,
-                _ => return Err(wrong()),
-            };
-            let ago = number.checked_mul(seconds).map(SignedDuration::from_secs).ok_or_else(wrong)?;
-            Timestamp::now().checked_sub(ago).map_err(|_| wrong())?
-        }
-    };
-    Ok(u64::try_from(time.as_microsecond()).unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_ages_are_read() {
-        assert_eq!(moment("1970-01-01T00:00:01Z"), Ok(1_000_000));
-        let hour_ago = moment("1h").unwrap();
-        let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap();
-        assert!((3_599_000_000..=3_601_000_000).contains(&(now - hour_ago)));
-        for wrong in ["", "h", "5", "5w", "yesterday", "9999999999999999d", "5é"] {
-            assert!(moment(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -4,12 +4,14 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit;
+mod backwards;
 mod check;
 mod command;
 mod dev;
 mod events;
 mod ledger_place;
 mod logs;
+mod now;
 mod outcome;
 mod prove;
 mod run;

@@ -1,64 +1,215 @@
-//! `sipway why`: what became of a flow, or of a user's connections, in plain words with the evidence.
+//! `sipway why`: what became of a connection, or of a user, in plain sentences with the evidence.
 
-use lifecycle::{EventId, EventKind, FlowId};
-use sinks::describe;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{command::Why, outcome::Outcome, speech::say};
+use ledger::{LogReader, Position, ReadError};
+use lifecycle::{EventId, EventKind, FlowId, LeftBinding, Node, Unfinished, event_time, mentions};
+use serde_json::Value;
+use sinks::{ago, clock, why_closed, why_open};
 
-/// Flows of a user that are told of, the newest.
+use crate::{
+    backwards::{self, Found, Go},
+    command::Why,
+    now::now,
+    outcome::Outcome,
+    speech::say,
+};
+
+/// Connections of a user that are told of, the newest.
 const FLOWS: usize = 5;
+
+/// Without a sign of life for so long, in microseconds, a node is taken to be gone.
+const SILENCE: u64 = 30_000_000;
 
 pub(crate) fn run(why: &Why) -> Outcome {
     let (mut reader, node) = match why.place.open() {
         Ok(opened) => opened,
         Err(outcome) => return outcome,
     };
-    let by_flow = FlowId::parse(&why.subject).is_ok();
-    let mut found = Vec::new();
-    loop {
-        let block = match reader.next_block() {
-            Ok(Some(block)) => block,
-            Ok(None) => break,
-            Err(error) => return Outcome::failed(error),
+    let mut inquiry = Inquiry { reader: &mut reader, node: &node, now: now() };
+    let subject = &why.subject;
+    let sentences = match FlowId::parse(subject) {
+        Ok((_, flow)) => inquiry.flow(subject, flow).map(|sentence| sentence.into_iter().collect()),
+        Err(_) => inquiry.user(subject),
+    };
+    match sentences {
+        Ok(sentences) if sentences.is_empty() => Outcome::failed(format!(
+            "the ledger knows nothing of {subject}; give a flow id (such as {node}.1.f4096) or an address-of-record (user@domain)"
+        )),
+        Ok(sentences) => {
+            sentences.iter().for_each(|sentence| say!("{sentence}"));
+            Outcome::Done
+        }
+        Err(error) => Outcome::failed(error),
+    }
+}
+
+struct Inquiry<'a> {
+    reader: &'a mut LogReader,
+    node: &'a Node,
+    now: u64,
+}
+
+impl Inquiry<'_> {
+    /// The sentence about a flow; none if the ledger does not know it.
+    fn flow(&mut self, name: &str, flow: FlowId) -> Result<Option<String>, ReadError> {
+        let wanted = |kind, payload: &[u8]| {
+            matches!(kind, EventKind::FlowOpened | EventKind::FlowClosed)
+                && mentions(payload, name)
+                && data(payload)["flow"] == name
         };
-        for record in block.records() {
-            let Ok(kind) = EventKind::try_from(record.kind) else { continue };
-            let Ok(data) = serde_json::from_slice::<serde_json::Value>(record.payload) else { continue };
-            let flow = data["flow"].as_str().unwrap_or_default();
-            let about = if by_flow { flow == why.subject } else { data["aor"] == *why.subject };
-            if !about
-                && !found
-                    .iter()
-                    .any(|(known, _): &(String, String)| !by_flow && known == flow && !flow.is_empty())
-            {
-                continue;
+        let mut newest = None;
+        backwards::read(self.reader, wanted, |segment, found| {
+            newest = found.into_iter().next_back();
+            // Its run began later than what is older.
+            if newest.is_some() || segment < Position::new(flow.incarnation, 1) { Go::Stop } else { Go::On }
+        })?;
+        let Some(found) = newest else { return Ok(None) };
+        Ok(if found.kind == EventKind::FlowClosed { self.closed(&found) } else { self.open(&found)? })
+    }
+
+    fn closed(&self, found: &Found) -> Option<String> {
+        why_closed(&found.payload, self.now).map(|sentence| self.with_evidence(&sentence, found.id))
+    }
+
+    fn open(&self, found: &Found) -> Result<Option<String>, ReadError> {
+        let Some(mut sentence) = why_open(&found.payload, self.now) else { return Ok(None) };
+        let beat = self.reader.last_beat().map_err(ReadError::Fault)?;
+        if let Some(beat) = beat.filter(|beat| beat.at.saturating_add(SILENCE) < self.now) {
+            let last = event_time(beat.at);
+            sentence.push_str(&format!(
+                ", as far as is known: the server's last sign of life was {} ({}), and its next start writes what is owed",
+                ago(&last, self.now),
+                clock(&last)
+            ));
+        }
+        Ok(Some(self.with_evidence(&sentence, found.id)))
+    }
+
+    fn with_evidence(&self, sentence: &str, id: EventId) -> String {
+        format!("{sentence}. [{}]", self.node.event(id))
+    }
+
+    /// What is true of a user now, then a sentence about each of its newest connections.
+    fn user(&mut self, aor: &str) -> Result<Vec<String>, ReadError> {
+        let present = self.present(aor)?;
+        let wanted = |kind: EventKind, payload: &[u8]| {
+            mentions(payload, aor) && {
+                let data = data(payload);
+                let held =
+                    || data["bindings"].as_array().is_some_and(|held| held.iter().any(|one| one == aor));
+                data["aor"] == aor || kind == EventKind::FlowClosed && held()
             }
-            let id = EventId { incarnation: record.position.incarnation, sequence: record.position.seq };
-            let line = describe(&node, id, kind, record.at, record.payload);
-            found.push((flow.to_owned(), format!("{line}  [{}]", node.event(id))));
+        };
+        let mut flows: Vec<String> = Vec::new();
+        let mut closes: BTreeMap<String, Found> = BTreeMap::new();
+        let mut last_removed = None;
+        let mut unexplained: BTreeSet<&LeftBinding> = present.iter().map(|(_, binding)| binding).collect();
+        let mut since = None;
+        backwards::read(self.reader, wanted, |_, found| {
+            for found in found.into_iter().rev() {
+                let data = data(&found.payload);
+                let flow = data["flow"].as_str().unwrap_or_default().to_owned();
+                match found.kind {
+                    EventKind::BindingAdded => {
+                        let is = |binding: &&LeftBinding| {
+                            data["contact"] == binding.contact.as_str() && data["aor"] == binding.aor.as_str()
+                        };
+                        if let Some(binding) = unexplained.iter().copied().find(is) {
+                            unexplained.remove(binding);
+                            since = Some(found.at);
+                        }
+                    }
+                    EventKind::BindingRemoved if last_removed.is_none() => last_removed = Some(found.clone()),
+                    EventKind::FlowClosed => {
+                        closes.entry(flow.clone()).or_insert(found);
+                    }
+                    _ => {}
+                }
+                if !flow.is_empty() && !flows.contains(&flow) && flows.len() < FLOWS {
+                    flows.push(flow);
+                }
+            }
+            let known = !present.is_empty() || last_removed.is_some();
+            if flows.len() >= FLOWS && unexplained.is_empty() && known { Go::Stop } else { Go::On }
+        })?;
+        if present.is_empty() && last_removed.is_none() && flows.is_empty() {
+            return Ok(Vec::new());
         }
-    }
-    if found.is_empty() {
-        return Outcome::failed(format!(
-            "the ledger knows nothing of {}; give a flow id (such as {node}.1.f4096) or an address-of-record (user@domain)",
-            why.subject
-        ));
-    }
-    let mut flows: Vec<&str> = Vec::new();
-    for (flow, _) in found.iter().rev() {
-        if !flows.contains(&flow.as_str()) && flows.len() < FLOWS {
-            flows.push(flow);
+        let mut sentences = vec![match last_removed {
+            Some(removed) if present.is_empty() => self.offline(aor, &removed),
+            _ => self.online(aor, &present, since),
+        }];
+        for flow in flows {
+            let sentence = match (closes.get(&flow), FlowId::parse(&flow)) {
+                (Some(found), _) => self.closed(found),
+                (None, Ok((_, id))) => self.flow(&flow, id)?,
+                (None, Err(_)) => None,
+            };
+            sentences.extend(sentence);
         }
+        Ok(sentences)
     }
-    for flow in flows.iter().rev() {
-        let lines: Vec<_> = found.iter().filter(|(known, _)| known == flow).map(|(_, line)| line).collect();
-        let closed = lines.iter().any(|line| line.contains(EventKind::FlowClosed.as_str()));
-        match (flow.is_empty(), closed) {
-            (true, _) => say!("over UDP, without a connection:"),
-            (false, true) => say!("{flow} is over:"),
-            (false, false) => say!("{flow} is open, or its close is owed by the next start:"),
+
+    /// The bindings that a user has now: from the newest checkpoint on.
+    fn present(&mut self, aor: &str) -> Result<Vec<(Option<String>, LeftBinding)>, ReadError> {
+        let checkpoints = self.reader.checkpoints().map_err(ReadError::Fault)?;
+        let restored = checkpoints.iter().find_map(|checkpoint| {
+            Some((checkpoint.position, Unfinished::restore(&checkpoint.payload).ok()?))
+        });
+        let (from, mut books) = match restored {
+            Some((position, books)) => (ledger::ReadFrom::After(position), books),
+            None => (ledger::ReadFrom::Oldest, Unfinished::default()),
+        };
+        self.reader.seek(from);
+        while let Some(block) = self.reader.next_block()? {
+            for record in block.records() {
+                let Ok(kind) = EventKind::try_from(record.kind) else { continue };
+                if matches!(kind, EventKind::BindingAdded | EventKind::BindingRemoved)
+                    && mentions(record.payload, aor)
+                {
+                    books.fold(backwards::id_of(record.position), kind, record.payload);
+                }
+            }
         }
-        lines.iter().for_each(|line| say!("  {line}"));
+        let own = books.bindings().filter(|(_, binding)| binding.aor.as_str() == aor);
+        Ok(own.map(|(flow, binding)| (flow.map(ToOwned::to_owned), binding.clone())).collect())
     }
-    Outcome::Done
+
+    fn online(&self, aor: &str, present: &[(Option<String>, LeftBinding)], since: Option<u64>) -> String {
+        let since = since.map(event_time).map_or_else(String::new, |since| {
+            format!(" since {} ({})", ago(&since, self.now), clock(&since))
+        });
+        let places: Vec<String> = present
+            .iter()
+            .map(|(flow, binding)| match flow {
+                Some(flow) => format!("{} on {flow}", binding.contact),
+                None => format!("{} over UDP", binding.contact),
+            })
+            .collect();
+        let contacts = if present.len() == 1 { "contact" } else { "contacts" };
+        format!("{aor} is online at {} {contacts}{since}: {}.", present.len(), places.join(", "))
+    }
+
+    fn offline(&self, aor: &str, removed: &Found) -> String {
+        let (data, at) = (data(&removed.payload), event_time(removed.at));
+        let flow = data["flow"].as_str();
+        let connection =
+            flow.map_or_else(|| "its connection".to_owned(), |flow| format!("its connection {flow}"));
+        let why = match data["cause"].as_str().unwrap_or_default() {
+            "flow_closed" => format!("{connection} was closed"),
+            "unregistered" => "it signed off".to_owned(),
+            "expired" => "its registration was not refreshed in time".to_owned(),
+            "replaced" => "a newer registration took its place".to_owned(),
+            "node_crash" => "the process that held it died".to_owned(),
+            "shutdown" => "the server was told to stop".to_owned(),
+            other => other.to_owned(),
+        };
+        let sentence = format!("{aor} is offline since {} ({}): {why}", ago(&at, self.now), clock(&at));
+        self.with_evidence(&sentence, removed.id)
+    }
+}
+
+fn data(payload: &[u8]) -> Value {
+    serde_json::from_slice(payload).unwrap_or_default()
 }

@@ -19,3 +19,4 @@ mod signals;
 mod taken;
 mod unread;
 mod webhook;
+mod why;
