@@ -57,7 +57,8 @@ pub use registrar::{Registrar, ReplacedFlow};
 pub use report::{Errors, Problem, ProblemKind, Style, Warnings};
 pub use secret::{Password, WebhookSecret};
 pub use sink::{
-    DatabaseHost, DatabaseTls, DatabaseUrl, Delivery, File, Postgres, Rotation, Sink, SinkTarget, Webhook,
+    DatabaseHost, DatabaseTls, DatabaseUrl, Delivery, File, Nats, NatsLogin, NatsServer, Postgres, Redis,
+    RedisScheme, RedisUrl, Rotation, Security, Sink, SinkTarget, StreamName, SubjectPrefix, Webhook,
 };
 pub use surroundings::{Imagined, LARGEST_FILE, Machine, Surroundings};
 pub use timers::Timers;

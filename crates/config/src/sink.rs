@@ -1,11 +1,15 @@
 //! `[[sink]]`: where events are delivered. Each kind of place has a file of its own with its keys and how they are read.
 
 mod file;
+mod nats;
 mod postgres;
+mod redis;
 mod webhook;
 
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lifecycle::EventKind;
 
@@ -15,7 +19,9 @@ use crate::unique::Unique;
 use crate::value::{Keyword, Name, one_of};
 
 pub use file::{File, Rotation};
+pub use nats::{Nats, NatsLogin, NatsServer, Security, StreamName, SubjectPrefix};
 pub use postgres::{DatabaseHost, DatabaseTls, DatabaseUrl, Postgres};
+pub use redis::{Redis, RedisScheme, RedisUrl};
 pub use webhook::{Delivery, Webhook};
 
 /// The keys of every sink, then those of each kind; one that several kinds know stands here once.
@@ -48,8 +54,20 @@ pub(crate) const SHAPE: Shape = Shape {
         "schema",
         "tls",
         "ca_file",
+        // nats
+        "servers",
+        "stream",
+        "subject",
+        "user",
+        "creds_file",
+        // redis
+        "key",
+        "max_len",
     ],
 };
+
+/// How long one exchange with a server may take.
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(300);
 
 /// The keys that every sink has.
 const COMMON: &[&str] = &["kind", "name", "types", "max_rate", "dead_letter"];
@@ -57,13 +75,20 @@ const COMMON: &[&str] = &["kind", "name", "types", "max_rate", "dead_letter"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     File,
+    Nats,
+    Redis,
     Webhook,
     Postgres,
 }
 
 impl Keyword for Kind {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("file", Self::File), ("webhook", Self::Webhook), ("postgres", Self::Postgres)];
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("file", Self::File),
+        ("nats", Self::Nats),
+        ("redis", Self::Redis),
+        ("webhook", Self::Webhook),
+        ("postgres", Self::Postgres),
+    ];
 }
 
 impl Kind {
@@ -71,6 +96,8 @@ impl Kind {
     const fn keys(self) -> &'static [&'static str] {
         match self {
             Self::File => file::KEYS,
+            Self::Nats => nats::KEYS,
+            Self::Redis => redis::KEYS,
             Self::Webhook => webhook::KEYS,
             Self::Postgres => postgres::KEYS,
         }
@@ -79,6 +106,8 @@ impl Kind {
     const fn noun(self) -> &'static str {
         match self {
             Self::File => "a file",
+            Self::Nats => "a NATS stream",
+            Self::Redis => "a Redis stream",
             Self::Webhook => "a webhook",
             Self::Postgres => "a PostgreSQL database",
         }
@@ -92,6 +121,8 @@ impl Kind {
     ) -> Option<SinkTarget> {
         match self {
             Self::File => File::read(reading, section, taken).map(SinkTarget::File),
+            Self::Nats => Nats::read(reading, section).map(SinkTarget::Nats),
+            Self::Redis => Redis::read(reading, section).map(SinkTarget::Redis),
             Self::Webhook => Webhook::read(reading, section).map(SinkTarget::Webhook),
             Self::Postgres => Postgres::read(reading, section).map(SinkTarget::Postgres),
         }
@@ -119,6 +150,10 @@ pub struct Sink {
 pub enum SinkTarget {
     /// A file, one JSON event a line. No other sink writes to it.
     File(File),
+    /// A stream of NATS JetStream.
+    Nats(Nats),
+    /// A stream of Redis.
+    Redis(Redis),
     /// An HTTP server, as Standard Webhooks says.
     Webhook(Webhook),
     /// A PostgreSQL database.

@@ -1,10 +1,11 @@
-//! Addresses of webhooks.
+//! Addresses of servers.
 
 use std::fmt;
 
 use toml::de::DeValue;
 
 use crate::host::Host;
+use crate::report::{Problem, ProblemKind};
 use crate::value::{Fault, FromToml, text};
 
 /// How a webhook is reached.
@@ -85,25 +86,38 @@ impl FromToml for WebhookUrl {
         if target.contains('#') {
             return Err(Fault::mended("a fragment is never sent", "leave out what follows `#`"));
         }
-        if authority.contains('@') {
-            let help = "leave it out: the signature already proves who sends";
-            return Err(Fault::mended("a user or password stands in the configuration", help));
-        }
         if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Fault::value("other characters must be percent-encoded"));
         }
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-        if let Some(host) = Host::new(authority) {
-            return Ok(Self { scheme, host, port: scheme.port(), target });
-        }
-        let (host, port) = authority.rsplit_once(':').ok_or_else(|| Fault::value("not a host"))?;
-        let host = Host::new(host).ok_or_else(|| Fault::value("not a host"))?;
-        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        match port.parse::<u16>() {
-            Ok(port) if digits && port != 0 => Ok(Self { scheme, host, port, target }),
-            _ => Err(Fault::value("the port must be from 1 to 65535")),
-        }
+        let (host, port) = host_and_port(authority, scheme.port())?;
+        Ok(Self { scheme, host, port, target })
     }
+}
+
+/// Reads `host` or `host:port`; `port` is for where none is written.
+pub(crate) fn host_and_port(authority: &str, port: u16) -> Result<(Host, u16), Fault> {
+    if authority.contains('@') {
+        let help = "leave it out: a secret stands in a variable or a file of its own";
+        return Err(Fault::mended("a user or password stands in the configuration", help));
+    }
+    if let Some(host) = Host::new(authority) {
+        return Ok((host, port));
+    }
+    let (host, port) = authority.rsplit_once(':').ok_or_else(|| Fault::value("not a host"))?;
+    let host = Host::new(host).ok_or_else(|| Fault::value("not a host"))?;
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(port) if digits && port != 0 => Ok((host, port)),
+        _ => Err(Fault::value("the port must be from 1 to 65535")),
+    }
+}
+
+/// What is said of an address to which events go without TLS, over a network.
+pub(crate) fn in_the_clear(span: std::ops::Range<usize>, help: &str) -> Problem {
+    Problem::new(ProblemKind::Risky, span, "events leave this machine in the clear")
+        .label("they tell who calls whom")
+        .help(help)
 }
 
 #[cfg(test)]

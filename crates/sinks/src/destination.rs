@@ -88,6 +88,12 @@ pub(crate) trait Destination: Send + 'static {
 
     /// Makes durable what was acknowledged, where that is not the same. The cursor is saved at `to` next.
     async fn settle(&mut self, to: Position) -> Result<(), Failure>;
+
+    /// Resolves when the destination is found to be gone while there is nothing to deliver, so that what it may have lost
+    /// does not wait for the next event. Never resolves where that makes no difference. May be dropped at any time.
+    async fn broken(&mut self) -> Failure {
+        std::future::pending().await
+    }
 }
 
 /// An error with its causes, outermost first, without saying the same twice.

@@ -1,4 +1,4 @@
-//! The ledger's events delivered to consumers: files, standard output, webhooks.
+//! The ledger's events delivered to consumers: files, standard output, webhooks, streams of NATS and Redis.
 //!
 //! Each [`Sink`] works on a thread of its own, reads the ledger forward from its own cursor, and moves the cursor only
 //! after the destination has acknowledged. So every event arrives at least once, in order, with the same id every time;
@@ -20,10 +20,12 @@ mod explain;
 mod feed;
 mod file;
 mod history;
+mod nats;
 mod outage;
 mod postgres;
 mod progress;
 mod rate;
+mod redis;
 mod sink;
 mod status;
 mod stdout;

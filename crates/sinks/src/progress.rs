@@ -235,6 +235,11 @@ impl Progress {
         }
     }
 
+    /// The destination was found to be gone while there was nothing to deliver: it is made ready again.
+    pub fn broken(&mut self, failure: &Failure, moment: Moment) {
+        self.failed(failure, moment);
+    }
+
     /// The next delivery.
     pub fn batch(&mut self) -> &[Outgoing] {
         self.batch_and_more().0

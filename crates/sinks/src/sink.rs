@@ -13,9 +13,11 @@ use tokio::sync::watch;
 use crate::dead_letters::DeadLetters;
 use crate::destination::Destination;
 use crate::file::FileSink;
+use crate::nats::NatsSink;
 use crate::postgres::PostgresSink;
 use crate::progress::{Pace, Progress};
 use crate::rate::Rate;
+use crate::redis::RedisSink;
 use crate::status::{Board, State, Status, Trouble};
 use crate::stdout::Stdout;
 use crate::webhook::WebhookSink;
@@ -127,6 +129,14 @@ impl Sink {
             SinkTarget::File(file) => {
                 let shown = format!("file {}", file.path.display());
                 base.start(shown, FileSink::new(file))
+            }
+            SinkTarget::Nats(nats) => {
+                let sink = NatsSink::new(nats, node.clone());
+                base.start(sink.shown(), sink)
+            }
+            SinkTarget::Redis(redis) => {
+                let sink = RedisSink::new(redis, node.clone());
+                base.start(sink.shown(), sink)
             }
             SinkTarget::Postgres(postgres) => {
                 let shown = format!("postgres {}", postgres.url);

@@ -89,14 +89,12 @@ impl<D: Destination> Worker<D> {
                 Work::Idle => {
                     let due = self.progress.save_at();
                     let over = over(self.orders.clone());
-                    let more = tokio::select! {
-                        more = self.progress.more() => Some(more),
-                        _ = self.orders.changed() => None,
-                        () = until(due) => None,
-                        () = over => None,
-                    };
-                    if more == Some(More::Closed) {
-                        break;
+                    tokio::select! {
+                        more = self.progress.more() => if more == More::Closed { break },
+                        failure = self.destination.broken() => self.progress.broken(&failure, Moment::now()),
+                        _ = self.orders.changed() => {}
+                        () = until(due) => {}
+                        () = over => {}
                     }
                 }
                 Work::Pause(due) => {

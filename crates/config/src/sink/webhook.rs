@@ -1,12 +1,11 @@
 //! `kind = "webhook"`: an HTTP server, as Standard Webhooks says.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::TIMEOUT;
 use crate::document::{Reading, Section};
-use crate::report::{Problem, ProblemKind};
 use crate::secret::WebhookSecret;
-use crate::url::{Scheme, WebhookUrl};
+use crate::url::{Scheme, WebhookUrl, in_the_clear};
 use crate::value::Keyword;
 
 pub(super) const KEYS: &[&str] = &[
@@ -20,8 +19,6 @@ pub(super) const KEYS: &[&str] = &[
     "timeout",
     "concurrency",
 ];
-
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(300);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -69,11 +66,7 @@ impl Webhook {
             && at.value.scheme == Scheme::Http
             && !at.value.host.is_loopback()
         {
-            reading.warning(
-                Problem::new(ProblemKind::Risky, at.span.clone(), "events leave this machine in the clear")
-                    .label("they tell who calls whom")
-                    .help("use https"),
-            );
+            reading.warning(in_the_clear(at.span.clone(), "use https"));
         }
         let secret = WebhookSecret::read(reading, section);
         let previous_secret = WebhookSecret::read_previous(reading, section);
