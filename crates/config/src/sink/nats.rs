@@ -37,7 +37,7 @@ pub struct Nats {
     pub subject: SubjectPrefix,
     /// How we prove who we are.
     pub login: NatsLogin,
-    /// A file with certificates of authorities to trust besides the system's.
+    /// A file with certificates of authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// How long a connection or an acknowledgement may take: 10 ms to 5 min.
     pub timeout: Duration,

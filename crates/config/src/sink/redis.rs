@@ -30,7 +30,7 @@ pub struct Redis {
     pub user: Option<String>,
     /// The password, if the server asks for one.
     pub password: Option<Password>,
-    /// A file with certificates of authorities to trust besides the system's.
+    /// A file with certificates of authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// How long a connection or an answer may take: 10 ms to 5 min.
     pub timeout: Duration,
