@@ -22,7 +22,7 @@ use async_nats::{Client, HeaderMap, HeaderValue, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use ledger::Position;
-use lifecycle::{EventId, Node};
+use lifecycle::{EventId, EventKind, Node};
 use tokio::sync::Notify;
 
 use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
@@ -113,14 +113,24 @@ impl NatsSink {
             return Ok(Held { last: go_on, go_on });
         }
         // Somebody took it away, or the server lost it.
-        match stream.get_last_raw_message_by_subject(&format!("{}.>", self.subject)).await {
-            Ok(message) => {
-                let event = self.event_in(&message.headers).ok_or_else(|| self.foreign(&message.subject))?;
-                Ok(Held { last: event, go_on: from.min(event) })
+        let mut event = Position::START;
+        for kind in EventKind::ALL {
+            // One by one: not every server finds the last message of subjects with a wildcard.
+            match stream.get_last_raw_message_by_subject(&self.subject_of(*kind)).await {
+                Ok(message) => {
+                    let there =
+                        self.event_in(&message.headers).ok_or_else(|| self.foreign(&message.subject))?;
+                    event = event.max(there);
+                }
+                Err(error) if missing(error.kind()) => {}
+                Err(error) => return Err(passing("cannot read back our last message", &error)),
             }
-            Err(error) if missing(error.kind()) => Ok(Held { last: Position::START, go_on: Position::START }),
-            Err(error) => Err(passing("cannot read back our last message", &error)),
         }
+        Ok(Held { last: event, go_on: from.min(event) })
+    }
+
+    fn subject_of(&self, kind: EventKind) -> String {
+        format!("{}.{}", self.subject, kind.as_str())
     }
 
     fn foreign(&self, subject: &str) -> Failure {
@@ -179,7 +189,7 @@ impl NatsSink {
         let mut stopped = None;
         for event in events {
             let headers = self.headers(event, link.last + (link.sent - first));
-            let subject = format!("{}.{}", self.subject, event.kind.as_str());
+            let subject = self.subject_of(event.kind);
             let reply = format!("{}.{}", link.inbox, link.sent);
             let payload = Bytes::from(event.json.clone());
             if let Err(error) =

@@ -65,9 +65,28 @@ pub(crate) fn append_one(ledger: &Ledger, kind: EventKind, number: u64) -> u64 {
     seq
 }
 
+/// Appends so many events, many at a time.
+pub(crate) fn append_many(ledger: &Ledger, count: u64) {
+    let mut number = 0;
+    while number < count {
+        let mut batch = Batch::new();
+        for _ in 0..100.min(count - number) {
+            let data = format!(r#"{{"flow":"edge1.1.f{number}","many":{number}}}"#);
+            batch.push(EventKind::FlowClosed.number(), 1_700_000_000_000_000, data.as_bytes());
+            number += 1;
+        }
+        let last = ledger.append(batch).unwrap().last_seq;
+        ledger.durable(last).wait().unwrap();
+    }
+}
+
 /// The one sink of this TOML, quick to retry.
 pub(crate) fn settings(toml: &str) -> Settings {
-    let around = Imagined::new().set("SECRET", SECRET).set("RIGHT", "right").set("WRONG", "wrong");
+    let around = Imagined::new()
+        .set("SECRET", SECRET)
+        .set("RIGHT", "right")
+        .set("WRONG", "wrong")
+        .set("PASSWORD", "s3cret");
     let config = Config::parse(toml, Path::new("sipway.toml"), &around).unwrap();
     let mut settings = Settings::from(&config.sinks[0]);
     settings.pace = Pace {
