@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use config::{
     Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, Domain,
-    EventTypes, File, Host, Imagined, Limits, Machine, MissingOrigin, Origins, Password, Paths, ProblemKind,
-    Rotation, SinkTarget, Style, TlsMaterial, TransportKind,
+    EventTypes, File, Host, Imagined, Limits, Machine, MissingOrigin, NatsLogin, Origins, Password, Paths,
+    ProblemKind, Rotation, Security, SinkTarget, StreamName, Style, TlsMaterial, TransportKind,
 };
 use lifecycle::FlowLimits;
 
@@ -67,6 +67,11 @@ fn each_default_of_the_example_is_what_leaving_it_out_gives() {
         "previous_secret_",
         "password_",
         "ca_file = ",
+        "stream = ",
+        "user = ",
+        "creds_file = ",
+        "key = ",
+        "max_len = ",
     ];
     let lines: Vec<&str> = example::TEXT.lines().collect();
     let mut tried = 0;
@@ -175,6 +180,21 @@ fn the_example_becomes_valid_types() {
     assert_eq!(local.tls, DatabaseTls::Off);
     assert_eq!(local.url.host, DatabaseHost::Directory("/run/postgresql".into()));
     assert_eq!(local.password, reports.password);
+
+    let [.., bus, cloud, workers] = config.sinks.as_slice() else { panic!("three streams") };
+    let (SinkTarget::Nats(bus), SinkTarget::Nats(cloud), SinkTarget::Redis(workers)) =
+        (&bus.target, &cloud.target, &workers.target)
+    else {
+        panic!("two of NATS, one of Redis")
+    };
+    assert_eq!(bus.servers[0].to_string(), "nats://127.0.0.1:4222");
+    assert_eq!(bus.stream.as_ref().map(StreamName::as_str), Some("SIPWAY_edge1"));
+    assert!(matches!(&bus.login, NatsLogin::User { name, .. } if name == "sipway"));
+    assert_eq!(cloud.servers[0].security, Security::Tls);
+    assert_eq!((cloud.stream.as_ref(), cloud.subject.as_str()), (None, "sipway"));
+    assert_eq!(cloud.login, NatsLogin::Credentials("/etc/sipway/nats.creds".into()));
+    assert_eq!(workers.url.to_string(), "redis://127.0.0.1:6379/0");
+    assert_eq!((workers.key.as_deref(), workers.max_len), (Some("sipway:events:edge1"), Some(1_000_000)));
 }
 
 #[test]

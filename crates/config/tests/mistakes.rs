@@ -218,12 +218,12 @@ fn sinks() {
     one("«[[sink]]»\nkind = \"file\"\npath = \"a\"", MissingKey, Some("add `name = \"crm\"`"));
     one("«[[sink]]»\nkind = \"file\"\nname = \"a\"", MissingKey, Some("add `path = \"events.jsonl\"`"));
     let text = "[[sink]]\nkind = \"file\"\nname = \"a\"\npath = \"x\"\n«url» = \"https://a.com\"";
-    one(text, NotApplicable, Some("remove it, or write kind = \"webhook\" or \"postgres\""));
+    one(text, NotApplicable, Some("remove it, or write kind = \"redis\", \"webhook\" or \"postgres\""));
     let text = "[[sink]]\nkind = \"file\"\nname = \"a\"\npath = \"x\"\n[[sink]]\nkind = \"file\"\nname = \"b\"\npath = «\"./x\"»";
     one(text, Duplicate, None);
     let text = "[[sink]]\nkind = \"file\"\nname = \"a\"\npath = \"x\"\n[[sink]]\nkind = \"file\"\nname = «\"a\"»\npath = \"y\"";
     one(text, Duplicate, Some("give every sink its own"));
-    let mend = Some("leave it out: the signature already proves who sends");
+    let mend = Some("leave it out: a secret stands in a variable or a file of its own");
     one(
         "[[sink]]\nkind = \"webhook\"\nname = \"a\"\nsecret_env = \"SECRET\"\nurl = «\"https://u:p@a.com\"»",
         BadValue,
@@ -235,6 +235,40 @@ fn sinks() {
     let mend = "the types are ";
     let errors = parse(&text.replace(['«', '»'], "")).unwrap_err();
     assert!(errors.problems()[0].mend().is_some_and(|shown| shown.starts_with(mend)), "{errors}");
+
+    let nats = "[[sink]]\nkind = \"nats\"\nname = \"bus\"\nservers = [\"nats://127.0.0.1\"]\n";
+    one(
+        "«[[sink]]»\nkind = \"nats\"\nname = \"bus\"",
+        MissingKey,
+        Some("add `servers = [\"nats://127.0.0.1:4222\"]`"),
+    );
+    one(
+        &format!("{nats}user = «\"me\"»"),
+        MissingKey,
+        Some("add `password_env = \"SIPWAY_SINK_PASSWORD\"` or `password_file = \"nats.password\"`"),
+    );
+    one(
+        &format!("{nats}creds_file = «\"x\"»\nuser = \"me\""),
+        Conflict,
+        Some("remove either this, or the user and the password"),
+    );
+    one(&format!("{nats}subject = «\"sipway.>\"»"), BadValue, Some("write \"sipway\""));
+    let redis = "[[sink]]\nkind = \"redis\"\nname = \"bus\"\n";
+    one(
+        &format!("{redis}url = «\"redis://:secret@127.0.0.1\"»"),
+        BadValue,
+        Some("leave it out: a secret stands in a variable or a file of its own"),
+    );
+    one(
+        &format!("{redis}url = \"redis://127.0.0.1\"\nkey = «\"\"»"),
+        BadValue,
+        Some("leave it out to get its default"),
+    );
+    one(
+        &format!("{redis}url = \"redis://127.0.0.1\"\n«stream» = \"x\""),
+        NotApplicable,
+        Some("remove it, or write kind = \"nats\""),
+    );
 }
 
 #[test]

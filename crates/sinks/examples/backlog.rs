@@ -1,7 +1,7 @@
-//! How fast a sink gets over a backlog: into a PostgreSQL database, or to a webhook on loopback with one request and with
-//! eight at a time.
+//! How fast a sink gets over a backlog: to a webhook on loopback with one request and with eight at a time, and to the
+//! servers that are named.
 //!
-//! `cargo run --release -p sinks --example backlog [EVENTS [postgres://USER@HOST/DATABASE]]`
+//! `cargo run --release -p sinks --example backlog [EVENTS [postgres://USER@HOST/DATABASE] [nats://HOST] [redis://HOST]]`
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -40,7 +40,7 @@ fn serve(mut stream: std::net::TcpStream) -> std::io::Result<()> {
 
 fn main() -> Outcome<()> {
     let events: u64 = std::env::args().nth(1).map_or(Ok(50_000), |count| count.parse())?;
-    let database = std::env::args().nth(2);
+    let servers: Vec<String> = std::env::args().skip(2).collect();
     let folder = std::env::temp_dir().join(format!("sinks-backlog-{}", std::process::id()));
     let node = Node::new(&format!("n{}", std::process::id()))?;
     let ledger = Ledger::open(folder.join("ledger"), ledger::Settings::new(node.as_str()))?.ledger;
@@ -76,11 +76,21 @@ fn main() -> Outcome<()> {
         ("webhook, batches of 100    ", hook("mode = \"batched\"")),
         ("webhook, eight batches     ", hook("mode = \"batched\"\nconcurrency = 8")),
     ];
-    if let Some(url) = &database {
-        ways.push((
-            "postgres                   ",
-            format!("kind = \"postgres\"\nname = \"db\"\nurl = \"{url}\""),
-        ));
+    for url in &servers {
+        ways.push(match url.split_once(':').map_or("", |(scheme, _)| scheme) {
+            "nats" => (
+                "nats                       ",
+                format!("kind = \"nats\"\nname = \"bus\"\nservers = [\"{url}\"]"),
+            ),
+            "redis" => (
+                "redis                      ",
+                format!("kind = \"redis\"\nname = \"stream\"\nurl = \"{url}\""),
+            ),
+            _ => (
+                "postgres                   ",
+                format!("kind = \"postgres\"\nname = \"db\"\nurl = \"{url}\""),
+            ),
+        });
     }
     for (what, keys) in ways {
         let around = Imagined::new().set("SECRET", "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");

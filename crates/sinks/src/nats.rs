@@ -17,12 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use async_nats::{Client, HeaderMap, HeaderValue, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use ledger::Position;
-use lifecycle::{EventId, EventKind, Node};
+use lifecycle::{EventId, Node};
 use tokio::sync::Notify;
 
 use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
@@ -85,52 +86,42 @@ impl NatsSink {
         format!("nats {} {}", servers.join(","), self.name)
     }
 
-    /// Which event a message is, if it is one of this node.
-    fn event_in(&self, headers: &HeaderMap) -> Option<Position> {
-        let (node, id) = EventId::parse(headers.get(async_nats::header::NATS_MESSAGE_ID)?.as_str()).ok()?;
-        (node == self.node).then(|| Position::new(id.incarnation, id.sequence))
-    }
-
     /// What the stream holds, and from where to go on after `from`.
     async fn read_back(&self, stream: &Stream, from: Position) -> Result<Held, Failure> {
         let info = stream.cached_info();
-        let last = info.state.last_sequence;
+        let (last, lowest) = (info.state.last_sequence, info.state.first_sequence.max(1));
+        let nothing = Held { last: Position::START, go_on: Position::START };
         if last == 0 {
-            return Ok(Held { last: Position::START, go_on: Position::START });
+            return Ok(nothing);
         }
-        let missing = |kind| matches!(kind, LastRawMessageErrorKind::NoMessageFound);
-        match stream.get_raw_message(last).await {
-            Ok(message) => {
-                let event = self.event_in(&message.headers).ok_or_else(|| self.foreign(&message.subject))?;
+        let mut sequence = last;
+        // A purge leaves the first sequence behind the last.
+        while sequence > 0 {
+            if sequence >= lowest
+                && let Some(message) = message(stream, sequence).await?
+            {
+                let event = self.event_in(&message)?;
                 return Ok(Held { last: event, go_on: from.min(event) });
             }
-            Err(error) if missing(error.kind()) => {}
-            Err(error) => return Err(passing("cannot read back the last message", &error)),
-        }
-        if !stream::keeps_everything(&info.config) {
-            // It was read, or its time was over; unless the stream is further back than it was.
-            let go_on = if last < self.reached { Position::START } else { from };
-            return Ok(Held { last: go_on, go_on });
-        }
-        // Somebody took it away, or the server lost it.
-        let mut event = Position::START;
-        for kind in EventKind::ALL {
-            // One by one: not every server finds the last message of subjects with a wildcard.
-            match stream.get_last_raw_message_by_subject(&self.subject_of(*kind)).await {
-                Ok(message) => {
-                    let there =
-                        self.event_in(&message.headers).ok_or_else(|| self.foreign(&message.subject))?;
-                    event = event.max(there);
-                }
-                Err(error) if missing(error.kind()) => {}
-                Err(error) => return Err(passing("cannot read back our last message", &error)),
+            if !stream::keeps_everything(&info.config) {
+                // It was read, or its time was over; unless the stream is further back than it was.
+                let go_on = if last < self.reached { Position::START } else { from };
+                return Ok(Held { last: go_on, go_on });
             }
+            // Somebody took it away, or the server lost it. What is before it?
+            sequence = if sequence > lowest { sequence - 1 } else { 0 };
         }
-        Ok(Held { last: event, go_on: from.min(event) })
+        Ok(nothing)
     }
 
-    fn subject_of(&self, kind: EventKind) -> String {
-        format!("{}.{}", self.subject, kind.as_str())
+    /// Which event a message is.
+    fn event_in(&self, message: &StreamMessage) -> Result<Position, Failure> {
+        let id =
+            message.headers.get(async_nats::header::NATS_MESSAGE_ID).map(|id| EventId::parse(id.as_str()));
+        match id {
+            Some(Ok((node, id))) if node == self.node => Ok(Position::new(id.incarnation, id.sequence)),
+            _ => Err(self.foreign(&message.subject)),
+        }
     }
 
     fn foreign(&self, subject: &str) -> Failure {
@@ -149,13 +140,9 @@ impl NatsSink {
         let (mut low, mut high) = (link.first, link.last);
         while low <= high {
             let middle = low + (high - low) / 2;
-            let message = match link.stream.get_raw_message(middle).await {
-                Ok(message) => message,
-                // Taken away by whoever read it.
-                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(()),
-                Err(error) => return Err(passing("cannot look for what may be there already", &error)),
-            };
-            let there = self.event_in(&message.headers).ok_or_else(|| self.foreign(&message.subject))?;
+            // Nothing there: it was taken away by whoever read it.
+            let Some(message) = message(&link.stream, middle).await? else { return Ok(()) };
+            let there = self.event_in(&message)?;
             match there.cmp(&event.position) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle.saturating_sub(1),
@@ -189,7 +176,7 @@ impl NatsSink {
         let mut stopped = None;
         for event in events {
             let headers = self.headers(event, link.last + (link.sent - first));
-            let subject = self.subject_of(event.kind);
+            let subject = format!("{}.{}", self.subject, event.kind.as_str());
             let reply = format!("{}.{}", link.inbox, link.sent);
             let payload = Bytes::from(event.json.clone());
             if let Err(error) =
@@ -224,6 +211,15 @@ impl NatsSink {
                 Err(Failure { acknowledged: usize::try_from(acknowledged).unwrap_or(0), ..failure })
             }
         }
+    }
+}
+
+/// The message of this sequence, if it is there.
+async fn message(stream: &Stream, sequence: u64) -> Result<Option<StreamMessage>, Failure> {
+    match stream.get_raw_message(sequence).await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(passing("cannot read back from the stream", &error)),
     }
 }
 
@@ -271,7 +267,7 @@ impl Destination for NatsSink {
         Ok(go_on)
     }
 
-    async fn deliver(&mut self, events: &[Outgoing]) -> Result<(), Failure> {
+    async fn deliver(&mut self, events: &[Outgoing]) -> Result<usize, Failure> {
         let Some(mut link) = self.link.take() else {
             return Err(Failure::new(Nature::Passing, "there is no connection"));
         };
@@ -284,7 +280,7 @@ impl Destination for NatsSink {
         let failure = match published {
             Ok(()) => {
                 self.link = Some(link);
-                return Ok(());
+                return Ok(events.len());
             }
             Err(failure) => failure,
         };
@@ -294,7 +290,7 @@ impl Destination for NatsSink {
         Err(Failure { acknowledged: repeated.len() + failure.acknowledged, ..failure })
     }
 
-    async fn settle(&mut self) -> Result<(), Failure> {
+    async fn settle(&mut self, _: Position) -> Result<(), Failure> {
         Ok(())
     }
 

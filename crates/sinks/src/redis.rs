@@ -185,7 +185,7 @@ impl Destination for RedisSink {
         Ok(from.min(held))
     }
 
-    async fn deliver(&mut self, events: &[Outgoing]) -> Result<(), Failure> {
+    async fn deliver(&mut self, events: &[Outgoing]) -> Result<usize, Failure> {
         let Some(Link { connection, held }) = &self.link else {
             return Err(Failure::new(Nature::Passing, "there is no connection"));
         };
@@ -195,16 +195,16 @@ impl Destination for RedisSink {
             self.compare(&mut connection, repeated).await?;
         }
         if new.is_empty() {
-            return Ok(());
+            return Ok(events.len());
         }
         let added: RedisResult<Vec<Value>> = self.addition(new).query_async(&mut connection).await;
-        added.map(drop).map_err(|error| {
+        added.map(|_| events.len()).map_err(|error| {
             // What was there already is there; whether anything of the rest is, reading back tells.
             Failure { acknowledged: repeated.len(), ..failure("cannot add to the stream", &error) }
         })
     }
 
-    async fn settle(&mut self) -> Result<(), Failure> {
+    async fn settle(&mut self, _: Position) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -16,5 +16,6 @@ pub(crate) fn surroundings() -> Imagined {
         .file("/etc/sipway/webhook.secret", format!("{SECRET}\n"))
         .file("/etc/sipway/database.password", "correct horse\n")
         .set("SIPWAY_WEBHOOK_SECRET", SECRET)
+        .set("SIPWAY_NATS_PASSWORD", "correct horse")
         .set("SIPWAY_DATABASE_PASSWORD", "correct horse")
 }

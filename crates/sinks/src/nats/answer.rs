@@ -5,7 +5,7 @@ use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{self, ErrorCode, publish::PublishAck};
 use async_nats::{Message, StatusCode};
 
-use crate::destination::{Failure, Nature};
+use crate::destination::{Failure, Nature, causes};
 
 /// An answer to a message.
 #[derive(Debug)]
@@ -106,16 +106,7 @@ pub(super) fn not_sent(error: &PublishError) -> Failure {
 
 /// A failure of the connection, with its causes.
 pub(super) fn passing(what: &str, error: &dyn std::error::Error) -> Failure {
-    let mut text = format!("{what}: {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    Failure::new(Nature::Passing, lifecycle::Text::<300>::new(text).as_str())
+    Failure::new(Nature::Passing, format!("{what}: {}", causes(error)))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn configuration(crm: &Consumer, presence: &Consumer) -> String {
     let text =
         replaced(&text, "http://127.0.0.1:9000/events", &format!("http://{}/events", presence.address));
     let text = replaced(&text, "format = \"text\"", "format = \"json\"");
-    // Databases that are not there would be waited for at the end.
+    // Databases and streams that are not there would be waited for at the end.
     let (begin, end) =
         (text.find("[[sink]]\nkind = \"postgres\"").unwrap(), text.find("\n# The admin API").unwrap());
     let text = format!("{}{}", &text[..begin], &text[end..]);
