@@ -88,6 +88,30 @@ impl Drop for Server {
     }
 }
 
+/// A certificate for this machine, and its key.
+pub(crate) fn certificate(place: &Place) -> (String, String) {
+    let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let write = |name: &str, text: String| {
+        std::fs::write(place.path(name), text).unwrap();
+        place.path(name).display().to_string()
+    };
+    (write("certificate.pem", pair.cert.pem()), write("key.pem", pair.signing_key.serialize_pem()))
+}
+
+/// Only a server whose certificate is trusted gets events.
+pub(crate) fn over_tls(place: &Place, untrusting: Settings, trusting: Settings) {
+    let ledger = place.ledger();
+    append(&ledger, 5);
+    let sink = start(&ledger, untrusting);
+    eventually("it is not trusted", || {
+        sink.status().last_error.is_some_and(|error| error.text.to_lowercase().contains("certificate"))
+    });
+    assert_eq!(sink.status().delivered, 0);
+    drop(sink);
+    let finished = start(&ledger, trusting).finish(PATIENCE);
+    assert_eq!((finished.status.lag, finished.status.delivered), (0, 5), "{finished:?}");
+}
+
 fn settled(sinks: &sinks::Sink) {
     eventually("everything is delivered", || {
         sinks.status().lag == 0 && sinks.status().state == State::Working

@@ -341,3 +341,16 @@ fn a_password_or_a_token_lets_us_in_and_is_never_shown() {
         holds(&nats, 3);
     }
 }
+
+#[test]
+fn tls_only_to_a_server_that_is_trusted() {
+    let place = Place::new("nats-tls");
+    let (certificate, key) = broker::certificate(&place);
+    let nats = Nats::with(&place, &["--tls", "--tlscert", &certificate, "--tlskey", &key]);
+    let sink = |more: &str| {
+        let port = nats.server.port;
+        let servers = format!("servers = [\"tls://127.0.0.1:{port}\"]");
+        settings(&format!("[[sink]]\nkind = \"nats\"\nname = \"bus\"\n{servers}\n{more}\n"))
+    };
+    broker::over_tls(&place, sink(""), sink(&format!("ca_file = \"{certificate}\"")));
+}

@@ -234,3 +234,22 @@ fn a_key_that_others_use_is_left_alone() {
     eventually("it goes on", || sink.status().lag == 0);
     holds(&redis, 3);
 }
+
+#[test]
+fn tls_only_to_a_server_that_is_trusted() {
+    let place = Place::new("redis-tls");
+    let (certificate, key) = broker::certificate(&place);
+    let mut server = Server::at(&place, "redis");
+    let port = server.port.to_string();
+    let mut arguments = vec!["--port", "0", "--tls-port", &port, "--bind", "127.0.0.1", "--save", ""];
+    arguments.extend(["--tls-cert-file", &certificate, "--tls-key-file", &key]);
+    arguments.extend(["--tls-ca-cert-file", &certificate, "--tls-auth-clients", "no"]);
+    server.run("redis-server", "REDIS_SERVER", "redis-server", &arguments);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], server.port));
+    server.answers(|| std::net::TcpStream::connect(address).is_ok());
+    let sink = |more: &str| {
+        let url = format!("url = \"rediss://127.0.0.1:{port}\"");
+        settings(&format!("[[sink]]\nkind = \"redis\"\nname = \"bus\"\n{url}\n{more}\n"))
+    };
+    broker::over_tls(&place, sink(""), sink(&format!("ca_file = \"{certificate}\"")));
+}
