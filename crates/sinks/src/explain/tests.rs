@@ -38,6 +38,8 @@ fn closed(ending: &Ending, closed_at: ClosedAt, certainty: Certainty, bindings: 
         traffic: seen.then_some(&traffic),
         bindings,
         bindings_total: bindings.len(),
+        calls: &[],
+        calls_total: 0,
     });
     why_closed(&event.to_json(), NOW).unwrap()
 }
@@ -116,6 +118,8 @@ fn a_cause_of_a_newer_program_is_shown_as_it_is() {
         traffic: None,
         bindings: &[],
         bindings_total: 0,
+        calls: &[],
+        calls_total: 0,
     });
     let json = String::from_utf8(event.to_json()).unwrap().replace("\"eof\"", "\"swallowed\"");
     assert!(why_closed(json.as_bytes(), NOW).unwrap().contains("was closed 12 m 0 s ago"), "{json}");
