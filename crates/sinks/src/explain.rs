@@ -168,7 +168,7 @@ fn account(cause: Cause, data: &Closed<'_>) -> String {
         Cause::TlsError => "TLS failed",
         Cause::SlowReader => "the client read too slowly and its queue was full",
         Cause::RateLimited => "the client sent more than it may",
-        Cause::Idle => "no SIP passed for longer than `limits.idle` allows",
+        Cause::Idle => "no SIP passed for longer than the idle limit allows",
         Cause::Lifetime => "it was as old as it may become",
         Cause::TokenExpired => "the credentials that it was opened with ran out",
         Cause::Admin => "an operator closed it",
