@@ -16,6 +16,7 @@ mod process;
 mod prove;
 mod reading;
 mod signals;
+mod sinks;
 mod taken;
 mod unread;
 mod webhook;
