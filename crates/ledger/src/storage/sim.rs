@@ -283,6 +283,12 @@ impl Simulated {
         self.world().crash_at = Some(change);
     }
 
+    /// Whether it went down and was not ended yet.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.world().crashed
+    }
+
     /// Let every sync hang.
     pub fn stall(&self) {
         self.world().stalled = true;
