@@ -269,12 +269,13 @@ fn scan_segment(storage: &dyn Storage, key: SegmentKey, next: Option<SegmentKey>
                 return Err(damage(tail.end, DamageKind::OutOfOrder { expected, found: header.first_seq }));
             }
             Some(header) => {
-                while unproven.front().is_some_and(|(next_seq, _)| *next_seq - 1 <= header.durable_before) {
-                    tail.proven = unproven.pop_front().map_or(tail.proven, |(_, end)| end);
-                }
                 if header.seal {
+                    // It proves nothing to us: a start whose sync failed may have left it in the system's memory alone.
                     tail.sealed = true;
                     break;
+                }
+                while unproven.front().is_some_and(|(next_seq, _)| *next_seq - 1 <= header.durable_before) {
+                    tail.proven = unproven.pop_front().map_or(tail.proven, |(_, end)| end);
                 }
                 let records = Records::of(blocks.block(), &header, key.incarnation);
                 tail.last_at = records.map(|record| record.at).max().max(tail.last_at);
@@ -324,15 +325,18 @@ pub(crate) fn mend(storage: &dyn Storage, examined: &mut Examined) -> Result<(),
     let name = tail.key.name();
     let file = storage.open(&name, Access::Write).fault("cannot open", &name)?;
     let end = tail.end + SEAL;
-    if !tail.sealed {
-        // The last blocks may be in the system's memory only, and a sync that failed before the crash may have left them marked as
-        // written. They are about to be shown to readers, so they are written anew.
-        let unproven = usize::try_from(tail.end - tail.proven).unwrap_or(usize::MAX);
+    // The last blocks may be in the system's memory only, and a sync that failed before the crash may have left them marked as
+    // written. They are about to be shown to readers, so they are written anew.
+    let unproven = usize::try_from(tail.end - tail.proven).unwrap_or(usize::MAX);
+    if unproven > 0 {
         let mut bytes = vec![0; unproven];
         let count = file.read_at(&mut bytes, tail.proven).fault("cannot read", &name)?;
         file.write_at(&bytes[..count], tail.proven).fault("cannot write", &name)?;
-        file.write_at(&seal_block(tail.mark, tail.next_seq), tail.end).fault("cannot write", &name)?;
+        // The seal must not reach the disk before what it speaks of.
+        file.sync().fault("cannot sync", &name)?;
     }
+    // One that stands there already may be no better off.
+    file.write_at(&seal_block(tail.mark, tail.next_seq), tail.end).fault("cannot write", &name)?;
     file.sync().fault("cannot sync", &name)?;
     // Only after the seal is safe: what lies beyond it is of no use, and an unfinished segment is mostly zeros.
     if file.length().fault("cannot measure", &name)? > end {
