@@ -40,6 +40,10 @@ pub struct Totals {
     pub power_losses: u64,
     /// Flows that a start found open and closed.
     pub recovered: u64,
+    /// Checkpoints that were written.
+    pub checkpoints: u64,
+    /// Records that retention dropped.
+    pub trimmed: u64,
     /// Events that arrived at sinks.
     pub delivered: u64,
     /// Of these, those that came again.
@@ -48,6 +52,8 @@ pub struct Totals {
     pub looks: u64,
     /// Steps of all tasks.
     pub steps: u64,
+    /// Changes of the disk.
+    pub changes: u64,
     /// Of all records in order: the same for the same plan.
     pub digest: u64,
 }
@@ -62,10 +68,13 @@ impl Totals {
         self.kills += other.kills;
         self.power_losses += other.power_losses;
         self.recovered += other.recovered;
+        self.checkpoints += other.checkpoints;
+        self.trimmed += other.trimmed;
         self.delivered += other.delivered;
         self.repeated += other.repeated;
         self.looks += other.looks;
         self.steps += other.steps;
+        self.changes += other.changes;
         self.digest ^= other.digest;
     }
 }

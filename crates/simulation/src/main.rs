@@ -50,6 +50,9 @@ struct Arguments {
     /// Such a crash kills the process alone; without it the power fails.
     #[arg(long)]
     kill: bool,
+    /// Run the one seed calmly again and again, with a crash at every change of the disk and after every step.
+    #[arg(long, requires = "seed", conflicts_with_all = ["crash_at_change", "crash_at_step", "trace"])]
+    sweep: bool,
     /// Put a bug in, to see it found.
     #[arg(long)]
     planted: Option<Planted>,
@@ -104,8 +107,10 @@ impl Tally {
         let Totals { flows, refused, recovered, registers, starts, kills, power_losses, .. } = totals;
         println!(
             "{:>6.1} s  {seeds} seeds, {flows} flows, {refused} refused, {recovered} left by a crash, {registers} registers; \
-             {starts} starts, {kills} kills, {power_losses} power losses; {} events delivered, {} again; {} looks",
+             {starts} starts, {kills} kills, {power_losses} power losses; {} checkpoints, {} records dropped; {} events delivered, {} again; {} looks",
             began.elapsed().as_secs_f64(),
+            totals.checkpoints,
+            totals.trimmed,
             totals.delivered,
             totals.repeated,
             totals.looks,
@@ -147,15 +152,35 @@ fn many(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// A crash at every place there is in one run.
+fn sweep(calm: Plan) -> Result<u64, Violation> {
+    let Totals { changes, steps, .. } = run(calm)?;
+    let places = (1..=changes).map(At::Change).chain((1..=steps).map(At::Step));
+    let mut runs = 0;
+    for at in places {
+        for end in [End::Kill, End::PowerLoss] {
+            run(Plan { crash: Some((at, end)), ..calm })?;
+            runs += 1;
+        }
+    }
+    Ok(runs)
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.trace {
         tracing_subscriber::fmt().without_time().with_writer(std::io::stdout).init();
     }
     let Some(seed) = arguments.seed else { return many(&arguments) };
-    match run(arguments.plan(seed)) {
-        Ok(totals) => {
-            println!("{totals:#?}\nno promise was broken");
+    let outcome = if arguments.sweep {
+        let calm = Plan { weather: Weather::Calm, ..arguments.plan(seed) };
+        sweep(calm).map(|runs| println!("{runs} runs, each with one crash"))
+    } else {
+        run(arguments.plan(seed)).map(|totals| println!("{totals:#?}"))
+    };
+    match outcome {
+        Ok(()) => {
+            println!("no promise was broken");
             ExitCode::SUCCESS
         }
         Err(violation) => {

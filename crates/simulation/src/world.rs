@@ -116,6 +116,7 @@ impl World {
         }
         self.come_to_rest()?;
         self.totals.digest = self.witness.digest;
+        self.totals.changes = self.disk.changes();
         for sink in &self.sinks {
             let (received, repeats) = sink.received();
             self.totals.delivered += received;
@@ -223,6 +224,11 @@ impl World {
             End::PowerLoss => self.totals.power_losses += 1,
         }
         tell!(self, "{end:?}; durable up to {durable}");
+        if let Some(process) = &self.process {
+            let metrics = process.registry.metrics();
+            self.totals.trimmed += metrics.get(Count::RecordsTrimmed);
+            self.totals.checkpoints += metrics.get(Count::Checkpoints);
+        }
         // First the power, then the values: nothing may be tidied up on the way down.
         self.disk.end(end);
         self.troubled = self.rough() && self.troubled && self.chance.once_in(2);
@@ -283,7 +289,7 @@ impl World {
             94 => self.look()?,
             95 if self.rough() => self.weather(),
             96..=98 => self.datagram()?,
-            _ if self.rough() && self.chance.once_in(6) => self.down(None),
+            _ if self.rough() && self.chance.once_in(16) => self.down(None),
             _ => {}
         }
         if let Some((At::Step(step), end)) = self.plan.crash
@@ -291,17 +297,11 @@ impl World {
         {
             self.down(Some(end));
         }
-        if self.disk.is_down() {
-            self.down(None);
-        }
-        if self.process.is_none() {
-            self.start()?;
-        }
-        Ok(())
+        self.revive()
     }
 
     fn weather(&mut self) {
-        match self.chance.below(8) {
+        match self.chance.below(12) {
             0 | 1 => self.trouble(),
             2 => {
                 let until = self.clock.passed() + self.chance.below(400_000);
@@ -587,12 +587,13 @@ impl World {
     /// In good weather: an orderly end, a last start, and everything delivered.
     fn come_to_rest(&mut self) -> Result<(), String> {
         self.plan.weather = Weather::Calm;
-        self.plan.crash = None;
-        self.disk.crash_at(u64::MAX);
+        if self.plan.crash.is_none() {
+            self.disk.crash_at(u64::MAX);
+        }
         self.mend();
         self.clock.advance(10_000_000);
         self.look()?;
-        self.stop()?;
+        self.stop_for_good()?;
         self.start()?;
         self.look()?;
         let mut left = PATIENCE;
@@ -601,8 +602,10 @@ impl World {
             self.write();
             self.keep_books()?;
             for index in 0..self.sinks.len() {
+                self.sinks[index].be_good();
                 self.deliver_to(index)?;
             }
+            self.revive()?;
             left -= 1;
             if left == 0 {
                 let missing: Vec<String> =
@@ -610,11 +613,30 @@ impl World {
                 return Err(format!("not everything is delivered: {}", missing.join("; ")));
             }
         }
-        self.stop()?;
+        self.stop_for_good()?;
         self.start()?;
         match self.witness.open().first() {
             None => Ok(()),
             Some(flow) => Err(format!("{flow:?} is open at the end")),
+        }
+    }
+
+    /// If it went down, a new process starts.
+    fn revive(&mut self) -> Result<(), String> {
+        if self.disk.is_down() {
+            self.down(None);
+        }
+        if self.process.is_none() { self.start() } else { Ok(()) }
+    }
+
+    /// Until an end in order is not cut short by a crash.
+    fn stop_for_good(&mut self) -> Result<(), String> {
+        loop {
+            self.revive()?;
+            let stopped = self.stop();
+            if !self.disk.is_down() {
+                return stopped;
+            }
         }
     }
 
@@ -638,6 +660,9 @@ impl World {
                 self.keep();
             }
             left -= 1;
+            if self.disk.is_down() {
+                return Ok(());
+            }
             if left == 0 {
                 return Err("flows are still open though the disk is well".to_owned());
             }
@@ -661,6 +686,9 @@ impl World {
             if process.stepped.stepper.write() == Did::Failed {
                 process.stepped.stepper.keep();
             }
+            if self.disk.is_down() {
+                return Ok(());
+            }
             self.witness.follow()?;
             let Some(process) = &mut self.process else { break };
             let books = process.stepped.keep_books(self.clock.micros());
@@ -676,7 +704,9 @@ impl World {
             process.registry.ledger().close(Duration::ZERO).map_err(|error| error.to_string())?;
             while process.stepped.stepper.write() != Did::Ended {}
         }
-        self.down(Some(End::PowerLoss));
+        if !self.disk.is_down() {
+            self.down(Some(End::PowerLoss));
+        }
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! of what it should have written for good, though reads go on showing it (as Linux does). Names are durable only after their folder was
 //! synced; of changes since, a crash keeps a beginning. The disk can be full, refuse, or hang.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -96,6 +96,8 @@ struct Inode {
     content: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Change>,
+    /// A failed sync dropped some of it: what reads show is not what is durable.
+    doubtful: bool,
 }
 
 enum Change {
@@ -196,6 +198,10 @@ impl World {
     fn lose_power(&mut self) {
         let mut inodes = std::mem::take(&mut self.inodes);
         for inode in inodes.values_mut() {
+            if inode.pending.is_empty() && !inode.doubtful {
+                continue;
+            }
+            inode.doubtful = false;
             for change in std::mem::take(&mut inode.pending) {
                 match (self.below(4), &change) {
                     (0, _) => {}
@@ -225,6 +231,19 @@ impl World {
             folder.names.clone_from(&folder.durable);
         }
         self.folders = folders;
+    }
+
+    /// Frees what no name leads to any more.
+    fn forget_unnamed(&mut self) {
+        let folders = &self.folders;
+        let named: BTreeSet<u64> = folders
+            .values()
+            .flat_map(|folder| {
+                let pending = folder.pending.iter().map(|change| &change.inode);
+                folder.names.values().chain(folder.durable.values()).chain(pending).copied()
+            })
+            .collect();
+        self.inodes.retain(|inode, _| named.contains(inode));
     }
 }
 
@@ -311,6 +330,7 @@ impl Simulated {
         if end == End::PowerLoss {
             world.lose_power();
         }
+        world.forget_unnamed();
         drop(world);
         self.release();
     }
@@ -334,7 +354,7 @@ impl Simulated {
         world.next_inode += 1;
         world.inodes.insert(
             inode,
-            Inode { content: content.to_vec(), durable: content.to_vec(), pending: Vec::new() },
+            Inode { content: content.to_vec(), durable: content.to_vec(), ..Inode::default() },
         );
         let folder = world.folders.entry(folder.to_owned()).or_default();
         folder.names.insert(file.to_owned(), inode);
@@ -510,8 +530,12 @@ impl File for Handle {
         let pending = std::mem::take(&mut inode(&mut world, self.inode)?.pending);
         for change in pending {
             // A failed sync marks as written what it did not write: only reads still show it.
-            if outcome.is_ok() || world.below(2) == 0 {
-                change.apply(&mut inode(&mut world, self.inode)?.durable);
+            let written = outcome.is_ok() || world.below(2) == 0;
+            let file = inode(&mut world, self.inode)?;
+            if written {
+                change.apply(&mut file.durable);
+            } else {
+                file.doubtful = true;
             }
         }
         outcome.and_then(|()| world.after())
