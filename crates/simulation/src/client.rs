@@ -249,16 +249,20 @@ impl Bindings {
         let (now, mut contacts) = (clock.now(), Vec::new());
         let policy = Policy { max_contacts: 20, ..Policy::default() };
         let name = flow.map(|(_, name)| name);
-        match registry.register(&register, name, &policy, (now, clock.micros()), &mut contacts) {
-            Ok(()) => {}
+        let done = registry.register(&register, name, &policy, (now, clock.micros()), &mut contacts);
+        let left = match done {
+            Ok(left) => left,
             Err(RegisterError::NoRoom(_)) => return Ok(Registered::NoRoom),
             Err(error) => return Err(format!("a REGISTER of {device:?} was refused: {error}")),
-        }
+        };
         if expires == 0 {
             self.0.remove(&device);
         } else {
             let ends = now + std::time::Duration::from_secs(expires);
             self.0.insert(device, Bound { flow: id, contact, ends });
+        }
+        if let Some(flow) = left.iter().find(|flow| self.0.values().any(|bound| bound.flow == Some(**flow))) {
+            return Err(format!("{flow:?} is said to be left by its user agent, and has a binding"));
         }
         self.compare_user(registry, device.user, now)?;
         Ok(Registered::Done)
