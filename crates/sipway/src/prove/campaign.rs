@@ -191,7 +191,7 @@ impl Campaign {
         ));
         self.totals.rounds = number;
         self.rotate(number)?;
-        Ok(flows)
+        Ok(all.connections)
     }
 
     fn storm(&self, plan: Plan, number: u64, flows: u64) -> Storm {
