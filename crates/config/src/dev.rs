@@ -43,7 +43,7 @@ impl Config {
             local("udp", Transport::Udp, ports.sip),
             local("tcp", Transport::Tcp, ports.sip),
         ];
-        Self { listeners, admin: Some(Admin { bind: loopback(ports.admin) }), ..Self::default() }
+        Self { listeners, admin: Some(Admin { bind: loopback(ports.admin), token: None }), ..Self::default() }
     }
 }
 

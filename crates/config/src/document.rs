@@ -122,13 +122,17 @@ impl<'a> Reading<'a> {
     }
 
     /// The value of an environment variable that a key names; what is wrong with it is noted at the key. `file_key` is the key
-    /// that names a file instead.
-    pub(crate) fn variable(&mut self, name: &At<String>, file_key: &str) -> Option<String> {
+    /// that can name a file instead.
+    pub(crate) fn variable(&mut self, name: &At<String>, file_key: Option<&str>) -> Option<String> {
         let wrong = match self.surroundings.variable(&name.value) {
             Ok(value) => return Some(value),
             Err(std::env::VarError::NotPresent) => "is not set",
             Err(std::env::VarError::NotUnicode(_)) => "is not UTF-8",
         };
+        let mut help = "set it where the server is started".to_owned();
+        if let Some(file_key) = file_key {
+            help = format!("{help}, or name a file with `{file_key}`");
+        }
         self.error(
             Problem::new(
                 ProblemKind::BadVariable,
@@ -136,7 +140,7 @@ impl<'a> Reading<'a> {
                 format!("environment variable `{}` {wrong}", name.value),
             )
             .label(wrong)
-            .help(format!("set it where the server is started, or name a file with `{file_key}`")),
+            .help(help),
         );
         None
     }

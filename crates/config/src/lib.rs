@@ -24,6 +24,7 @@ mod log;
 mod registrar;
 mod report;
 mod secret;
+mod shutdown;
 mod sink;
 mod size;
 mod spelling;
@@ -55,7 +56,8 @@ pub use listener::{Listener, Transport, TransportKind};
 pub use log::{Log, LogFormat, LogLevel};
 pub use registrar::{Registrar, ReplacedFlow};
 pub use report::{Errors, Problem, ProblemKind, Style, Warnings};
-pub use secret::{Password, WebhookSecret};
+pub use secret::{AdminToken, Password, WebhookSecret};
+pub use shutdown::Shutdown;
 pub use sink::{
     DatabaseHost, DatabaseTls, DatabaseUrl, Delivery, File, Nats, NatsLogin, NatsServer, Postgres, Redis,
     RedisScheme, RedisUrl, Rotation, Security, Sink, SinkTarget, StreamName, SubjectPrefix, Webhook,
@@ -81,12 +83,13 @@ const TOP: Shape = Shape {
         "sink",
         "admin",
         "audit",
+        "shutdown",
         "log",
     ],
 };
 
 /// Every section of the file, the top itself first.
-const SHAPES: [Shape; 12] = [
+const SHAPES: [Shape; 13] = [
     TOP,
     ledger::SHAPE,
     listener::SHAPE,
@@ -98,6 +101,7 @@ const SHAPES: [Shape; 12] = [
     sink::SHAPE,
     admin::SHAPE,
     audit::SHAPE,
+    shutdown::SHAPE,
     log::SHAPE,
 ];
 
@@ -126,6 +130,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// How often the running audit looks.
     pub audit: Audit,
+    /// How the server ends.
+    pub shutdown: Shutdown,
     /// What is logged.
     pub log: Log,
     warnings: Warnings,
@@ -146,6 +152,7 @@ impl Default for Config {
             sinks: Vec::new(),
             admin: None,
             audit: Audit::default(),
+            shutdown: Shutdown::default(),
             log: Log::default(),
             warnings: Warnings::new(Path::new(""), "", Vec::new()),
         }
@@ -227,6 +234,10 @@ impl Config {
             Some(section) => Audit::read(reading, &section),
             None => Audit::default(),
         };
+        let shutdown = match top.section(reading, shutdown::SHAPE) {
+            Some(section) => Shutdown::read(reading, &section),
+            None => Shutdown::default(),
+        };
         let admin = top.section(reading, admin::SHAPE).map(|section| Admin::read(reading, &section));
         let sections = top.sections(reading, sink::SHAPE);
         let sinks = sink::read(reading, &sections);
@@ -260,6 +271,7 @@ impl Config {
             sinks,
             admin,
             audit,
+            shutdown,
             log,
             warnings,
         }

@@ -108,24 +108,72 @@ impl Password {
     }
 }
 
-/// The two keys that may refer to a secret.
+/// What lets into the admin API: at least 16 visible ASCII characters. Its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AdminToken(String);
+
+/// Shorter tokens could be guessed.
+const SHORTEST_TOKEN: usize = 16;
+
+impl AdminToken {
+    /// Takes a text as a token.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        (visible && text.len() >= SHORTEST_TOKEN).then(|| Self(text.to_owned()))
+    }
+
+    /// The token itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads the token that `token_env` of the section refers to, if there is that key.
+    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Self> {
+        let Found::Text(found) = TOKEN.find(reading, section) else { return None };
+        let token = Self::new(&found.text);
+        if token.is_none() {
+            reading.error(
+                Problem::new(found.kind, found.span, "this variable holds no admin token")
+                    .label(format!("fewer than {SHORTEST_TOKEN} characters, or some that cannot be seen"))
+                    .help("make one: openssl rand -hex 24"),
+            );
+        }
+        token
+    }
+}
+
+impl fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminToken(…)")
+    }
+}
+
+/// The keys that may refer to a secret.
 struct Keys {
     env: &'static str,
-    file: &'static str,
+    file: Option<&'static str>,
     what: &'static str,
     example: &'static str,
 }
 
 const SECRET: Keys =
-    Keys { env: "secret_env", file: "secret_file", what: "secret", example: "SIPWAY_WEBHOOK_SECRET" };
+    Keys { env: "secret_env", file: Some("secret_file"), what: "secret", example: "SIPWAY_WEBHOOK_SECRET" };
 const PREVIOUS_SECRET: Keys = Keys {
     env: "previous_secret_env",
-    file: "previous_secret_file",
+    file: Some("previous_secret_file"),
     what: "previous secret",
     example: "SIPWAY_WEBHOOK_SECRET_OLD",
 };
-const PASSWORD: Keys =
-    Keys { env: "password_env", file: "password_file", what: "password", example: "SIPWAY_SINK_PASSWORD" };
+const PASSWORD: Keys = Keys {
+    env: "password_env",
+    file: Some("password_file"),
+    what: "password",
+    example: "SIPWAY_SINK_PASSWORD",
+};
+const TOKEN: Keys = Keys { env: "token_env", file: None, what: "token", example: "SIPWAY_ADMIN_TOKEN" };
 
 /// A secret as it was read, and what is to blame if it is none.
 struct Referred {
@@ -146,7 +194,7 @@ enum Found {
 impl Keys {
     fn find(&self, reading: &mut Reading<'_>, section: &Section<'_>) -> Found {
         let variable = section.field::<String>(reading, self.env);
-        let file = section.path_field(reading, self.file);
+        let file = self.file.map_or(Field::Absent, |file| section.path_field(reading, file));
         let what = self.what;
         let referred = match (variable, file) {
             (Field::Given(variable), Field::Given(file)) => {

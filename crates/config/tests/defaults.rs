@@ -45,7 +45,9 @@ fn the_example_states_the_defaults() {
     assert_eq!(config.timers, default.timers);
     assert_eq!(config.audit, default.audit);
     assert_eq!(config.log, default.log);
-    assert_eq!(config.admin, Some(Admin::default()));
+    let admin = config.admin.unwrap();
+    assert_eq!((admin.bind, admin.token.is_some()), (Admin::default().bind, true));
+    assert_eq!(config.shutdown, default.shutdown);
     let browsers = &config.listeners[0];
     assert_eq!(browsers.keepalive, default.keepalive);
     assert_eq!(browsers.max_message, default.limits.max_message);
@@ -60,6 +62,7 @@ fn each_default_of_the_example_is_what_leaving_it_out_gives() {
         "origins = ",
         "types = ",
         "drop_unread_of = ",
+        "token_env = ",
         "name = \"browsers\"",
         "max_rate = ",
         "dead_letter = ",

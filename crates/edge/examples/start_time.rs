@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     recovered.flows
                 );
                 let ledger = server.handle().ledger().clone();
-                server.shut_down(Duration::from_secs(30)).await?;
+                server.shut_down(Duration::ZERO, Duration::from_secs(30)).await?;
                 ledger.close(Duration::from_secs(30))?;
             }
             Ok::<_, Box<dyn Error>>(())

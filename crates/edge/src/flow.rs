@@ -21,6 +21,9 @@ use crate::{
 /// When a client that found no room may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// The same while no flow is let in by order: that takes longer, and there may be other servers.
+const RETRY_LATER: Duration = Duration::from_secs(30);
+
 /// An open flow of a shard.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -48,6 +51,9 @@ impl Flow {
             shared.metrics.add(Count::FlowsRefused);
             Refused { retry_after: RETRY_AFTER, reason }
         };
+        if let Some(reason) = shared.shut_because() {
+            return Err(Refused { retry_after: RETRY_LATER, ..refuse(reason) });
+        }
         if shared.live() >= shared.max_flows {
             return Err(refuse("there are as many connections as there may be"));
         }

@@ -1,6 +1,12 @@
 //! What one shard tells another.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use lifecycle::Ending;
 use tokio::{
@@ -9,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    FlowQuery, Pinged,
     audit::Part,
     hop::{FlowNumber, Hop},
     view::FlowView,
@@ -30,12 +37,16 @@ pub(crate) enum Letter {
     Gone(Hop),
     /// End this flow.
     Close { flow: FlowNumber, ending: Ending, done: oneshot::Sender<Closing> },
-    /// End every flow.
-    CloseAll(Ending),
     /// Tell of a part of your table: what stands behind this flow.
     Roll { after: Option<FlowNumber>, answer: oneshot::Sender<Part> },
     /// Tell of this flow.
     Look { flow: FlowNumber, answer: oneshot::Sender<Option<FlowView>> },
+    /// Tell of the first flows that are asked for.
+    List { wanted: Arc<FlowQuery>, answer: oneshot::Sender<Vec<(FlowNumber, FlowView)>> },
+    /// Ping this flow's peer, and tell how long it took.
+    Ping { flow: FlowNumber, answer: oneshot::Sender<Pinged>, patience: Duration },
+    /// Say that you are there.
+    Echo(oneshot::Sender<()>),
 }
 
 /// Whether there was such a flow.

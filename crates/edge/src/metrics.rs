@@ -82,6 +82,8 @@ counts! {
     WrongCredentials = "wrong_credentials",
     /// Panics that belonged to no flow, which are bugs: one in a flow ends it with internal_error.
     Panics = "panics",
+    /// Flows closed by a drain or for the end of the process.
+    FlowsSentAway = "flows_sent_away",
     /// Checkpoints written.
     Checkpoints = "ledger_checkpoints",
     /// Records that retention dropped.
@@ -130,6 +132,8 @@ macro_rules! gauges {
 }
 
 gauges! {
+    /// 1 while no flow is let in and the open ones are closed, else 0.
+    Draining = "draining",
     /// Bytes of the ledger that are past retention and kept because a sink has not read them.
     HeldBack = "ledger_held_back_bytes",
     /// Bytes of the last checkpoint.

@@ -27,6 +27,7 @@ use crate::{
     bookkeeper::{self, Gate, MOST_ORDERS, Standing},
     clock,
     domains::Domains,
+    draining::Purpose,
     hop::{FlowNumber, MOST},
     inbox::{Closing, Inboxes, Letter},
     listeners::{self, Sockets},
@@ -152,6 +153,18 @@ pub struct Server {
 /// A way to ask and order things of a running server.
 #[derive(Clone, Debug)]
 pub struct Handle(pub(crate) Arc<Shared>);
+
+/// Whether the shards are at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answering {
+    /// All of them.
+    All,
+    /// This one did not answer in time.
+    Stuck {
+        /// Its number.
+        shard: usize,
+    },
+}
 
 impl Server {
     /// Starts a server: every listener is bound before the ledger is touched, and nothing is served before what an
@@ -295,29 +308,24 @@ impl Server {
     }
 
     /// Ends the server in order: no new flows, every flow closed and its close durable, then `node.stopped`, then a
-    /// checkpoint for the next start. What is not closed by `patience` is closed by the next start.
+    /// checkpoint for the next start. The flows are closed at a pace that takes `over` (less with few flows, or after
+    /// [`Handle::hurry`]); what is not closed by `patience` is closed by the next start.
     ///
     /// # Errors
     /// What the disk did not take in time.
-    pub async fn shut_down(self, patience: Duration) -> Result<(), ledger::Unwritten> {
+    pub async fn shut_down(self, over: Duration, patience: Duration) -> Result<(), ledger::Unwritten> {
         let shared = &self.handle.0;
         let until = Instant::now() + patience;
+        // An error says that it is being ended already.
+        let _ = shared.begin_emptying(Purpose::Shutdown, over.min(patience));
+        // Meanwhile open flows are served as ever, and whoever knocks is told to go elsewhere.
+        shared.emptied(until).await;
         shared.begin_closing();
         // Whoever was opening a flow or adding a binding has done so once the table was had.
         drop(shared.location());
+        shared.emptied(until).await;
         for acceptor in &self.acceptors {
             acceptor.abort();
-        }
-        let ending = Ending::of(Cause::Shutdown).code(1001).reason("the server is shutting down");
-        // Flows whose opening was under way are told as soon as they are open.
-        while shared.live() > 0 && Instant::now() < until {
-            for shard in 0..shared.inboxes.shards() {
-                let _ = shared.tell(shard, Letter::CloseAll(ending.clone()));
-            }
-            let settled = Instant::now() + Duration::from_millis(200);
-            while shared.live() > 0 && Instant::now() < settled {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
         }
         shared.remove_unowned(clock::micros());
         self.bookkeeper.close_gate();
@@ -421,7 +429,20 @@ impl Handle {
         self.0.standing().await
     }
 
-    fn own(&self, flow: FlowId) -> Option<FlowNumber> {
+    /// Whether every shard answers within this time: they have one thread each, and one that is stuck serves nobody.
+    pub async fn shards_answer(&self, within: Duration) -> Answering {
+        let until = tokio::time::Instant::now() + within;
+        for shard in 0..self.0.inboxes.shards() {
+            let (answer, answered) = oneshot::channel();
+            let told = self.0.tell(shard, Letter::Echo(answer)).is_ok();
+            if !told || !matches!(tokio::time::timeout_at(until, answered).await, Ok(Ok(()))) {
+                return Answering::Stuck { shard };
+            }
+        }
+        Answering::All
+    }
+
+    pub(crate) fn own(&self, flow: FlowId) -> Option<FlowNumber> {
         (flow.incarnation == self.0.incarnation).then_some(FlowNumber(flow.counter))
     }
 }

@@ -19,12 +19,14 @@ use tokio::{
     net::{TcpStream, UdpSocket},
     sync::{Notify, mpsc, oneshot},
     task::spawn_local,
-    time::{sleep, sleep_until},
+    time::{sleep, sleep_until, timeout},
 };
 use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Unopened};
 
 use crate::{
+    FlowQuery, Pinged,
     audit::{Listed, PART, Part, Stage, Tally, socket_number},
+    draining::{self, Leaving},
     flow::Flow,
     hop::{FlowNumber, Hop},
     inbox::{Closing, Letter},
@@ -74,6 +76,18 @@ struct Entry {
     /// The kernel's number of its socket.
     socket: Option<u64>,
     identity: Rc<RefCell<Option<Text<128>>>>,
+    calls: Cell<Calls>,
+    /// Whether it was told to end because the node is being emptied.
+    sent_away: Cell<bool>,
+}
+
+/// Whether calls go over a flow, as far as INVITE and BYE tell: good enough to choose who is closed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Calls {
+    /// No INVITE passed, or a BYE after it.
+    None,
+    /// An INVITE passed, and no BYE yet.
+    Perhaps,
 }
 
 impl std::fmt::Debug for Shard {
@@ -103,6 +117,7 @@ pub(crate) async fn run(
         spawn_local(receive_datagrams(Rc::clone(&shard), listener, Rc::clone(socket)));
     }
     spawn_local(keep_time(Rc::clone(&shard)));
+    spawn_local(draining::run(Rc::clone(&shard), shard.shared.stance.subscribe()));
     while let Some(letter) = inbox.recv().await {
         shard.contained(|| shard.read(letter));
     }
@@ -207,6 +222,9 @@ impl Shard {
     /// A SIP message came on a hop.
     pub(crate) fn receive(&self, from: Hop, bytes: &[u8]) {
         self.shared.metrics.add(Count::MessagesReceived);
+        if let Hop::Flow(number) = from {
+            self.note_call(number, bytes);
+        }
         match Message::parse(bytes) {
             Err(error) => self.with_proxy(|proxy, world, _| proxy.unparsed(world, from, bytes, error)),
             Ok(message) if message.is_request() => {
@@ -240,6 +258,7 @@ impl Shard {
     pub(crate) fn send(&self, hop: Hop, message: &[u8]) -> Result<(), sip_proxy::HopGone> {
         let sent = match hop {
             Hop::Flow(number) if number.shard() == usize::from(self.index) => {
+                self.note_call(number, message);
                 let link = self.flows.borrow().get(&number).map(|entry| Rc::clone(&entry.link));
                 link.is_some_and(|link| link.send(message).is_ok())
             }
@@ -292,13 +311,19 @@ impl Shard {
                     link.close(ending);
                 }
             }
-            Letter::CloseAll(ending) => {
-                for entry in self.flows.borrow().values() {
-                    entry.link.close(ending.clone());
-                }
-            }
             Letter::Roll { after, answer } => drop(answer.send(self.roll(after))),
             Letter::Look { flow, answer } => drop(answer.send(self.view(flow))),
+            Letter::List { wanted, answer } => drop(answer.send(self.list(&wanted))),
+            Letter::Ping { flow, answer, patience } => {
+                let link = self.flows.borrow().get(&flow).map(|entry| Rc::clone(&entry.link));
+                spawn_local(async move {
+                    let _ = answer.send(match link {
+                        Some(link) => timeout(patience, link.ping()).await.map_or(Pinged::Late, Pinged::from),
+                        None => Pinged::NoSuchFlow,
+                    });
+                });
+            }
+            Letter::Echo(answer) => drop(answer.send(())),
         }
     }
 
@@ -340,6 +365,8 @@ impl Shard {
             stage: Stage::Opening,
             socket: socket_number(&link.descriptor()),
             identity: Rc::clone(&identity),
+            calls: Cell::new(Calls::None),
+            sent_away: Cell::new(false),
         };
         self.flows.borrow_mut().insert(number, entry);
         self.opened.set(self.opened.get() + 1);
@@ -356,6 +383,41 @@ impl Shard {
     pub(crate) fn remove_flow(&self, number: FlowNumber) {
         self.flows.borrow_mut().remove(&number);
         self.closed.set(self.closed.get() + 1);
+    }
+
+    /// How many flows are open here.
+    pub(crate) fn flow_count(&self) -> usize {
+        self.flows.borrow().len()
+    }
+
+    /// The first flow behind this one that is to be closed and was not told yet.
+    pub(crate) fn next_leaving(&self, behind: Option<FlowNumber>, which: Leaving) -> Option<FlowNumber> {
+        let flows = self.flows.borrow();
+        let mut rest = flows.range((behind.map_or(Unbounded, Excluded), Unbounded));
+        let leaves = |entry: &Entry| which == Leaving::All || entry.calls.get() == Calls::None;
+        rest.find(|(_, entry)| !entry.sent_away.get() && leaves(entry)).map(|(number, _)| *number)
+    }
+
+    fn note_call(&self, number: FlowNumber, message: &[u8]) {
+        let calls = if message.starts_with(b"INVITE ") {
+            Calls::Perhaps
+        } else if message.starts_with(b"BYE ") {
+            Calls::None
+        } else {
+            return;
+        };
+        if let Some(entry) = self.flows.borrow().get(&number) {
+            entry.calls.set(calls);
+        }
+    }
+
+    /// Has a flow end because the node is being emptied.
+    pub(crate) fn send_away(&self, number: FlowNumber, ending: &Ending) {
+        if let Some(entry) = self.flows.borrow().get(&number) {
+            entry.sent_away.set(true);
+            entry.link.close(ending.clone());
+            self.shared.metrics.add(Count::FlowsSentAway);
+        }
     }
 
     pub(crate) fn has_flow(&self, number: FlowNumber) -> bool {
@@ -418,6 +480,22 @@ impl Shard {
         part.next = part.next.filter(|_| part.flows.len() == PART);
         part.held_up = began.elapsed();
         part
+    }
+
+    /// The first flows of this shard, by their numbers, that are asked for.
+    fn list(&self, wanted: &FlowQuery) -> Vec<(FlowNumber, FlowView)> {
+        let after = match wanted.after {
+            Some(after) if after >= FlowNumber(0).id(self.shared.incarnation) => {
+                // Behind a later incarnation's flow there is none of this one.
+                let same = after.incarnation == self.shared.incarnation;
+                Excluded(if same { FlowNumber(after.counter) } else { FlowNumber(u64::MAX) })
+            }
+            _ => Unbounded,
+        };
+        let flows = self.flows.borrow();
+        let fitting = flows.range((after, Unbounded)).filter(|(_, entry)| wanted.fits(&entry.facts));
+        let numbers: Vec<_> = fitting.map(|(number, _)| *number).take(wanted.limit).collect();
+        numbers.into_iter().filter_map(|number| Some((number, self.view(number)?))).collect()
     }
 
     fn view(&self, number: FlowNumber) -> Option<FlowView> {

@@ -7,13 +7,14 @@ use std::{
 
 use ledger::Ledger;
 use lifecycle::Node;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     Bound,
     audit::Audit,
     bookkeeper::{Order, Standing},
     domains::Domains,
+    draining::Stance,
     inbox::{Inboxes, Letter},
     metrics::Count,
     registry::Registry,
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     /// To the bookkeeper.
     orders: SyncSender<Order>,
     pages: OnceLock<Pages>,
+    /// Whether flows come in. Changed in `draining` alone.
+    pub(crate) stance: watch::Sender<Stance>,
 }
 
 impl Deref for Shared {
@@ -89,6 +92,7 @@ impl Shared {
             audit: parts.audit,
             orders: parts.orders,
             pages: OnceLock::new(),
+            stance: watch::Sender::new(Stance::Serving),
         })
     }
 

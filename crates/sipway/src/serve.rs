@@ -74,7 +74,7 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
         Ok(sinks) => Arc::new(sinks),
         Err(error) => {
             // Whoever came in meanwhile is told, and the ledger sealed.
-            let _ = server.shut_down(PATIENCE).await;
+            let _ = server.shut_down(config.shutdown.over, PATIENCE).await;
             return Outcome::failed(error);
         }
     };
@@ -94,7 +94,7 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
     orders.end().await;
     tracing::info!(flows = handle.live(), "ending: every open flow is closed and its close written");
     let ending = async {
-        let ended = server.shut_down(PATIENCE).await;
+        let ended = server.shut_down(config.shutdown.over, PATIENCE).await;
         let _ = tokio::task::spawn_blocking(move || sinks.finish(PATIENCE)).await;
         ended
     };

@@ -394,7 +394,8 @@ fn decode_frames<O: Owner>(
                     break ControlFlow::Break(ending);
                 }
                 match received.event {
-                    None | Some(Event::Pong(_)) => {}
+                    None => {}
+                    Some(Event::Pong(payload)) => link.ponged(&payload),
                     Some(Event::Message(message)) => match sip::content(&message.data) {
                         sip::Content::Message(message) => {
                             link.message_received();
@@ -499,7 +500,7 @@ fn decode_stream<O: Owner>(
         }
         match frame {
             Frame::NeedMore => break,
-            Frame::Crlf => {}
+            Frame::Crlf => link.ponged(b""),
             Frame::Ping => answers.add(|out| out.extend_from_slice(b"\r\n")),
             Frame::Message { len, .. } => {
                 link.frame_received();

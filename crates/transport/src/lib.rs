@@ -25,7 +25,7 @@ mod tls;
 pub mod udp;
 
 pub use handshake::receive_connection;
-pub use link::{Link, SendFailed};
+pub use link::{Link, PingFailed, SendFailed};
 pub use owner::{Opening, Owner, PlainHttp, Refused, Unopened};
 pub use scratch::Scratch;
 pub use settings::{Framing, Listener, MissingOrigin, Settings};

@@ -10,13 +10,33 @@ use std::{
 };
 
 use lifecycle::{Cause, Ending, Liveness, Traffic, Usage, sooner};
-use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
+use tokio::{
+    net::tcp::OwnedWriteHalf,
+    sync::{Notify, oneshot},
+};
 
 use crate::{Framing, Scratch, Settings, tls::Tls};
 
 /// The message did not go: the flow is over, or will be in a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendFailed;
+
+/// A ping that was asked for has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PingFailed {
+    /// Another is on its way.
+    UnderWay,
+    /// The flow is over, or ended meanwhile.
+    Over,
+}
+
+/// A ping that someone waits for.
+#[derive(Debug)]
+struct Asked {
+    sent: Instant,
+    payload: [u8; 8],
+    answer: oneshot::Sender<Duration>,
+}
 
 /// The sending side of a connection. Sending never waits: what the socket does not take is queued up to a
 /// limit, beyond which the peer is a slow reader.
@@ -38,6 +58,7 @@ pub struct Link {
     bytes_received: Cell<u64>,
     bytes_sent: Cell<u64>,
     ping_rtt: Cell<Option<Duration>>,
+    asked: RefCell<Option<Box<Asked>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +104,7 @@ impl Link {
             bytes_received: Cell::new(0),
             bytes_sent: Cell::new(0),
             ping_rtt: Cell::new(None),
+            asked: RefCell::new(None),
         }
     }
 
@@ -109,6 +131,44 @@ impl Link {
     pub fn close(&self, ending: Ending) {
         self.doom.borrow_mut().get_or_insert_with(|| Box::new(ending));
         self.attention.notify_one();
+    }
+
+    /// Pings the peer (CRLF CRLF on a stream, RFC 5626 §4.4.1) and waits for its answer; how long it took. Whoever has
+    /// waited long enough drops this.
+    ///
+    /// # Errors
+    /// Another ping that was asked for is on its way, or the flow is over.
+    pub async fn ping(&self) -> Result<Duration, PingFailed> {
+        let (answer, answered) = oneshot::channel();
+        let sent = Instant::now();
+        {
+            let mut asked = self.asked.borrow_mut();
+            if asked.as_ref().is_some_and(|asked| !asked.answer.is_closed()) {
+                return Err(PingFailed::UnderWay);
+            }
+            // Different from one ping to the next of a flow, so that a late answer is not taken for this one's.
+            let payload = self.frames_sent.get().to_be_bytes();
+            *asked = Some(Box::new(Asked { sent, payload, answer }));
+            let mut frame = Vec::new();
+            match self.framing {
+                Framing::WebSocket => websocket::encode::ping(&payload, &mut frame),
+                Framing::Stream => frame.extend_from_slice(b"\r\n\r\n"),
+            }
+            if self.phase.get() != Phase::Open || self.put(&frame).is_err() {
+                return Err(PingFailed::Over);
+            }
+        }
+        answered.await.map_err(|_| PingFailed::Over)
+    }
+
+    /// The peer answered a ping, on a WebSocket with this payload.
+    pub(crate) fn ponged(&self, payload: &[u8]) {
+        let mut asked = self.asked.borrow_mut();
+        if let Some(asked) =
+            asked.take_if(|asked| self.framing == Framing::Stream || asked.payload == payload)
+        {
+            let _ = asked.answer.send(asked.sent.elapsed());
+        }
     }
 
     /// What has passed until now.
@@ -239,6 +299,7 @@ impl Link {
     /// No message is taken any more.
     pub(crate) fn end(&self) {
         self.phase.set(Phase::Over);
+        self.asked.take();
     }
 
     /// Whether [`Link::end`] was not called yet.

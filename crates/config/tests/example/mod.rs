@@ -18,4 +18,5 @@ pub(crate) fn surroundings() -> Imagined {
         .set("SIPWAY_WEBHOOK_SECRET", SECRET)
         .set("SIPWAY_NATS_PASSWORD", "correct horse")
         .set("SIPWAY_DATABASE_PASSWORD", "correct horse")
+        .set("SIPWAY_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef")
 }

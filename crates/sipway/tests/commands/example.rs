@@ -16,6 +16,7 @@ use crate::webhook::Consumer;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sipway.example.toml");
 const CRM_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const ADMIN_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const PRESENCE_SECRET: &str = "whsec_plJ3nmyCDGBKInavdOK15jsl00000000";
 
 /// The example with free ports of this machine alone, and the consumers of this test.
@@ -59,11 +60,11 @@ impl Installed {
         directory.write("webhook.secret", format!("{PRESENCE_SECRET}\n"));
 
         let mut check = sipway(["check"]);
-        check.arg(&file).env("SIPWAY_WEBHOOK_SECRET", CRM_SECRET);
+        check.arg(&file).env("SIPWAY_WEBHOOK_SECRET", CRM_SECRET).env("SIPWAY_ADMIN_TOKEN", ADMIN_TOKEN);
         let checked = run(check).await;
         assert_eq!(checked.code, Some(0), "{}", checked.err);
         let mut serve = sipway(["run", "--config"]);
-        serve.arg(&file).env("SIPWAY_WEBHOOK_SECRET", CRM_SECRET);
+        serve.arg(&file).env("SIPWAY_WEBHOOK_SECRET", CRM_SECRET).env("SIPWAY_ADMIN_TOKEN", ADMIN_TOKEN);
         Self { server: Server::run(serve).await, directory, crm, presence }
     }
 

@@ -1,0 +1,365 @@
+//! Paced closing: a drain and the end of the process empty every shard in the same way.
+//!
+//! The order to do so is one value that all shards watch. Each closes its own flows, one after another, so spread over
+//! the time given that the clients do not come back elsewhere as one wave. First go the flows without calls, then the
+//! others: who is in a call gets as much time as there is.
+
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use lifecycle::{Cause, Ending, event_time};
+use serde::Serialize;
+use tokio::{sync::watch, task::yield_now, time::sleep};
+
+use crate::{Gauge, Handle, clock, metrics::Count, shard::Shard, shared::Shared};
+
+/// The shortest pause; where flows are to go faster, several go at once.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Flows closed before others of the shard get their turn.
+const AT_ONCE: usize = 256;
+
+/// The end of the process need not go slower than one flow in this time.
+const GENTLE: Duration = Duration::from_millis(10);
+
+/// How often the end of the server looks whether all flows are closed.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Why flows are sent away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Drain,
+    Shutdown,
+}
+
+/// How and until when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) purpose: Purpose,
+    /// When it began, in microseconds since the Unix epoch.
+    since: u64,
+    until: Instant,
+    /// Flows that had closed until then.
+    closed_before: u64,
+}
+
+/// Whether flows come in, and whether those that are here are sent away.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stance {
+    Serving,
+    /// No new flows; open ones stay.
+    Shut,
+    Emptying(Plan),
+}
+
+/// What a node does with flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doing {
+    /// New flows are let in.
+    Serving,
+    /// New flows are refused, open ones stay.
+    Disabled,
+    /// New flows are refused, open ones are closed one by one.
+    Draining,
+    /// New flows are refused, and none is open.
+    Drained,
+    /// The process ends.
+    ShuttingDown,
+}
+
+/// How far a drain, or the end of the process, has got.
+#[derive(Clone, Debug, Serialize)]
+pub struct Progress {
+    /// What is being done.
+    pub state: Doing,
+    /// When it began, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// When the last flow is told, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Seconds until then.
+    pub seconds_left: f64,
+    /// Flows closed since it began, those that left by themselves included.
+    pub closed: u64,
+    /// Flows that are open.
+    pub left: u64,
+}
+
+/// The process ends already: nothing can be drained or let in any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server is shutting down")]
+pub struct ShuttingDown;
+
+impl Handle {
+    /// Lets no new flow in and closes the open ones (`drain`, WebSocket code 1012), spread over so much time from now.
+    /// Said again, it goes on with the new time.
+    ///
+    /// # Errors
+    /// The process ends already.
+    pub fn drain(&self, over: Duration) -> Result<Progress, ShuttingDown> {
+        self.0.begin_emptying(Purpose::Drain, over)?;
+        let progress = self.progress();
+        tracing::info!(
+            flows = progress.left,
+            over_seconds = over.as_secs_f64(),
+            "draining: no new flows, the open ones are closed"
+        );
+        Ok(progress)
+    }
+
+    /// Lets new flows in again. Those that were closed stay closed.
+    ///
+    /// # Errors
+    /// The process ends already.
+    pub fn serve_again(&self) -> Result<Progress, ShuttingDown> {
+        let changed = self.0.change(Stance::Serving)?;
+        if changed {
+            tracing::info!(flows = self.live(), "new flows are let in again");
+        }
+        Ok(self.progress())
+    }
+
+    /// Lets no new flow in; open ones stay. A drain goes on.
+    ///
+    /// # Errors
+    /// The process ends already.
+    pub fn refuse_new(&self) -> Result<Progress, ShuttingDown> {
+        if !matches!(*self.0.stance.borrow(), Stance::Emptying(_)) {
+            self.0.change(Stance::Shut)?;
+            tracing::info!(flows = self.live(), "new flows are refused");
+        }
+        Ok(self.progress())
+    }
+
+    /// Closes at once whatever a drain or the end of the process has not closed yet.
+    pub fn hurry(&self) {
+        self.0.stance.send_if_modified(|stance| match stance {
+            Stance::Emptying(plan) => {
+                plan.until = plan.until.min(Instant::now());
+                true
+            }
+            Stance::Serving | Stance::Shut => false,
+        });
+    }
+
+    /// What the node does with flows now, and how far it is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let stance = *self.0.stance.borrow();
+        let left = self.live();
+        let Stance::Emptying(plan) = stance else {
+            let state = if matches!(stance, Stance::Shut) { Doing::Disabled } else { Doing::Serving };
+            return Progress { state, since: None, until: None, seconds_left: 0.0, closed: 0, left };
+        };
+        let state = match plan.purpose {
+            Purpose::Shutdown => Doing::ShuttingDown,
+            Purpose::Drain if left == 0 => Doing::Drained,
+            Purpose::Drain => Doing::Draining,
+        };
+        let time_left = plan.until.saturating_duration_since(Instant::now());
+        let until = clock::micros() + u64::try_from(time_left.as_micros()).unwrap_or(u64::MAX);
+        Progress {
+            state,
+            since: Some(event_time(plan.since)),
+            until: (!time_left.is_zero()).then(|| event_time(until)),
+            seconds_left: time_left.as_secs_f64(),
+            closed: self.metrics().get(Count::FlowsClosed).saturating_sub(plan.closed_before),
+            left,
+        }
+    }
+}
+
+impl Shared {
+    /// Has every shard close its flows, spread over so much time from now. With few flows the end of the process takes
+    /// less.
+    pub(crate) fn begin_emptying(&self, purpose: Purpose, over: Duration) -> Result<(), ShuttingDown> {
+        let over = match purpose {
+            Purpose::Drain => over,
+            Purpose::Shutdown => {
+                over.min(GENTLE.saturating_mul(u32::try_from(self.live()).unwrap_or(u32::MAX)))
+            }
+        };
+        let now = Instant::now();
+        // Some hundred years are as good as never.
+        let until = now.checked_add(over).unwrap_or(now);
+        let fresh = Plan {
+            purpose,
+            since: clock::micros(),
+            until,
+            closed_before: self.metrics.get(Count::FlowsClosed),
+        };
+        self.metrics.set(Gauge::Draining, 1);
+        let mut refused = false;
+        self.stance.send_if_modified(|stance| {
+            match stance {
+                Stance::Emptying(Plan { purpose: Purpose::Shutdown, .. }) => {
+                    refused = true;
+                    return false;
+                }
+                Stance::Emptying(under_way) if under_way.purpose == purpose => under_way.until = until,
+                _ => *stance = Stance::Emptying(fresh),
+            }
+            true
+        });
+        if refused { Err(ShuttingDown) } else { Ok(()) }
+    }
+
+    fn change(&self, to: Stance) -> Result<bool, ShuttingDown> {
+        let mut outcome = Ok(false);
+        self.stance.send_if_modified(|stance| {
+            outcome = match (&*stance, to) {
+                (Stance::Emptying(Plan { purpose: Purpose::Shutdown, .. }), _) => Err(ShuttingDown),
+                (Stance::Serving, Stance::Serving) | (Stance::Shut, Stance::Shut) => Ok(false),
+                _ => Ok(true),
+            };
+            if outcome == Ok(true) {
+                *stance = to;
+                self.metrics.set(Gauge::Draining, 0);
+            }
+            outcome == Ok(true)
+        });
+        outcome
+    }
+
+    /// Waits until no flow is open, or for the time to be over.
+    pub(crate) async fn emptied(&self, until: Instant) {
+        while self.live() > 0 && Instant::now() < until {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Why no flow may open now, if none may.
+    pub(crate) fn shut_because(&self) -> Option<&'static str> {
+        match &*self.stance.borrow() {
+            Stance::Serving => None,
+            Stance::Shut => Some("the server takes no new connections at present"),
+            Stance::Emptying(Plan { purpose: Purpose::Drain, .. }) => Some("the server is being drained"),
+            Stance::Emptying(Plan { purpose: Purpose::Shutdown, .. }) => Some("the server is shutting down"),
+        }
+    }
+}
+
+impl Plan {
+    fn ending(&self) -> Ending {
+        match self.purpose {
+            // RFC 6455's registry: 1012 asks the client to come back, by preference elsewhere.
+            Purpose::Drain => Ending::of(Cause::Drain).code(1012).reason("this server is being drained"),
+            Purpose::Shutdown => Ending::of(Cause::Shutdown).code(1001).reason("the server is shutting down"),
+        }
+    }
+}
+
+/// Closes a shard's flows whenever it is told to.
+pub(crate) async fn run(shard: Rc<Shard>, mut stance: watch::Receiver<Stance>) {
+    loop {
+        let now = *stance.borrow_and_update();
+        let changed = match now {
+            Stance::Serving | Stance::Shut => stance.changed().await,
+            Stance::Emptying(plan) => tokio::select! {
+                changed = stance.changed() => changed,
+                changed = async {
+                    empty(&shard, plan).await;
+                    std::future::pending().await
+                } => changed,
+            },
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}
+
+/// Closes every flow of a shard by a plan: the oldest first, but those with calls behind all others. No flow opens
+/// meanwhile, so going through the table twice is enough.
+async fn empty(shard: &Shard, plan: Plan) {
+    let ending = plan.ending();
+    for which in [Leaving::WithoutCalls, Leaving::All] {
+        let mut behind = None;
+        loop {
+            let left = plan.until.saturating_duration_since(Instant::now());
+            let turn = Turn::next(left, shard.flow_count());
+            if turn.pause.is_zero() {
+                yield_now().await;
+            } else {
+                // Half the pause more or less: neither shards nor nodes go in step.
+                sleep(turn.pause.mul_f64(rand::random_range(0.5..1.5))).await;
+            }
+            let mut flows = turn.flows;
+            while flows > 0
+                && let Some(number) = shard.next_leaving(behind, which)
+            {
+                shard.send_away(number, &ending);
+                behind = Some(number);
+                flows -= 1;
+            }
+            if flows > 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// Which flows are to be closed next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    WithoutCalls,
+    All,
+}
+
+/// One step: a pause, then so many flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Turn {
+    pause: Duration,
+    flows: usize,
+}
+
+impl Turn {
+    /// The next step when so many flows share so much time. Asked anew at every step, so what one step took too long the
+    /// others make up for.
+    fn next(left: Duration, flows: usize) -> Self {
+        if left.is_zero() || flows == 0 {
+            return Self { pause: Duration::ZERO, flows: AT_ONCE };
+        }
+        let share = left / u32::try_from(flows).unwrap_or(u32::MAX);
+        if share >= TICK {
+            return Self { pause: share, flows: 1 };
+        }
+        let at_once = (flows as f64 * TICK.as_secs_f64() / left.as_secs_f64()).ceil();
+        Self { pause: TICK.min(left), flows: (at_once as usize).clamp(1, flows) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However many flows share however much time: all go, at an even pace, and within the time.
+        #[test]
+        fn the_pace_is_even_and_kept(flows in 1usize..20_000, over_ms in 1u64..600_000) {
+            let over = Duration::from_millis(over_ms);
+            let (mut left, mut now) = (flows, Duration::ZERO);
+            while left > 0 && now < over {
+                let turn = Turn::next(over - now, left);
+                now += turn.pause;
+                left -= turn.flows.min(left);
+                let due = flows as f64 * now.as_secs_f64() / over.as_secs_f64();
+                let gone = (flows - left) as f64;
+                let slack = turn.flows as f64 + 1.0;
+                prop_assert!((gone - due).abs() <= slack + due * 0.5, "{gone} of {flows} gone where {due} were due");
+            }
+            prop_assert_eq!(left, 0);
+            prop_assert!(now <= over);
+        }
+    }
+
+    #[test]
+    fn once_the_time_is_over_the_rest_goes_at_once() {
+        assert_eq!(Turn::next(Duration::ZERO, 5), Turn { pause: Duration::ZERO, flows: AT_ONCE });
+    }
+}

@@ -1,0 +1,135 @@
+//! What operators ask of open flows: which there are, and whether a peer answers.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use lifecycle::{FlowFacts, FlowId};
+use location::Way;
+use tokio::sync::oneshot;
+use transport::PingFailed;
+
+use crate::{FlowView, Handle, hop::FlowNumber, inbox::Letter};
+
+/// Which flows are asked for: those that fit everything given.
+#[derive(Clone, Debug, Default)]
+pub struct FlowQuery {
+    /// At most so many.
+    pub limit: usize,
+    /// Only those with a greater id.
+    pub after: Option<FlowId>,
+    /// Only those with a binding of this address-of-record.
+    pub aor: Option<String>,
+    /// Only from this peer.
+    pub remote: Option<Remote>,
+    /// Only of the listener of this name.
+    pub listener: Option<String>,
+    /// Only those whose user agent has this in its name, in whatever case.
+    pub user_agent: Option<String>,
+}
+
+/// A peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// Any port of this address.
+    Host(IpAddr),
+    /// One connection.
+    Socket(SocketAddr),
+}
+
+/// What came of a ping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinged {
+    /// The peer answered after this time.
+    Answered(Duration),
+    /// It did not in the time given. Its liveness is judged as ever: this ends nothing.
+    Late,
+    /// Another ping that was asked for is on its way.
+    UnderWay,
+    /// There is no such flow, or it ended meanwhile.
+    NoSuchFlow,
+}
+
+impl FlowQuery {
+    pub(crate) fn fits(&self, facts: &FlowFacts) -> bool {
+        let remote = self.remote.is_none_or(|remote| match remote {
+            Remote::Host(host) => facts.remote.ip() == host,
+            Remote::Socket(socket) => facts.remote == socket,
+        });
+        let listener =
+            self.listener.as_ref().is_none_or(|listener| facts.listener.as_str() == listener.as_str());
+        let user_agent = self.user_agent.as_ref().is_none_or(|wanted| {
+            let name = facts.user_agent.as_ref().map_or("", |name| name.as_str());
+            name.to_ascii_lowercase().contains(&wanted.to_ascii_lowercase())
+        });
+        remote && listener && user_agent
+    }
+}
+
+impl Handle {
+    /// The first flows that are asked for, by their ids. Without an address-of-record every flow is looked at, so this
+    /// takes the shards a moment that grows with what they hold.
+    pub async fn flows(&self, query: FlowQuery) -> Vec<FlowView> {
+        if let Some(aor) = &query.aor {
+            return self.flows_of(aor, &query).await;
+        }
+        let query = Arc::new(query);
+        let mut found: Vec<(FlowNumber, FlowView)> = Vec::new();
+        for shard in 0..self.0.inboxes.shards() {
+            let (answer, listed) = oneshot::channel();
+            if self.0.tell(shard, Letter::List { wanted: Arc::clone(&query), answer }).is_ok() {
+                found.extend(listed.await.unwrap_or_default());
+            }
+        }
+        found.sort_unstable_by_key(|(number, _)| *number);
+        found.truncate(query.limit);
+        found.into_iter().map(|(_, view)| view).collect()
+    }
+
+    async fn flows_of(&self, aor: &str, query: &FlowQuery) -> Vec<FlowView> {
+        let mut ids: Vec<FlowId> = {
+            let location = self.0.location();
+            let ways = location.bindings(aor, std::time::Instant::now()).map(|binding| binding.way());
+            ways.filter_map(|way| match way {
+                Way::Flow(flow) => Some(flow),
+                Way::Udp { .. } => None,
+            })
+            .filter(|&flow| query.after.is_none_or(|after| flow > after))
+            .collect()
+        };
+        ids.sort_unstable();
+        ids.dedup();
+        let mut found = Vec::new();
+        for id in ids {
+            if found.len() < query.limit
+                && let Some(view) = self.look(id).await
+                && query.fits(&view.facts)
+            {
+                found.push(view);
+            }
+        }
+        found
+    }
+
+    /// Pings a flow's peer (WebSocket Ping, or CRLF CRLF on a stream, RFC 5626 §4.4.1) and waits for its answer.
+    pub async fn ping(&self, flow: FlowId, patience: Duration) -> Pinged {
+        let Some(number) = self.own(flow) else { return Pinged::NoSuchFlow };
+        let (answer, answered) = oneshot::channel();
+        if self.0.tell(number.shard(), Letter::Ping { flow: number, answer, patience }).is_err() {
+            return Pinged::NoSuchFlow;
+        }
+        answered.await.unwrap_or(Pinged::NoSuchFlow)
+    }
+}
+
+impl From<Result<Duration, PingFailed>> for Pinged {
+    fn from(ping: Result<Duration, PingFailed>) -> Self {
+        match ping {
+            Ok(time) => Self::Answered(time),
+            Err(PingFailed::UnderWay) => Self::UnderWay,
+            Err(PingFailed::Over) => Self::NoSuchFlow,
+        }
+    }
+}
