@@ -11,6 +11,7 @@
 mod admin;
 mod audit;
 mod dev;
+mod difference;
 mod document;
 mod domain;
 mod duration;

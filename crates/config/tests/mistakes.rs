@@ -286,7 +286,7 @@ fn limits_of_a_flow() {
 fn secrets() {
     let make = Some("make one: echo \"whsec_$(openssl rand -base64 32)\"");
     let either = Some("add `secret_env = \"SIPWAY_WEBHOOK_SECRET\"` or `secret_file = \"webhook.secret\"`");
-    let unset = Some("set it where the server is started");
+    let unset = Some("set it where the server is started, or name a file with `secret_file`");
     one(&webhook("").replace("[[sink]]", "«[[sink]]»"), MissingKey, either);
     one(&webhook("secret_env = «\"UNSET\"»"), BadVariable, unset);
     one(&webhook("secret_file = «\"short.secret\"»"), BadFile, make);

@@ -1,6 +1,11 @@
 //! The domains that are served, and who may speak for their users.
 
-use std::{collections::HashMap, fs, path::PathBuf, sync::Mutex};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError, RwLock},
+};
 
 use config::{Authentication, DigestAlgorithm, Domain, Host};
 use sip_auth::{Algorithm, Authenticator, PasswordFile, Request, Role, Settings, Stale, Verdict};
@@ -48,8 +53,20 @@ enum Gate {
 #[derive(Debug)]
 struct Digest {
     authenticator: Mutex<Authenticator>,
-    users: PasswordFile,
+    users: RwLock<PasswordFile>,
     realm: String,
+}
+
+/// Users that were read again.
+pub(crate) struct NewUsers<'a>(Vec<(&'a Digest, PasswordFile)>);
+
+impl NewUsers<'_> {
+    /// From now on only these can prove who they are. Who did so before on an open flow stays.
+    pub(crate) fn take_over(self) {
+        for (digest, users) in self.0 {
+            *digest.users.write().unwrap_or_else(PoisonError::into_inner) = users;
+        }
+    }
 }
 
 /// All served domains.
@@ -69,6 +86,23 @@ impl Domains {
             .map(Self)
     }
 
+    /// Reads the users files of these domains again, as far as they have the gate that they had; takes them over with
+    /// [`NewUsers::take_over`].
+    ///
+    /// # Errors
+    /// The first that cannot be used.
+    pub(crate) fn read_again(&self, domains: &[Domain]) -> Result<NewUsers<'_>, UsersError> {
+        let mut read = Vec::new();
+        for domain in domains {
+            if let (Some(Gate::Digest(digest)), Authentication::Digest { users, .. }) =
+                (self.0.get(&domain.name), &domain.authentication)
+            {
+                read.push((&**digest, read_users(users)?));
+            }
+        }
+        Ok(NewUsers(read))
+    }
+
     /// Whether the host of a URI is a served domain.
     pub(crate) fn find(&self, host: &sip_message::Host<'_>) -> Option<DomainRef<'_>> {
         let text = host.to_string();
@@ -77,13 +111,17 @@ impl Domains {
     }
 }
 
+fn read_users(file: &Path) -> Result<PasswordFile, UsersError> {
+    let path = || file.to_owned();
+    let content = fs::read(file).map_err(|error| UsersError::Unreadable { path: path(), error })?;
+    PasswordFile::parse(&content).map_err(|error| UsersError::Wrong { path: path(), error })
+}
+
 fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
     let Authentication::Digest { realm, algorithms, users } = &domain.authentication else {
         return Ok(Gate::Open);
     };
-    let path = || users.clone();
-    let content = fs::read(users).map_err(|error| UsersError::Unreadable { path: path(), error })?;
-    let users = PasswordFile::parse(&content).map_err(|error| UsersError::Wrong { path: path(), error })?;
+    let users = RwLock::new(read_users(users)?);
     let mut settings = Settings::new(realm.clone());
     settings.algorithms = algorithms
         .iter()
@@ -118,9 +156,10 @@ impl DomainRef<'_> {
         };
         let now = clock::seconds();
         // A panic under this lock is a bug of ours; what it guards stays usable.
-        let mut authenticator = authenticator.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut authenticator = authenticator.lock().unwrap_or_else(PoisonError::into_inner);
+        let users = users.read().unwrap_or_else(PoisonError::into_inner);
         let credentials: Vec<&[u8]> = request.all(header).map(|header| header.value).collect();
-        match authenticator.verify(asked, credentials, users, now) {
+        match authenticator.verify(asked, credentials, &*users, now) {
             Verdict::Accept { username } => Ok(Proof::User(username)),
             Verdict::Challenge { stale, .. } => Err(challenge(&authenticator, role, stale, salt, now)),
             Verdict::Refuse { reason } => Err(Answer::new(400, format!("Bad Credentials: {reason}"))),
@@ -137,7 +176,8 @@ impl DomainRef<'_> {
         match self.0 {
             Gate::Open => true,
             Gate::Digest(digest) => {
-                sip_auth::Credentials::lookup(&digest.users, user, &digest.realm).is_some()
+                let users = digest.users.read().unwrap_or_else(PoisonError::into_inner);
+                sip_auth::Credentials::lookup(&*users, user, &digest.realm).is_some()
             }
         }
     }

@@ -4,13 +4,14 @@ use std::{
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
     rc::Rc,
+    sync::Arc,
 };
 
 use config::{Config, Host, TlsMaterial};
 use lifecycle::Transport;
 use transport::{
     Settings,
-    certificate::{self, TlsConfig},
+    certificate::{self, Certificate, Fitting, TlsConfig},
 };
 
 use crate::{StartError, hop::MOST};
@@ -34,6 +35,8 @@ pub struct Bound {
     pub(crate) route_end: Vec<u8>,
     config: config::Listener,
     tls: Option<TlsConfig>,
+    /// Where a newer certificate goes; none where it was made at the start.
+    pub(crate) certificate: Option<Arc<Certificate>>,
     handshake: Handshake,
 }
 
@@ -84,13 +87,18 @@ fn bind_one(
         address: listener.bind,
         error,
     };
-    let tls = listener.transport.tls().map(|material| match material {
-        TlsMaterial::Files(files) => certificate::from_chain(&files.chain, &files.key),
-        TlsMaterial::SelfSigned { names } => certificate::self_signed(names.clone()),
-    });
-    let tls = tls
-        .transpose()
-        .map_err(|error| StartError::Certificate { listener: listener.name.to_string(), error })?;
+    let wrong = |error| StartError::Certificate { listener: listener.name.to_string(), error };
+    let (tls, certificate) = match listener.transport.tls() {
+        None => (None, None),
+        Some(TlsMaterial::SelfSigned { names }) => {
+            (Some(certificate::self_signed(names.clone()).map_err(wrong)?), None)
+        }
+        Some(TlsMaterial::Files(files)) => {
+            let first = Fitting::new(&files.chain, &files.key).map_err(wrong)?;
+            let certificate = Certificate::new(first);
+            (Some(certificate::serving(Arc::clone(&certificate)).map_err(wrong)?), Some(certificate))
+        }
+    };
     let (local, sockets) = match transport {
         Transport::Udp => {
             let sockets = transport::udp::bind(listener.bind, shards).map_err(failed)?;
@@ -116,6 +124,7 @@ fn bind_one(
         port,
         config: listener.clone(),
         tls,
+        certificate,
         handshake: Handshake {
             timeout: config.limits.handshake_timeout,
             close_timeout: config.limits.close_timeout,

@@ -30,7 +30,7 @@ pub(crate) fn run(dev: Dev) -> Outcome {
         Ok(directory) => directory,
         Err(why) => return Outcome::failed(why),
     };
-    serve::serve(&config, if dev.json { Talk::Json } else { Talk::People })
+    serve::serve(config, if dev.json { Talk::Json } else { Talk::People }, None)
 }
 
 /// Where `sipway dev` keeps its ledger unless told otherwise.

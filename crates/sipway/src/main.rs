@@ -18,6 +18,7 @@ mod run;
 mod schema;
 mod serve;
 mod speech;
+mod systemd;
 mod why;
 
 use std::process::ExitCode;

@@ -16,5 +16,5 @@ pub(crate) fn run(run: &Run) -> Outcome {
     };
     warn(config.warnings());
     logs::start(&config.log);
-    serve::serve(&config, Talk::Logs)
+    serve::serve(config, Talk::Logs, Some(&run.config))
 }

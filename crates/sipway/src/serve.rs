@@ -3,24 +3,23 @@
 use std::{
     io,
     net::TcpListener,
+    path::Path,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use admin::Development;
-use config::Config;
+use config::{Config, Machine, Style};
 use edge::{Handle, Pages, Server, StartError};
 use ledger::{Ledger, More, OpenError, Position, ReadFrom};
 use lifecycle::{EventId, EventKind, Node, Transport, cloud_event};
 use sinks::{Sinks, describe};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{outcome::Outcome, speech::say};
+use crate::{outcome::Outcome, speech::say, systemd};
 
-/// How long an orderly end may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long it may take once a second signal came.
+/// How long sinks, and whoever reads what is printed, are waited for once a second signal came.
 const HURRY: Duration = Duration::from_secs(3);
 
 /// To whom the process speaks.
@@ -34,8 +33,8 @@ pub(crate) enum Talk {
     Logs,
 }
 
-/// Serves until a signal.
-pub(crate) fn serve(config: &Config, talk: Talk) -> Outcome {
+/// Serves until a signal. A configuration that came from `file` is read again on SIGHUP.
+pub(crate) fn serve(config: Config, talk: Talk, file: Option<&Path>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("main")
@@ -43,7 +42,7 @@ pub(crate) fn serve(config: &Config, talk: Talk) -> Outcome {
         .build();
     match runtime {
         Ok(runtime) => {
-            let outcome = runtime.block_on(serve_until_told(config, talk));
+            let outcome = runtime.block_on(serve_until_told(config, talk, file));
             // Dropped, it would wait for the sinks that a second signal gave up.
             runtime.shutdown_background();
             outcome
@@ -52,7 +51,7 @@ pub(crate) fn serve(config: &Config, talk: Talk) -> Outcome {
     }
 }
 
-async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
+async fn serve_until_told(mut config: Config, talk: Talk, file: Option<&Path>) -> Outcome {
     // Everything that can be refused is asked for before anything is served.
     let mut orders = match Orders::listen(talk) {
         Ok(orders) => orders,
@@ -63,7 +62,7 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
         Err(why) => return Outcome::Failed(why),
     };
     let development = if talk == Talk::Logs { Development::No } else { Development::Yes };
-    let started = Server::start(config, |handle| (development == Development::Yes).then(|| pages(handle)));
+    let started = Server::start(&config, |handle| (development == Development::Yes).then(|| pages(handle)));
     let server = match started {
         Ok(server) => server,
         Err(error) => return Outcome::Failed(with_hint(&error, talk)),
@@ -74,7 +73,7 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
         Ok(sinks) => Arc::new(sinks),
         Err(error) => {
             // Whoever came in meanwhile is told, and the ledger sealed.
-            let _ = server.shut_down(config.shutdown.over, PATIENCE).await;
+            let _ = server.shut_down(Duration::ZERO, config.shutdown.deadline).await;
             return Outcome::failed(error);
         }
     };
@@ -85,27 +84,56 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
         let router = admin::router(handle.clone(), Arc::clone(&sinks), Development::No);
         tokio::spawn(admin::serve(socket, router));
     }
-    announce(&server, talk, config);
+    announce(&server, talk, &config);
     let said = std::thread::spawn({
         let (ledger, node) = (handle.ledger().clone(), handle.node().clone());
         move || print_events(&ledger, &node, talk)
     });
 
-    orders.end().await;
+    let reporting = systemd::ready(handle.clone());
+    loop {
+        match orders.next().await {
+            Order::End => break,
+            Order::Reload => {
+                systemd::reloading();
+                reload(&handle, &mut config, file);
+                systemd::reloaded();
+            }
+        }
+    }
+    let (over, until) = (config.shutdown.over, Instant::now() + config.shutdown.deadline);
+    let left = || until.saturating_duration_since(Instant::now());
+    systemd::stopping(left());
     tracing::info!(flows = handle.live(), "ending: every open flow is closed and its close written");
-    let ending = async {
-        let ended = server.shut_down(config.shutdown.over, PATIENCE).await;
-        let _ = tokio::task::spawn_blocking(move || sinks.finish(PATIENCE)).await;
-        ended
+    let mut hurried = false;
+    let mut ending = pin!(server.shut_down(over, left()));
+    let ended = loop {
+        tokio::select! {
+            ended = &mut ending => break ended,
+            () = orders.end() => {
+                tracing::info!(flows = handle.live(), "told again: what is still open is closed at once");
+                hurried = true;
+                handle.hurry();
+            }
+        }
     };
-    let ended = tokio::select! {
-        ended = ending => ended,
+    let patience = left();
+    let delivering = tokio::task::spawn_blocking(move || sinks.finish(patience));
+    // What a sink that does not answer has not got, it gets from the next start.
+    tokio::select! {
+        _ = delivering => {}
         () = async {
-            orders.end().await;
+            if !hurried {
+                orders.end().await;
+            }
             tokio::time::sleep(HURRY).await;
-        } => Ok(()),
-    };
-    let written = ended.and(handle.ledger().close(PATIENCE));
+        } => {}
+    }
+    // The disk is asked for what is left even if nothing else is.
+    let written = ended.and(handle.ledger().close(left().max(HURRY)));
+    if let Some(reporting) = reporting {
+        reporting.abort();
+    }
     // Nobody may read what is printed; that is no reason to stay.
     let until = Instant::now() + HURRY;
     while !said.is_finished() && Instant::now() < until {
@@ -117,13 +145,20 @@ async fn serve_until_told(config: &Config, talk: Talk) -> Outcome {
     }
 }
 
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    End,
+    Reload,
+}
+
 /// The signals that say what to do.
 struct Orders {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
     /// A terminal that closes ends what a person started in it; a service has no terminal.
-    hang_up_ends: bool,
+    hanging_up: Order,
 }
 
 impl Orders {
@@ -132,24 +167,50 @@ impl Orders {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
-            hang_up_ends: talk != Talk::Logs,
+            hanging_up: if talk == Talk::Logs { Order::Reload } else { Order::End },
         })
+    }
+
+    async fn next(&mut self) -> Order {
+        tokio::select! {
+            _ = self.terminate.recv() => Order::End,
+            _ = self.interrupt.recv() => Order::End,
+            _ = self.hang_up.recv() => self.hanging_up,
+        }
     }
 
     /// Resolves when the process is to end.
     async fn end(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => {
-                    if self.hang_up_ends {
-                        return;
-                    }
-                    tracing::warn!("SIGHUP: the configuration cannot be read again while running; restart for that");
-                }
-            }
+        while self.next().await != Order::End {}
+    }
+}
+
+/// Reads the configuration again and takes over what a running server can.
+fn reload(handle: &Handle, config: &mut Config, file: Option<&Path>) {
+    let Some(file) = file else { return };
+    let newer = match Config::load(file, &Machine) {
+        Ok(newer) => newer,
+        Err(errors) => {
+            let errors = errors.render(Style::Plain);
+            return tracing::error!("SIGHUP: nothing is taken over from {}:\n{errors}", file.display());
         }
+    };
+    let certificates = match handle.reload(&newer) {
+        Ok(certificates) => certificates,
+        Err(error) => {
+            return tracing::error!("SIGHUP: nothing is taken over from {}: {error}", file.display());
+        }
+    };
+    let at_restart: Vec<_> =
+        config.differences(&newer).into_iter().filter(|section| *section != "[shutdown]").collect();
+    config.shutdown = newer.shutdown;
+    tracing::info!(
+        certificates = certificates.join(", "),
+        "SIGHUP: certificates, users and [shutdown] are taken over for what comes from now on"
+    );
+    if !at_restart.is_empty() {
+        let sections = at_restart.join(", ");
+        tracing::warn!(sections, "SIGHUP: what changed in these sections takes a restart");
     }
 }
 

@@ -1,8 +1,12 @@
 //! Certificates: given by the operator, or made on the fly for a laptop.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::ServerConfig;
+use rustls::{
+    ServerConfig,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// TLS settings, shared by a listener's connections.
@@ -19,15 +23,76 @@ pub enum CertificateError {
     NotMade(#[from] rcgen::Error),
 }
 
-/// TLS settings for a listener from a chain (leaf first) and its private key.
+/// A certificate that handshakes are served with, and that another can take the place of at any time. Connections that
+/// are there already keep theirs.
+#[derive(Debug)]
+pub struct Certificate(RwLock<Arc<CertifiedKey>>);
+
+/// A chain and a key that fit.
+#[derive(Debug)]
+pub struct Fitting(Arc<CertifiedKey>);
+
+impl Fitting {
+    /// A chain (leaf first) with its private key.
+    ///
+    /// # Errors
+    /// A key that does not belong to the chain, or is of a kind that TLS cannot use.
+    pub fn new(
+        chain: &[CertificateDer<'static>],
+        key: &PrivateKeyDer<'static>,
+    ) -> Result<Self, CertificateError> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        Ok(Self(Arc::new(CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &provider)?)))
+    }
+}
+
+impl Certificate {
+    /// The place for a certificate, with the first one.
+    #[must_use]
+    pub fn new(first: Fitting) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(first.0)))
+    }
+
+    /// New handshakes are served with this one from now on. Says whether it is another than before.
+    pub fn replace(&self, with: Fitting) -> Replaced {
+        // Nothing can panic under this lock.
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let replaced = if current.cert == with.0.cert { Replaced::Same } else { Replaced::Other };
+        *current = with.0;
+        replaced
+    }
+}
+
+/// Whether a certificate took the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// It is another.
+    Other,
+    /// It is the one that was there.
+    Same,
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// TLS settings for a listener that serves with whatever certificate is current.
 ///
 /// # Errors
-/// A key that does not belong to the chain, or is of a kind that TLS cannot use.
-pub fn from_chain(
-    chain: &[CertificateDer<'static>],
-    key: &PrivateKeyDer<'static>,
-) -> Result<TlsConfig, CertificateError> {
-    server_config(chain.to_vec(), key.clone_key())
+/// The system gives no randomness for the keys of session tickets.
+pub fn serving(certificate: Arc<Certificate>) -> Result<TlsConfig, CertificateError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    // Tickets keep no state here; one instead of two saves a reconnect storm half of its bytes.
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+    config.send_tls13_tickets = 1;
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"sip".to_vec()];
+    Ok(Arc::new(config))
 }
 
 /// TLS settings with a certificate that is made now, signed by itself, for these names: for development.
@@ -37,21 +102,5 @@ pub fn from_chain(
 pub fn self_signed(names: Vec<String>) -> Result<TlsConfig, CertificateError> {
     let made = rcgen::generate_simple_self_signed(names)?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    server_config(vec![made.cert.der().clone()], key.into())
-}
-
-fn server_config(
-    certificates: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<TlsConfig, CertificateError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)?;
-    // Tickets keep no state here; one instead of two saves a reconnect storm half of its bytes.
-    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-    config.send_tls13_tickets = 1;
-    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"sip".to_vec()];
-    Ok(Arc::new(config))
+    serving(Certificate::new(Fitting::new(&[made.cert.der().clone()], &key.into())?))
 }
