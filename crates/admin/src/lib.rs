@@ -10,5 +10,5 @@ mod prefixed;
 mod serve;
 mod softphone;
 
-pub use api::{Development, router};
+pub use api::{Access, Development, router};
 pub use serve::{detach, serve, serve_connection};

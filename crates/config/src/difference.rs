@@ -18,6 +18,7 @@ impl Config {
             timers,
             sinks,
             admin,
+            audit,
             shutdown,
             log,
             warnings: _,
@@ -35,6 +36,7 @@ impl Config {
             ("[timers]", *timers == newer.timers),
             ("[[sink]]", *sinks == newer.sinks),
             ("[admin]", *admin == newer.admin),
+            ("[audit]", *audit == newer.audit),
             ("[shutdown]", *shutdown == newer.shutdown),
             ("[log]", *log == newer.log),
         ];

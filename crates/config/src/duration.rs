@@ -53,6 +53,12 @@ impl FromToml for Span {
     }
 }
 
+/// Reads a duration written as in the configuration: a whole number and ms, s, m, h or d.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    Span::from_toml(&DeValue::String(text.into())).ok().map(|span| span.0)
+}
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();

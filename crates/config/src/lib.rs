@@ -48,6 +48,7 @@ pub use admin::Admin;
 pub use audit::{Audit, AuditPace};
 pub use dev::DevPorts;
 pub use domain::{Authentication, DigestAlgorithm, Domain};
+pub use duration::duration;
 pub use event::EventTypes;
 pub use host::{Advertised, Host};
 pub use keepalive::Keepalive;

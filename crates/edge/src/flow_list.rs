@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lifecycle::{FlowFacts, FlowId};
@@ -11,7 +11,7 @@ use location::Way;
 use tokio::sync::oneshot;
 use transport::PingFailed;
 
-use crate::{FlowView, Handle, hop::FlowNumber, inbox::Letter};
+use crate::{FlowView, Handle, RegisteredView, hop::FlowNumber, inbox::Letter};
 
 /// Which flows are asked for: those that fit everything given.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +91,7 @@ impl Handle {
     async fn flows_of(&self, aor: &str, query: &FlowQuery) -> Vec<FlowView> {
         let mut ids: Vec<FlowId> = {
             let location = self.0.location();
-            let ways = location.bindings(aor, std::time::Instant::now()).map(|binding| binding.way());
+            let ways = location.bindings(aor, Instant::now()).map(|binding| binding.way());
             ways.filter_map(|way| match way {
                 Way::Flow(flow) => Some(flow),
                 Way::Udp { .. } => None,
@@ -111,6 +111,23 @@ impl Handle {
             }
         }
         found
+    }
+
+    /// The bindings of an address-of-record, most wanted first.
+    #[must_use]
+    pub fn look_up(&self, aor: &str) -> Vec<RegisteredView> {
+        let (location, now) = (self.0.location(), Instant::now());
+        location.bindings(aor, now).map(|binding| RegisteredView::new(binding, self.node(), now)).collect()
+    }
+
+    /// Some of all bindings, at most so many, and how many more there are. The table is locked meanwhile.
+    #[must_use]
+    pub fn some_bindings(&self, most: usize) -> (Vec<RegisteredView>, usize) {
+        let (location, now) = (self.0.location(), Instant::now());
+        let some = location.all().take(most).map(|binding| RegisteredView::new(binding, self.node(), now));
+        let some: Vec<_> = some.collect();
+        let left_off = location.len() - some.len();
+        (some, left_off)
     }
 
     /// Pings a flow's peer (WebSocket Ping, or CRLF CRLF on a stream, RFC 5626 §4.4.1) and waits for its answer.

@@ -43,4 +43,4 @@ pub use recovery::Recovered;
 pub use reload::ReloadError;
 pub use server::{Answering, Handle, Server, StartError};
 pub use shared::Pages;
-pub use view::{BindingView, FlowView};
+pub use view::{BindingView, FlowView, RegisteredView};

@@ -365,6 +365,18 @@ impl Handle {
         &self.0.ledger
     }
 
+    /// How long it has been running.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    /// When it started, in microseconds since the Unix epoch.
+    #[must_use]
+    pub fn started_at(&self) -> u64 {
+        clock::micros().saturating_sub(u64::try_from(self.uptime().as_micros()).unwrap_or(u64::MAX))
+    }
+
     /// Counters.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {

@@ -503,12 +503,9 @@ impl Shard {
         let entry = flows.get(&number)?;
         let now = Instant::now();
         let location = self.shared.location();
-        let bindings =
-            location.bindings_of_flow(number.id(self.shared.incarnation)).map(|binding| BindingView {
-                aor: binding.aor().into(),
-                contact: String::from_utf8_lossy(binding.contact()).into(),
-                expires_in: binding.seconds_left(now),
-            });
+        let bindings = location
+            .bindings_of_flow(number.id(self.shared.incarnation))
+            .map(|binding| BindingView::new(binding, now));
         Some(FlowView {
             flow: entry.name.to_string(),
             opened_at: event_time(entry.opened_at),

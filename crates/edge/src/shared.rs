@@ -3,6 +3,7 @@
 use std::{
     ops::Deref,
     sync::{Arc, OnceLock, mpsc::SyncSender},
+    time::Instant,
 };
 
 use ledger::Ledger;
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) audit: Audit,
     /// To the bookkeeper.
     orders: SyncSender<Order>,
+    /// When it started.
+    pub(crate) started: Instant,
     pages: OnceLock<Pages>,
     /// Whether flows come in. Changed in `draining` alone.
     pub(crate) stance: watch::Sender<Stance>,
@@ -92,6 +95,7 @@ impl Shared {
             audit: parts.audit,
             orders: parts.orders,
             pages: OnceLock::new(),
+            started: Instant::now(),
             stance: watch::Sender::new(Stance::Serving),
         })
     }

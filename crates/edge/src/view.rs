@@ -1,8 +1,10 @@
 //! What the server knows, for people who ask.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use lifecycle::{FlowFacts, Traffic};
+use ledger::Reservation;
+use lifecycle::{FlowFacts, Node, Traffic, Transport};
+use location::Binding;
 use serde::Serialize;
 
 /// An open flow.
@@ -34,4 +36,44 @@ pub struct BindingView {
     pub contact: String,
     /// Seconds until it ends unless it is refreshed.
     pub expires_in: u32,
+}
+
+/// A binding, and where it leads.
+#[derive(Clone, Debug, Serialize)]
+pub struct RegisteredView {
+    /// What it binds.
+    #[serde(flatten)]
+    pub binding: BindingView,
+    /// How SIP travels to it.
+    pub transport: Transport,
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// The flow that it belongs to; UDP has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<String>,
+    /// What the user agent calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+}
+
+impl BindingView {
+    pub(crate) fn new(binding: &Binding<Reservation>, now: Instant) -> Self {
+        Self {
+            aor: binding.aor().into(),
+            contact: String::from_utf8_lossy(binding.contact()).into(),
+            expires_in: binding.seconds_left(now),
+        }
+    }
+}
+
+impl RegisteredView {
+    pub(crate) fn new(binding: &Binding<Reservation>, node: &Node, now: Instant) -> Self {
+        Self {
+            binding: BindingView::new(binding, now),
+            transport: binding.transport(),
+            remote: binding.remote(),
+            flow: binding.flow().map(|flow| node.flow(flow)),
+            user_agent: binding.user_agent().map(str::to_owned),
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use admin::Development;
+use admin::{Access, Development};
 use config::{Config, Machine, Style};
 use edge::{Handle, Pages, Server, StartError};
 use ledger::{Ledger, More, OpenError, Position, ReadFrom};
@@ -81,7 +81,9 @@ async fn serve_until_told(mut config: Config, talk: Talk, file: Option<&Path>) -
         if let Ok(address) = socket.local_addr() {
             tracing::info!(%address, "admin API, metrics and health check");
         }
-        let router = admin::router(handle.clone(), Arc::clone(&sinks), Development::No);
+        let token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
+        let access = token.map_or(Access::Anyone, |token| Access::Bearer(token.expose().to_owned()));
+        let router = admin::router(handle.clone(), Arc::clone(&sinks), Development::No, access);
         tokio::spawn(admin::serve(socket, router));
     }
     announce(&server, talk, &config);
@@ -227,7 +229,7 @@ fn bind_admin(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, 
 
 /// The softphone page on `ws` listeners, served on the main runtime so that a shard has no part in it.
 fn pages(handle: Handle) -> Pages {
-    let router = admin::router(handle, Arc::default(), Development::Yes);
+    let router = admin::router(handle, Arc::default(), Development::Yes, Access::Anyone);
     let runtime = tokio::runtime::Handle::current();
     Box::new(move |request| match admin::detach(request) {
         Ok((head, stream, remote)) => {

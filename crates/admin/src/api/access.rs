@@ -1,0 +1,80 @@
+//! Who may ask.
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    http::{
+        HeaderValue, Method, StatusCode,
+        header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE},
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use subtle::ConstantTimeEq as _;
+
+use super::answer::Failure;
+
+/// Who is let in.
+#[derive(Clone)]
+pub enum Access {
+    /// Everybody who reaches the port.
+    Anyone,
+    /// Who brings this token: `Authorization: Bearer …` (RFC 6750 §2.1).
+    Bearer(String),
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anyone => "Anyone",
+            Self::Bearer(_) => "Bearer(…)",
+        })
+    }
+}
+
+impl Access {
+    fn admits(&self, request: &Request) -> bool {
+        let Self::Bearer(token) = self else { return true };
+        let given = request.headers().get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+        let given = match given.split_at_checked(7) {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"Bearer ") => rest.trim_ascii(),
+            _ => b"",
+        };
+        // The time this takes tells the length of the token and nothing else.
+        given.ct_eq(token.as_bytes()).into()
+    }
+}
+
+/// Lets through who may ask.
+pub(super) async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    if access.admits(&request) {
+        return next.run(request).await;
+    }
+    let error = "this server asks for its admin token: send `Authorization: Bearer TOKEN`, with the token that \
+                 `[admin] token_env` of its configuration refers to";
+    let mut response = Failure::new(StatusCode::UNAUTHORIZED, error).into_response();
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+/// A page of a stranger that an operator has open could order things here, though it cannot read the answers. Browsers
+/// say from where such a request comes.
+pub(super) async fn no_strange_pages(request: Request, next: Next) -> Response {
+    if is_order_of_a_stranger(&request) {
+        let error = "a page of another site may not order anything here";
+        return Failure::new(StatusCode::FORBIDDEN, error).into_response();
+    }
+    next.run(request).await
+}
+
+fn is_order_of_a_stranger(request: &Request) -> bool {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return false;
+    }
+    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+    header(ORIGIN).is_some_and(|origin| {
+        let authority = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+        authority.is_none() || authority != header(HOST)
+    })
+}
