@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::ledger_place::LedgerPlace;
+use crate::{admin_place::AdminPlace, ledger_place::LedgerPlace};
 
 /// A SIP-over-WebSocket edge with a ledger: every connection accepted yields exactly one close record.
 #[derive(Debug, Parser)]
@@ -28,6 +28,10 @@ pub(crate) enum Command {
     Why(Why),
     /// Prove from the ledger that every connection that opened closed once, or is open now
     Audit(Audit),
+    /// See, ping and close the connections that are open on a running server
+    Flows(Flows),
+    /// Empty a running server: let nobody in, and close what is open at a pace
+    Drain(Drain),
     /// Print what a PostgreSQL sink needs in its database, as SQL for an administrator
     Schema(Schema),
     /// Storm a server with connections that end in every way, kill it meanwhile, and count what its records miss
@@ -181,4 +185,82 @@ pub(crate) struct Prove {
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Flows {
+    #[command(subcommand)]
+    pub(crate) order: FlowsOrder,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FlowsOrder {
+    /// List open flows
+    List(FlowsList),
+    /// Tell all that is known of one
+    Show {
+        #[command(flatten)]
+        place: AdminPlace,
+        /// Its id
+        flow: String,
+    },
+    /// Close one
+    Close {
+        #[command(flatten)]
+        place: AdminPlace,
+        /// Its id
+        flow: String,
+        /// What its peer is told
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Ping one's peer, and tell how long its answer took
+    Ping {
+        #[command(flatten)]
+        place: AdminPlace,
+        /// Its id
+        flow: String,
+        /// How long to wait, at most 60s [default: 5s]
+        #[arg(long, value_name = "TIME")]
+        timeout: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FlowsList {
+    #[command(flatten)]
+    pub(crate) place: AdminPlace,
+    /// Only those with a binding of this address-of-record
+    #[arg(long, value_name = "USER@DOMAIN")]
+    pub(crate) aor: Option<String>,
+    /// Only from this IP address, or this address and port
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) remote: Option<String>,
+    /// Only of this listener
+    #[arg(long, value_name = "NAME")]
+    pub(crate) listener: Option<String>,
+    /// Only those whose user agent has this in its name
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) user_agent: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+    pub(crate) limit: usize,
+    /// Print each as a line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    #[command(flatten)]
+    pub(crate) place: AdminPlace,
+    /// Over how long the open connections are closed: 90s, 5m, 2h. Said again, the drain goes on with the new time
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    pub(crate) over: String,
+    /// Close them all at once
+    #[arg(long, conflicts_with = "over")]
+    pub(crate) now: bool,
+    /// End the drain: new connections are let in again
+    #[arg(long, conflicts_with_all = ["over", "now"])]
+    pub(crate) cancel: bool,
 }

@@ -3,12 +3,15 @@
 // They panic once nobody reads: `say!` and `complain!` do not.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod admin_place;
 mod audit;
 mod backwards;
 mod check;
 mod command;
 mod dev;
+mod drain;
 mod events;
+mod flows;
 mod ledger_place;
 mod logs;
 mod now;
@@ -35,6 +38,8 @@ fn main() -> ExitCode {
         Command::Events(events) => events::run(&events),
         Command::Why(why) => why::run(&why),
         Command::Audit(audit) => audit::run(&audit),
+        Command::Flows(flows) => flows::run(&flows),
+        Command::Drain(drain) => drain::run(&drain),
         Command::Schema(schema) => schema::run(&schema),
         Command::Prove(prove) => prove::run(&prove),
     };

@@ -101,7 +101,7 @@ impl House {
 
     /// Ends it; every flow that opened has closed once.
     pub(crate) async fn end(mut self) -> EventLog {
-        self.server.take().unwrap().shut_down(PATIENCE).await.unwrap();
+        self.server.take().unwrap().shut_down(Duration::ZERO, PATIENCE).await.unwrap();
         let log = self.log();
         assert_eq!((log.open_count(), log.faults.count()), (0, 0));
         assert!(log.flows().values().all(|flow| flow.closes.len() == 1));

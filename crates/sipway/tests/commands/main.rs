@@ -4,19 +4,23 @@
 
 mod descriptors;
 mod directory;
+mod draining;
 mod event_source;
 mod events;
 mod example;
+mod flows;
 mod full_disk;
 mod held;
 mod http;
 mod mistakes;
 mod namespace;
+mod operator;
 mod process;
 mod prove;
 mod reading;
 mod signals;
 mod sinks;
+mod systemd;
 mod taken;
 mod unread;
 mod webhook;
