@@ -12,7 +12,7 @@ use std::time::Duration;
 use config::{DatabaseHost, DatabaseTls, Host};
 use ledger::Position;
 use lifecycle::Node;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, Statement};
 
 use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
@@ -61,8 +61,11 @@ struct Session {
     deliver: Statement,
     foreign: Statement,
     /// Ends with the session, whatever the server does.
-    driver: AbortHandle,
+    driver: Driver,
 }
+
+/// What moves a connection's bytes.
+type Driver = JoinHandle<Result<(), tokio_postgres::Error>>;
 
 impl Drop for Session {
     fn drop(&mut self) {
@@ -131,18 +134,18 @@ impl PostgresSink {
         outcome
     }
 
-    async fn connect(&self) -> Result<(Client, AbortHandle), Failure> {
+    async fn connect(&self) -> Result<(Client, Driver), Failure> {
         let failed = |error| failure("connect", &error);
         match &self.tls {
             DatabaseTls::Off => {
                 let (client, connection) = self.server.connect(NoTls).await.map_err(failed)?;
-                Ok((client, tokio::spawn(connection).abort_handle()))
+                Ok((client, tokio::spawn(connection)))
             }
             DatabaseTls::Verify { authorities } => {
                 let config =
                     crate::tls::client(authorities).map_err(|text| Failure::new(Nature::Passing, text))?;
                 let (client, connection) = self.server.connect(Tls::new(config)).await.map_err(failed)?;
-                Ok((client, tokio::spawn(connection).abort_handle()))
+                Ok((client, tokio::spawn(connection)))
             }
         }
     }
@@ -301,5 +304,15 @@ impl Destination for PostgresSink {
             return Ok(());
         }
         self.in_time(async |sink: &mut Self| sink.move_row(to).await).await
+    }
+
+    async fn broken(&mut self) -> Failure {
+        let Some(session) = &mut self.session else { return std::future::pending().await };
+        let ended = (&mut session.driver).await;
+        self.session = None;
+        match ended {
+            Ok(Err(error)) => failure("keep the connection", &error),
+            Ok(Ok(())) | Err(_) => Failure::new(Nature::Passing, "the database ended the connection"),
+        }
     }
 }

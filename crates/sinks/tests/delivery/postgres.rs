@@ -137,14 +137,14 @@ fn a_database_restored_from_a_backup_gets_again_what_it_lost() {
     server.restore();
     server.go_on();
     assert_eq!(server.number("SELECT count(*) FROM sipway.events"), 20, "the test restored nothing");
-    append(&ledger, 1);
-    eventually("what was lost is there again", || server.number("SELECT count(*) FROM sipway.events") == 51);
+    // Without waiting for the next event.
+    eventually("what was lost is there again", || server.number("SELECT count(*) FROM sipway.events") == 50);
     assert_eq!(sink.finish(PATIENCE).status.lag, 0);
 
     // The same, found at the start.
     server.ask("DROP SCHEMA sipway CASCADE");
     let finished = start(&ledger, postgres("db", &server.by_socket("admin"), "")).finish(PATIENCE);
-    assert_eq!((finished.status.delivered, finished.status.lag), (51, 0));
+    assert_eq!((finished.status.delivered, finished.status.lag), (50, 0));
 }
 
 #[test]
