@@ -9,7 +9,7 @@ use ledger::{Batch, Ledger};
 use lifecycle::EventKind;
 use sinks::State;
 
-use crate::place::{PATIENCE, Place, append, eventually, ids, start, webhook};
+use crate::place::{PATIENCE, Place, append, eventually, ids, start, take, webhook};
 use crate::server::{Reply, Server, reply};
 
 const FLOWS: u64 = 7;
@@ -20,8 +20,7 @@ fn append_of_flows(ledger: &Ledger, count: u64) {
         let data = format!(r#"{{"flow":"f{}","n":{number}}}"#, number % FLOWS);
         batch.push(EventKind::FlowClosed.number(), 1, data.as_bytes());
     }
-    let seq = ledger.append(batch).unwrap().last_seq;
-    ledger.durable(seq).wait().unwrap();
+    take(ledger, batch);
 }
 
 fn number(id: &str) -> u64 {

@@ -6,7 +6,7 @@ use ledger::{Batch, Ledger, Position, Save};
 use lifecycle::EventKind;
 use sinks::{Settings, State};
 
-use crate::place::{PATIENCE, Place, append, eventually, file, ids, ids_in, settings, start};
+use crate::place::{PATIENCE, Place, append, eventually, file, ids, ids_in, settings, start, take};
 use server::Server;
 
 fn postgres(name: &str, url: &str, more: &str) -> Settings {
@@ -16,8 +16,7 @@ fn postgres(name: &str, url: &str, more: &str) -> Settings {
 fn put(ledger: &Ledger, kind: EventKind, data: &str) {
     let mut batch = Batch::new();
     batch.push(kind.number(), 1_700_000_000_000_000, data.as_bytes());
-    let seq = ledger.append(batch).unwrap().last_seq;
-    ledger.durable(seq).wait().unwrap();
+    take(ledger, batch);
 }
 
 /// Many at once.
@@ -27,8 +26,7 @@ fn put_many(ledger: &Ledger, count: u64) {
         let data = format!(r#"{{"flow":"edge1.1.m{number}"}}"#);
         batch.push(EventKind::FlowClosed.number(), 1_700_000_000_000_000, data.as_bytes());
     }
-    let seq = ledger.append(batch).unwrap().last_seq;
-    ledger.durable(seq).wait().unwrap();
+    take(ledger, batch);
 }
 
 #[test]
@@ -207,9 +205,8 @@ fn another_ledger_under_the_same_name_is_no_silent_loss() {
     for number in 0..3 {
         let mut batch = Batch::new();
         batch.push(EventKind::FlowOpened.number(), 1_800_000_000_000_000 + number, br#"{"flow":"x"}"#);
-        ledger.append(batch).unwrap();
+        take(&ledger, batch);
     }
-    ledger.durable(3).wait().unwrap();
     let sink = start(&ledger, postgres("other", &server.by_socket("admin"), ""));
     eventually("it is blocked", || sink.status().blocked.is_some());
     let blocked = sink.status().blocked.unwrap();
