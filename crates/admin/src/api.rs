@@ -3,6 +3,7 @@
 mod access;
 mod answer;
 mod audit;
+mod calls;
 mod development;
 mod drain;
 mod events;
@@ -62,6 +63,7 @@ pub fn router(server: Handle, sinks: Arc<Sinks>, development: Development, acces
         .route("/api/flows/{flow}", get(flows::show).delete(flows::close))
         .route("/api/flows/{flow}/ping", post(flows::ping))
         .route("/api/drain", get(drain::show).post(drain::begin).delete(drain::cancel))
+        .route("/api/calls", get(calls::list))
         .route("/api/events", get(events::stream))
         .route("/api/sinks", get(sinks::list))
         .route("/api/snapshot", get(snapshot::take))

@@ -10,6 +10,7 @@
 
 mod admin;
 mod audit;
+mod calls;
 mod dev;
 mod difference;
 mod document;
@@ -46,6 +47,7 @@ use document::{At, Reading, Section, Shape};
 
 pub use admin::Admin;
 pub use audit::{Audit, AuditPace};
+pub use calls::{AtShutdown, Calls};
 pub use dev::DevPorts;
 pub use domain::{Authentication, DigestAlgorithm, Domain};
 pub use duration::duration;
@@ -82,6 +84,7 @@ const TOP: Shape = Shape {
         "keepalive",
         "limits",
         "timers",
+        "calls",
         "sink",
         "admin",
         "audit",
@@ -91,7 +94,7 @@ const TOP: Shape = Shape {
 };
 
 /// Every section of the file, the top itself first.
-const SHAPES: [Shape; 13] = [
+const SHAPES: [Shape; 14] = [
     TOP,
     ledger::SHAPE,
     listener::SHAPE,
@@ -100,6 +103,7 @@ const SHAPES: [Shape; 13] = [
     keepalive::SHAPE,
     limits::SHAPE,
     timers::SHAPE,
+    calls::SHAPE,
     sink::SHAPE,
     admin::SHAPE,
     audit::SHAPE,
@@ -126,6 +130,8 @@ pub struct Config {
     pub limits: Limits,
     /// The times of SIP transactions.
     pub timers: Timers,
+    /// What becomes of calls.
+    pub calls: Calls,
     /// Where events are delivered.
     pub sinks: Vec<Sink>,
     /// The listener of the admin API; `None` has none.
@@ -151,6 +157,7 @@ impl Default for Config {
             keepalive: Keepalive::default(),
             limits: Limits::default(),
             timers: Timers::default(),
+            calls: Calls::default(),
             sinks: Vec::new(),
             admin: None,
             audit: Audit::default(),
@@ -228,6 +235,10 @@ impl Config {
             Some(section) => Timers::read(reading, &section),
             None => Timers::default(),
         };
+        let calls = match top.section(reading, calls::SHAPE) {
+            Some(section) => Calls::read(reading, &section),
+            None => Calls::default(),
+        };
         let log = match top.section(reading, log::SHAPE) {
             Some(section) => Log::read(reading, &section),
             None => Log::default(),
@@ -270,6 +281,7 @@ impl Config {
             keepalive,
             limits,
             timers,
+            calls,
             sinks,
             admin,
             audit,

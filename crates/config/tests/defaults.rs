@@ -43,6 +43,7 @@ fn the_example_states_the_defaults() {
     assert_eq!(config.keepalive, default.keepalive);
     assert_eq!(config.limits, default.limits);
     assert_eq!(config.timers, default.timers);
+    assert_eq!(config.calls, default.calls);
     assert_eq!(config.audit, default.audit);
     assert_eq!(config.log, default.log);
     let admin = config.admin.unwrap();

@@ -93,6 +93,8 @@ impl CloseBook for Book {
     fn close(&mut self, closed: FlowClosed<'_>, room: Reservation) {
         self.shard.remove_flow(self.number);
         let shared = &self.shard.shared;
+        let hurt = shared.calls_lose_flow(self.number, closed.ending.cause);
+        let closed = FlowClosed { calls: &hurt.named, calls_total: hurt.total, ..closed };
         shared.close(self.number.id(shared.incarnation), closed, room, clock::micros());
         self.shard.announce_gone(Hop::Flow(self.number));
     }

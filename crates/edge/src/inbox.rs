@@ -33,6 +33,8 @@ pub(crate) enum Letter {
     Deliver { flow: FlowNumber, message: Box<[u8]>, from_shard: u8 },
     /// A response to a request that you sent.
     Response { message: Box<[u8]> },
+    /// Send this request, whole but for its Via.
+    Originate { hop: Hop, request: Box<[u8]> },
     /// This hop is gone: nothing more comes from it.
     Gone(Hop),
     /// End this flow.

@@ -8,6 +8,7 @@
 
 mod audit;
 mod bookkeeper;
+mod calls;
 mod clock;
 mod domains;
 mod draining;
@@ -43,4 +44,4 @@ pub use recovery::Recovered;
 pub use reload::ReloadError;
 pub use server::{Answering, Handle, Server, StartError};
 pub use shared::Pages;
-pub use view::{BindingView, FlowView, RegisteredView};
+pub use view::{BindingView, CallView, FlowView, RegisteredView};

@@ -84,6 +84,32 @@ counts! {
     Panics = "panics",
     /// Flows closed by a drain or for the end of the process.
     FlowsSentAway = "flows_sent_away",
+    /// Calls started.
+    CallsStarted = "calls_started",
+    /// Calls answered.
+    CallsAnswered = "calls_answered",
+    /// Calls that ended because a side hung up.
+    CallsHungUp = "calls_ended_hangup",
+    /// Calls that the caller gave up.
+    CallsCancelled = "calls_ended_cancelled",
+    /// Calls that the callee refused.
+    CallsRejected = "calls_ended_rejected",
+    /// Calls that nobody answered in time.
+    CallsUnanswered = "calls_ended_no_answer",
+    /// Calls that could not be put through.
+    CallsFailed = "calls_ended_failed",
+    /// Calls that ended because a side lost its connection and did not come back.
+    CallsLost = "calls_ended_flow_lost",
+    /// Calls of which nothing was heard any more.
+    CallsExpired = "calls_ended_expired",
+    /// Calls that ended with the process.
+    CallsShutDown = "calls_ended_shutdown",
+    /// Calls that passed untracked: as many as there may be were under way, or the ledger had no room.
+    CallsUntracked = "calls_untracked",
+    /// Changes of hold that the ledger had no room for.
+    CallHoldsUnwritten = "call_holds_unwritten",
+    /// BYEs sent for a side that could not.
+    ByesMade = "byes_made",
     /// Checkpoints written.
     Checkpoints = "ledger_checkpoints",
     /// Records that retention dropped.
@@ -140,6 +166,10 @@ gauges! {
     CheckpointBytes = "ledger_checkpoint_bytes",
     /// Bytes free on the disk under the ledger.
     DiskFree = "ledger_disk_free_bytes",
+    /// Calls under way.
+    CallsLive = "calls_live",
+    /// Calls with a side that lost its connection and is expected back.
+    CallsHeld = "calls_held",
     /// Milliseconds that the start took to read the ledger and to write what an earlier process owed.
     RecoveryTime = "ledger_recovery_ms",
     /// Records that the start read.

@@ -14,6 +14,7 @@ use crate::{
     domains::{DomainRef, Proof},
     hop::{FlowNumber, Hop},
     metrics::Count,
+    registry::Changed,
     shard::Shard,
 };
 
@@ -74,7 +75,17 @@ fn attempt(
     let register = Register { request, aor: &aor, way, transport, remote, identity };
     let mut contacts = Vec::new();
     let left = shared
-        .register(&register, flow.as_deref(), &shared.policy, (now, clock::micros()), &mut contacts)
+        .register_and_tell(
+            &register,
+            flow.as_deref(),
+            &shared.policy,
+            (now, clock::micros()),
+            &mut contacts,
+            |changed| match changed {
+                Changed::Added(binding) => shared.calls_find(binding),
+                Changed::Replaced(binding) => shared.calls_follow(binding, from),
+            },
+        )
         .map_err(|error| match error {
             RegisterError::Refused(refusal) => refused(&refusal),
             RegisterError::FlowNotOpen => Answer::of_status(480),

@@ -181,6 +181,22 @@ impl Registry {
         (now, at): (Instant, u64),
         contacts: &mut Vec<u8>,
     ) -> Result<SmallVec<[FlowId; 1]>, RegisterError<Refused>> {
+        self.register_and_tell(register, flow, policy, (now, at), contacts, |_| {})
+    }
+
+    /// As [`Registry::register`], and tells what changed while nobody else can change anything.
+    ///
+    /// # Errors
+    /// See [`RegisterError`]; nothing was changed or told.
+    pub(crate) fn register_and_tell(
+        &self,
+        register: &Register<'_>,
+        flow: Option<&str>,
+        policy: &Policy,
+        (now, at): (Instant, u64),
+        contacts: &mut Vec<u8>,
+        mut tell: impl FnMut(Changed<'_>),
+    ) -> Result<SmallVec<[FlowId; 1]>, RegisterError<Refused>> {
         let mut additions = Vec::new();
         let reserve = || -> Result<Reservation, Refused> {
             let removal = self.ledger.reserve(REMOVAL_ROOM)?;
@@ -197,7 +213,11 @@ impl Registry {
         let added: Vec<Vec<u8>> =
             registration.added().map(|binding| added_record(binding, flow, at, now)).collect();
         let mut left = flows_left(&registration, register.way);
+        registration.added().for_each(|binding| tell(Changed::Added(binding)));
         for (binding, cause) in registration.removed {
+            if cause == RemovalCause::Replaced {
+                tell(Changed::Replaced(&binding));
+            }
             self.push_removed(&mut batch, *binding, cause, at);
         }
         for (record, room) in added.into_iter().zip(additions) {
@@ -271,6 +291,13 @@ impl Registry {
         }
     }
 
+    /// Writes one record that was paid for.
+    pub(crate) fn write(&self, room: Reservation, at: u64, event: &Event<'_>) {
+        let mut batch = Batch::new();
+        self.push(&mut batch, room, event.kind(), at, &event.to_json());
+        self.append(batch);
+    }
+
     /// Appends a batch whose records are all paid for.
     fn append(&self, batch: Batch) {
         if batch.is_empty() {
@@ -280,6 +307,14 @@ impl Registry {
             tracing::error!(error = %rejected.why, records = rejected.batch.len(), "the ledger took no records");
         }
     }
+}
+
+/// What a REGISTER changed.
+pub(crate) enum Changed<'b> {
+    /// This binding came.
+    Added(&'b Binding<Reservation>),
+    /// A newer binding of the same user agent took the place of this one.
+    Replaced(&'b Binding<Reservation>),
 }
 
 impl std::fmt::Debug for Registry {

@@ -22,9 +22,10 @@ use transport::{
 };
 
 use crate::{
-    Bound, FlowView, Gauge, Metrics, Recovered, UsersError,
+    Bound, CallView, FlowView, Gauge, Metrics, Recovered, UsersError,
     audit::{self, Audit, AuditView, NoAudit},
     bookkeeper::{self, Gate, MOST_ORDERS, Standing},
+    calls::CallTable,
     clock,
     domains::Domains,
     draining::Purpose,
@@ -238,6 +239,7 @@ impl Server {
             max_bindings: usize::try_from(max_flows).unwrap_or(usize::MAX).saturating_mul(BINDINGS_PER_FLOW),
             inboxes,
             audit: Audit::new(config.limits.handshake_timeout, config.limits.close_timeout),
+            calls: CallTable::new(&config.calls, config.timers.timer_c),
             orders: orders.clone(),
         });
         let took = u64::try_from(recovered.took.as_millis()).unwrap_or(u64::MAX);
@@ -327,6 +329,7 @@ impl Server {
         for acceptor in &self.acceptors {
             acceptor.abort();
         }
+        shared.end_calls();
         shared.remove_unowned(clock::micros());
         self.bookkeeper.close_gate();
         if let Ok(appended) = shared.stopped(clock::micros()) {
@@ -351,6 +354,12 @@ impl Handle {
     #[must_use]
     pub fn listeners(&self) -> &[Bound] {
         &self.0.listeners
+    }
+
+    /// The calls under way, the oldest first, at most so many.
+    #[must_use]
+    pub fn calls(&self, most: usize) -> Vec<CallView> {
+        self.0.look_at_calls(most)
     }
 
     /// The node's name.

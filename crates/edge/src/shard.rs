@@ -303,6 +303,11 @@ impl Shard {
                     self.with_proxy(|proxy, world, now| proxy.response(world, &message, now));
                 }
             }
+            Letter::Originate { hop, request } => {
+                if let Ok(request) = Message::parse(&request) {
+                    self.with_proxy(|proxy, world, now| proxy.originate(world, hop, &request, now));
+                }
+            }
             Letter::Gone(hop) => self.hop_gone(hop),
             Letter::Close { flow, ending, done } => {
                 let link = self.flows.borrow().get(&flow).map(|entry| Rc::clone(&entry.link));

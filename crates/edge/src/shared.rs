@@ -14,6 +14,7 @@ use crate::{
     Bound,
     audit::Audit,
     bookkeeper::{Order, Standing},
+    calls::CallTable,
     domains::Domains,
     draining::Stance,
     inbox::{Inboxes, Letter},
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) max_flows: u64,
     pub(crate) inboxes: Inboxes,
     pub(crate) audit: Audit,
+    pub(crate) calls: CallTable,
     /// To the bookkeeper.
     orders: SyncSender<Order>,
     /// When it started.
@@ -76,6 +78,7 @@ pub(crate) struct Parts {
     pub(crate) max_bindings: usize,
     pub(crate) inboxes: Inboxes,
     pub(crate) audit: Audit,
+    pub(crate) calls: CallTable,
     pub(crate) orders: SyncSender<Order>,
 }
 
@@ -93,6 +96,7 @@ impl Shared {
             max_flows: parts.max_flows,
             inboxes: parts.inboxes,
             audit: parts.audit,
+            calls: parts.calls,
             orders: parts.orders,
             pages: OnceLock::new(),
             started: Instant::now(),

@@ -20,5 +20,6 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         while shared.expire((Instant::now(), clock::micros()), AT_ONCE) == AT_ONCE {
             tokio::task::yield_now().await;
         }
+        shared.keep_calls().await;
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use ledger::Reservation;
-use lifecycle::{FlowFacts, Node, Traffic, Transport};
+use lifecycle::{CallParty, FlowFacts, Node, Traffic, Transport};
 use location::Binding;
 use serde::Serialize;
 
@@ -76,4 +76,24 @@ impl RegisteredView {
             user_agent: binding.user_agent().map(str::to_owned),
         }
     }
+}
+
+/// A call.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallView {
+    /// Its id.
+    pub call: String,
+    /// Call-ID.
+    pub call_id: String,
+    /// When it started, RFC 3339.
+    pub started_at: String,
+    /// When it was answered, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<String>,
+    /// Whether a side is away and expected back.
+    pub waiting: bool,
+    /// Who calls.
+    pub caller: CallParty,
+    /// Who is called, or has answered.
+    pub callee: CallParty,
 }

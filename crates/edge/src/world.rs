@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use location::{Binding, Way};
+use location::Binding;
 use sip_auth::Role;
 use sip_message::{Message, Method, Scheme, Uri};
 use sip_proxy::{Answer, Decision, Environment, HopGone, Notice, Owned, Target};
@@ -13,8 +13,9 @@ use sip_transaction::Reliability;
 use smallvec::SmallVec;
 
 use crate::{
+    calls::hop_of,
     domains::{DomainRef, Proof},
-    hop::{FlowNumber, Hop},
+    hop::Hop,
     metrics::Count,
     register::register,
     shard::Shard,
@@ -75,16 +76,13 @@ impl Environment for World<'_> {
         }
     }
 
-    fn owns(&self, uri: &Uri<'_>, from: Hop) -> Owned<Hop> {
+    fn owns(&self, uri: &Uri<'_>, from: Hop, request: &Message<'_>) -> Owned<Hop> {
         if !self.is_here(uri) {
             return Owned::No;
         }
         let Some(user) = uri.user() else { return Owned::Yes };
         match self.shard.shared.tokens.read(user) {
-            // Each side of a dialog holds both routes: its own, and the one that leads to the other side.
-            Token::Ours { hop, other } if !(same_peer(hop, from) || same_peer(other, from)) => Owned::Forged,
-            Token::Ours { hop, .. } if self.is_gone(hop) => Owned::Gone,
-            Token::Ours { hop, .. } => Owned::Flow(hop),
+            Token::Ours { hop, other } => self.follow(hop, other, from, request),
             Token::Stale => Owned::Gone,
             // A name of a user of ours, or a token that was tampered with: a route has no use for the former.
             Token::NotOurs => Owned::Forged,
@@ -101,6 +99,14 @@ impl Environment for World<'_> {
             Ok(targets) => Decision::Forward(targets),
             Err(answer) => Decision::Answer(answer),
         }
+    }
+
+    fn forwarded(&mut self, request: &Message<'_>, from: Hop, to: Hop, _now: Instant) {
+        self.shard.shared.call_request(request, from, to);
+    }
+
+    fn answered(&mut self, status: u16, head: &Message<'_>, by: Option<Hop>, _now: Instant) {
+        self.shard.shared.call_response(status, head, by);
     }
 
     fn random(&mut self) -> u64 {
@@ -123,6 +129,31 @@ impl Environment for World<'_> {
 }
 
 impl World<'_> {
+    /// Where a route of ours leads that was made for one hop and for requests that come over the other.
+    fn follow(&self, hop: Hop, other: Hop, from: Hop, request: &Message<'_>) -> Owned<Hop> {
+        let shared = &self.shard.shared;
+        // A side of a call may have moved since.
+        let moved = hop != from && request.to().is_ok_and(|to| to.tag().is_some());
+        match if moved { shared.call_way(request, hop, from) } else { sip_dialog::Way::Unknown } {
+            sip_dialog::Way::To(hop) if self.is_gone(hop) => return Owned::Gone,
+            sip_dialog::Way::To(hop) => return Owned::Flow(hop),
+            sip_dialog::Way::Held => return Owned::Held,
+            sip_dialog::Way::Gone => return Owned::Over,
+            sip_dialog::Way::Stranger => return Owned::Forged,
+            sip_dialog::Way::Unknown => {}
+        }
+        // Each side of a dialog holds both routes: its own, and the one that leads to the other side.
+        if !(same_peer(hop, from) || same_peer(other, from)) {
+            let ended = |hop| match hop {
+                Hop::Flow(number) => !shared.location().is_open(number.id(shared.incarnation)),
+                Hop::Udp { .. } => false,
+            };
+            // Somebody who came back too late, as far as can be told.
+            return if ended(hop) || ended(other) { Owned::Over } else { Owned::Forged };
+        }
+        if self.is_gone(hop) { Owned::Gone } else { Owned::Flow(hop) }
+    }
+
     /// Where a request goes that no route leads on, or the answer to it.
     fn targets(
         &self,
@@ -212,7 +243,7 @@ impl World<'_> {
 }
 
 /// Whether two hops lead to one peer. A phone behind a NAT may change its port within a dialog.
-fn same_peer(one: Hop, other: Hop) -> bool {
+pub(crate) fn same_peer(one: Hop, other: Hop) -> bool {
     match (one, other) {
         (Hop::Udp { listener: a, remote: one }, Hop::Udp { listener: b, remote: other }) => {
             a == b && one.ip() == other.ip()
@@ -229,14 +260,8 @@ fn listener_of(hop: Hop) -> u8 {
 }
 
 fn target(binding: &Binding<ledger::Reservation>) -> Target<Hop> {
-    let hop = match binding.way() {
-        Way::Flow(flow) => Hop::Flow(FlowNumber(flow.counter)),
-        Way::Udp { listener } => {
-            Hop::Udp { listener: u8::try_from(listener).unwrap_or(u8::MAX), remote: binding.remote() }
-        }
-    };
     Target {
-        hop,
+        hop: hop_of(binding),
         request_uri: Some(binding.contact().into()),
         routes: binding.path().map(Box::from).into_iter().collect(),
         q: binding.q().unwrap_or(1000),

@@ -4,6 +4,11 @@ use std::{fmt::Debug, hash::Hash, time::Instant};
 
 use crate::{Call, End, Side};
 
+/// A way to a peer.
+pub trait Hop: Copy + Eq + Hash + Debug {}
+
+impl<H: Copy + Eq + Hash + Debug> Hop for H {}
+
 /// A moment on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -25,7 +30,7 @@ pub struct Rooms<R> {
 /// Where calls are written down, and requests of our own leave from. Every call is answered at once.
 pub trait Book {
     /// A way to a peer.
-    type Hop: Copy + Eq + Hash + Debug;
+    type Hop: Hop;
     /// Room for one record.
     type Room;
 

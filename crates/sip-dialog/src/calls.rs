@@ -10,7 +10,7 @@ use sip_message::Message;
 use smallvec::SmallVec;
 
 use crate::{
-    Book, Call, End, Moment, Rooms, Side,
+    Book, Call, End, Hop, Moment, Rooms, Side,
     bye::bye,
     call::{Stage, Standing},
     key::{Key, Tags, key},
@@ -29,21 +29,33 @@ pub struct Settings {
     pub most: usize,
 }
 
+/// What both sides of a call are told when it is ended by a rule of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// Nothing: what they send each other may go on.
+    Silence,
+    /// BYE.
+    Bye,
+}
+
+/// Reason (RFC 3326) of a BYE because the process ends.
+const ENDING: &str = "SIP;cause=503;text=\"The server is shutting down\"";
+
 /// What a call has from its beginning, beside itself.
-pub(crate) struct Entry<B: Book> {
-    pub(crate) call: Call<B::Hop>,
-    answered: Option<B::Room>,
-    ended: Option<B::Room>,
+pub(crate) struct Entry<H, R> {
+    pub(crate) call: Call<H>,
+    answered: Option<R>,
+    ended: Option<R>,
 }
 
 /// The calls of a node (see the [crate] for the contract).
-pub struct Calls<B: Book> {
+pub struct Calls<H, R> {
     pub(crate) settings: Settings,
     last: u64,
-    pub(crate) calls: HashMap<u64, Entry<B>>,
+    pub(crate) calls: HashMap<u64, Entry<H, R>>,
     by_key: HashMap<Key, u64>,
     /// Calls with a leg, or a branch that rings, on a hop.
-    pub(crate) by_hop: HashMap<B::Hop, SmallVec<[u64; 2]>>,
+    pub(crate) by_hop: HashMap<H, SmallVec<[u64; 2]>>,
     /// Calls with somebody away, by address-of-record.
     pub(crate) away: HashMap<Box<str>, SmallVec<[u64; 2]>>,
     pub(crate) due: BTreeSet<(Instant, u64)>,
@@ -51,13 +63,13 @@ pub struct Calls<B: Book> {
     untracked: u64,
 }
 
-impl<B: Book> std::fmt::Debug for Calls<B> {
+impl<H: Hop, R> std::fmt::Debug for Calls<H, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Calls").field("live", &self.live()).finish_non_exhaustive()
     }
 }
 
-impl<B: Book> Calls<B> {
+impl<H: Hop, R> Calls<H, R> {
     /// An empty table.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
@@ -106,7 +118,7 @@ impl<B: Book> Calls<B> {
     }
 
     /// The calls that have not ended, in no order.
-    pub fn all(&self) -> impl Iterator<Item = &Call<B::Hop>> {
+    pub fn all(&self) -> impl Iterator<Item = &Call<H>> {
         self.calls.values().map(|entry| &entry.call).filter(|call| call.stage != Stage::Over)
     }
 
@@ -120,16 +132,16 @@ impl<B: Book> Calls<B> {
         self.by_key.get(key).copied()
     }
 
-    pub(crate) fn call(&self, number: u64) -> Option<&Call<B::Hop>> {
+    pub(crate) fn call(&self, number: u64) -> Option<&Call<H>> {
         self.calls.get(&number).map(|entry| &entry.call)
     }
 
-    pub(crate) fn call_mut(&mut self, number: u64) -> Option<&mut Call<B::Hop>> {
+    pub(crate) fn call_mut(&mut self, number: u64) -> Option<&mut Call<H>> {
         self.calls.get_mut(&number).map(|entry| &mut entry.call)
     }
 
     /// The call and dialog of a message, and who sent the request.
-    pub(crate) fn find(&self, message: &Message<'_>) -> Option<(&Call<B::Hop>, usize, Side)> {
+    pub(crate) fn find(&self, message: &Message<'_>) -> Option<(&Call<H>, usize, Side)> {
         let tags = Tags::of(message)?;
         tags.to?;
         [Side::Caller, Side::Callee].into_iter().find_map(|side| {
@@ -143,9 +155,9 @@ impl<B: Book> Calls<B> {
     /// A call begins, if there is room for it and for its records.
     pub(crate) fn begin(
         &mut self,
-        book: &mut B,
+        book: &mut impl Book<Hop = H, Room = R>,
         invite: &Message<'_>,
-        from: B::Hop,
+        from: H,
         now: Moment,
     ) -> Option<u64> {
         let number = self.last + 1;
@@ -167,7 +179,7 @@ impl<B: Book> Calls<B> {
     }
 
     /// The first 2xx was seen.
-    pub(crate) fn record_answer(&mut self, book: &mut B, number: u64) {
+    pub(crate) fn record_answer(&mut self, book: &mut impl Book<Hop = H, Room = R>, number: u64) {
         if let Some(entry) = self.calls.get_mut(&number)
             && let Some(room) = entry.answered.take()
         {
@@ -176,7 +188,7 @@ impl<B: Book> Calls<B> {
     }
 
     /// Notes that a hop's end concerns a call.
-    pub(crate) fn put_on(&mut self, hop: B::Hop, number: u64) {
+    pub(crate) fn put_on(&mut self, hop: H, number: u64) {
         let numbers = self.by_hop.entry(hop).or_default();
         if !numbers.contains(&number) {
             numbers.push(number);
@@ -184,7 +196,7 @@ impl<B: Book> Calls<B> {
     }
 
     /// A hop's end does not concern a call any more.
-    pub(crate) fn take_off(&mut self, hop: B::Hop, number: u64) {
+    pub(crate) fn take_off(&mut self, hop: H, number: u64) {
         if let Some(numbers) = self.by_hop.get_mut(&hop) {
             numbers.retain(|other| *other != number);
             if numbers.is_empty() {
@@ -214,7 +226,7 @@ impl<B: Book> Calls<B> {
 
     /// The one place where a call ends: its `call.ended` uses up the room that it had from its beginning. It goes from the table,
     /// unless somebody is away who is to be told when he comes back.
-    pub(crate) fn end(&mut self, book: &mut B, number: u64, end: &End) {
+    pub(crate) fn end(&mut self, book: &mut impl Book<Hop = H, Room = R>, number: u64, end: &End) {
         let Some(entry) = self.calls.get_mut(&number) else { return };
         let Some(room) = entry.ended.take() else { return };
         let call = &mut entry.call;
@@ -259,7 +271,13 @@ impl<B: Book> Calls<B> {
     }
 
     /// Tells whoever of a dialog can be reached that it is over.
-    pub(crate) fn send_byes(&self, book: &mut B, number: u64, tag: &[u8], reason: &str) {
+    pub(crate) fn send_byes(
+        &self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        number: u64,
+        tag: &[u8],
+        reason: &str,
+    ) {
         let Some(call) = self.call(number) else { return };
         let Some(dialog) = call.dialogs.iter().find(|dialog| *dialog.tag == *tag) else { return };
         for (side, leg) in [(Side::Caller, &call.caller), (Side::Callee, &dialog.callee)] {
@@ -269,12 +287,38 @@ impl<B: Book> Calls<B> {
         }
     }
 
-    /// Ends every call for one cause: for the end of the process. Nobody is sent anything.
-    pub fn end_all(&mut self, book: &mut B, cause: CallCause, now: Moment) {
+    /// Ends every call for one cause: for the end of the process.
+    pub fn end_all(
+        &mut self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        cause: CallCause,
+        farewell: Farewell,
+        now: Moment,
+    ) {
         let mut numbers: Vec<u64> = self.all().map(Call::number).collect();
         numbers.sort_unstable();
         for number in numbers {
-            self.end(book, number, &End::of(cause, CallBy::Server, now.micros));
+            self.shut(book, number, cause, farewell, now);
         }
+    }
+
+    /// Ends one call by a rule of ours.
+    pub(crate) fn shut(
+        &mut self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        number: u64,
+        cause: CallCause,
+        farewell: Farewell,
+        now: Moment,
+    ) {
+        let Some(call) = self.call(number) else { return };
+        if farewell == Farewell::Bye {
+            let tags: SmallVec<[Box<[u8]>; 2]> =
+                call.dialogs.iter().map(|dialog| dialog.tag.clone()).collect();
+            for tag in tags {
+                self.send_byes(book, number, &tag, ENDING);
+            }
+        }
+        self.end(book, number, &End::of(cause, CallBy::Server, now.micros));
     }
 }

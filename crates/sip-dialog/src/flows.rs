@@ -4,9 +4,10 @@ use lifecycle::{CallBy, CallCause, NAMED_CALLS, Text};
 use smallvec::SmallVec;
 
 use crate::{
-    Agent, Book, Calls, End, Moment, Side,
+    Agent, Book, Calls, End, Hop, Moment, Side,
     bye::bye,
     call::{Leg, Stage, Standing},
+    calls::Farewell,
 };
 
 /// Reason (RFC 3326) of a BYE to whoever is left behind.
@@ -24,16 +25,28 @@ pub struct Hurt {
     pub total: usize,
 }
 
-impl<B: Book> Calls<B> {
+impl Hurt {
+    fn add(&mut self, call_id: &Text<128>) {
+        self.total += 1;
+        if self.named.len() < NAMED_CALLS {
+            self.named.push(call_id.clone());
+        }
+    }
+}
+
+impl<H: Hop, R> Calls<H, R> {
     /// A flow ended. `agents` are the user agents that were registered over it: their legs are held, others are lost at once.
-    pub fn hop_gone(&mut self, book: &mut B, hop: B::Hop, agents: &[Agent], now: Moment) -> Hurt {
+    pub fn hop_gone(
+        &mut self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        hop: H,
+        agents: &[Agent],
+        now: Moment,
+    ) -> Hurt {
         let mut hurt = Hurt::default();
         for number in self.by_hop.remove(&hop).unwrap_or_default() {
             let Some(call) = self.call_mut(number) else { continue };
-            hurt.total += 1;
-            if hurt.named.len() < NAMED_CALLS {
-                hurt.named.push(call.call_id_text.clone());
-            }
+            hurt.add(&call.call_id_text);
             match call.stage {
                 Stage::Trying if call.caller.hop() == Some(hop) => {
                     let end = End::lost(Side::Caller, now);
@@ -48,7 +61,42 @@ impl<B: Book> Calls<B> {
         hurt
     }
 
-    fn legs_gone(&mut self, book: &mut B, number: u64, hop: B::Hop, agents: &[Agent], now: Moment) {
+    /// A flow ended because the process does: its calls end with it. Who has said BYE before has hung up.
+    pub fn hop_shut(
+        &mut self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        hop: H,
+        cause: CallCause,
+        farewell: Farewell,
+        now: Moment,
+    ) -> Hurt {
+        let mut hurt = Hurt::default();
+        for number in self.by_hop.remove(&hop).unwrap_or_default() {
+            let end = self.hung_up(number, hop);
+            let Some(call) = self.call_mut(number) else { continue };
+            hurt.add(&call.call_id_text);
+            match (end, call.stage) {
+                (Some(end), _) => self.end(book, number, &end),
+                (None, Stage::Trying) if call.caller.hop() != Some(hop) => call.lost_callee = Some(hop),
+                (None, _) => {
+                    for (_, leg) in call.legs_mut().filter(|(_, leg)| leg.hop() == Some(hop)) {
+                        leg.standing = Standing::Gone;
+                    }
+                    self.shut(book, number, cause, farewell, now);
+                }
+            }
+        }
+        hurt
+    }
+
+    fn legs_gone(
+        &mut self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        number: u64,
+        hop: H,
+        agents: &[Agent],
+        now: Moment,
+    ) {
         if let Some(end) = self.hung_up(number, hop) {
             // It said BYE before its end: whatever becomes of the answer, the call is over.
             return self.end(book, number, &end);
@@ -96,7 +144,7 @@ impl<B: Book> Calls<B> {
     }
 
     /// The hang-up of whoever was on this hop and had said BYE; none if that does not end the call.
-    fn hung_up(&self, number: u64, hop: B::Hop) -> Option<End> {
+    fn hung_up(&self, number: u64, hop: H) -> Option<End> {
         let call = self.call(number)?;
         let [dialog] = &call.dialogs[..] else { return None };
         let closing = dialog.closing.as_ref()?;
@@ -108,7 +156,14 @@ impl<B: Book> Calls<B> {
     }
 
     /// A leg is lost for good: everybody else in its dialogs is sent a BYE. `tag` is the dialog's if it is the callee's.
-    fn lose(&mut self, book: &mut B, number: u64, side: Side, tag: &[u8], now: Moment) {
+    fn lose(
+        &mut self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        number: u64,
+        side: Side,
+        tag: &[u8],
+        now: Moment,
+    ) {
         let Some(call) = self.call(number) else { return };
         let closing = call.dialogs.iter().any(|dialog| dialog.closing.is_some());
         let end = End::lost(side, now);
@@ -135,13 +190,13 @@ impl<B: Book> Calls<B> {
 
     /// A user agent has registered over a hop: legs that were held for it are there from now on, and it is told of calls
     /// that ended meanwhile. Only one that was let in as the user it says may be announced here.
-    pub fn came_back(&mut self, book: &mut B, agent: &Agent, hop: B::Hop) {
+    pub fn came_back(&mut self, book: &mut impl Book<Hop = H, Room = R>, agent: &Agent, hop: H) {
         let Some(numbers) = self.away.get(agent.aor()).cloned() else { return };
         for number in numbers {
             let Some(call) = self.call_mut(number) else { continue };
             let mut back: SmallVec<[Side; 2]> = SmallVec::new();
             let mut tell = Vec::new();
-            let expected = |leg: &Leg<B::Hop>| matches!(&leg.standing, Standing::Away { agent: expected, .. } if expected.is(agent));
+            let expected = |leg: &Leg<H>| matches!(&leg.standing, Standing::Away { agent: expected, .. } if expected.is(agent));
             match call.stage {
                 Stage::Up => {
                     for (side, leg) in call.legs_mut().filter(|(_, leg)| expected(leg)) {
@@ -192,7 +247,7 @@ impl<B: Book> Calls<B> {
 
     /// A registration took the place of an older one of the same user agent: what it has on the old hop is on the new
     /// one from now on.
-    pub fn moved(&mut self, aor: &str, from: B::Hop, to: B::Hop) {
+    pub fn moved(&mut self, aor: &str, from: H, to: H) {
         if from == to {
             return;
         }
@@ -230,7 +285,7 @@ impl<B: Book> Calls<B> {
     }
 
     /// Does what is due by now, for at most so many calls; says for how many. As many as it was allowed: there may be more.
-    pub fn expire(&mut self, book: &mut B, now: Moment, at_most: usize) -> usize {
+    pub fn expire(&mut self, book: &mut impl Book<Hop = H, Room = R>, now: Moment, at_most: usize) -> usize {
         let mut done = 0;
         while done < at_most
             && let Some(&(at, number)) = self.due.first()
@@ -242,7 +297,7 @@ impl<B: Book> Calls<B> {
         done
     }
 
-    fn fall_due(&mut self, book: &mut B, number: u64, now: Moment) {
+    fn fall_due(&mut self, book: &mut impl Book<Hop = H, Room = R>, number: u64, now: Moment) {
         let Some(call) = self.call_mut(number) else { return };
         let dead = call.dead_at <= now.instant;
         match call.stage {
@@ -280,7 +335,7 @@ impl<B: Book> Calls<B> {
     }
 
     /// A dialog went, and its callee's leg with it.
-    pub(crate) fn leave(&mut self, number: u64, leg: &Leg<B::Hop>) {
+    pub(crate) fn leave(&mut self, number: u64, leg: &Leg<H>) {
         let Some(call) = self.call(number) else { return };
         match &leg.standing {
             Standing::At(hop) if !call.legs().any(|(_, leg)| leg.hop() == Some(*hop)) => {
@@ -295,6 +350,6 @@ impl<B: Book> Calls<B> {
     }
 }
 
-fn call_position<B: Book>(calls: &Calls<B>, number: u64, tag: &[u8]) -> Option<usize> {
+fn call_position<H: Hop, R>(calls: &Calls<H, R>, number: u64, tag: &[u8]) -> Option<usize> {
     calls.call(number)?.dialogs.iter().position(|dialog| *dialog.tag == *tag)
 }

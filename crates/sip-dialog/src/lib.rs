@@ -23,8 +23,8 @@ mod sdp;
 mod way;
 
 pub use agent::Agent;
-pub use book::{Book, Moment, Rooms};
+pub use book::{Book, Hop, Moment, Rooms};
 pub use call::{Call, End, Party, Side};
-pub use calls::{Calls, Settings};
+pub use calls::{Calls, Farewell, Settings};
 pub use flows::Hurt;
 pub use way::Way;

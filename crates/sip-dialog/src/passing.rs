@@ -6,7 +6,7 @@ use lifecycle::{CallBy, CallCause, Text};
 use sip_message::{HeaderId, Message, Method, StartLine};
 
 use crate::{
-    Book, Calls, End, Moment, Side,
+    Book, Calls, End, Hop, Moment, Side,
     call::{Closing, Dialog, Pending, Session, Stage, contact, kept},
     key::{Tags, key},
     sdp::{Offer, offer},
@@ -21,10 +21,17 @@ const SESSION_GRACE: Duration = Duration::from_secs(32);
 /// The longest session that is believed.
 const LONGEST_SESSION: u32 = 7 * 24 * 3600;
 
-impl<B: Book> Calls<B> {
+impl<H: Hop, R> Calls<H, R> {
     /// A request that came from one hop went on to another. Called for every request of a dialog, and for each place that an INVITE
     /// is sent to; for others it does nothing.
-    pub fn forwarded(&mut self, book: &mut B, request: &Message<'_>, from: B::Hop, to: B::Hop, now: Moment) {
+    pub fn forwarded(
+        &mut self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        request: &Message<'_>,
+        from: H,
+        to: H,
+        now: Moment,
+    ) {
         let Some(tags) = Tags::of(request) else { return };
         if tags.to.is_some() {
             self.within(request, now);
@@ -35,11 +42,11 @@ impl<B: Book> Calls<B> {
 
     fn invited(
         &mut self,
-        book: &mut B,
+        book: &mut impl Book<Hop = H, Room = R>,
         invite: &Message<'_>,
         tags: Tags<'_>,
-        from: B::Hop,
-        to: B::Hop,
+        from: H,
+        to: H,
         now: Moment,
     ) {
         let number = self.number(&key(tags.call_id, tags.from));
@@ -93,10 +100,10 @@ impl<B: Book> Calls<B> {
     /// else it is the hop that it came from.
     pub fn answered(
         &mut self,
-        book: &mut B,
+        book: &mut impl Book<Hop = H, Room = R>,
         status: u16,
         head: &Message<'_>,
-        by: Option<B::Hop>,
+        by: Option<H>,
         now: Moment,
     ) {
         let Ok(cseq) = head.cseq() else { return };
@@ -139,11 +146,11 @@ impl<B: Book> Calls<B> {
 
     fn invite_answered(
         &mut self,
-        book: &mut B,
+        book: &mut impl Book<Hop = H, Room = R>,
         number: u64,
         status: u16,
         head: &Message<'_>,
-        by: Option<B::Hop>,
+        by: Option<H>,
         now: Moment,
     ) {
         let ringing = self.settings.ringing;
@@ -175,7 +182,14 @@ impl<B: Book> Calls<B> {
     }
 
     /// A 2xx to the INVITE: a dialog is there.
-    fn confirmed(&mut self, book: &mut B, number: u64, answer: &Message<'_>, hop: B::Hop, now: Moment) {
+    fn confirmed(
+        &mut self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        number: u64,
+        answer: &Message<'_>,
+        hop: H,
+        now: Moment,
+    ) {
         let silence = self.settings.silence;
         let Some(call) = self.call_mut(number) else { return };
         let tag = answer.to().ok().and_then(|to| to.tag()).unwrap_or_default();
@@ -187,7 +201,7 @@ impl<B: Book> Calls<B> {
             return self.end(book, number, &End::of(CallCause::Failed, CallBy::Server, now.micros));
         };
         let first = call.stage == Stage::Trying;
-        let mut silent = smallvec::SmallVec::<[B::Hop; 2]>::new();
+        let mut silent = smallvec::SmallVec::<[H; 2]>::new();
         if first {
             call.stage = Stage::Up;
             call.answered_at = Some(now.micros);
@@ -208,7 +222,15 @@ impl<B: Book> Calls<B> {
     }
 
     /// An offer was accepted.
-    fn agreed(&mut self, book: &mut B, number: u64, at: usize, cseq: u32, by: Side, now: Moment) {
+    fn agreed(
+        &mut self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        number: u64,
+        at: usize,
+        cseq: u32,
+        by: Side,
+        now: Moment,
+    ) {
         let Some(call) = self.call_mut(number) else { return };
         let dialog = &mut call.dialogs[at];
         let Some(pending) = dialog.pending.take_if(|pending| (pending.by, pending.cseq) == (by, cseq)) else {
@@ -239,7 +261,13 @@ impl<B: Book> Calls<B> {
     }
 
     /// One dialog is over; with the last one the call is.
-    pub(crate) fn dialog_over(&mut self, book: &mut B, number: u64, at: usize, end: &End) {
+    pub(crate) fn dialog_over(
+        &mut self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        number: u64,
+        at: usize,
+        end: &End,
+    ) {
         let Some(call) = self.call_mut(number) else { return };
         if call.dialogs.len() <= 1 {
             return self.end(book, number, end);

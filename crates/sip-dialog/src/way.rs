@@ -2,7 +2,7 @@
 
 use sip_message::Message;
 
-use crate::{Book, Calls, call::Standing};
+use crate::{Calls, Hop, Side, call::Standing};
 
 /// Where a route of ours leads a request of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,26 +19,21 @@ pub enum Way<H> {
     Unknown,
 }
 
-impl<B: Book> Calls<B> {
+impl<H: Hop, R> Calls<H, R> {
     /// Where a route that names `named` leads a request that came from `from`. `same_peer` says whether two hops lead to one peer.
     #[must_use]
-    pub fn way(
-        &self,
-        request: &Message<'_>,
-        named: B::Hop,
-        from: B::Hop,
-        same_peer: impl Fn(B::Hop, B::Hop) -> bool,
-    ) -> Way<B::Hop> {
+    pub fn way(&self, request: &Message<'_>, named: H, from: H, same_peer: impl Fn(H, H) -> bool) -> Way<H> {
         let Some((call, at, side)) = self.find(request) else { return Way::Unknown };
         let dialog = &call.dialogs[at];
         let (sender, receiver) = match side {
-            crate::Side::Caller => (&call.caller, &dialog.callee),
-            crate::Side::Callee => (&dialog.callee, &call.caller),
+            Side::Caller => (&call.caller, &dialog.callee),
+            Side::Callee => (&dialog.callee, &call.caller),
         };
         if named != sender.named && named != receiver.named {
             return Way::Unknown;
         }
-        if !sender.hop().is_some_and(|hop| same_peer(hop, from)) {
+        // While its old connection stands, it may speak over that one too.
+        if from != sender.named && !sender.hop().is_some_and(|hop| same_peer(hop, from)) {
             return Way::Stranger;
         }
         if named == sender.named && named != receiver.named {

@@ -110,6 +110,16 @@ pub(crate) fn number_of(response: &Message<'_>) -> Option<u64> {
     parse(via.branch()?).map(|(number, _)| number)
 }
 
+/// The loop mark of requests that begin here.
+pub(crate) const BEGINS_HERE: u64 = 0;
+
+/// Whether this answers a request that began here: one whose only Via is ours.
+pub(crate) fn began_here(response: &Message<'_>) -> bool {
+    let via = response.via_top();
+    let branch = via.as_ref().ok().and_then(|via| parse(via.branch()?));
+    branch.is_some_and(|(_, mark)| mark == BEGINS_HERE)
+}
+
 /// The shard whose proxy sent the request that this is a response to; none if it is not one of ours.
 #[must_use]
 pub fn shard_of(response: &Message<'_>) -> Option<u8> {

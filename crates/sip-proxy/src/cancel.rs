@@ -109,7 +109,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Some(branch) = self.transactions.client_mut(id) else { return };
         branch.timer_c = None;
         branch.rang = Rang::TooLong;
-        let server = branch.server;
+        let Some(server) = branch.server else { return };
         match self.transactions.client_state(id) {
             Some(ClientState::Invite(InviteClient::Proceeding)) => {
                 self.send_cancel(env, id, &reason, now);

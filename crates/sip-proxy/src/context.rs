@@ -7,7 +7,7 @@ use sip_message::HeaderId;
 use sip_transaction::{ClientId, MethodClass, ServerId};
 use smallvec::SmallVec;
 
-use crate::{Target, breadth::Breadth};
+use crate::{Target, breadth::Breadth, route::Dialog};
 
 /// A request and what came of it so far.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Context<H> {
     pub(crate) pending: SmallVec<[ClientId; 1]>,
     /// Targets whose turn has not come: lower q.
     pub(crate) waiting: Vec<Target<H>>,
-    pub(crate) best: Option<Best>,
+    pub(crate) best: Option<Best<H>>,
     /// What other branches ask of the caller than the best one, if that is a 401 or 407 (RFC 3261 §16.7 step 7).
     pub(crate) challenges: Vec<(HeaderId, Vec<u8>)>,
     pub(crate) progress: Progress,
@@ -29,6 +29,11 @@ pub(crate) struct Context<H> {
 }
 
 impl<H> Context<H> {
+    /// Whether its answers are of interest to who follows dialogs.
+    pub(crate) fn makes_or_is_in_dialog(&self) -> bool {
+        self.invite == Invite::Yes || self.forwarding.dialog == Dialog::Within
+    }
+
     /// The final response went upstream: lets go of what was kept for it.
     pub(crate) fn close(&mut self) {
         self.progress = Progress::Answered;
@@ -69,10 +74,10 @@ pub(crate) enum Progress {
 
 /// The best final response so far that is no 2xx.
 #[derive(Debug)]
-pub(crate) struct Best {
+pub(crate) struct Best<H> {
     pub(crate) status: u16,
-    /// As received; none if it is we who say it of a silent or vanished branch.
-    pub(crate) response: Option<Box<[u8]>>,
+    /// As received, and from where; none if it is we who say it of a silent or vanished branch.
+    pub(crate) response: Option<(Box<[u8]>, H)>,
 }
 
 /// How branches of this request are written.
@@ -81,6 +86,7 @@ pub(crate) struct Forwarding {
     /// Route values of ours on top.
     pub(crate) own_routes: u8,
     pub(crate) way_back: WayBack,
+    pub(crate) dialog: Dialog,
     pub(crate) breadth: Breadth,
 }
 
@@ -97,7 +103,8 @@ pub(crate) enum WayBack {
 /// A request as it was forwarded to one place.
 #[derive(Debug)]
 pub(crate) struct Branch<H> {
-    pub(crate) server: ServerId,
+    /// None of a request of our own.
+    pub(crate) server: Option<ServerId>,
     pub(crate) hop: H,
     /// The INVITE as sent, until its final response: CANCEL and ACK are made of it.
     pub(crate) sent: Option<Rc<[u8]>>,
@@ -126,6 +133,8 @@ pub(crate) enum Purpose {
     Forward,
     /// It cancels another branch; its final response says nothing.
     Cancel,
+    /// It is a request of our own; its final response says nothing.
+    Own,
 }
 
 /// Whether a branch is to be cancelled; CANCEL may be sent only after a provisional response

@@ -48,6 +48,11 @@ pub enum Owned<H> {
     Flow(H),
     /// Ours, but the flow it names is gone.
     Gone,
+    /// Ours, and the flow it names is gone; but its user agent is expected back on another, and what ends the dialog
+    /// meanwhile is noted for it.
+    Held,
+    /// Ours, but the dialog that it was made for is over.
+    Over,
     /// It looks like ours, but we did not make it.
     Forged,
 }
@@ -108,7 +113,8 @@ pub trait Environment {
 
     /// Whether a URI is ours: one in a Route, or a Request-URI that looks like a route of ours because the sender is a
     /// strict router (RFC 3261 §16.4).
-    fn owns(&self, uri: &Uri<'_>, from: Self::Hop) -> Owned<Self::Hop>;
+    /// `request` is the one that it stands in, which came from `from`.
+    fn owns(&self, uri: &Uri<'_>, from: Self::Hop, request: &Message<'_>) -> Owned<Self::Hop>;
 
     /// Where another element's URI in the topmost Route is reached.
     ///
@@ -121,6 +127,19 @@ pub trait Environment {
     /// another element's that is reached like a next hop; the Route headers, all ours, are still in it. A scheme that
     /// is not understood is answered 416 here.
     fn decide(&mut self, request: &Message<'_>, from: Self::Hop, now: Instant) -> Decision<Self::Hop>;
+
+    /// A request went on: once for each branch of an INVITE, and for each request within a dialog other than ACK. As it
+    /// came, from the hop that it came from. The default does nothing.
+    fn forwarded(&mut self, request: &Message<'_>, from: Self::Hop, to: Self::Hop, now: Instant) {
+        let _ = (request, from, to, now);
+    }
+
+    /// An INVITE, or a request within a dialog, is answered: each response that goes upstream but our own provisional ones. `head`
+    /// is the response and `by` the hop that it came from; or, of an answer of our own, the request, and none. The default does
+    /// nothing.
+    fn answered(&mut self, status: u16, head: &Message<'_>, by: Option<Self::Hop>, now: Instant) {
+        let _ = (status, head, by, now);
+    }
 
     /// A number that nobody can guess.
     fn random(&mut self) -> u64;

@@ -34,7 +34,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Routed { mut targets, own_routes, dialog } = routed;
         let Some(context) = self.transactions.server_mut(id) else { return };
         let breadth = Breadth::of(request);
-        context.forwarding = Forwarding { own_routes, way_back: way_back(request, dialog), breadth };
+        context.forwarding = Forwarding { own_routes, way_back: way_back(request, dialog), dialog, breadth };
         targets.sort_by_key(|target| std::cmp::Reverse(target.q));
         context.waiting = targets.drain(first_group(&targets, breadth)..).collect();
         self.fork(env, id, &targets, request, now);
@@ -89,6 +89,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     ) -> Result<(), u16> {
         let context = self.transactions.server(id).ok_or(500_u16)?;
         let (from, forwarding, invite) = (context.from, context.forwarding, context.invite);
+        let of_interest = context.makes_or_is_in_dialog();
         let number = self.branches.number(env.random());
         let mut out = std::mem::take(&mut self.out);
         out.clear();
@@ -108,6 +109,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             }
         };
         self.out = out;
+        if of_interest && result.is_ok() {
+            env.forwarded(request, from, target.hop, now);
+        }
         result
     }
 
@@ -125,7 +129,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let timer_c = rings.then(|| now + self.settings.timer_c);
         let copy = sent.clone();
         let branch = Branch {
-            server: id,
+            server: Some(id),
             hop: target.hop,
             sent,
             when_gone: target.when_gone,
@@ -322,7 +326,8 @@ impl Splicer {
     ) -> Option<()> {
         let request = &Message::parse(bytes).ok()?;
         let breadth = Breadth::of(request);
-        let forwarding = Forwarding { own_routes: 1, way_back: WayBack::Dialog, breadth };
+        let forwarding =
+            Forwarding { own_routes: 1, way_back: WayBack::Dialog, dialog: Dialog::Outside, breadth };
         let forward = Forward { from, request, target, forwarding, number: 1, among: 1 };
         self.splices.write(env, &self.branches, &forward, out)
     }

@@ -6,12 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sip_message::Message;
-use sip_transaction::{ClientEnd, ClientId, Event, KeyMaker, ServerId, Timers, Transactions, TryingReminder};
+use sip_message::{Message, Rewrite};
+use sip_transaction::{
+    ClientEnd, ClientId, ClientKey, Event, KeyMaker, MethodClass, ServerId, Timers, Transactions,
+    TryingReminder,
+};
 
 use crate::{
-    Branches, Environment,
-    context::{Branch, Context, Reason},
+    Branches, Environment, Notice,
+    branch::BEGINS_HERE,
+    context::{Branch, Cancel, Context, Purpose, Rang, Reason},
     forward::Splices,
 };
 
@@ -176,7 +180,49 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             ClientEnd::TransportError => branch.when_gone,
             ClientEnd::Done => return,
         };
-        self.branch_failed(env, branch.server, id, status, None, now);
+        if let Some(server) = branch.server {
+            self.branch_failed(env, server, id, status, None, now);
+        }
+    }
+
+    /// Sends a request of our own, whole but for its Via, which is no INVITE. It is repeated where that is needed; what
+    /// becomes of it is not told.
+    pub fn originate<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        hop: H,
+        request: &Message<'_>,
+        now: Instant,
+    ) {
+        let number = self.branches.number(env.random());
+        let (mut via, mut out) = (Vec::new(), Vec::new());
+        env.write_via(hop, &mut via);
+        self.branches.write(number, BEGINS_HERE, &mut via);
+        let mut rewrite = Rewrite::new(request);
+        rewrite.push_via(&via);
+        if rewrite.write(&mut out).is_err() {
+            return env.notice(Notice::Unwritable);
+        }
+        if env.send(hop, &out).is_err() {
+            return;
+        }
+        let branch = Branch {
+            server: None,
+            hop,
+            sent: None,
+            when_gone: 408,
+            purpose: Purpose::Own,
+            timer_c: None,
+            rang: Rang::InTime,
+            cancel: Cancel::No,
+        };
+        let key = ClientKey { branch: number, class: MethodClass::NonInvite };
+        match self.transactions.start_client(key, env.reliability(hop), now, branch, || Rc::from(out)) {
+            Ok(client) => {
+                self.waiting_on.insert((hop, Waiting::Client(client)));
+            }
+            Err(_) => env.notice(Notice::Full),
+        }
     }
 
     /// A request whose bytes we kept; it was parsed before.

@@ -12,6 +12,7 @@ use crate::{
     context::{Context, Forwarding, Invite, Progress, Reason, WayBack},
     forward::{self, Forward},
     proxy::Waiting,
+    route::Dialog,
 };
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
@@ -71,7 +72,12 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             best: None,
             challenges: Vec::new(),
             progress: Progress::Open,
-            forwarding: Forwarding { own_routes: 0, way_back: WayBack::None, breadth: Breadth::of(request) },
+            forwarding: Forwarding {
+                own_routes: 0,
+                way_back: WayBack::None,
+                dialog: Dialog::Outside,
+                breadth: Breadth::of(request),
+            },
         };
         match self.transactions.receive_request(key, env.reliability(from), now, context) {
             Received::New(id) => {
@@ -214,7 +220,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         else {
             return env.notice(Notice::StrayAck);
         };
-        let forwarding = Forwarding { own_routes, way_back: WayBack::None, breadth: Breadth::of(request) };
+        let (way_back, dialog) = (WayBack::None, Dialog::Within);
+        let forwarding = Forwarding { own_routes, way_back, dialog, breadth: Breadth::of(request) };
         let number = self.branches.stateless(request);
         let forward = Forward { from, request, target: &target, forwarding, number, among: 1 };
         let mut out = std::mem::take(&mut self.out);
@@ -266,6 +273,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Some(context) = self.transactions.server(id) else { return Ok(()) };
         let (from, Some(bytes)) = (context.from, context.request.clone()) else { return Ok(()) };
         let Some(request) = Self::kept(&bytes) else { return Ok(()) };
+        let concerns_call = context.invite == Invite::Yes || request.method() == Some(Method::Bye);
+        if concerns_call && answer.status >= 200 {
+            env.answered(answer.status, &request, None, now);
+        }
         let mut out = std::mem::take(&mut self.out);
         out.clear();
         let written = self.write_stateless(env, from, &request, answer, &mut out);

@@ -9,8 +9,8 @@ use sip_transaction::{ClientId, ClientKey, MethodClass, ResponseFor, ServerId, S
 
 use crate::{
     Answer, Environment, Notice, Proxy, best,
-    branch::number_of,
-    context::{Best, Cancel, Invite, Progress, Purpose, Rang, Reason},
+    branch::{began_here, number_of},
+    context::{Best, Cancel, Context, Invite, Progress, Purpose, Rang, Reason},
 };
 
 /// Reason (RFC 3326) of a CANCEL to the branches that lost.
@@ -28,8 +28,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let found =
             number_of(response).zip(response.cseq().ok()).zip(response.status().and_then(Status::new));
         let Some(((branch, cseq), status)) = found else { return env.notice(Notice::StrayResponse) };
-        // Only our own CANCEL has no Via but ours: anything else would have nowhere to go.
-        if cseq.method != Method::Cancel && response.values(HeaderId::Via).nth(1).is_none() {
+        // Only requests of our own have no Via but ours: anything else would have nowhere to go.
+        let ours = cseq.method == Method::Cancel || began_here(response);
+        if !ours && response.values(HeaderId::Via).nth(1).is_none() {
             return env.notice(Notice::Invalid(Invalid::Via(ViaError::Missing)));
         }
         let class = if cseq.method == Method::Invite { MethodClass::Invite } else { MethodClass::NonInvite };
@@ -75,10 +76,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         let Some(branch) = self.transactions.client_mut(id) else { return };
-        if branch.purpose == Purpose::Cancel {
-            return;
-        }
-        let server = branch.server;
+        let (Purpose::Forward, Some(server)) = (branch.purpose, branch.server) else { return };
+        let hop = branch.hop;
         match status {
             100..=199 => {
                 if let Some(old) = branch.timer_c.as_mut()
@@ -92,6 +91,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                     self.send_cancel(env, id, &reason, now);
                 }
                 let open = self.transactions.server(server).is_some_and(|c| c.progress != Progress::Answered);
+                if status > 100 && open {
+                    self.tell_answer(env, server, status, response, hop, now);
+                }
                 if status > 100 && open && self.pass_upstream(env, server, status, response, now).is_err() {
                     env.notice(Notice::Unwritable);
                 }
@@ -99,11 +101,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             200..=299 => {
                 branch.sent = None;
                 self.branch_done(id);
-                self.succeeded(env, server, id, status, response, now);
+                self.succeeded(env, server, id, status, (response, hop), now);
             }
             // It confirms that we gave it up: it has not said more than a silent one.
             487 if branch.rang == Rang::TooLong => self.branch_failed(env, server, id, 408, None, now),
-            _ => self.branch_failed(env, server, id, status, Some(response), now),
+            _ => self.branch_failed(env, server, id, status, Some((response, hop)), now),
         }
     }
 
@@ -113,7 +115,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         server: ServerId,
         id: ClientId,
         status: u16,
-        response: &Message<'_>,
+        (response, hop): (&Message<'_>, H),
         now: Instant,
     ) {
         let Some(context) = self.transactions.server_mut(server) else { return };
@@ -121,12 +123,13 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let first = context.progress != Progress::Answered;
         // Every 2xx to an INVITE goes upstream, each makes a dialog; of other methods the first answer counts.
         if first {
-            self.finish_with(env, server, status, response, now);
+            self.finish_with(env, server, status, (response, hop), now);
             self.cancel_pending(env, server, &ANSWERED_ELSEWHERE, now);
-        } else if context.invite == Invite::Yes
-            && self.pass_upstream(env, server, status, response, now).is_err()
-        {
-            env.notice(Notice::Unwritable);
+        } else if context.invite == Invite::Yes {
+            self.tell_answer(env, server, status, response, hop, now);
+            if self.pass_upstream(env, server, status, response, now).is_err() {
+                env.notice(Notice::Unwritable);
+            }
         }
     }
 
@@ -137,7 +140,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         server: ServerId,
         id: ClientId,
         status: u16,
-        response: Option<&Message<'_>>,
+        response: Option<(&Message<'_>, H)>,
         now: Instant,
     ) {
         self.branch_done(id);
@@ -155,7 +158,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         env: &mut E,
         server: ServerId,
         status: u16,
-        response: Option<&Message<'_>>,
+        response: Option<(&Message<'_>, H)>,
         now: Instant,
     ) {
         let Some(context) = self.transactions.server(server) else { return };
@@ -179,7 +182,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         env: &mut E,
         server: ServerId,
         status: u16,
-        response: Option<&Message<'_>>,
+        response: Option<(&Message<'_>, H)>,
         now: Instant,
     ) {
         let Some(context) = self.transactions.server_mut(server) else { return };
@@ -187,8 +190,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             return;
         }
         if context.best.as_ref().is_none_or(|best| best::rank(status) < best::rank(best.status)) {
-            context.best = Some(Best { status, response: response.map(|response| response.bytes().into()) });
-        } else if let (401 | 407, Some(response)) = (status, response) {
+            let response = response.map(|(response, hop)| (response.bytes().into(), hop));
+            context.best = Some(Best { status, response });
+        } else if let (401 | 407, Some((response, _))) = (status, response) {
             for id in [HeaderId::WwwAuthenticate, HeaderId::ProxyAuthenticate] {
                 for header in response.all(id) {
                     let mut challenge = Vec::new();
@@ -214,9 +218,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             // There was no target at all (RFC 3261 §16.5).
             (None, _) => 480,
         };
-        let bytes = best.filter(|best| best.status == status).and_then(|best| best.response);
-        match bytes.as_deref().and_then(Self::kept) {
-            Some(response) => self.finish_with(env, server, status, &response, now),
+        let kept = best.filter(|best| best.status == status).and_then(|best| best.response);
+        match kept.as_ref().and_then(|(bytes, hop)| Some((Self::kept(bytes)?, *hop))) {
+            Some((response, hop)) => self.finish_with(env, server, status, (&response, hop), now),
             None => self.answer(env, server, &Answer::of_status(status), now),
         }
     }
@@ -227,15 +231,31 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         env: &mut E,
         server: ServerId,
         status: u16,
-        response: &Message<'_>,
+        (response, hop): (&Message<'_>, H),
         now: Instant,
     ) {
+        self.tell_answer(env, server, status, response, hop, now);
         if self.pass_upstream(env, server, status, response, now).is_err() {
             env.notice(Notice::Unwritable);
             return self.answer(env, server, &Answer::of_status(500), now);
         }
         if let Some(context) = self.transactions.server_mut(server) {
             context.close();
+        }
+    }
+
+    /// Tells whoever follows dialogs what goes upstream.
+    fn tell_answer<E: Environment<Hop = H>>(
+        &self,
+        env: &mut E,
+        server: ServerId,
+        status: u16,
+        response: &Message<'_>,
+        hop: H,
+        now: Instant,
+    ) {
+        if self.transactions.server(server).is_some_and(Context::makes_or_is_in_dialog) {
+            env.answered(status, response, Some(hop), now);
         }
     }
 

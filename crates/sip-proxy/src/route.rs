@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use sip_message::{HeaderId, Message, NameAddr, Rewrite, Uri};
+use sip_message::{HeaderId, Message, Method, NameAddr, Rewrite, Uri};
 use smallvec::{SmallVec, smallvec};
 
 use crate::{Answer, Decision, Environment, Owned, Proxy, Target};
@@ -51,7 +51,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             if own_routes > MOST_OWN_ROUTES {
                 return Err(Answer::new(400, "Too Many Routes"));
             }
-            match env.owns(&uri, from) {
+            match env.owns(&uri, from, request) {
                 Owned::No => {
                     next = Some(uri);
                     break;
@@ -78,6 +78,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             // below it. Outside of one it proves nothing about who asks, and the environment decides.
             (Owned::Flow(hop), _) if within => Ok(one(hop, FLOW_FAILED)),
             (Owned::Gone, _) if within => Err(Answer::of_status(FLOW_FAILED)),
+            (Owned::Held, _) if within => Err(meanwhile(request)),
+            (Owned::Over, _) if within => Err(Answer::new(481, "Call/Transaction Does Not Exist")),
             (_, Some(uri)) => Ok(one(env.next_hop(&uri, from)?, 503)),
             (_, None) => match env.decide(request, from, now) {
                 Decision::Forward(targets) => Ok(Routed { targets, own_routes, dialog }),
@@ -98,7 +100,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         let last = request.values(HeaderId::Route).last()?;
         let uri = request.request_uri().ok()?;
-        if uri.param(b"lr").is_none() || matches!(env.owns(&uri, from), Owned::No | Owned::Forged) {
+        if uri.param(b"lr").is_none() || matches!(env.owns(&uri, from, request), Owned::No | Owned::Forged) {
             return None;
         }
         let remote = NameAddr::parse(last.bytes).ok()?;
@@ -108,6 +110,17 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let mut out = Vec::new();
         rewrite.write(&mut out).ok()?;
         Some(out)
+    }
+}
+
+/// What a request within a dialog is answered while the user agent it is for is expected back. A BYE has its effect
+/// at once; what changes the session is asked to come again, as if both sides had asked at a time (RFC 3261 §14.2);
+/// nothing of it ends the dialog (RFC 5057 §5.1).
+fn meanwhile(request: &Message<'_>) -> Answer {
+    match request.method() {
+        Some(Method::Bye) => Answer::new(200, "OK"),
+        Some(Method::Invite | Method::Update) => Answer::new(491, "Request Pending"),
+        _ => Answer::new(500, "Other Side Reconnecting").header("Retry-After", "2"),
     }
 }
 

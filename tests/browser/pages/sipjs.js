@@ -3,6 +3,7 @@ import { Messager, Registerer, RegistererState, SessionState, Inviter, UserAgent
 
 const state = { connected: false, registered: false, call: "idle", messages: [] };
 let agent;
+let registerer;
 let session;
 
 function follow(fresh) {
@@ -36,9 +37,15 @@ globalThis.client = {
       },
     });
     await agent.start();
-    const registerer = new Registerer(agent);
+    registerer = new Registerer(agent);
     registerer.stateChange.addListener((now) => (state.registered = now === RegistererState.Registered));
     await registerer.register();
+  },
+  /** As an app does that was told of a lost connection: SIP.js leaves it to the app. */
+  async reconnect() {
+    state.registered = false;
+    await agent.reconnect();
+    await registerer.register({ requestDelegate: { onAccept: () => (state.registered = true) } });
   },
   async call(target) {
     const inviter = new Inviter(agent, UserAgent.makeURI(target), { sessionDescriptionHandlerOptions: { constraints: { audio: true, video: false } } });

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 mod binary;
+mod calls;
 mod crash;
 mod digest;
 mod endings;

@@ -127,12 +127,21 @@ impl Follower {
 
 /// Everything that the ledger holds.
 pub(crate) async fn whole_ledger(ledger: &Path) -> Feed {
+    let feed = Feed::default();
+    ledger_text(ledger).await.lines().for_each(|line| feed.line(line));
+    feed
+}
+
+/// Everything that the ledger holds, as events.
+pub(crate) async fn ledger_lines(ledger: &Path) -> Vec<serde_json::Value> {
+    ledger_text(ledger).await.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+async fn ledger_text(ledger: &Path) -> String {
     let output = sipway(&["events", "--json", "--ledger"]).arg(ledger).stdout(Stdio::piped()).output();
     let output = timeout(PATIENCE, output).await.expect("read in time").unwrap();
     assert!(output.status.success());
-    let feed = Feed::default();
-    String::from_utf8(output.stdout).unwrap().lines().for_each(|line| feed.line(line));
-    feed
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn sipway(arguments: &[&str]) -> Command {

@@ -73,7 +73,7 @@ impl Book for Paper {
 
 /// A table, its book, and the time.
 pub(crate) struct Scene {
-    pub(crate) calls: Calls<Paper>,
+    pub(crate) calls: Calls<Hop, Room>,
     pub(crate) paper: Paper,
     began: Instant,
     pub(crate) passed: Duration,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lifecycle::{CallBy, CallCause};
-use sip_dialog::{Side, Way};
+use sip_dialog::{Farewell, Side, Way};
 use sip_message::Message;
 
 use crate::paper::{
@@ -157,7 +157,6 @@ fn who_comes_back_within_the_hold_has_the_call_on_the_new_flow_both_ways() {
         assert_eq!(way(&scene, &theirs, hop, other), Way::To(7));
         assert_eq!(way(&scene, &mine, other, 7), Way::To(other));
         assert_eq!(way(&scene, &mine, hop, 7), Way::To(7), "its own side");
-        assert_eq!(way(&scene, &mine, other, hop), Way::Stranger, "the old flow is not it any more");
         assert_eq!(way(&scene, &mine, 99, 7), Way::Unknown, "a route of something else");
         scene.request(&theirs, other, 7);
         scene.response(&answer(&theirs, 200, ""), Some(7));
@@ -406,8 +405,15 @@ fn the_end_of_the_process_ends_every_call_and_sends_nothing() {
     scene.request(&invite(1).replace("call-1", "call-2"), ALICE, BOB);
     scene.done();
     let now = scene.now();
-    scene.calls.end_all(&mut scene.paper, CallCause::Shutdown, now);
+    scene.calls.end_all(&mut scene.paper, CallCause::Shutdown, Farewell::Silence, now);
     let done = scene.done();
     assert_eq!(ended(&done), [(CallCause::Shutdown, CallBy::Server); 2]);
     assert_eq!((sent(&done).len(), scene.calls.next_due()), (0, None));
+    // Unless they are to be told.
+    scene.call();
+    scene.calls.hop_shut(&mut scene.paper, ALICE, CallCause::Shutdown, Farewell::Bye, now);
+    let done = scene.done();
+    assert_eq!(ended(&done), [(CallCause::Shutdown, CallBy::Server)]);
+    assert!(matches!(&sent(&done)[..], [(BOB, _)]), "{done:?}");
+    assert!(scene.calls.is_empty());
 }

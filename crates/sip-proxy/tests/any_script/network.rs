@@ -195,6 +195,9 @@ impl Network {
                 let at = seed as usize % text.len();
                 text[at] = (seed >> 32) as u8;
                 if Message::parse(&text).is_err() {
+                    // What is due by now, such as a repeat, is no answer to it.
+                    self.stage.pass(Duration::ZERO);
+                    self.collect();
                     self.stage.receive_bytes(from, &text);
                     // The answer repeats what could be read, damage and all.
                     let sent = self.stage.sent();

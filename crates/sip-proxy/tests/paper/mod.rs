@@ -103,7 +103,7 @@ impl Environment for Paper {
         }
     }
 
-    fn owns(&self, uri: &Uri<'_>, _from: u32) -> Owned<u32> {
+    fn owns(&self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> Owned<u32> {
         if !uri.host().is_some_and(|host| host.same(&Host::Name(b"edge.test"))) {
             return Owned::No;
         }

@@ -215,3 +215,26 @@ fn nobody_cancels_over_another_connection() {
     stage.receive(3, &request("CANCEL", "bob", "x"));
     assert_eq!(stage.lines(), ["3: 481 Call/Transaction Does Not Exist"]);
 }
+
+/// A BYE of our own has no Via but ours; over datagrams it is repeated until it is answered, and not after.
+#[test]
+fn a_request_of_our_own_is_repeated_until_it_is_answered() {
+    let bye = "BYE sip:bob@b.test SIP/2.0\r\nMax-Forwards: 70\r\nFrom: <sip:a@edge.test>;tag=a\r\nTo: <sip:b@edge.test>;tag=b\r\n\
+               Call-ID: c\r\nCSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n";
+    let bye = sip_message::Message::parse(bye.as_bytes()).unwrap();
+    let mut stage = Stage::new();
+    stage.proxy.originate(&mut stage.world, 101, &bye, stage.now);
+    let sent = stage.one(101);
+    assert_eq!((line(&sent), values(&sent, "Via").len()), ("BYE sip:bob@b.test".into(), 1));
+    stage.pass(Duration::from_millis(600));
+    assert_eq!(stage.one(101), sent);
+    stage.receive(101, &response(&sent, 200, "OK"));
+    stage.pass(Duration::from_secs(3));
+    assert!(stage.sent().is_empty());
+    stage.settles();
+    // Somebody else's may not come back to nobody.
+    let stray = response(&sent, 200, "OK")
+        .replace(&values(&sent, "Via")[0].to_string(), "SIP/2.0/UDP edge.test;branch=z9hG4bKx");
+    stage.receive(101, &stray);
+    assert!(stage.sent().is_empty());
+}

@@ -1,0 +1,318 @@
+//! Calls on this node: one table for all shards, whose records go into the ledger and whose BYEs leave by the shards.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
+
+use ledger::{Batch, Reservation};
+use lifecycle::{
+    CALL_ANSWERED_ROOM, CALL_ENDED_ROOM, CALL_HELD_ROOM, CallAnswered, CallCause, CallEnded, CallHeld,
+    CallParty, CallStarted, Cause, Certainty, ClosedAt, Event, FlowId, Text, Transport,
+};
+use location::{Binding, Way};
+use sip_dialog::{Agent, Book, Call, Calls, End, Farewell, Hurt, Moment, Party, Rooms, Side};
+use sip_message::Message;
+
+use crate::{
+    clock,
+    hop::{FlowNumber, Hop},
+    inbox::Letter,
+    metrics::{Count, Gauge},
+    shared::Shared,
+    view::CallView,
+    world::same_peer,
+};
+
+/// Calls looked at before others get the table.
+const AT_ONCE: usize = 128;
+
+/// The calls of this incarnation.
+#[derive(Debug)]
+pub(crate) struct CallTable {
+    calls: Mutex<Calls<Hop, Reservation>>,
+    farewell: Farewell,
+}
+
+impl CallTable {
+    pub(crate) fn new(config: &config::Calls, timer_c: std::time::Duration) -> Self {
+        let settings = sip_dialog::Settings {
+            hold: config.hold,
+            // Timer C ends the transaction before.
+            ringing: timer_c + std::time::Duration::from_secs(60),
+            silence: config.silence,
+            most: usize::try_from(config.max).unwrap_or(usize::MAX),
+        };
+        let farewell = match config.at_shutdown {
+            config::AtShutdown::Leave => Farewell::Silence,
+            config::AtShutdown::HangUp => Farewell::Bye,
+        };
+        Self { calls: Mutex::new(Calls::new(settings)), farewell }
+    }
+}
+
+/// Where calls are written down while the table is locked.
+struct Desk<'s> {
+    shared: &'s Shared,
+    /// They leave when the table is free again.
+    requests: Vec<(Hop, Vec<u8>)>,
+}
+
+impl Shared {
+    /// Does something with the calls. Held for the length of one change; inside, the location table may not be locked.
+    fn with_calls<T>(&self, act: impl FnOnce(&mut Calls<Hop, Reservation>, &mut Desk<'_>, Moment) -> T) -> T {
+        let mut desk = Desk { shared: self, requests: Vec::new() };
+        let now = Moment { instant: Instant::now(), micros: clock::micros() };
+        let done = {
+            // A panic under this lock is a bug of ours; the table's own invariants are kept by its methods.
+            let mut calls = self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner);
+            let untracked = calls.untracked();
+            let done = act(&mut calls, &mut desk, now);
+            self.metrics.add_many(Count::CallsUntracked, calls.untracked() - untracked);
+            done
+        };
+        for (hop, request) in desk.requests {
+            let shard = match hop {
+                Hop::Flow(number) => number.shard(),
+                Hop::Udp { .. } => 0,
+            };
+            let _ = self.tell(shard, Letter::Originate { hop, request: request.into() });
+        }
+        done
+    }
+
+    /// A request of interest went on.
+    pub(crate) fn call_request(&self, request: &Message<'_>, from: Hop, to: Hop) {
+        self.with_calls(|calls, desk, now| calls.forwarded(desk, request, from, to, now));
+    }
+
+    /// A response of interest went upstream.
+    pub(crate) fn call_response(&self, status: u16, head: &Message<'_>, by: Option<Hop>) {
+        self.with_calls(|calls, desk, now| calls.answered(desk, status, head, by, now));
+    }
+
+    /// Where a route that names a hop leads a request of a call.
+    pub(crate) fn call_way(&self, request: &Message<'_>, named: Hop, from: Hop) -> sip_dialog::Way<Hop> {
+        let calls = self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.way(request, named, from, same_peer)
+    }
+
+    /// A flow is about to lose its bindings and to be closed. Its calls are held for the user agents that are registered over it, or
+    /// go on over another flow of theirs; at the end of the process they end.
+    pub(crate) fn calls_lose_flow(&self, number: FlowNumber, cause: Cause) -> Hurt {
+        let (hop, id) = (Hop::Flow(number), number.id(self.incarnation));
+        if cause == Cause::Shutdown {
+            let farewell = self.calls.farewell;
+            return self.with_calls(|calls, desk, now| {
+                calls.hop_shut(desk, hop, CallCause::Shutdown, farewell, now)
+            });
+        }
+        // Nobody registers elsewhere meanwhile.
+        let location = self.location();
+        let agents: Vec<Agent> = location.bindings_of_flow(id).map(agent).collect();
+        self.with_calls(|calls, desk, now| {
+            let hurt = calls.hop_gone(desk, hop, &agents, now);
+            if hurt.total > 0 {
+                for expected in &agents {
+                    for binding in location.bindings(expected.aor(), now.instant) {
+                        let other = hop_of(binding);
+                        if other != hop {
+                            calls.came_back(desk, &agent(binding), other);
+                        }
+                    }
+                }
+            }
+            hurt
+        })
+    }
+
+    /// A binding came, while the location table is locked: whoever it is has its held calls here from now on.
+    pub(crate) fn calls_find(&self, binding: &Binding<Reservation>) {
+        self.with_calls(|calls, desk, _| calls.came_back(desk, &agent(binding), hop_of(binding)));
+    }
+
+    /// A binding took the place of another, while the location table is locked: calls follow it.
+    pub(crate) fn calls_follow(&self, replaced: &Binding<Reservation>, to: Hop) {
+        self.with_calls(|calls, _, _| calls.moved(replaced.aor(), hop_of(replaced), to));
+    }
+
+    /// Does what is due. Called once a second.
+    pub(crate) async fn keep_calls(&self) {
+        while self.with_calls(|calls, desk, now| calls.expire(desk, now, AT_ONCE)) == AT_ONCE {
+            tokio::task::yield_now().await;
+        }
+        let (live, held) = self.with_calls(|calls, _, _| (calls.live(), calls.held()));
+        self.metrics.set(Gauge::CallsLive, live as u64);
+        self.metrics.set(Gauge::CallsHeld, held as u64);
+    }
+
+    /// Ends what is left, at the end of the process.
+    pub(crate) fn end_calls(&self) {
+        let farewell = self.calls.farewell;
+        self.with_calls(|calls, desk, now| calls.end_all(desk, CallCause::Shutdown, farewell, now));
+    }
+
+    /// The calls there are now, the oldest first, at most so many.
+    pub(crate) fn look_at_calls(&self, most: usize) -> Vec<CallView> {
+        let mut views = self.with_calls(|calls, desk, _| {
+            let mut all: Vec<_> = calls.all().collect();
+            all.sort_unstable_by_key(|call| call.number());
+            let views = all.into_iter().take(most).map(|call| CallView {
+                call: desk.name(call),
+                call_id: call.call_id().to_string(),
+                started_at: lifecycle::event_time(call.started_at()),
+                answered_at: call.answered_at().map(lifecycle::event_time),
+                waiting: call.is_held(),
+                caller: desk.party(call.caller()),
+                callee: desk.party(call.callee()),
+            });
+            views.collect::<Vec<_>>()
+        });
+        views.shrink_to_fit();
+        views
+    }
+}
+
+/// The user agent of a binding.
+fn agent(binding: &Binding<Reservation>) -> Agent {
+    Agent::new(binding.aor(), binding.contact(), binding.instance(), binding.identity())
+}
+
+/// The way to a binding's user agent.
+pub(crate) fn hop_of(binding: &Binding<Reservation>) -> Hop {
+    match binding.way() {
+        Way::Flow(FlowId { counter, .. }) => Hop::Flow(FlowNumber(counter)),
+        Way::Udp { listener } => {
+            Hop::Udp { listener: u8::try_from(listener).unwrap_or(u8::MAX), remote: binding.remote() }
+        }
+    }
+}
+
+/// A change of hold.
+enum Toggle {
+    Held,
+    Resumed,
+}
+
+impl Desk<'_> {
+    fn name(&self, call: &Call<Hop>) -> String {
+        self.shared.node.call(self.shared.incarnation, call.number())
+    }
+
+    fn party(&self, party: &Party<Hop>) -> CallParty {
+        let (flow, transport, remote) = match party.hop {
+            None => (None, None, None),
+            Some(Hop::Flow(number)) => {
+                let bound = self.shared.listeners.get(usize::from(number.listener()));
+                let name = self.shared.node.flow(number.id(self.shared.incarnation));
+                (Some(Text::new(name)), bound.map(|bound| bound.transport), None)
+            }
+            Some(Hop::Udp { remote, .. }) => (None, Some(Transport::Udp), Some(remote)),
+        };
+        CallParty {
+            aor: party.aor.clone(),
+            display: party.display.clone(),
+            contact: party.contact.clone(),
+            user_agent: party.user_agent.clone(),
+            flow,
+            transport,
+            remote,
+        }
+    }
+
+    fn toggled(&self, call: &Call<Hop>, by: Side, at: Moment, toggle: Toggle) {
+        let held = CallHeld { call: &self.name(call), call_id: call.call_id(), by: by.by(), at: at.micros };
+        let event = match toggle {
+            Toggle::Held => Event::CallHeld(held),
+            Toggle::Resumed => Event::CallResumed(held),
+        };
+        match self.shared.ledger.reserve(CALL_HELD_ROOM) {
+            Ok(room) => self.shared.write(room, at.micros, &event),
+            Err(_) => self.shared.metrics.add(Count::CallHoldsUnwritten),
+        }
+    }
+}
+
+impl Book for Desk<'_> {
+    type Hop = Hop;
+    type Room = Reservation;
+
+    fn started(&mut self, call: &Call<Hop>) -> Option<Rooms<Reservation>> {
+        // Asked while the table is locked: the end of the server ends the calls that are there once it has had it.
+        if self.shared.is_closing() {
+            return None;
+        }
+        let ledger = &self.shared.ledger;
+        let (ended, answered) =
+            (ledger.reserve(CALL_ENDED_ROOM).ok()?, ledger.reserve(CALL_ANSWERED_ROOM).ok()?);
+        let event = Event::CallStarted(CallStarted {
+            call: &self.name(call),
+            call_id: call.call_id(),
+            started_at: call.started_at(),
+            caller: &self.party(call.caller()),
+            callee: &self.party(call.callee()),
+        });
+        let mut batch = Batch::new();
+        batch.push(event.kind().number(), call.started_at(), &event.to_json());
+        ledger.append(batch).ok()?;
+        self.shared.metrics.add(Count::CallsStarted);
+        Some(Rooms { answered, ended })
+    }
+
+    fn answered(&mut self, call: &Call<Hop>, room: Reservation) {
+        let at = call.answered_at().unwrap_or(call.started_at());
+        let event = Event::CallAnswered(CallAnswered {
+            call: &self.name(call),
+            call_id: call.call_id(),
+            answered_at: at,
+            ring_ms: at.saturating_sub(call.started_at()) / 1000,
+            callee: &self.party(call.callee()),
+        });
+        self.shared.write(room, at, &event);
+        self.shared.metrics.add(Count::CallsAnswered);
+    }
+
+    fn held(&mut self, call: &Call<Hop>, by: Side, at: Moment) {
+        self.toggled(call, by, at, Toggle::Held);
+    }
+
+    fn resumed(&mut self, call: &Call<Hop>, by: Side, at: Moment) {
+        self.toggled(call, by, at, Toggle::Resumed);
+    }
+
+    fn ended(&mut self, call: &Call<Hop>, end: &End, room: Reservation) {
+        let event = Event::CallEnded(CallEnded {
+            call: &self.name(call),
+            call_id: call.call_id(),
+            by: end.by,
+            cause: end.cause,
+            status: end.status,
+            reason: end.reason.as_ref(),
+            certainty: Certainty::Observed,
+            started_at: call.started_at(),
+            ringing_at: call.ringing_at(),
+            answered_at: call.answered_at(),
+            ended_at: ClosedAt::Seen(end.at),
+            caller: &self.party(call.caller()),
+            callee: &self.party(call.callee()),
+            holds: Some(call.holds()),
+            moves: Some(call.moves()),
+        });
+        self.shared.write(room, end.at, &event);
+        self.shared.metrics.add(match end.cause {
+            CallCause::Hangup => Count::CallsHungUp,
+            CallCause::Cancelled => Count::CallsCancelled,
+            CallCause::Rejected => Count::CallsRejected,
+            CallCause::NoAnswer => Count::CallsUnanswered,
+            CallCause::Failed => Count::CallsFailed,
+            CallCause::FlowLost => Count::CallsLost,
+            CallCause::Expired => Count::CallsExpired,
+            CallCause::Shutdown | CallCause::NodeCrash => Count::CallsShutDown,
+        });
+    }
+
+    fn send(&mut self, hop: Hop, request: Vec<u8>) {
+        self.shared.metrics.add(Count::ByesMade);
+        self.requests.push((hop, request));
+    }
+}
