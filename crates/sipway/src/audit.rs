@@ -96,11 +96,9 @@ struct Books {
 }
 
 impl Books {
-    fn read(reader: &mut LogReader) -> Result<Self, ReadError> {
-        // Before the records: retention may drop some while they are read, but none after these.
-        let mut checkpoints = reader.checkpoints().map_err(ReadError::Fault)?;
-        checkpoints.reverse();
-        let mut books = Self {
+    /// Before the first record. `checkpoints` are those that will be met, oldest first.
+    fn empty(checkpoints: Vec<Checkpoint>) -> Self {
+        Self {
             flows: Unfinished::default(),
             beginning: Beginning::Whole,
             checkpoints,
@@ -112,7 +110,14 @@ impl Books {
             unknown: Vec::new(),
             last: None,
             tail: Tail::Empty,
-        };
+        }
+    }
+
+    fn read(reader: &mut LogReader) -> Result<Self, ReadError> {
+        // Before the records: retention may drop some while they are read, but none after these.
+        let mut checkpoints = reader.checkpoints().map_err(ReadError::Fault)?;
+        checkpoints.reverse();
+        let mut books = Self::empty(checkpoints);
         while let Some(block) = reader.next_block()? {
             for record in block.records() {
                 books.take(record.position, record.kind, record.payload);
