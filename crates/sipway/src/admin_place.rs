@@ -42,6 +42,11 @@ pub(crate) struct Admin {
 }
 
 impl AdminPlace {
+    /// At this URL, or where this configuration says; by default where `sipway dev` is.
+    pub(crate) fn at(admin: Option<String>, config: Option<PathBuf>) -> Self {
+        Self { admin, config }
+    }
+
     /// Finds out where to ask; asks nothing yet.
     pub(crate) fn find(&self) -> Result<Admin, Outcome> {
         let (authority, token) = match (&self.admin, &self.config) {

@@ -1,12 +1,18 @@
-//! `sipway audit`: proves from the ledger alone that every flow that opened closed once, or is open now.
+//! `sipway audit`: proves from the ledger alone that every flow that opened closed once, or is open now; or asks a running
+//! server for its own audit.
+
+#[cfg(test)]
+mod forged;
+mod live;
+mod runs;
+#[cfg(test)]
+mod tests;
 
 use ledger::{Checkpoint, LogReader, Position, ReadError, Tail};
 use lifecycle::{EventId, EventKind, Node, Unfinished};
 
 use crate::{command::Audit, ledger_place::LedgerPlace, outcome::Outcome, speech::say};
-
-#[cfg(test)]
-mod tests;
+use runs::{Reach, Runs};
 
 /// Findings of one kind that are named; the rest is counted.
 const NAMED: usize = 10;
@@ -15,6 +21,9 @@ const NAMED: usize = 10;
 const ATTEMPTS: usize = 3;
 
 pub(crate) fn run(audit: &Audit) -> Outcome {
+    if audit.live || audit.admin.is_some() {
+        return live::run(audit);
+    }
     match read(&audit.place) {
         Ok((books, node)) => books.report(&node),
         Err(outcome) => outcome,
@@ -79,6 +88,8 @@ enum Beginning {
 /// What the ledger adds up to.
 struct Books {
     flows: Unfinished,
+    /// What runs say of themselves.
+    runs: Runs,
     beginning: Beginning,
     /// Not reached yet, oldest first.
     checkpoints: Vec<Checkpoint>,
@@ -100,6 +111,7 @@ impl Books {
     fn empty(checkpoints: Vec<Checkpoint>) -> Self {
         Self {
             flows: Unfinished::default(),
+            runs: Runs::default(),
             beginning: Beginning::Whole,
             checkpoints,
             begun_at: None,
@@ -146,7 +158,12 @@ impl Books {
         self.records += 1;
         let id = EventId { incarnation: at.incarnation, sequence: at.seq };
         match EventKind::try_from(kind) {
-            Ok(kind) => self.flows.fold(id, kind, payload),
+            Ok(kind) => {
+                let whole = self.beginning == Beginning::Whole || self.begun_at.is_some();
+                let reach = if whole { Reach::Whole } else { Reach::Partial };
+                self.runs.take(at, kind, payload, &self.flows, reach);
+                self.flows.fold(id, kind, payload);
+            }
             Err(_) => self.unknown.push(id),
         }
         while self.checkpoints.first().is_some_and(|checkpoint| checkpoint.position <= at) {
@@ -207,10 +224,19 @@ impl Books {
         let event = |id: &EventId| node.event(*id);
         let flows = &self.flows;
         let beginning = self.beginning();
+        let unreached = |checkpoint: &Checkpoint| {
+            format!(
+                "a checkpoint tells of {}, and the last event there is is {}",
+                checkpoint.position,
+                self.last_word()
+            )
+        };
         let gap = |(from, to): &(Position, Position)| format!("between {from} and {to}");
         vec![
             named("beginning", beginning.len() as u64, beginning.into_iter()),
             named("gaps in sequences", self.gaps.len() as u64, self.gaps.iter().map(gap)),
+            named("missing end", self.checkpoints.len() as u64, self.checkpoints.iter().map(unreached)),
+            named("runs that differ", self.runs.count, self.runs.wrong.iter().cloned()),
             named(
                 "closed, not open",
                 flows.closed_without_open.len(),
@@ -235,6 +261,10 @@ impl Books {
                 self.contradicted.iter().map(|at| format!("at {at}")),
             ),
         ]
+    }
+
+    fn last_word(&self) -> String {
+        self.last.map_or_else(|| "none".to_owned(), |last| last.to_string())
     }
 
     fn difference(&self) -> i128 {
@@ -279,7 +309,7 @@ impl Books {
     fn state(&self, open: u64) -> &'static str {
         match self.tail {
             Tail::Sealed if open == 0 => "the node ended in order",
-            Tail::Sealed => "sealed by a later start",
+            Tail::Sealed => "the node ended; its next start closes them",
             Tail::Open | Tail::Torn(_) => "a node is running, or died: its next start closes them",
             Tail::Empty => "nothing was ever written",
         }

@@ -141,6 +141,13 @@ pub(crate) struct Why {
 pub(crate) struct Audit {
     #[command(flatten)]
     pub(crate) place: LedgerPlace,
+    /// Have the running server hold the kernel's sockets, its flows and its ledger against each other now. It is asked at
+    /// the admin API that --config names, or that of `sipway dev`
+    #[arg(long, conflicts_with = "ledger")]
+    pub(crate) live: bool,
+    /// The same, at this address of an admin API, such as http://127.0.0.1:8090
+    #[arg(long, value_name = "URL", conflicts_with_all = ["ledger", "config"])]
+    pub(crate) admin: Option<String>,
 }
 
 #[derive(Debug, Args)]

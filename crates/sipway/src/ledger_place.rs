@@ -26,6 +26,11 @@ impl LedgerPlace {
         Self { ledger: Some(directory), config: None }
     }
 
+    /// The configuration file, if that names it.
+    pub(crate) const fn config(&self) -> Option<&PathBuf> {
+        self.config.as_ref()
+    }
+
     /// Opens it for reading from its beginning, whether or not a node is running on it.
     pub(crate) fn open(&self) -> Result<(LogReader, Node), Outcome> {
         let directory = match (&self.ledger, &self.config) {

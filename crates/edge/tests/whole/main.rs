@@ -1,6 +1,7 @@
 //! The whole server in this process: what becomes of flows when something else is wrong, or newer.
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+mod audited;
 mod house;
 mod in_flight;
 mod replaced;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::directory::Directory;
 use crate::event_source::{Answer, Said, ask};
-use crate::process::{PATIENCE, Server, dev, ledger_events, sipway};
+use crate::process::{PATIENCE, Server, dev, ledger_events, run, sipway};
 
 /// Incarnation and sequence.
 fn place(id: &str) -> (u64, u64) {
@@ -341,8 +341,18 @@ async fn the_audit_finds_nothing_while_connections_come_and_go() {
     assert_eq!(quiet["differences"], Value::Array(Vec::new()));
     let last = ask(address, "GET", "/api/audit", "").await.json().await;
     assert_eq!(last, quiet);
+    let audit = async |admin: String| run(sipway(["audit", "--admin", &admin])).await;
+    let audited = audit(format!("http://{address}")).await;
+    assert_eq!(audited.code, Some(0), "{audited:?}");
+    let shown: Vec<Vec<&str>> =
+        audited.out.lines().map(|line| line.split_ascii_whitespace().collect()).collect();
+    assert!(shown.contains(&vec!["flows", "the", "server", "has", "2"]), "{audited:?}");
+    assert!(shown.contains(&vec!["flows", "the", "ledger", "has", "2"]), "{audited:?}");
+    assert!(audited.out.ends_with("they agree\n"), "{audited:?}");
     drop(stay);
     assert!(server.terminate().await.success());
+    let nobody = audit(format!("http://{address}")).await;
+    assert!(nobody.code == Some(1) && nobody.err.contains("is the server running?"), "{nobody:?}");
     let events = ledger_events(&ledger).await;
     assert!(events.iter().all(|event| event["type"] != "audit.differed"));
 }

@@ -1,0 +1,108 @@
+//! A difference that someone planted in a server's ledger while it serves: the running audit tells everyone who should know.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use edge::{AuditView, Count, Gauge};
+use ledger::Batch;
+use lifecycle::EventKind;
+use serde_json::Value;
+
+use crate::house::{House, PATIENCE};
+
+/// What this process logged.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes a record of which the server knows nothing.
+async fn plant(house: &House, kind: EventKind, json: &str) {
+    let mut batch = Batch::new();
+    batch.push(kind.number(), 1, json.as_bytes());
+    let appended = house.handle.ledger().append(batch).unwrap();
+    house.handle.ledger().durable(appended.last_seq).await.unwrap();
+}
+
+/// Looks until it is so.
+async fn look_until(house: &House, what: &str, so: impl Fn(&AuditView) -> bool) -> Arc<AuditView> {
+    let begun = Instant::now();
+    loop {
+        let view = house.handle.audit().await.unwrap();
+        if so(&view) {
+            return view;
+        }
+        assert!(begun.elapsed() < PATIENCE, "not {what}: {view:?}");
+    }
+}
+
+fn told(house: &House) -> Vec<Value> {
+    let events = house.events().into_iter().filter(|(kind, _)| *kind == EventKind::AuditDiffered);
+    events.map(|(_, event)| serde_json::from_str::<Value>(&event).unwrap()["data"].take()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planted_difference_is_on_the_api_the_metrics_the_log_and_in_an_event() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+    let house = House::new("planted", "[audit]\nevery = \"off\"\n");
+    let ada = house.registered("ada").await;
+    let agree = |view: &AuditView| view.certain == 0 && view.suspected == 0 && view.flows_in_ledger == 1;
+    let quiet = look_until(&house, "in agreement", agree).await;
+    assert_eq!((quiet.flows, quiet.sockets), (1, Some(1)));
+
+    // A flow that the ledger says is open, and that nobody has.
+    let nobodys = house.handle.node().flow(lifecycle::FlowId { incarnation: 1, counter: 1 << 40 });
+    let opening = format!(
+        r#"{{"flow":"{nobodys}","opened_at":"2026-01-01T00:00:00Z","transport":"ws","direction":"accepted",
+        "listener":"ws","local":"127.0.0.1:80","remote":"127.0.0.1:4000"}}"#
+    );
+    plant(&house, EventKind::FlowOpened, &opening).await;
+    let differs = look_until(&house, "found", |view| view.certain == 1).await;
+    let one = &differs.differences[0];
+    assert_eq!((one.kind.as_str(), one.flow.as_deref()), ("ledger_without_flow", Some(&*nobodys)));
+    assert!(one.certain && one.evidence.contains("in no shard's table"), "{one:?}");
+    assert_eq!(house.handle.last_audit().unwrap().certain, 1);
+    let metrics = house.handle.metrics();
+    assert_eq!((metrics.gauge(Gauge::LedgerWithoutFlow), metrics.get(Count::LedgerWithoutFlow)), (1, 1));
+    house.until("told in an event", |_| told(&house).len() == 1).await;
+    let event = &told(&house)[0];
+    assert_eq!(
+        (event["kind"].as_str(), event["flow"].as_str()),
+        (Some("ledger_without_flow"), Some(&*nobodys))
+    );
+    let lines = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let line = lines.lines().find(|line| line.contains("please report it")).expect("it is logged");
+    assert!(line.contains("ERROR") && line.contains(&nobodys), "{line}");
+
+    // Told once, however often one looks.
+    look_until(&house, "still there", |view| view.certain == 1).await;
+    assert_eq!((told(&house).len(), metrics.get(Count::LedgerWithoutFlow)), (1, 1));
+
+    // And once it is right again, nothing differs.
+    plant(&house, EventKind::FlowClosed, &format!(r#"{{"flow":"{nobodys}"}}"#)).await;
+    look_until(&house, "in agreement again", agree).await;
+    assert_eq!(metrics.gauge(Gauge::LedgerWithoutFlow), 0);
+
+    // A flow whose close was written while it lives.
+    let flow = house.log().flows().keys().find(|flow| **flow != *nobodys).unwrap().to_string();
+    plant(&house, EventKind::FlowClosed, &format!(r#"{{"flow":"{flow}"}}"#)).await;
+    let differs = look_until(&house, "found", |view| view.certain == 1).await;
+    let one = &differs.differences[0];
+    assert_eq!((one.kind.as_str(), one.flow.as_deref()), ("flow_not_in_ledger", Some(&*flow)));
+    assert_eq!(metrics.get(Count::FlowNotInLedger), 1);
+    drop(ada);
+}
