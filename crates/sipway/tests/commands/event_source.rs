@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::process::PATIENCE;
@@ -28,8 +28,19 @@ pub(crate) enum Said {
 }
 
 pub(crate) async fn ask(address: SocketAddr, method: &str, target: &str, headers: &str) -> Answer {
+    ask_on(TcpSocket::new_v4().unwrap(), address, method, target, headers).await
+}
+
+/// Through a window of a few KiB: the other side is held up as soon as nothing is read here.
+pub(crate) async fn ask_narrowly(address: SocketAddr, method: &str, target: &str, headers: &str) -> Answer {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    ask_on(socket, address, method, target, headers).await
+}
+
+async fn ask_on(socket: TcpSocket, address: SocketAddr, method: &str, target: &str, headers: &str) -> Answer {
     let asking = async {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
         let request =
             format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();

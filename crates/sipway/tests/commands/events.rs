@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::timeout;
 
+use crate::churn::churn;
 use crate::directory::Directory;
 use crate::process::{Ended, PATIENCE, Server, dev, ledger_events, run, sipway, types};
 
@@ -107,6 +108,48 @@ async fn following_goes_on_over_a_restart() {
     assert!(server.terminate().await.success());
     until("node.stopped").await;
     assert_eq!(seen, ledger_events(&ledger).await);
+}
+
+/// Small segments, so that there are many.
+async fn in_small_segments(directory: &Directory) -> Server {
+    let text = "[ledger]\ndirectory = \"ledger\"\nsegment_size = \"64KiB\"\n[log]\nformat = \"json\"\n\
+         [[listener]]\nname = \"ws\"\ntransport = \"ws\"\nbind = \"127.0.0.1:0\"\n";
+    let mut command = sipway(["run", "--config"]);
+    command.arg(directory.write("sipway.toml", text));
+    Server::run(command).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn following_and_since_go_over_many_segments_and_a_restart() {
+    let directory = Directory::new("segments");
+    let ledger = directory.at("ledger");
+    let segments = || std::fs::read_dir(ledger.join("segments")).unwrap().count();
+    let mut server = in_small_segments(&directory).await;
+    let mut command = sipway(["events", "--json", "--follow", "--ledger"]);
+    let mut follower = command.arg(&ledger).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    for run in 1..=2 {
+        if run == 2 {
+            server = in_small_segments(&directory).await;
+        }
+        let before = segments();
+        while segments() < before + 3 {
+            churn(&server, 2, 20).await;
+        }
+        assert!(server.terminate().await.success());
+    }
+    let all = ledger_events(&ledger).await;
+    for (number, event) in all.iter().enumerate() {
+        let line = timeout(PATIENCE, lines.next_line()).await.expect("in time").unwrap().expect("goes on");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), *event, "event {number}");
+    }
+    // From the first, from the last, and from some of every part.
+    for at in (0..all.len()).step_by(all.len() / 12).chain([all.len() - 1]) {
+        let time = all[at]["time"].as_str().unwrap();
+        let by_hand = all.iter().filter(|event| event["time"].as_str().unwrap() >= time);
+        let since = chosen(&ledger, &["--since", time]).await;
+        assert!(since.iter().eq(by_hand), "since {time}, event {at} of {}", all.len());
+    }
 }
 
 #[tokio::test]

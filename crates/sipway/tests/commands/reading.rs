@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use lifecycle::Transport;
-use prove::{Client, ConnectError, Setup, Target};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::churn::churn;
 use crate::directory::Directory;
-use crate::event_source::{Answer, Said, ask};
+use crate::event_source::{Answer, Said, ask, ask_narrowly};
 use crate::process::{PATIENCE, Server, dev, ledger_events, run, sipway};
 
 /// Incarnation and sequence.
@@ -83,41 +82,6 @@ impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
-    }
-}
-
-/// What is answered while the ledger has no room: with small segments, for as long as the next one is in the making.
-const NO_ROOM: u16 = 503;
-
-/// Whoever is refused for want of room knocks again.
-async fn admitted(target: &Target, user: &str) -> Client {
-    loop {
-        match Client::connect(target, &Setup::new(user)).await {
-            Err(ConnectError::Refused(NO_ROOM)) => tokio::time::sleep(Duration::from_millis(5)).await,
-            connected => return connected.unwrap(),
-        }
-    }
-}
-
-/// Clients that come, register and go, in different ways.
-async fn churn(server: &Server, people: usize, rounds: usize) {
-    let mut tasks = tokio::task::JoinSet::new();
-    for person in 0..people {
-        let target = server.target(Transport::Ws);
-        tasks.spawn(async move {
-            for round in 0..rounds {
-                let user = format!("user-{person}-{}", round % 3);
-                let mut client = timeout(PATIENCE, admitted(&target, &user)).await.expect("is let in");
-                if round % 4 != 0 {
-                    let answer = client.register(600).await.unwrap();
-                    assert!(matches!(answer.status, 200 | NO_ROOM), "{answer:?}");
-                }
-                drop(client);
-            }
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done.unwrap();
     }
 }
 
@@ -371,4 +335,61 @@ async fn the_audit_finds_nothing_while_connections_come_and_go() {
     assert!(nobody.code == Some(1) && nobody.err.contains("is the server running?"), "{nobody:?}");
     let events = ledger_events(&ledger).await;
     assert!(events.iter().all(|event| event["type"] != "audit.differed"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_are_64_readers_at_most_and_who_leaves_makes_room() {
+    let directory = Directory::new("readers");
+    let mut server = Server::dev(dev(&directory.at("ledger"), &[])).await;
+    let address = server.address("ws");
+    let mut readers = Vec::new();
+    for _ in 0..64 {
+        let reader = ask(address, "GET", "/api/events", "").await;
+        assert_eq!(reader.status, 200);
+        readers.push(reader);
+    }
+    let (status, error) = refused(address, "/api/events").await;
+    assert!(status == 503 && error.contains("64 readers"), "{status} {error}");
+    let metrics = String::from_utf8(ask(address, "GET", "/metrics", "").await.body().await).unwrap();
+    assert!(metrics.lines().any(|line| line == "sipway_event_readers 64"), "{metrics}");
+    drop(readers.pop());
+    // Whoever left is noticed once something is to be said to it.
+    let next = timeout(PATIENCE, async {
+        loop {
+            churn(&server, 1, 1).await;
+            let reader = ask(address, "GET", "/api/events", "").await;
+            if reader.status == 200 {
+                break reader;
+            }
+        }
+    });
+    readers.push(next.await.expect("there is room again"));
+    for reader in &mut readers[..63] {
+        assert!(matches!(reader.said().await, Some(Said::Event { .. })), "those that were there are served");
+    }
+    drop(readers);
+    assert!(server.terminate().await.success());
+}
+
+/// Its window is shut for as long as the server writes what is far more than all buffers on the way hold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_falls_far_behind_gets_everything() {
+    let directory = Directory::new("behind");
+    let ledger = directory.at("ledger");
+    let mut server = Server::dev(dev(&ledger, &[])).await;
+    let mut slow = ask_narrowly(server.address("ws"), "GET", "/api/events?since=1h", "").await;
+    assert_eq!(slow.status, 200);
+    churn(&server, 4, 250).await;
+    let last = ledger_events(&ledger).await.last().map(|event| text(&event["id"])).unwrap();
+    let (mut told, mut bytes) = (Vec::<String>::new(), 0);
+    while told.last().is_none_or(|id| place(id) < place(&last)) {
+        let Some(Said::Event { id, event }) = slow.said().await else { panic!("goes on") };
+        bytes += event.to_string().len();
+        told.push(id);
+    }
+    assert!(bytes > 1 << 20, "{bytes}");
+    drop(slow);
+    assert!(server.terminate().await.success());
+    let all: Vec<String> = ledger_events(&ledger).await.iter().map(|event| text(&event["id"])).collect();
+    assert_eq!(told, all[..told.len()]);
 }
