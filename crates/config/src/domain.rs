@@ -7,10 +7,13 @@ use crate::document::{At, Field, Reading, Section, Shape};
 use crate::host::Host;
 use crate::report::{Problem, ProblemKind};
 use crate::unique::Unique;
-use crate::value::{Fault, FromToml, Keyword, text};
+use crate::upstream::Upstream;
+use crate::value::{Fault, FromToml, Keyword, Name, text};
 
-pub(crate) const SHAPE: Shape =
-    Shape { header: "[[domain]]", keys: &["name", "auth", "users", "realm", "algorithms"] };
+pub(crate) const SHAPE: Shape = Shape {
+    header: "[[domain]]",
+    keys: &["name", "auth", "users", "realm", "algorithms", "backend", "register"],
+};
 
 /// A hash for digest authentication (RFC 7616, RFC 8760).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,6 +49,17 @@ impl Keyword for Auth {
     const CHOICES: &'static [(&'static str, Self)] = &[("digest", Self::Digest), ("open", Self::Open)];
 }
 
+/// Where the users of a domain with a backend register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Register {
+    Local,
+    Path,
+}
+
+impl Keyword for Register {
+    const CHOICES: &'static [(&'static str, Self)] = &[("local", Self::Local), ("path", Self::Path)];
+}
+
 /// Text that can stand in quotes in a challenge.
 struct Realm(String);
 
@@ -79,6 +93,8 @@ pub enum Authentication {
         /// The users file; it could be read when the configuration was.
         users: PathBuf,
     },
+    /// Whoever the backend lets in: registrations are forwarded to it, with a Path (RFC 3327) that leads back here.
+    Backend,
 }
 
 /// A domain that this server is responsible for.
@@ -88,6 +104,9 @@ pub struct Domain {
     pub name: Host,
     /// Who may register and call.
     pub authentication: Authentication,
+    /// The upstream that the requests go to which are not for a user registered here, or, with
+    /// [`Authentication::Backend`], all that its users send.
+    pub backend: Option<Name>,
 }
 
 /// Reads all domains. `outside` is the place of a listener that other machines reach.
@@ -95,6 +114,7 @@ pub(crate) fn read(
     reading: &mut Reading<'_>,
     top: &Section<'_>,
     outside: Option<Range<usize>>,
+    upstreams: &[Upstream],
 ) -> Vec<Domain> {
     let before = reading.errors.len();
     let sections = top.sections(reading, SHAPE);
@@ -114,7 +134,7 @@ pub(crate) fn read(
     let mut names = Unique::new("domain");
     let mut domains = Vec::with_capacity(sections.len());
     for section in &sections {
-        if let Some(domain) = Domain::read(reading, section, &mut names, outside.as_ref()) {
+        if let Some(domain) = Domain::read(reading, section, &mut names, outside.as_ref(), upstreams) {
             domains.push(domain);
         }
     }
@@ -125,7 +145,7 @@ impl Domain {
     /// A domain that everybody may use.
     #[must_use]
     pub fn open(name: Host) -> Self {
-        Self { name, authentication: Authentication::Open }
+        Self { name, authentication: Authentication::Open, backend: None }
     }
 
     fn read(
@@ -133,11 +153,39 @@ impl Domain {
         section: &Section<'_>,
         names: &mut Unique,
         outside: Option<&Range<usize>>,
+        upstreams: &[Upstream],
     ) -> Option<Self> {
         let name = section.required::<Host>(reading, "name", "\"example.com\"");
         if let Some(name) = &name {
             names.claim(reading, &name.value.to_string(), name.span.clone());
         }
+        let backend = section.field::<Name>(reading, "backend");
+        if let Field::Given(at) = &backend
+            && !upstreams.iter().any(|upstream| upstream.name == at.value)
+        {
+            let title = format!("there is no upstream `{}`", at.value.as_str());
+            reading.error(
+                Problem::new(ProblemKind::BadValue, at.span.clone(), title)
+                    .label("or something in it is wrong")
+                    .help(format!("add an `[[upstream]]` with `name = \"{}\"`", at.value.as_str())),
+            );
+        }
+        if backend.is_absent() {
+            let help = "remove it, or name a `backend`";
+            section.not_applicable(reading, &["register"], "users of this domain register here", help);
+        }
+        let register = section.field::<Register>(reading, "register");
+        if !backend.is_absent() && register.compared(Register::Path, Register::Local) == Register::Path {
+            section.not_applicable(
+                reading,
+                &["auth", "users", "realm", "algorithms"],
+                "the backend says who may register and call",
+                "remove it, or write register = \"local\"",
+            );
+            let backend = Some(backend.given()?.value);
+            return Some(Self { name: name?.value, authentication: Authentication::Backend, backend });
+        }
+        let backend = backend.given().map(|at| at.value);
         let authentication = match section.field::<Auth>(reading, "auth") {
             // What the keys beside it should be is not known: judge them by their type alone.
             Field::Faulty => {
@@ -164,7 +212,7 @@ impl Domain {
             }
             Field::Absent | Field::Given(At { value: Auth::Digest, .. }) => digest(reading, section, &name),
         };
-        Some(Self { name: name?.value, authentication: authentication? })
+        Some(Self { name: name?.value, authentication: authentication?, backend })
     }
 }
 

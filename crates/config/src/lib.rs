@@ -35,6 +35,7 @@ mod syntax;
 mod timers;
 mod tls;
 mod unique;
+mod upstream;
 mod url;
 mod value;
 mod websocket;
@@ -69,6 +70,7 @@ pub use sink::{
 pub use surroundings::{Imagined, LARGEST_FILE, Machine, Surroundings};
 pub use timers::Timers;
 pub use tls::{TlsFiles, TlsMaterial};
+pub use upstream::{Unregister, Upstream, UpstreamTarget};
 pub use url::{Scheme, WebhookUrl};
 pub use value::Name;
 pub use websocket::{MissingOrigin, Origins, Paths, WebSocket};
@@ -80,6 +82,7 @@ const TOP: Shape = Shape {
         "ledger",
         "listener",
         "domain",
+        "upstream",
         "registrar",
         "keepalive",
         "limits",
@@ -99,6 +102,7 @@ const SHAPES: [Shape; 14] = [
     ledger::SHAPE,
     listener::SHAPE,
     domain::SHAPE,
+    upstream::SHAPE,
     registrar::SHAPE,
     keepalive::SHAPE,
     limits::SHAPE,
@@ -122,6 +126,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The domains that this server is responsible for; never empty.
     pub domains: Vec<Domain>,
+    /// The servers behind this one.
+    pub upstreams: Vec<Upstream>,
     /// How long bindings live and how many there may be.
     pub registrar: Registrar,
     /// The keys of `[keepalive]`. What holds for a flow is in its [`Listener`].
@@ -153,6 +159,7 @@ impl Default for Config {
             ledger: Ledger::default(),
             listeners: dev::default_listeners(),
             domains: dev::default_domains(),
+            upstreams: Vec::new(),
             registrar: Registrar::default(),
             keepalive: Keepalive::default(),
             limits: Limits::default(),
@@ -268,7 +275,9 @@ impl Config {
             };
             listeners.extend(dev::default_listeners().into_iter().map(own));
         }
-        let domains = domain::read(reading, top, outside);
+        let sections = top.sections(reading, upstream::SHAPE);
+        let upstreams = upstream::read(reading, &sections, &listeners);
+        let domains = domain::read(reading, top, outside, &upstreams);
 
         let admin = admin.map(|at| at.value);
         let warnings = Warnings::new(Path::new(""), "", Vec::new());
@@ -277,6 +286,7 @@ impl Config {
             ledger,
             listeners,
             domains,
+            upstreams,
             registrar,
             keepalive,
             limits,

@@ -144,6 +144,7 @@ fn the_example_becomes_valid_types() {
         config.domains,
         [Domain {
             name: Host::Name("example.com".into()),
+            backend: None,
             authentication: Authentication::Digest {
                 realm: "example.com".into(),
                 algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],

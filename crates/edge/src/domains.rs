@@ -12,7 +12,10 @@ use sip_auth::{Algorithm, Authenticator, PasswordFile, Request, Role, Settings, 
 use sip_message::{HeaderId, Message};
 use sip_proxy::Answer;
 
-use crate::clock;
+use crate::{
+    clock,
+    upstream::{Number, Upstreams},
+};
 
 /// A users file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,8 @@ pub(crate) enum Proof {
 #[derive(Debug)]
 enum Gate {
     Open,
+    /// The backend decides.
+    Backend,
     Digest(Box<Digest>),
 }
 
@@ -71,17 +76,31 @@ impl NewUsers<'_> {
 
 /// All served domains.
 #[derive(Debug)]
-pub(crate) struct Domains(HashMap<Host, Gate>);
+pub(crate) struct Domains(HashMap<Host, Served>);
+
+#[derive(Debug)]
+struct Served {
+    gate: Gate,
+    backend: Option<Number>,
+}
 
 impl Domains {
     /// Reads the users files too.
     ///
     /// # Errors
     /// The first that cannot be used.
-    pub(crate) fn new(domains: &[Domain], secret: &[u8; 32]) -> Result<Self, UsersError> {
+    pub(crate) fn new(
+        domains: &[Domain],
+        upstreams: &Upstreams,
+        secret: &[u8; 32],
+    ) -> Result<Self, UsersError> {
+        let backend = |domain: &Domain| domain.backend.as_ref().and_then(|name| upstreams.find(name));
         domains
             .iter()
-            .map(|domain| Ok((domain.name.clone(), gate(domain, secret)?)))
+            .map(|domain| {
+                let served = Served { gate: gate(domain, secret)?, backend: backend(domain) };
+                Ok((domain.name.clone(), served))
+            })
             .collect::<Result<_, _>>()
             .map(Self)
     }
@@ -118,8 +137,10 @@ fn read_users(file: &Path) -> Result<PasswordFile, UsersError> {
 }
 
 fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
-    let Authentication::Digest { realm, algorithms, users } = &domain.authentication else {
-        return Ok(Gate::Open);
+    let (realm, algorithms, users) = match &domain.authentication {
+        Authentication::Open => return Ok(Gate::Open),
+        Authentication::Backend => return Ok(Gate::Backend),
+        Authentication::Digest { realm, algorithms, users } => (realm, algorithms, users),
     };
     let users = RwLock::new(read_users(users)?);
     let mut settings = Settings::new(realm.clone());
@@ -136,7 +157,7 @@ fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
 
 /// One served domain.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DomainRef<'a>(&'a Gate);
+pub(crate) struct DomainRef<'a>(&'a Served);
 
 impl DomainRef<'_> {
     /// Who sent this request. `salt` must be a random number.
@@ -144,7 +165,7 @@ impl DomainRef<'_> {
     /// # Errors
     /// What to answer: a challenge, or 400 for credentials that no client should send.
     pub(crate) fn prove(self, request: &Message<'_>, role: Role, salt: u64) -> Result<Proof, Answer> {
-        let Gate::Digest(digest) = self.0 else { return Ok(Proof::NotAsked) };
+        let Gate::Digest(digest) = &self.0.gate else { return Ok(Proof::NotAsked) };
         let Digest { authenticator, users, .. } = &**digest;
         let header = match role {
             Role::UserAgent => HeaderId::Authorization,
@@ -168,13 +189,23 @@ impl DomainRef<'_> {
 
     /// Whether requests of its users must prove who sent them.
     pub(crate) fn is_open(self) -> bool {
-        matches!(self.0, Gate::Open)
+        matches!(self.0.gate, Gate::Open)
+    }
+
+    /// The upstream that requests go to which are not for a user registered here.
+    pub(crate) fn backend(self) -> Option<Number> {
+        self.0.backend
+    }
+
+    /// The upstream that its users register at; none if they do so here.
+    pub(crate) fn registrar(self) -> Option<Number> {
+        self.0.backend.filter(|_| matches!(self.0.gate, Gate::Backend))
     }
 
     /// Whether a user of this name can exist.
     pub(crate) fn may_have(self, user: &str) -> bool {
-        match self.0 {
-            Gate::Open => true,
+        match &self.0.gate {
+            Gate::Open | Gate::Backend => true,
             Gate::Digest(digest) => {
                 let users = digest.users.read().unwrap_or_else(PoisonError::into_inner);
                 sip_auth::Credentials::lookup(&*users, user, &digest.realm).is_some()

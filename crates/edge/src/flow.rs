@@ -12,7 +12,7 @@ use lifecycle::{CloseBook, FlowClosed, OpenFlow, Text, Traffic};
 use transport::{Link, Opening, Refused};
 
 use crate::{
-    clock,
+    backend, clock,
     hop::{FlowNumber, Hop},
     metrics::Count,
     shard::Shard,
@@ -95,7 +95,10 @@ impl CloseBook for Book {
         let shared = &self.shard.shared;
         let hurt = shared.calls_lose_flow(self.number, closed.ending.cause);
         let closed = FlowClosed { calls: &hurt.named, calls_total: hurt.total, ..closed };
-        shared.close(self.number.id(shared.incarnation), closed, room, clock::micros());
+        let id = self.number.id(shared.incarnation);
+        let orphans = backend::orphans(shared, id);
+        shared.close(id, closed, room, clock::micros());
+        backend::send_all(shared, orphans);
         self.shard.announce_gone(Hop::Flow(self.number));
     }
 }

@@ -6,7 +6,9 @@
 //! `shard` fails what waited for it.
 #![forbid(unsafe_code)]
 
+mod ask;
 mod audit;
+mod backend;
 mod bookkeeper;
 mod calls;
 mod clock;
@@ -29,6 +31,7 @@ mod shared;
 pub mod stepped;
 mod token;
 mod upkeep;
+mod upstream;
 mod view;
 mod world;
 
@@ -44,4 +47,5 @@ pub use recovery::Recovered;
 pub use reload::ReloadError;
 pub use server::{Answering, Handle, Server, StartError};
 pub use shared::Pages;
+pub use upstream::{Health, UpstreamView};
 pub use view::{BindingView, CallView, FlowView, RegisteredView};

@@ -76,6 +76,14 @@ counts! {
     RegistersAccepted = "registers_accepted",
     /// Registrations refused.
     RegistersRefused = "registers_refused",
+    /// Bindings that a registrar behind this server took back because their connection had ended.
+    Unregistered = "unregistered",
+    /// Bindings that a registrar behind this server did not take back: it keeps them until they expire.
+    UnregistersFailed = "unregisters_failed",
+    /// Probes that a server behind this one did not answer, or answered 503.
+    ProbesFailed = "upstream_probes_failed",
+    /// Requests that a server behind this one did not answer in time, or answered 503.
+    UpstreamFailures = "upstream_failures",
     /// Credentials asked for.
     Challenges = "challenges",
     /// Wrong credentials.

@@ -20,7 +20,7 @@ use crate::{
 
 /// What the peer of a flow that was replaced is told. With 1000: a user agent that is told so does not come again, or it
 /// would throw out the newer one.
-const REPLACED: &str = "this user agent is registered on a newer connection";
+pub(crate) const REPLACED: &str = "this user agent is registered on a newer connection";
 
 /// Handles a REGISTER for a domain of ours.
 pub(crate) fn register(

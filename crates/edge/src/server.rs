@@ -15,7 +15,11 @@ use ledger::{
     storage::{Directory, Storage},
 };
 use lifecycle::{Cause, Ending, EventId, FlowId, Node};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle as Task};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinHandle as Task,
+};
 use transport::{
     accept::{self, Accepted},
     certificate::CertificateError,
@@ -24,6 +28,7 @@ use transport::{
 use crate::{
     Bound, CallView, FlowView, Gauge, Metrics, Recovered, UsersError,
     audit::{self, Audit, AuditView, NoAudit},
+    backend,
     bookkeeper::{self, Gate, MOST_ORDERS, Standing},
     calls::CallTable,
     clock,
@@ -39,6 +44,7 @@ use crate::{
     shared::{Pages, Parts, Shared},
     token::Tokens,
     upkeep,
+    upstream::{self, UpstreamView, Upstreams},
 };
 
 /// Bindings that one flow has on average at most, for the bound of the whole table.
@@ -195,7 +201,9 @@ impl Server {
         .min(MOST);
         let (bounds, sockets): (Vec<Bound>, Vec<Sockets>) =
             listeners::bind(config, shards)?.into_iter().unzip();
-        let domains = Domains::new(&config.domains, &rand::random())?;
+        let upstreams = Upstreams::new(&config.upstreams, &bounds);
+        let domains = Domains::new(&config.domains, &upstreams, &rand::random())?;
+        let (orphans, orphans_inbox) = mpsc::channel(backend::MOST_WAITING);
         let node = Node::new(config.node.as_str())
             .expect("the configuration checks the node's name by the same rule");
         let (ledger, recovered, books) = recovery::open(storage, &config.ledger, &node, clock::micros())?;
@@ -223,6 +231,8 @@ impl Server {
             ledger,
             listeners: bounds,
             domains,
+            upstreams,
+            orphans,
             tokens,
             policy: policy(&config.registrar),
             replaced_flow: config.registrar.replaced_flow,
@@ -293,6 +303,10 @@ impl Server {
         let threads = threads.collect::<Result<_, _>>().map_err(StartError::Thread)?;
         let most = descriptors.saturating_sub(KEPT_DESCRIPTORS);
         let mut acceptors = vec![tokio::spawn(upkeep::run(Arc::clone(&shared)))];
+        acceptors.push(tokio::spawn(backend::run(Arc::clone(&shared), orphans_inbox)));
+        for upstream in 0..config.upstreams.len() {
+            acceptors.push(tokio::spawn(upstream::probe(Arc::clone(&shared), upstream)));
+        }
         if let AuditPace::Every(pace) = config.audit.every {
             acceptors.push(tokio::spawn(audit::run(Arc::clone(&shared), pace)));
         }
@@ -402,6 +416,12 @@ impl Handle {
     #[must_use]
     pub fn max_flows(&self) -> u64 {
         self.0.max_flows
+    }
+
+    /// The servers of all upstreams, and how they are.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<UpstreamView> {
+        self.0.upstreams.views().collect()
     }
 
     /// Bindings and addresses-of-record there are now.

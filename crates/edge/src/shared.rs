@@ -8,11 +8,12 @@ use std::{
 
 use ledger::Ledger;
 use lifecycle::Node;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Bound,
     audit::Audit,
+    backend::Orphan,
     bookkeeper::{Order, Standing},
     calls::CallTable,
     domains::Domains,
@@ -21,6 +22,7 @@ use crate::{
     metrics::Count,
     registry::Registry,
     token::Tokens,
+    upstream::Upstreams,
 };
 
 /// Takes a request for a page.
@@ -31,6 +33,9 @@ pub(crate) struct Shared {
     registry: Registry,
     pub(crate) listeners: Vec<Bound>,
     pub(crate) domains: Domains,
+    pub(crate) upstreams: Upstreams,
+    /// Bindings to be taken back from the registrars behind us.
+    pub(crate) orphans: mpsc::Sender<Orphan>,
     pub(crate) tokens: Tokens,
     pub(crate) policy: sip_registrar::Policy,
     pub(crate) replaced_flow: config::ReplacedFlow,
@@ -70,6 +75,8 @@ pub(crate) struct Parts {
     pub(crate) ledger: Ledger,
     pub(crate) listeners: Vec<Bound>,
     pub(crate) domains: Domains,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) orphans: mpsc::Sender<Orphan>,
     pub(crate) tokens: Tokens,
     pub(crate) policy: sip_registrar::Policy,
     pub(crate) replaced_flow: config::ReplacedFlow,
@@ -88,6 +95,8 @@ impl Shared {
             registry: Registry::new(parts.node, parts.ledger, parts.max_bindings),
             listeners: parts.listeners,
             domains: parts.domains,
+            upstreams: parts.upstreams,
+            orphans: parts.orphans,
             tokens: parts.tokens,
             policy: parts.policy,
             replaced_flow: parts.replaced_flow,

@@ -7,12 +7,13 @@ use std::{
 
 use location::Binding;
 use sip_auth::Role;
-use sip_message::{Message, Method, Scheme, Uri};
+use sip_message::{Contact, Message, Method, Scheme, Uri};
 use sip_proxy::{Answer, Decision, Environment, HopGone, Notice, Owned, Target};
 use sip_transaction::Reliability;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::{
+    backend::{forward_register, registered, towards},
     calls::hop_of,
     domains::{DomainRef, Proof},
     hop::Hop,
@@ -76,6 +77,36 @@ impl Environment for World<'_> {
         }
     }
 
+    fn write_path(&self, request: &Message<'_>, from: Hop, to: Hop, out: &mut Vec<u8>) {
+        if let Some(bound) = self.shard.shared.listeners.get(usize::from(listener_of(to))) {
+            out.extend_from_slice(b"<sip:");
+            self.shard.shared.tokens.write(from, to, out);
+            out.extend_from_slice(&bound.route_end);
+            // RFC 5626 §5.1: the user agent's flow is what later requests must come over.
+            if request.contacts().any(
+                |(_, contact)| matches!(contact, Ok(Contact::Addr(address)) if address.reg_id().is_some()),
+            ) {
+                out.pop();
+                out.extend_from_slice(b";ob>");
+            }
+        }
+    }
+
+    fn registered(&mut self, request: &Message<'_>, from: Hop, response: &Message<'_>, now: Instant) {
+        let host = request.request_uri().ok().and_then(|uri| uri.host());
+        if let Some(domain) = host.and_then(|host| self.shard.shared.domains.find(&host)) {
+            registered(self.shard, domain, request, from, response, now);
+        }
+    }
+
+    fn failed(&mut self, hop: Hop) {
+        let shared = &self.shard.shared;
+        if shared.upstreams.knows(hop) {
+            shared.metrics.add(Count::UpstreamFailures);
+            shared.upstreams.failed(hop);
+        }
+    }
+
     fn owns(&self, uri: &Uri<'_>, from: Hop, request: &Message<'_>) -> Owned<Hop> {
         if !self.is_here(uri) {
             return Owned::No;
@@ -89,9 +120,14 @@ impl Environment for World<'_> {
         }
     }
 
-    fn next_hop(&mut self, _uri: &Uri<'_>, _from: Hop) -> Result<Hop, Answer> {
-        // Requests leave for other elements only along routes that we signed: never an open relay.
-        Err(Answer::new(403, "Relaying Denied"))
+    fn next_hop(&mut self, uri: &Uri<'_>, from: Hop) -> Result<Hop, Answer> {
+        // Requests leave for other elements only along routes that we signed, and those of users of ours to a server behind
+        // us that gave them its name as a Service-Route (RFC 3608): never an open relay.
+        let upstream = uri.host().and_then(|host| {
+            let address = SocketAddr::new(host.ip()?, uri.port().unwrap_or(5060));
+            self.shard.shared.upstreams.at(address)
+        });
+        upstream.filter(|_| self.is_registered(from)).ok_or_else(|| Answer::new(403, "Relaying Denied"))
     }
 
     fn decide(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Decision<Hop> {
@@ -143,7 +179,7 @@ impl World<'_> {
             sip_dialog::Way::Unknown => {}
         }
         // Each side of a dialog holds both routes: its own, and the one that leads to the other side.
-        if !(same_peer(hop, from) || same_peer(other, from)) {
+        if !(same_peer(hop, from) || same_peer(other, from) || self.same_upstream(other, from)) {
             let ended = |hop| match hop {
                 Hop::Flow(number) => !shared.location().is_open(number.id(shared.incarnation)),
                 Hop::Udp { .. } => false,
@@ -167,6 +203,11 @@ impl World<'_> {
         }
         let shared = &*self.shard.shared;
         let method = request.method();
+        if shared.upstreams.knows(from)
+            && let Some(way) = self.along_path(request, from)
+        {
+            return way;
+        }
         let domain = uri.host().and_then(|host| shared.domains.find(&host));
         let Some(domain) = domain else {
             return Err(match method {
@@ -176,27 +217,89 @@ impl World<'_> {
             });
         };
         match (method, uri.user()) {
-            (Some(Method::Register), _) => return Err(register(self.shard, domain, request, from, now)),
+            (Some(Method::Register), _) => {
+                return match domain.registrar() {
+                    Some(upstream) => forward_register(shared, upstream, request),
+                    None => Err(register(self.shard, domain, request, from, now)),
+                };
+            }
             (Some(Method::Options), None) => return Err(about_ourselves()),
             (_, None) => return Err(Answer::new(404, "No User In Request-URI")),
             (_, Some(_)) => {}
         }
-        self.check_sender(request, from, domain)?;
+        self.check_sender(request, from, domain, now)?;
+        let from_upstream = shared.upstreams.knows(from);
+        // What comes from a backend is never sent back to it.
+        let backend = domain.backend().filter(|_| !from_upstream && method != Some(Method::Ack));
+        if let Some(upstream) = backend.filter(|_| domain.registrar().is_some()) {
+            return towards(shared, upstream);
+        }
         let Some(aor) = uri.address_of_record() else { return Err(Answer::new(404, "Not Found")) };
         let location = shared.location();
         let targets: SmallVec<[_; 1]> = location.bindings(&aor, now).map(target).collect();
         drop(location);
-        if targets.is_empty() {
-            return Err(nobody_there(domain, &uri));
+        match backend {
+            _ if !targets.is_empty() => Ok(targets),
+            Some(upstream) => towards(shared, upstream),
+            None => Err(nobody_there(domain, &uri)),
         }
-        Ok(targets)
+    }
+
+    /// Where a request goes that a server behind us sends along a Path of ours; none if there is none in it.
+    fn along_path(
+        &self,
+        request: &Message<'_>,
+        from: Hop,
+    ) -> Option<Result<SmallVec<[Target<Hop>; 1]>, Answer>> {
+        let uri = request.routes().find_map(|(_, route)| {
+            let route = route.ok()?;
+            route.uri().ok().filter(|uri| uri.user().is_some())
+        })?;
+        match self.owns(&uri, from, request) {
+            Owned::Flow(hop) => Some(Ok(smallvec![Target {
+                hop,
+                request_uri: None,
+                routes: SmallVec::new(),
+                q: 1000,
+                others: SmallVec::new(),
+                when_gone: 430,
+            }])),
+            Owned::Gone => Some(Err(Answer::of_status(430))),
+            Owned::Held | Owned::Over | Owned::No | Owned::Yes | Owned::Forged => None,
+        }
+    }
+
+    /// Whether both are servers behind us: any of them may send along a Path that another has stored.
+    fn same_upstream(&self, one: Hop, other: Hop) -> bool {
+        let upstreams = &self.shard.shared.upstreams;
+        upstreams.knows(one) && upstreams.knows(other)
+    }
+
+    /// Whether someone has registered over this flow.
+    fn is_registered(&self, from: Hop) -> bool {
+        let Hop::Flow(number) = from else { return false };
+        let shared = &self.shard.shared;
+        shared.location().bindings_of_flow(number.id(shared.incarnation)).next().is_some()
+    }
+
+    /// Whether an address-of-record is registered over this way.
+    fn is_bound(&self, aor: &str, from: Hop, now: Instant) -> bool {
+        self.shard.shared.location().bindings(aor, now).any(|binding| target(binding).hop == from)
     }
 
     /// Whoever speaks for a user of a domain with digest must have proved to be that user, on this flow or in this
     /// request; and users of such a domain are reached by those who can prove to be someone. A To tag proves
     /// nothing: requests within a dialog come along a route that we signed, not here.
-    fn check_sender(&self, request: &Message<'_>, from: Hop, target: DomainRef<'_>) -> Result<(), Answer> {
-        if request.method() == Some(Method::Ack) {
+    ///
+    /// A server behind us speaks for whom it will. Where it says who may, whoever has registered there over this way may.
+    fn check_sender(
+        &self,
+        request: &Message<'_>,
+        from: Hop,
+        target: DomainRef<'_>,
+        now: Instant,
+    ) -> Result<(), Answer> {
+        if request.method() == Some(Method::Ack) || self.shard.shared.upstreams.knows(from) {
             return Ok(());
         }
         let sender = request.from().ok().and_then(|from| from.uri().ok());
@@ -209,6 +312,13 @@ impl World<'_> {
             && sender.address_of_record().is_some_and(|aor| aor == identity.as_str())
         {
             return Ok(());
+        }
+        if home.registrar().is_some() {
+            let aor = sender.address_of_record();
+            return match aor.filter(|aor| self.is_bound(aor, from, now)) {
+                Some(_) => Ok(()),
+                None => Err(Answer::new(403, "Register First")),
+            };
         }
         match home.prove(request, Role::Proxy, rand::random())? {
             Proof::User(user) if sender.unescaped_user().as_deref() == Some(user.as_bytes()) => Ok(()),
@@ -265,6 +375,7 @@ fn target(binding: &Binding<ledger::Reservation>) -> Target<Hop> {
         request_uri: Some(binding.contact().into()),
         routes: binding.path().map(Box::from).into_iter().collect(),
         q: binding.q().unwrap_or(1000),
+        others: SmallVec::new(),
         when_gone: 480,
     }
 }

@@ -87,6 +87,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             hop,
             sent: None,
             when_gone: 408,
+            otherwise: None,
             purpose: Purpose::Cancel,
             timer_c: None,
             rang: Rang::InTime,

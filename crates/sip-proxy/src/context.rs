@@ -109,6 +109,8 @@ pub(crate) struct Branch<H> {
     /// The INVITE as sent, until its final response: CANCEL and ACK are made of it.
     pub(crate) sent: Option<Rc<[u8]>>,
     pub(crate) when_gone: u16,
+    /// Where to try next should this one fail.
+    pub(crate) otherwise: Option<Box<Target<H>>>,
     pub(crate) purpose: Purpose,
     /// When a ringing branch is given up.
     pub(crate) timer_c: Option<Instant>,

@@ -23,6 +23,8 @@ pub struct Target<H> {
     pub routes: SmallVec<[Box<[u8]>; 0]>,
     /// Preference in thousandths, 0 to 1000 (RFC 3261 §20.10 `q`); higher goes first, equal ones together.
     pub q: u16,
+    /// Other ways to the same place, tried in turn when the one before is silent, gone, or answers 503 (RFC 3263 §4.3).
+    pub others: SmallVec<[H; 0]>,
     /// What to answer for it when its hop is gone: 480 for a contact of ours, 430 for a flow that the
     /// request itself named (RFC 5626 §5.3).
     pub when_gone: u16,
@@ -105,10 +107,20 @@ pub trait Environment {
     /// Appends a Record-Route value of ours that leads back to this hop, for requests that come over the other.
     fn write_record_route(&self, hop: Self::Hop, other: Self::Hop, out: &mut Vec<u8>);
 
-    /// Appends a Path value of ours (RFC 3327) that leads back to this hop, for a REGISTER that came from it and is
-    /// forwarded. Nothing, which is the default, leaves the REGISTER without one.
-    fn write_path(&self, hop: Self::Hop, out: &mut Vec<u8>) {
-        let _ = (hop, out);
+    /// Appends a Path value of ours (RFC 3327) that leads back to `from`, for a REGISTER that came from there and is
+    /// forwarded to `to`. Nothing, which is the default, leaves the REGISTER without one.
+    fn write_path(&self, request: &Message<'_>, from: Self::Hop, to: Self::Hop, out: &mut Vec<u8>) {
+        let _ = (request, from, to, out);
+    }
+
+    /// A REGISTER that was forwarded is answered 2xx. The default does nothing.
+    fn registered(&mut self, request: &Message<'_>, from: Self::Hop, response: &Message<'_>, now: Instant) {
+        let _ = (request, from, response, now);
+    }
+
+    /// What a hop was asked was not answered in time, or answered 503. The default does nothing.
+    fn failed(&mut self, hop: Self::Hop) {
+        let _ = hop;
     }
 
     /// Whether a URI is ours: one in a Route, or a Request-URI that looks like a route of ours because the sender is a

@@ -62,8 +62,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// Starts a branch for each target; one that cannot be started counts as failed.
-    fn fork<E: Environment<Hop = H>>(
+    /// Starts a branch for each target; one that cannot be started counts as failed, when no other way to it can be.
+    pub(crate) fn fork<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
         id: ServerId,
@@ -72,8 +72,16 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         for target in targets {
-            if let Err(status) = self.start_branch(env, id, target, targets.len(), request, now) {
-                self.weigh(env, id, status, None, now);
+            let mut otherwise = None;
+            loop {
+                let target = otherwise.as_ref().unwrap_or(target);
+                let Err(status) = self.start_branch(env, id, target, targets.len(), request, now) else {
+                    break;
+                };
+                match another(target) {
+                    Some(next) => otherwise = Some(next),
+                    None => break self.weigh(env, id, status, None, now),
+                }
             }
         }
     }
@@ -133,6 +141,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             hop: target.hop,
             sent,
             when_gone: target.when_gone,
+            otherwise: another(target).map(Box::new),
             purpose: Purpose::Forward,
             timer_c,
             rang: Rang::InTime,
@@ -157,6 +166,12 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         Ok(())
     }
+}
+
+/// The same place by the next way.
+fn another<H: Copy>(target: &Target<H>) -> Option<Target<H>> {
+    let (&hop, others) = target.others.split_first()?;
+    Some(Target { hop, others: others.into(), ..target.clone() })
 }
 
 /// How many targets come first: those that share the highest q, as far as the request may be split.
@@ -235,9 +250,13 @@ impl Splices {
                 rewrite.push_record_route(that_side);
             }
             WayBack::Binding => {
-                env.write_path(from, this_side);
+                env.write_path(request, from, target.hop, this_side);
                 if !this_side.is_empty() {
                     rewrite.push_path(this_side);
+                    // A registrar may refuse a Path that the user agent does not speak of (RFC 3327 §5.3).
+                    if !request.has_option_tag(HeaderId::Supported, b"path") {
+                        rewrite.append(HeaderId::Supported.name(), b"path");
+                    }
                 }
             }
             WayBack::None => {}

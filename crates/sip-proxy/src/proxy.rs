@@ -17,6 +17,7 @@ use crate::{
     branch::BEGINS_HERE,
     context::{Branch, Cancel, Context, Purpose, Rang, Reason},
     forward::Splices,
+    response::Tried,
 };
 
 /// Times and limits of a proxy.
@@ -136,7 +137,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             Event::ServerEnded { id, data, .. } => {
                 self.waiting_on.remove(&(data.from, Waiting::Server(id)));
             }
-            Event::ClientEnded { id, data, end } => self.branch_ended(env, id, &data, end, now),
+            Event::ClientEnded { id, data, end } => self.branch_ended(env, id, data, end, now),
         }
     }
 
@@ -167,7 +168,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         &mut self,
         env: &mut E,
         id: ClientId,
-        branch: &Branch<H>,
+        branch: Branch<H>,
         end: ClientEnd,
         now: Instant,
     ) {
@@ -180,7 +181,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             ClientEnd::TransportError => branch.when_gone,
             ClientEnd::Done => return,
         };
-        if let Some(server) = branch.server {
+        let Some(server) = branch.server else { return };
+        if end == ClientEnd::Timeout && branch.purpose == Purpose::Forward {
+            env.failed(branch.hop);
+        }
+        if self.try_another(env, server, id, branch.otherwise, now) == Tried::Nothing {
             self.branch_failed(env, server, id, status, None, now);
         }
     }
@@ -211,6 +216,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             hop,
             sent: None,
             when_gone: 408,
+            otherwise: None,
             purpose: Purpose::Own,
             timer_c: None,
             rang: Rang::InTime,

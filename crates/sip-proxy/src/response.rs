@@ -8,10 +8,19 @@ use sip_message::{
 use sip_transaction::{ClientId, ClientKey, MethodClass, ResponseFor, ServerId, Status};
 
 use crate::{
-    Answer, Environment, Notice, Proxy, best,
+    Answer, Environment, Notice, Proxy, Target, best,
     branch::{began_here, number_of},
-    context::{Best, Cancel, Context, Invite, Progress, Purpose, Rang, Reason},
+    context::{Best, Cancel, Context, Invite, Progress, Purpose, Rang, Reason, WayBack},
 };
+
+/// Whether there was another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tried {
+    /// A branch goes by it, or it counts as failed too.
+    Another,
+    /// There was none.
+    Nothing,
+}
 
 /// Reason (RFC 3326) of a CANCEL to the branches that lost.
 const ANSWERED_ELSEWHERE: Reason = Reason::Borrowed(b"SIP;cause=200;text=\"Call completed elsewhere\"");
@@ -100,13 +109,62 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             }
             200..=299 => {
                 branch.sent = None;
+                self.tell_registered(env, server, response, now);
                 self.branch_done(id);
                 self.succeeded(env, server, id, status, (response, hop), now);
             }
             // It confirms that we gave it up: it has not said more than a silent one.
             487 if branch.rang == Rang::TooLong => self.branch_failed(env, server, id, 408, None, now),
+            503 => {
+                let otherwise = branch.otherwise.take();
+                env.failed(hop);
+                if self.try_another(env, server, id, otherwise, now) == Tried::Nothing {
+                    self.branch_failed(env, server, id, status, Some((response, hop)), now);
+                }
+            }
             _ => self.branch_failed(env, server, id, status, Some((response, hop)), now),
         }
+    }
+
+    /// A registrar further on has done what was asked of it.
+    fn tell_registered<E: Environment<Hop = H>>(
+        &self,
+        env: &mut E,
+        server: ServerId,
+        response: &Message<'_>,
+        now: Instant,
+    ) {
+        if let Some(context) = self.transactions.server(server)
+            && context.forwarding.way_back == WayBack::Binding
+            && let Some(request) = context.request.as_deref().and_then(Self::kept)
+        {
+            env.registered(&request, context.from, response, now);
+        }
+    }
+
+    /// A branch failed in a way that says nothing about where it was meant to go: goes there by another way.
+    pub(crate) fn try_another<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        server: ServerId,
+        id: ClientId,
+        otherwise: Option<Box<Target<H>>>,
+        now: Instant,
+    ) -> Tried {
+        let (Some(otherwise), Some(context)) = (otherwise, self.transactions.server_mut(server)) else {
+            return Tried::Nothing;
+        };
+        // A branch that was given up, or whose caller has left, is not tried again.
+        if context.progress != Progress::Open || !context.pending.contains(&id) {
+            return Tried::Nothing;
+        }
+        let Some(bytes) = context.request.clone() else { return Tried::Nothing };
+        let Some(request) = Self::kept(&bytes) else { return Tried::Nothing };
+        context.pending.retain(|pending| *pending != id);
+        self.branch_done(id);
+        self.fork(env, server, &[*otherwise], &request, now);
+        self.advance(env, server, now);
+        Tried::Another
     }
 
     fn succeeded<E: Environment<Hop = H>>(

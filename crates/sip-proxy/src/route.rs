@@ -70,7 +70,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             }
         }
         let one = |hop, when_gone| {
-            let target = Target { hop, request_uri: None, routes: SmallVec::new(), q: 1000, when_gone };
+            let (request_uri, routes, others) = (None, SmallVec::new(), SmallVec::new());
+            let target = Target { hop, request_uri, routes, q: 1000, others, when_gone };
             Routed { targets: smallvec![target], own_routes, dialog }
         };
         match (onward, next) {

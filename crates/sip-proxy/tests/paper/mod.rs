@@ -36,7 +36,14 @@ pub(crate) struct Paper {
 }
 
 pub(crate) fn target(hop: u32) -> Target<u32> {
-    Target { hop, request_uri: None, routes: SmallVec::new(), q: 1000, when_gone: 480 }
+    Target {
+        hop,
+        request_uri: None,
+        routes: SmallVec::new(),
+        q: 1000,
+        others: SmallVec::new(),
+        when_gone: 480,
+    }
 }
 
 pub(crate) fn reliability(hop: u32) -> Reliability {
@@ -97,7 +104,7 @@ impl Environment for Paper {
         written.expect("a vector takes all");
     }
 
-    fn write_path(&self, hop: u32, out: &mut Vec<u8>) {
+    fn write_path(&self, _request: &Message<'_>, hop: u32, _to: u32, out: &mut Vec<u8>) {
         if self.path {
             out.extend_from_slice(format!("<sip:f{hop}@edge.test;lr;ob>").as_bytes());
         }

@@ -146,6 +146,7 @@ fn bob() -> Target<u32> {
         request_uri: Some(Box::from(&b"sip:bob@kq3n.invalid;transport=ws"[..])),
         routes: SmallVec::new(),
         q: 1000,
+        others: SmallVec::new(),
         when_gone: 480,
     }
 }

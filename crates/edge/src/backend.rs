@@ -1,0 +1,268 @@
+//! Domains whose users register at an upstream: what becomes of a REGISTER, and of its bindings when their connection ends.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use config::{ReplacedFlow, Unregister};
+use lifecycle::FlowId;
+use location::{Binding, Register, Way};
+use sip_message::{Contact, Host, Message, NameAddr, NameAddrError, Value};
+use sip_proxy::{Answer, Target};
+use smallvec::{SmallVec, smallvec};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+
+use crate::{
+    ask::{Ask, Asked, ask},
+    clock,
+    domains::DomainRef,
+    hop::{FlowNumber, Hop},
+    metrics::Count,
+    register::REPLACED,
+    shard::Shard,
+    shared::Shared,
+    upstream::Number,
+};
+
+/// Bindings that may wait to be taken back. Beyond, the registrar keeps them until they expire.
+pub(crate) const MOST_WAITING: usize = 65_536;
+
+/// Requests under way at once that take bindings back.
+const AT_ONCE: usize = 16;
+
+/// How long one may take.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// A binding that a registrar still has, and whose connection has ended.
+#[derive(Debug)]
+pub(crate) struct Orphan {
+    upstream: Number,
+    aor: String,
+    /// The Contact value.
+    contact: String,
+    call_id: String,
+    cseq: u32,
+}
+
+/// Where requests for an upstream go.
+pub(crate) fn towards(shared: &Shared, upstream: Number) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
+    let hops = shared.upstreams.get(upstream).map(|upstream| upstream.hops()).unwrap_or_default();
+    let Some((&hop, others)) = hops.split_first() else { return Err(Answer::of_status(500)) };
+    Ok(smallvec![Target {
+        hop,
+        request_uri: None,
+        routes: SmallVec::new(),
+        q: 1000,
+        others: others.into(),
+        when_gone: 503,
+    }])
+}
+
+/// Where a REGISTER goes for users who register at an upstream.
+///
+/// # Errors
+/// It is for nobody of the domain it is sent to.
+pub(crate) fn forward_register(
+    shared: &Shared,
+    upstream: Number,
+    request: &Message<'_>,
+) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
+    let to = request.to().ok().and_then(|to| to.uri().ok());
+    let asked = request.request_uri().ok().and_then(|uri| uri.host());
+    let home = to.filter(|to| to.is_sip()).and_then(|to| to.host());
+    if !home.zip(asked).is_some_and(|(home, asked): (Host<'_>, Host<'_>)| home.same(&asked)) {
+        return Err(Answer::new(404, "Not A User Of This Domain"));
+    }
+    towards(shared, upstream)
+}
+
+/// The registrar has done what a REGISTER asked for: the same is done here, so that the bindings end with their connection.
+pub(crate) fn registered(
+    shard: &Shard,
+    domain: DomainRef<'_>,
+    request: &Message<'_>,
+    from: Hop,
+    response: &Message<'_>,
+    now: Instant,
+) {
+    let shared = &*shard.shared;
+    shared.metrics.add(Count::RegistersAccepted);
+    let Some(granted) = granted(request, response) else { return };
+    let Ok(aor) = sip_registrar::address_of_record(request) else { return };
+    let (way, transport, remote, flow) = match from {
+        Hop::Flow(number) => match shard.facts(number) {
+            Some((facts, flow)) => {
+                (Way::Flow(number.id(shared.incarnation)), facts.transport, facts.remote, Some(flow))
+            }
+            None => return take_back(shared, domain, request, &aor),
+        },
+        Hop::Udp { listener, remote } => {
+            (Way::Udp { listener: u16::from(listener) }, lifecycle::Transport::Udp, remote, None)
+        }
+    };
+    // What may be registered is the registrar's business; the bound of the whole table holds.
+    let policy = sip_registrar::Policy {
+        min_expires: 0,
+        max_expires: granted,
+        default_expires: granted,
+        max_contacts: u32::MAX,
+    };
+    let register = Register { request, aor: &aor, way, transport, remote, identity: Some(&aor) };
+    let times = (now, clock::micros());
+    match shared.register(&register, flow.as_deref(), &policy, times, &mut Vec::new()) {
+        Ok(left) => {
+            if shared.replaced_flow == ReplacedFlow::Close {
+                for flow in left {
+                    let ending =
+                        lifecycle::Ending::of(lifecycle::Cause::Replaced).code(1000).reason(REPLACED);
+                    shard.end_flow(FlowNumber(flow.counter), ending);
+                }
+            }
+            if let Hop::Flow(number) = from {
+                shard.identify(number, &aor);
+            }
+        }
+        // Nobody would take it away when its connection ends.
+        Err(error) => {
+            tracing::debug!(%aor, %error, "a registration at the backend is not kept here");
+            take_back(shared, domain, request, &aor);
+        }
+    }
+}
+
+/// The longest time that the registrar gives one of the request's contacts; none if it gives none of them any, and the
+/// request did not want to take them away.
+fn granted(request: &Message<'_>, response: &Message<'_>) -> Option<u32> {
+    let overall = response.expires().ok().flatten();
+    let mut best = None;
+    for contact in request.contacts() {
+        // `*` takes all away.
+        let Some(address) = address(contact) else { return Some(0) };
+        let Ok(wanted) = address.uri() else { continue };
+        let own = address.expires().or(request.expires().ok().flatten());
+        let given = response.contacts().find_map(|listed| {
+            let listed = self::address(listed)?;
+            let uri = listed.uri().ok()?;
+            uri.same(&wanted).then(|| listed.expires().or(overall).or(own).unwrap_or(3600))
+        });
+        let time = if own == Some(0) { Some(0) } else { given };
+        best = best.max(time);
+    }
+    best
+}
+
+fn address<'b>((_, contact): (Value<'b>, Result<Contact<'b>, NameAddrError>)) -> Option<NameAddr<'b>> {
+    match contact {
+        Ok(Contact::Addr(address)) => Some(address),
+        Ok(Contact::Star) | Err(_) => None,
+    }
+}
+
+fn take_back(shared: &Shared, domain: DomainRef<'_>, request: &Message<'_>, aor: &str) {
+    let Some(upstream) = domain.registrar() else { return };
+    let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+    let call_id = String::from_utf8_lossy(request.call_id().unwrap_or_default()).into_owned();
+    for contact in request.contacts() {
+        let Some(address) = address(contact) else { continue };
+        let (aor, call_id) = (aor.to_owned(), call_id.clone());
+        let contact = value(address.uri_bytes(), address.instance(), address.reg_id());
+        send(shared, Orphan { upstream, aor, contact, call_id, cseq });
+    }
+}
+
+/// What a registrar should hear of a flow that is about to close.
+pub(crate) fn orphans(shared: &Shared, flow: FlowId) -> Vec<Orphan> {
+    if shared.upstreams.is_empty() {
+        return Vec::new();
+    }
+    let one = |binding: &Binding<ledger::Reservation>| {
+        let (_, host) = binding.aor().rsplit_once('@')?;
+        let upstream = shared.domains.find(&Host::parse(host.as_bytes())?)?.registrar()?;
+        Some(Orphan {
+            upstream,
+            aor: binding.aor().to_owned(),
+            contact: value(binding.contact(), binding.instance(), binding.reg_id()),
+            call_id: String::from_utf8_lossy(binding.call_id()).into_owned(),
+            cseq: binding.cseq(),
+        })
+    };
+    shared.location().bindings_of_flow(flow).filter_map(one).collect()
+}
+
+/// Has bindings taken back.
+pub(crate) fn send_all(shared: &Shared, orphans: Vec<Orphan>) {
+    for orphan in orphans {
+        send(shared, orphan);
+    }
+}
+
+fn send(shared: &Shared, orphan: Orphan) {
+    let wanted = shared.upstreams.get(orphan.upstream).map(|upstream| upstream.unregister);
+    if wanted == Some(Unregister::AtClose) && shared.orphans.try_send(orphan).is_err() {
+        shared.metrics.add(Count::UnregistersFailed);
+    }
+}
+
+/// The Contact value that names a binding to the registrar.
+fn value(uri: &[u8], instance: Option<&[u8]>, reg_id: Option<u32>) -> String {
+    let mut value = format!("<{}>;expires=0", String::from_utf8_lossy(uri));
+    if let Some(instance) = instance {
+        value.push_str(&format!(";+sip.instance=\"<{}>\"", String::from_utf8_lossy(instance)));
+        if let Some(reg_id) = reg_id {
+            value.push_str(&format!(";reg-id={reg_id}"));
+        }
+    }
+    value
+}
+
+/// Takes back what connections leave behind at registrars.
+pub(crate) async fn run(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Orphan>) {
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let mut under_way = JoinSet::new();
+    while let Some(orphan) = inbox.recv().await {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        while under_way.try_join_next().is_some() {}
+        let shared = Arc::clone(&shared);
+        under_way.spawn(async move {
+            unregister(&shared, &orphan).await;
+            drop(slot);
+        });
+    }
+}
+
+/// With the Call-ID of the registration and the next CSeq: should the user agent have come back meanwhile, it has sent
+/// the same number or a higher one, and the registrar lets its binding be (RFC 3261 §10.3 step 7).
+async fn unregister(shared: &Shared, orphan: &Orphan) {
+    let Orphan { upstream, aor, contact, call_id, cseq } = orphan;
+    let Some(upstream) = shared.upstreams.get(*upstream) else { return };
+    let Some(bound) = upstream.listener(shared) else { return };
+    let host = aor.rsplit_once('@').map_or("", |(_, host)| host);
+    let request = Ask {
+        method: "REGISTER",
+        uri: format!("sip:{host}"),
+        from: format!("sip:{aor}"),
+        to: format!("sip:{aor}"),
+        call_id: Some(call_id),
+        cseq: cseq.saturating_add(1),
+        headers: &format!("Contact: {contact}\r\n"),
+    };
+    for hop in upstream.hops() {
+        let Hop::Udp { remote, .. } = hop else { continue };
+        let status = match ask(bound, remote, &request, PATIENCE).await {
+            Ok(Asked { status: 503 }) | Err(_) => continue,
+            Ok(Asked { status }) => status,
+        };
+        if (200..300).contains(&status) {
+            shared.metrics.add(Count::Unregistered);
+        } else {
+            shared.metrics.add(Count::UnregistersFailed);
+            tracing::debug!(%aor, status, "the registrar did not take a binding back");
+        }
+        return;
+    }
+    shared.metrics.add(Count::UnregistersFailed);
+}
