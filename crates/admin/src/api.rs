@@ -13,6 +13,7 @@ mod node;
 mod rpc;
 mod sinks;
 mod snapshot;
+mod upstreams;
 
 use std::sync::Arc;
 
@@ -66,6 +67,7 @@ pub fn router(server: Handle, sinks: Arc<Sinks>, development: Development, acces
         .route("/api/calls", get(calls::list))
         .route("/api/events", get(events::stream))
         .route("/api/sinks", get(sinks::list))
+        .route("/api/upstreams", get(upstreams::list))
         .route("/api/snapshot", get(snapshot::take))
         .route("/api/audit", get(audit::last).post(audit::look))
         .route("/rpc", post(rpc::call))
@@ -92,7 +94,7 @@ pub fn router(server: Handle, sinks: Arc<Sinks>, development: Development, acces
 async fn nothing_there(uri: Uri) -> Failure {
     let path = uri.path();
     let error = format!(
-        "there is nothing at {path}; there are /api/node, /api/flows, /api/drain, /api/events, /api/snapshot, /api/audit, /api/sinks, /rpc, /metrics and /healthz"
+        "there is nothing at {path}; there are /api/node, /api/flows, /api/drain, /api/events, /api/snapshot, /api/audit, /api/sinks, /api/upstreams, /rpc, /metrics and /healthz"
     );
     Failure::new(StatusCode::NOT_FOUND, error)
 }

@@ -97,7 +97,7 @@ const TOP: Shape = Shape {
 };
 
 /// Every section of the file, the top itself first.
-const SHAPES: [Shape; 14] = [
+const SHAPES: [Shape; 15] = [
     TOP,
     ledger::SHAPE,
     listener::SHAPE,

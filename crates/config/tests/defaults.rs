@@ -63,6 +63,7 @@ fn each_default_of_the_example_is_what_leaving_it_out_gives() {
         "origins = ",
         "types = ",
         "drop_unread_of = ",
+        "backend = ",
         "token_env = ",
         "name = \"browsers\"",
         "max_rate = ",
@@ -140,18 +141,29 @@ fn the_example_becomes_valid_types() {
     assert_eq!(config.listeners[2].advertise.port, None);
     assert_eq!(config.listeners[2].advertised_port("0.0.0.0:5060".parse().unwrap()), 5060);
 
+    let pbx = config.upstreams[0].name.clone();
     assert_eq!(
         config.domains,
-        [Domain {
-            name: Host::Name("example.com".into()),
-            backend: None,
-            authentication: Authentication::Digest {
-                realm: "example.com".into(),
-                algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
-                users: "/etc/sipway/users.txt".into(),
+        [
+            Domain {
+                name: Host::Name("example.com".into()),
+                backend: None,
+                authentication: Authentication::Digest {
+                    realm: "example.com".into(),
+                    algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
+                    users: "/etc/sipway/users.txt".into(),
+                },
             },
-        }]
+            Domain {
+                name: Host::Name("pbx.example.com".into()),
+                backend: Some(pbx),
+                authentication: Authentication::Backend,
+            }
+        ]
     );
+    let targets: Vec<String> =
+        config.upstreams[0].targets.iter().map(|target| target.0.to_string()).collect();
+    assert_eq!(targets, ["10.0.0.5:5060", "10.0.0.6:5060"]);
 
     let [archive, crm, presence, reports, local, ..] = config.sinks.as_slice() else { panic!("five sinks") };
     let rotation = Rotation {

@@ -196,6 +196,38 @@ fn certificates() {
 }
 
 #[test]
+fn upstreams() {
+    let behind = |upstream: &str, domain: &str| {
+        format!(
+            "[[upstream]]\nname = \"pbx\"\n{upstream}\n[[domain]]\nname = \"a.com\"\nbackend = \"pbx\"\n{domain}"
+        )
+    };
+    let target = "targets = [\"sip:10.0.0.5\"]";
+    parse(&behind(target, "")).unwrap();
+    let missing = "«[[upstream]]»\nname = \"pbx\"";
+    one(missing, MissingKey, Some("add `targets = [\"sip:10.0.0.5:5060\"]`"));
+    one(
+        &behind("targets = [«\"10.0.0.5\"»]", "").replace("backend = \"pbx\"\n", "auth = \"open\"\n"),
+        BadValue,
+        Some("write \"sip:10.0.0.5\""),
+    );
+    let tcp = "[[upstream]]\nname = \"pbx\"\ntargets = [«\"sip:10.0.0.5;transport=tcp\"»]";
+    one(tcp, BadValue, Some("leave out what follows `;`"));
+    one("[[upstream]]\nname = \"pbx\"\ntargets = [«\"sip:pbx.example.com\"»]", BadValue, None);
+    let mixed = "[[upstream]]\nname = \"pbx\"\ntargets = [\"sip:10.0.0.5\", «\"sip:[::1]\"»]";
+    one(mixed, BadValue, Some("make two upstreams of it"));
+    // The default listeners are all IPv4.
+    let six = "[[upstream]]\nname = \"pbx\"\ntargets = «[\"sip:[::1]\"]»";
+    one(six, BadValue, Some("add a `[[listener]]` with `transport = \"udp\"`"));
+    let mend = "remove it, or write register = \"local\"";
+    one(&behind(target, "«auth» = \"open\""), NotApplicable, Some(mend));
+    let mend = "remove it, or name a `backend`";
+    one("[[domain]]\nname = \"a.com\"\nauth = \"open\"\n«register» = \"local\"", NotApplicable, Some(mend));
+    let mend = "add an `[[upstream]]` with `name = \"pbx\"`";
+    one("[[domain]]\nname = \"a.com\"\nbackend = «\"pbx\"»", BadValue, Some(mend));
+}
+
+#[test]
 fn domains() {
     let users = Some("add `users = \"users.txt\"`, or let everybody in by `auth = \"open\"`");
     one("«[[domain]]»\nname = \"a.com\"", MissingKey, users);

@@ -113,7 +113,7 @@ impl Domains {
     pub(crate) fn read_again(&self, domains: &[Domain]) -> Result<NewUsers<'_>, UsersError> {
         let mut read = Vec::new();
         for domain in domains {
-            if let (Some(Gate::Digest(digest)), Authentication::Digest { users, .. }) =
+            if let (Some(Served { gate: Gate::Digest(digest), .. }), Authentication::Digest { users, .. }) =
                 (self.0.get(&domain.name), &domain.authentication)
             {
                 read.push((&**digest, read_users(users)?));

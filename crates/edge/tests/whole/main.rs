@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 mod audited;
+mod backend;
 mod house;
 mod in_flight;
+mod kamailio;
 mod replaced;
 mod stalled_disk;

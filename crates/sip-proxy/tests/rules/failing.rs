@@ -282,3 +282,44 @@ fn shorter_timers_are_kept() {
     stage.pass(Duration::from_millis(6400));
     assert_eq!(stage.lines(), ["1: 408 Request Timeout"]);
 }
+
+#[test]
+fn a_place_is_reached_by_another_way_when_one_is_gone_ends_or_answers_503() {
+    let mut stage = Stage::new();
+    stage.world.gone.insert(2);
+    stage.user_at("bob", vec![Target { others: [3, 4, 5].into_iter().collect(), ..target(2) }]);
+    stage.receive(1, &request("INVITE", "bob", "o"));
+    let fork = stage.pick(3, "INVITE");
+    stage.receive(3, &response(&fork, 503, "Service Unavailable"));
+    stage.pick(4, "INVITE");
+    stage.end(4);
+    let fork = stage.pick(5, "INVITE");
+    // What the place itself says is the answer.
+    stage.receive(5, &response(&fork, 486, "Busy Here"));
+    assert_eq!(stage.lines(), ["5: ACK sip:bob@edge.test", "1: 486 Busy Here"]);
+    stage.settles();
+}
+
+#[test]
+fn no_other_way_is_tried_for_a_caller_who_has_cancelled_nor_after_the_last() {
+    let mut stage = Stage::new();
+    stage.user_at("bob", vec![Target { others: [3].into_iter().collect(), ..target(2) }]);
+    stage.receive(1, &request("INVITE", "bob", "o"));
+    let fork = stage.pick(2, "INVITE");
+    stage.receive(2, &response(&fork, 180, "Ringing"));
+    stage.receive(1, &request("CANCEL", "bob", "o"));
+    stage.sent();
+    stage.receive(2, &response(&fork, 503, "Service Unavailable"));
+    assert_eq!(stage.lines(), ["2: ACK sip:bob@edge.test", "1: 487 Request Terminated"]);
+    stage.settles();
+
+    let mut stage = Stage::new();
+    stage.user_at("bob", vec![Target { others: [3].into_iter().collect(), ..target(2) }]);
+    stage.receive(1, &request("MESSAGE", "bob", "p"));
+    stage.pick(2, "MESSAGE");
+    stage.end(2);
+    stage.pick(3, "MESSAGE");
+    stage.end(3);
+    assert_eq!(stage.lines(), ["1: 480 Temporarily Unavailable"]);
+    stage.settles();
+}

@@ -1,0 +1,202 @@
+//! A PBX behind the server, to which a domain's requests go.
+
+use std::sync::Arc;
+
+use lifecycle::{EventKind, Transport};
+use prove::{Answering, Client, Incoming, Setup};
+use sip_message::{HeaderId, Message, response::ResponseBuilder};
+
+use crate::{
+    house::{House, PATIENCE},
+    kamailio::{DOMAIN, Kamailio},
+};
+
+fn behind(name: &str, targets: &str, domain: &str) -> House {
+    House::new(
+        name,
+        &format!(
+            "[[listener]]\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n\
+             [[upstream]]\nname = \"pbx\"\ntargets = [{targets}]\nprobe = \"1s\"\n\
+             [[domain]]\nname = \"{DOMAIN}\"\nbackend = \"pbx\"\n{domain}"
+        ),
+    )
+}
+
+async fn client(house: &House, transport: Transport, user: &str) -> Client {
+    let setup = Setup { patience: PATIENCE, ..Setup::new(user) };
+    let mut target = house.target(transport);
+    target.domain = Arc::from(DOMAIN);
+    Client::connect(&target, &setup).await.unwrap()
+}
+
+async fn registered(house: &House, transport: Transport, user: &str) -> Client {
+    let mut client = client(house, transport, user).await;
+    let answer = client.register(300).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.bytes));
+    client
+}
+
+fn of(user: &str) -> String {
+    format!("sip:{user}@{DOMAIN}")
+}
+
+/// The next message that satisfies this.
+async fn next(client: &mut Client, what: &str, so: impl Fn(&Message<'_>) -> bool) -> Incoming {
+    let found = async {
+        loop {
+            let incoming = client.next().await.unwrap();
+            if so(&incoming.message()) {
+                return incoming;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no {what} came"))
+}
+
+fn is(method: &'static str) -> impl Fn(&Message<'_>) -> bool {
+    move |message| message.method().is_some_and(|is| is.as_bytes() == method.as_bytes())
+}
+
+/// A request within a dialog, from what one side has seen of it: its Record-Routes and the other side's Contact.
+fn within(
+    method: &str,
+    seen: &Message<'_>,
+    (from, to): (&[u8], &[u8]),
+    routes: Vec<&[u8]>,
+    cseq: u32,
+) -> Vec<u8> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let contact = text(seen.value(HeaderId::Contact).unwrap());
+    let remote = contact.trim_start_matches('<').split('>').next().unwrap().to_owned();
+    let routes: String = routes.iter().map(|route| format!("Route: {}\r\n", text(route))).collect();
+    format!(
+        "{method} {remote} SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bK{}\r\nMax-Forwards: 70\r\n{routes}\
+         From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n",
+        rand::random::<u64>(),
+        text(from),
+        text(to),
+        text(seen.call_id().unwrap())
+    )
+    .into_bytes()
+}
+
+/// One side calls, the other answers, and the answering side hangs up: every request along the routes that were recorded.
+async fn call(caller: (&mut Client, &str), callee: (&mut Client, &str)) {
+    let ((caller, from), (callee, to)) = (caller, callee);
+    callee.set_answering(Answering::KeepsSilent);
+    let invite = format!(
+        "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bK{n}\r\nMax-Forwards: 70\r\nFrom: <{me}>;tag=a\r\n\
+         To: <{uri}>\r\nCall-ID: {n}\r\nCSeq: 1 INVITE\r\nContact: <sip:{from}@caller.invalid>\r\nContent-Length: 0\r\n\r\n",
+        uri = of(to),
+        me = of(from),
+        n = rand::random::<u64>()
+    );
+    caller.send(invite.as_bytes()).unwrap();
+    let asked = next(callee, "INVITE", is("INVITE")).await;
+    let asked = asked.message();
+    assert!(asked.record_routes().count() >= 5, "twice through here, and once through the PBX");
+    let mut answer = Vec::new();
+    let contact = format!("<sip:{to}@callee.invalid>");
+    let ok = ResponseBuilder::new(&asked, 200, "OK").to_tag(b"b").header(b"Contact", contact.as_bytes());
+    ok.write(&mut answer).unwrap();
+    callee.send(&answer).unwrap();
+    let answered = next(caller, "200", |message| message.status() == Some(200)).await;
+    let answered = answered.message();
+    let value = |message: &Message<'_>, id| message.value(id).unwrap().to_vec();
+    let (a, b) = (value(&answered, HeaderId::From), value(&answered, HeaderId::To));
+    let mut routes: Vec<&[u8]> = answered.record_routes().map(|(value, _)| value.bytes).collect();
+    routes.reverse();
+    caller.send(&within("ACK", &answered, (&a, &b), routes, 1)).unwrap();
+    next(callee, "ACK", is("ACK")).await;
+    let routes = asked.record_routes().map(|(value, _)| value.bytes).collect();
+    callee.set_answering(Answering::Answers);
+    callee.send(&within("BYE", &asked, (&b, &a), routes, 1)).unwrap();
+    next(caller, "BYE", is("BYE")).await;
+    next(callee, "answer to the BYE", |message| message.status() == Some(200)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_and_a_phone_call_each_other_through_the_registrar_behind() {
+    let pbx = Kamailio::run("calls").await;
+    let house = behind("backend-calls", &format!("\"sip:{}\"", pbx.address), "");
+    let mut ada = registered(&house, Transport::Ws, "ada").await;
+    let mut bob = registered(&house, Transport::Udp, "bob").await;
+    let mut cleo = registered(&house, Transport::Tcp, "cleo").await;
+    for user in ["ada", "bob", "cleo"] {
+        assert!(!pbx.contacts(user).await.is_empty(), "the registrar has {user}");
+    }
+    call((&mut ada, "ada"), (&mut bob, "bob")).await;
+    call((&mut bob, "bob"), (&mut ada, "ada")).await;
+    call((&mut ada, "ada"), (&mut cleo, "cleo")).await;
+    // What the PBX says of someone who is not there comes through.
+    let answer = ada.message(&of("nobody"), b"hello").await.unwrap();
+    assert!(String::from_utf8_lossy(&answer.bytes).starts_with("SIP/2.0 404 Not Found Here"));
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_tab_is_gone_from_the_registrar_behind() {
+    let pbx = Kamailio::run("close").await;
+    let house = behind("backend-close", &format!("\"sip:{}\"", pbx.address), "");
+    let ada = registered(&house, Transport::Ws, "ada").await;
+    let mut bob = registered(&house, Transport::Ws, "bob").await;
+    assert!(!pbx.contacts("ada").await.is_empty());
+    drop(ada);
+    pbx.until_contacts("ada", "unregistered", str::is_empty).await;
+    assert_eq!(bob.message(&of("ada"), b"hello").await.unwrap().status, 404);
+    assert!(!pbx.contacts("bob").await.is_empty(), "nobody else's");
+    // Who unregisters is gone at once on both sides.
+    assert_eq!(bob.register(0).await.unwrap().status, 200);
+    assert_eq!(pbx.contacts("bob").await, "");
+    assert_eq!(house.handle.bindings().0, 0);
+    let kinds: Vec<EventKind> = house.events().into_iter().map(|(kind, _)| kind).collect();
+    let count = |kind| kinds.iter().filter(|is| **is == kind).count();
+    assert_eq!((count(EventKind::BindingAdded), count(EventKind::BindingRemoved)), (2, 2));
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_reach_nobody_behind() {
+    let pbx = Kamailio::run("strangers").await;
+    let house = behind("backend-strangers", &format!("\"sip:{}\"", pbx.address), "");
+    let _ada = registered(&house, Transport::Ws, "ada").await;
+    for transport in [Transport::Ws, Transport::Udp, Transport::Tcp] {
+        // Neither by a name of their own nor by one that is registered elsewhere.
+        for name in ["mallory", "ada"] {
+            let mut stranger = client(&house, transport, name).await;
+            assert_eq!(stranger.message(&of("ada"), b"hello").await.unwrap().status, 403, "{transport:?}");
+            let beyond = format!("sip:ada@{}", pbx.address);
+            assert_eq!(stranger.message(&beyond, b"hello").await.unwrap().status, 403);
+        }
+    }
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_not_there_is_passed_over() {
+    let pbx = Kamailio::run("failover").await;
+    // Nobody listens there: datagrams to it are lost.
+    let nobody = std::net::UdpSocket::bind("127.0.0.3:0").unwrap();
+    let targets = format!("\"sip:{}\", \"sip:{}\"", nobody.local_addr().unwrap(), pbx.address);
+    let house = behind("backend-failover", &targets, "");
+    house.until("found out", |handle| handle.upstreams()[0].health == edge::Health::Down).await;
+    let mut ada = registered(&house, Transport::Ws, "ada").await;
+    let mut bob = registered(&house, Transport::Ws, "bob").await;
+    call((&mut ada, "ada"), (&mut bob, "bob")).await;
+    let views = house.handle.upstreams();
+    assert_eq!((views[1].target, views[1].health), (pbx.address, edge::Health::Up));
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_registered_here_are_reached_here_and_all_others_behind() {
+    let pbx = Kamailio::run("local").await;
+    let more = "register = \"local\"\nauth = \"open\"\n";
+    let house = behind("backend-local", &format!("\"sip:{}\"", pbx.address), more);
+    let mut ada = registered(&house, Transport::Ws, "ada").await;
+    let _bob = registered(&house, Transport::Ws, "bob").await;
+    assert_eq!(pbx.contacts("ada").await, "", "the PBX knows nothing of it");
+    let answer = ada.message(&of("nobody"), b"hello").await.unwrap();
+    assert!(String::from_utf8_lossy(&answer.bytes).starts_with("SIP/2.0 404 Not Found Here"));
+    house.end().await;
+}

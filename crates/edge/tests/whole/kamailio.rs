@@ -1,0 +1,148 @@
+//! A real Kamailio behind the server: registrar and proxy of its own users.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
+
+use tokio::net::UdpSocket;
+
+use crate::house::PATIENCE;
+
+/// The domain of its users.
+pub(crate) const DOMAIN: &str = "pbx.test";
+
+/// It saves the Path with a binding and calls along it; requests without a To tag go to who is registered.
+const CONFIGURATION: &str = r#"
+debug=2
+log_stderror=yes
+children=1
+disable_tcp=yes
+auto_aliases=no
+listen=udp:ADDRESS
+loadmodule "sl.so"
+loadmodule "tm.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "textops.so"
+loadmodule "usrloc.so"
+loadmodule "registrar.so"
+modparam("registrar", "use_path", 1)
+modparam("registrar", "path_mode", 2)
+modparam("registrar", "max_expires", 600)
+request_route {
+    if (!mf_process_maxfwd_header("10")) { sl_send_reply("483", "Too Many Hops"); exit; }
+    if (is_method("OPTIONS") && $rU == $null) { sl_send_reply("200", "OK"); exit; }
+    if (is_method("REGISTER")) { if (!save("location")) { sl_reply_error(); } exit; }
+    if (is_method("CANCEL")) { if (t_check_trans()) { t_relay(); } exit; }
+    if (is_method("ACK") && t_check_trans()) { t_relay(); exit; }
+    if (loose_route()) { if (!t_relay()) { sl_reply_error(); } exit; }
+    if (is_method("ACK")) { exit; }
+    record_route();
+    if (!lookup("location")) { sl_send_reply("404", "Not Found Here"); exit; }
+    if (!t_relay()) { sl_reply_error(); }
+}
+"#;
+
+/// One that runs until it is dropped. On an address of its own, so that it is nobody else who speaks from there.
+pub(crate) struct Kamailio {
+    pub(crate) address: SocketAddr,
+    directory: PathBuf,
+    child: Child,
+}
+
+impl Kamailio {
+    pub(crate) async fn run(name: &str) -> Self {
+        let free = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let directory = std::env::temp_dir().join(format!("sipway-kamailio-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("kamailio.cfg");
+        fs::write(&file, CONFIGURATION.replace("ADDRESS", &address.to_string())).unwrap();
+        let log = fs::File::create(directory.join("log")).unwrap();
+        let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
+        let child = Command::new("kamailio")
+            .args(["-DD", "-E", "-m", "32", "-M", "4", "-f"])
+            .arg(&file)
+            .arg("-Y")
+            .arg(&directory)
+            .env("PATH", path)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("cannot run kamailio: {error}. Install it: apt-get install kamailio")
+            });
+        let mut kamailio = Self { address, directory, child };
+        kamailio.answers().await;
+        kamailio
+    }
+
+    async fn answers(&mut self) {
+        let begun = Instant::now();
+        while self.ask("OPTIONS", "").await.is_none() {
+            let log = || fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+            assert!(self.child.try_wait().unwrap().is_none(), "kamailio ended: {}", log());
+            assert!(begun.elapsed() < PATIENCE, "kamailio does not answer: {}", log());
+        }
+    }
+
+    /// The contacts that it has of a user, as it lists them.
+    pub(crate) async fn contacts(&self, user: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            if let Some(answer) = self.ask("REGISTER", user).await {
+                assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+                return answer.lines().filter(|line| line.starts_with("Contact:")).collect();
+            }
+            assert!(begun.elapsed() < PATIENCE, "kamailio does not tell of its users");
+        }
+    }
+
+    pub(crate) async fn until_contacts(&self, user: &str, what: &str, so: impl Fn(&str) -> bool) {
+        let begun = Instant::now();
+        loop {
+            let contacts = self.contacts(user).await;
+            if so(&contacts) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not {what}: {contacts}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Asks it something from outside of the server; nothing if it does not answer soon.
+    async fn ask(&self, method: &str, user: &str) -> Option<String> {
+        let socket = UdpSocket::bind("127.0.0.2:0").await.unwrap();
+        socket.connect(self.address).await.unwrap();
+        let (local, number) = (socket.local_addr().unwrap(), rand::random::<u64>());
+        let who = if user.is_empty() { format!("sip:{DOMAIN}") } else { format!("sip:{user}@{DOMAIN}") };
+        let request = format!(
+            "{method} sip:{} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK{number}\r\nMax-Forwards: 70\r\n\
+             From: <{who}>;tag=1\r\nTo: <{who}>\r\nCall-ID: {number}\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n",
+            self.address
+        );
+        socket.send(request.as_bytes()).await.ok()?;
+        let mut answer = vec![0; 65_535];
+        let wait = std::time::Duration::from_millis(200);
+        let read = tokio::time::timeout(wait, socket.recv(&mut answer)).await.ok()?.ok()?;
+        Some(String::from_utf8_lossy(&answer[..read]).into_owned())
+    }
+}
+
+impl Drop for Kamailio {
+    fn drop(&mut self) {
+        // It has processes of its own, which it ends when it is asked to.
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
