@@ -94,7 +94,9 @@ impl Shared {
     /// Where a route that names a hop leads a request of a call.
     pub(crate) fn call_way(&self, request: &Message<'_>, named: Hop, from: Hop) -> sip_dialog::Way<Hop> {
         let calls = self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.way(request, named, from, same_peer)
+        // A call that a proxy behind us sends back here is seen from both its ends: between them the proxy speaks for each.
+        let speaks_for = |side, from| same_peer(side, from) || self.upstreams.knows(from);
+        calls.way(request, named, from, speaks_for)
     }
 
     /// A flow is about to lose its bindings and to be closed. Its calls are held for the user agents that are registered over it, or
