@@ -303,6 +303,18 @@ fn sinks() {
     );
 }
 
+/// A rotating sink moves and in the end removes whatever stands under the names of its old files.
+#[test]
+fn no_sink_writes_where_another_moves_its_old_files() {
+    let rotating = |path: &str| {
+        format!("[[sink]]\nkind = \"file\"\nname = \"a\"\npath = {path}\nrotate_size = \"1MiB\"\nkeep = 3\n")
+    };
+    let plain = |path: &str| format!("[[sink]]\nkind = \"file\"\nname = \"b\"\npath = {path}\n");
+    one(&(rotating("\"e\"") + &plain("«\"e.3\"»")), Duplicate, None);
+    one(&(plain("\"e.1\"") + &rotating("«\"e\"»")), Duplicate, None);
+    parse(&(rotating("\"e\"") + &plain("\"e.4\""))).expect("not a name that is used");
+}
+
 #[test]
 fn limits_of_a_flow() {
     one("[limits]\nidle = «\"never\"»", BadValue, None);

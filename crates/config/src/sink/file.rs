@@ -53,7 +53,15 @@ impl File {
         let every = every.given().map(|at| at.value);
         let keep = NonZeroU32::new(keep.or(KEEP)).unwrap_or(NonZeroU32::MIN);
         let rotation = (size.is_some() || every.is_some()).then_some(Rotation { size, every, keep });
-        Some(Self { path: taken.claim(reading, path.given()?)?, rotation })
+        let At { value, span } = path.given()?;
+        let path = taken.claim(reading, At { value, span: span.clone() })?;
+        // Files that were moved away are this sink's too: it moves and removes whatever stands under their names.
+        for number in (1..=keep.get()).take_while(|_| rotation.is_some()) {
+            let mut value = path.clone().into_os_string();
+            value.push(format!(".{number}"));
+            taken.claim(reading, At { value: value.into(), span: span.clone() })?;
+        }
+        Some(Self { path, rotation })
     }
 }
 
