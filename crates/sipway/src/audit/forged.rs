@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ledger::{Batch, Durability, Ledger, ReadFrom, Settings};
+use ledger::{Batch, Durability, Ledger, ReadFrom, Save, Settings};
 
 use super::*;
 
@@ -232,6 +232,25 @@ fn a_removed_segment_is_found() {
         std::fs::remove_file(&segments(&directory)[gone]).unwrap();
         assert!(audited(&directory).is_err(), "segment {gone}");
     }
+}
+
+/// Whoever takes the end away, and the checkpoint that tells of it, leaves the places of those who had read it.
+#[test]
+fn an_end_that_a_sink_has_read_and_nobody_has_any_more_is_found() {
+    let directory = write("read-end", &history());
+    let settings = Settings { spare_bytes: 0, durability: Durability::Memory, ..Settings::new("edge1") };
+    let ledger = Ledger::open(&directory.0, settings).unwrap().ledger;
+    ledger.cursor("crm").unwrap().advance(Position::new(4, 1), Save::Now).unwrap();
+    ledger.close(Duration::from_secs(30)).unwrap();
+    let told = |directory: &Directory| {
+        findings(directory).into_iter().find(|(kind, _)| *kind == "missing end").map(|(_, words)| words)
+    };
+    assert_eq!(told(&directory), None);
+    for last in segments(&directory).split_off(3) {
+        std::fs::remove_file(last).unwrap();
+    }
+    let words = told(&directory).expect("a finding");
+    assert!(words.contains("sink crm"), "{words}");
 }
 
 /// Whoever takes the end away leaves the checkpoint that tells of it.
