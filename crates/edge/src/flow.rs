@@ -54,10 +54,7 @@ impl Flow {
         if let Some(reason) = shared.shut_because() {
             return Err(Refused { retry_after: RETRY_LATER, ..refuse(reason) });
         }
-        if shared.live() >= shared.max_flows {
-            return Err(refuse("there are as many connections as there may be"));
-        }
-        let room = shared.pay_for_close().map_err(|_| refuse("there is no room in the ledger"))?;
+        let room = shared.admit().map_err(refuse)?;
         let number = shard.next_number(opening.listener.number);
         let (facts, at) = (Arc::new(opening.facts), clock::micros());
         let book = |name: &str| {

@@ -412,6 +412,17 @@ impl Handle {
         self.0.live()
     }
 
+    /// Whether one flow more could open now. What orders and the disk have to say besides is in [`Handle::progress`] and
+    /// [`Ledger::health`].
+    ///
+    /// # Errors
+    /// Why it would be refused, for people.
+    pub fn has_room(&self) -> Result<(), &'static str> {
+        // Its opening takes less than its close.
+        let _opening = self.0.admit()?;
+        self.0.admit().map(drop)
+    }
+
     /// Flows that may be open at a time.
     #[must_use]
     pub fn max_flows(&self) -> u64 {

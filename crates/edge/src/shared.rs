@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use ledger::Ledger;
+use ledger::{Ledger, Reservation};
 use lifecycle::Node;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -111,6 +111,14 @@ impl Shared {
             started: Instant::now(),
             stance: watch::Sender::new(Stance::Serving),
         })
+    }
+
+    /// Room for the close of one flow more, or why none may open.
+    pub(crate) fn admit(&self) -> Result<Reservation, &'static str> {
+        if self.live() >= self.max_flows {
+            return Err("there are as many connections as there may be");
+        }
+        self.pay_for_close().map_err(|_| "there is no room in the ledger")
     }
 
     /// From now on plain HTTP on `ws` listeners is answered by this.

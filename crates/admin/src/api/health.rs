@@ -36,7 +36,10 @@ pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, unwilling).into_response();
     }
     match admin.server.ledger().health() {
-        Health::Good => "ok\n".into_response(),
+        Health::Good => match admin.server.has_room() {
+            Ok(()) => "ok\n".into_response(),
+            Err(full) => (StatusCode::SERVICE_UNAVAILABLE, format!("{full}\n")).into_response(),
+        },
         unwell => (StatusCode::SERVICE_UNAVAILABLE, format!("the ledger is {unwell:?}\n")).into_response(),
     }
 }

@@ -11,6 +11,7 @@ use prove::{Client, ConnectError, Setup};
 use crate::directory::Directory;
 use crate::http::ask;
 use crate::namespace::{in_mounts_of_its_own, make_read_only, mount_small_disk};
+use crate::operator::{eventually, get};
 use crate::process::{PATIENCE, Server, dev, ledger_events, run, sipway, types};
 
 /// Writes until there is no room for another byte.
@@ -90,6 +91,9 @@ async fn full_and_empty_again() {
     }
     let answer = ask(server.address("ws"), "UPGRADE", "/").await;
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 5\r\n"), "{answer}");
+    // A load balancer is told so, and sends people elsewhere.
+    let health = get(server.address("admin"), "/healthz").await;
+    assert_eq!((health.status, health.body.as_str()), (503, "there is no room in the ledger\n"));
     // Who is inside is served.
     assert_eq!(clients[0].message("sip:nobody@localhost", b"hello").await.unwrap().status, 480);
 
@@ -121,6 +125,10 @@ async fn full_and_empty_again() {
         assert!(begun.elapsed() < PATIENCE, "still refused");
     };
     drop(again);
+    eventually("a load balancer may send people here again", || async {
+        (get(server.address("admin"), "/healthz").await.status == 200).then_some(())
+    })
+    .await;
     assert!(server.terminate().await.success());
     let mut audit = sipway(["audit", "--ledger"]);
     audit.arg(&ledger);
