@@ -174,6 +174,12 @@ impl Bound {
         }
     }
 
+    /// Whole seconds of silence after which a flow is given up; nothing if that is less than one.
+    pub(crate) fn flow_timer(&self) -> Option<u64> {
+        let keepalive = self.config.keepalive;
+        Some((keepalive.ping_after + keepalive.pong_timeout).as_secs()).filter(|&seconds| seconds > 0)
+    }
+
     /// `host:port` by which peers reach it.
     #[must_use]
     pub fn advertised(&self) -> String {

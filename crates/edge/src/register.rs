@@ -8,11 +8,13 @@ use location::{Register, RegisterError, Way};
 use sip_auth::Role;
 use sip_message::Message;
 use sip_proxy::Answer;
+use sip_registrar::Outbound;
 
 use crate::{
     clock,
     domains::{DomainRef, Proof},
     hop::{FlowNumber, Hop},
+    listeners::Bound,
     metrics::Count,
     registry::Changed,
     shard::Shard,
@@ -51,6 +53,9 @@ fn attempt(
     if !home.zip(asked).is_some_and(|(home, asked)| home.same(&asked)) {
         return Err(Answer::new(404, "Not A User Of This Domain"));
     }
+    if let Some(unsupported) = sip_registrar::unsupported(request) {
+        return Err(Answer::new(420, "Bad Extension").header("Unsupported", unsupported));
+    }
     let aor = sip_registrar::address_of_record(request).map_err(|refusal| refused(&refusal))?;
     let identity = match domain.prove(request, Role::UserAgent, rand::random())? {
         Proof::NotAsked => None,
@@ -63,6 +68,7 @@ fn attempt(
             Some(aor.as_str())
         }
     };
+    let outbound = Outbound::of(request).map_err(|refusal| refused(&refusal))?;
     let (way, transport, remote, flow) = match from {
         Hop::Flow(number) => {
             let Some((facts, flow)) = shard.facts(number) else { return Err(Answer::of_status(480)) };
@@ -106,10 +112,30 @@ fn attempt(
     if !contacts.is_empty() {
         answer = answer.header("Contact", contacts);
     }
+    if let Some(path) = sip_registrar::returned_path(request) {
+        answer = answer.header("Path", path);
+    }
     if let Some(flow) = flow {
         answer = answer.header("Sipway-Flow", flow);
     }
-    Ok(answer)
+    Ok(tell_outbound(answer, outbound, shard, from))
+}
+
+/// Says that the registration is one over a flow (RFC 5626 §6), and if it is a flow to us, after how many seconds of silence we
+/// give it up (§5.4). Over UDP we keep none: that would take STUN.
+fn tell_outbound(answer: Answer, outbound: Outbound, shard: &Shard, from: Hop) -> Answer {
+    let silence = match (outbound, from) {
+        (Outbound::Direct, Hop::Flow(number)) => {
+            shard.shared.listeners.get(usize::from(number.listener())).and_then(Bound::flow_timer)
+        }
+        (Outbound::AtEdge, _) => None,
+        (Outbound::No, _) | (Outbound::Direct, Hop::Udp { .. }) => return answer,
+    };
+    let answer = answer.header("Require", "outbound");
+    match silence {
+        Some(seconds) => answer.header("Flow-Timer", seconds.to_string()),
+        None => answer,
+    }
 }
 
 fn refused(refusal: &sip_registrar::Refusal) -> Answer {

@@ -391,5 +391,8 @@ fn nobody_there(domain: DomainRef<'_>, uri: &Uri<'_>) -> Answer {
 
 /// The answer to OPTIONS for the server itself (RFC 3261 §11.2).
 fn about_ourselves() -> Answer {
-    Answer::new(200, "OK").header("Allow", ALLOW).header("Accept", "application/sdp")
+    Answer::new(200, "OK")
+        .header("Allow", ALLOW)
+        .header("Accept", "application/sdp")
+        .header("Supported", sip_registrar::SUPPORTED)
 }

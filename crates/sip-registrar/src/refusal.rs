@@ -106,6 +106,9 @@ pub enum Refusal {
     /// A binding of the same Call-ID was made by this CSeq or a higher one: a request overtaken by a later one.
     #[error("CSeq is not higher than that of the binding")]
     OutOfOrder,
+    /// The proxy next to the user agent keeps no flow for it (RFC 5626 §6).
+    #[error("the first hop has no ob in its Path")]
+    FirstHop,
 }
 
 impl Refusal {
@@ -129,6 +132,7 @@ impl Refusal {
             Self::TooManyContacts { .. } => 403,
             Self::ToScheme => 404,
             Self::TooBrief { .. } => 423,
+            Self::FirstHop => 439,
             Self::OutOfOrder => 500,
         }
     }
@@ -158,6 +162,7 @@ impl Refusal {
             Self::TooBrief { .. } => "Interval Too Brief",
             Self::TooManyContacts { .. } => "Too Many Contacts",
             Self::OutOfOrder => "CSeq Out of Order",
+            Self::FirstHop => "First Hop Lacks Outbound Support",
         }
     }
 
