@@ -1,11 +1,14 @@
 //! Requests of our own to a server behind us, by UDP from a socket of their own.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
+use config::Host;
 use sip_message::Message;
 use tokio::{net::UdpSocket, time::Instant};
-
-use crate::Bound;
 
 /// T1 of RFC 3261 §17.1.2.2: when a request is first repeated.
 const T1: Duration = Duration::from_millis(500);
@@ -34,18 +37,41 @@ pub(crate) struct Asked {
     pub(crate) status: u16,
 }
 
+/// Asks a server by OPTIONS whether it is there; gives the status of its answer, whatever it is. Needs no server of ours that
+/// runs. `from` is the address that it is asked from, and the host that it is told.
+///
+/// # Errors
+/// No answer came in time, or the system did not let the request out.
+pub async fn ask_whether_there(
+    from: (IpAddr, &Host),
+    server: SocketAddr,
+    patience: Duration,
+) -> io::Result<u16> {
+    let options = Ask {
+        method: "OPTIONS",
+        uri: format!("sip:{server}"),
+        from: format!("sip:{}", from.1),
+        to: format!("sip:{server}"),
+        call_id: None,
+        cseq: 1,
+        headers: "Accept: application/sdp\r\n",
+    };
+    Ok(ask(from, server, &options, patience).await?.status)
+}
+
 /// Asks a server; repeats it until there is a final answer.
 ///
 /// # Errors
 /// No answer came in time, or the system did not let it out.
 pub(crate) async fn ask(
-    bound: &Bound,
+    from: (IpAddr, &Host),
     server: SocketAddr,
     ask: &Ask<'_>,
     patience: Duration,
 ) -> io::Result<Asked> {
     // From the address that all else comes from: servers know us by it.
-    let socket = UdpSocket::bind((bound.local.ip(), 0)).await?;
+    let (local, host) = from;
+    let socket = UdpSocket::bind((local, 0)).await?;
     // Connected: an answer comes from there and from nowhere else, and a port that is closed says so.
     socket.connect(server).await?;
     let port = socket.local_addr()?.port();
@@ -53,7 +79,6 @@ pub(crate) async fn ask(
     let numbers: [u64; 3] = rand::random();
     let call_id = call_id.map_or_else(|| format!("{:016x}", numbers[0]), str::to_owned);
     let branch = format!("z9hG4bK{:016x}", numbers[1]);
-    let host = &bound.host;
     let request = format!(
         "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};rport;branch={branch}\r\nMax-Forwards: 70\r\n\
          From: <{from}>;tag={:016x}\r\nTo: <{to}>\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n{headers}\

@@ -252,7 +252,7 @@ async fn unregister(shared: &Shared, orphan: &Orphan) {
     };
     for hop in upstream.hops() {
         let Hop::Udp { remote, .. } = hop else { continue };
-        let status = match ask(bound, remote, &request, PATIENCE).await {
+        let status = match ask((bound.local.ip(), &bound.host), remote, &request, PATIENCE).await {
             Ok(Asked { status: 503 }) | Err(_) => continue,
             Ok(Asked { status }) => status,
         };

@@ -35,6 +35,7 @@ mod upstream;
 mod view;
 mod world;
 
+pub use ask::ask_whether_there;
 pub use audit::{AuditView, DifferenceView, NoAudit};
 pub use bookkeeper::Standing;
 pub use domains::UsersError;

@@ -12,13 +12,7 @@ use std::{
 use config::{Name, Unregister};
 use smallvec::SmallVec;
 
-use crate::{
-    Bound,
-    ask::{Ask, Asked},
-    hop::Hop,
-    metrics::Count,
-    shared::Shared,
-};
+use crate::{Bound, ask::ask_whether_there, hop::Hop, metrics::Count, shared::Shared};
 
 /// Probes in a row that must go unanswered before a target is passed over.
 const FAILURES: u64 = 2;
@@ -207,19 +201,10 @@ pub(crate) async fn probe(shared: Arc<Shared>, number: usize) {
     let (Some(every), Some(bound)) = (upstream.probe, upstream.listener(&shared)) else { return };
     loop {
         for target in &upstream.targets {
-            let host = target.address;
-            let ask = Ask {
-                method: "OPTIONS",
-                uri: format!("sip:{host}"),
-                from: format!("sip:{}", bound.advertised()),
-                to: format!("sip:{host}"),
-                call_id: None,
-                cseq: 1,
-                headers: "Accept: application/sdp\r\n",
-            };
-            match crate::ask::ask(bound, host, &ask, PROBE_TIMEOUT).await {
+            let from = (bound.local.ip(), &bound.host);
+            match ask_whether_there(from, target.address, PROBE_TIMEOUT).await {
                 // Whatever it answers, it is there; but for 503 it says itself that it is not to be used.
-                Ok(Asked { status, .. }) if status != 503 => {
+                Ok(status) if status != 503 => {
                     target.unanswered.store(0, Ordering::Relaxed);
                     upstream.turn(target, Health::Up);
                 }

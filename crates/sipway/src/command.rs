@@ -20,7 +20,7 @@ pub(crate) enum Command {
     Dev(Dev),
     /// Serve as a configuration file says
     Run(Run),
-    /// Look for mistakes in a configuration file
+    /// Look for mistakes in a configuration file, and ask the servers behind whether they are there
     Check(Check),
     /// Read the ledger
     Events(Events),
@@ -76,6 +76,9 @@ pub(crate) struct Check {
     /// The configuration file
     #[arg(value_name = "FILE", default_value = "/etc/sipway/sipway.toml")]
     pub(crate) config: PathBuf,
+    /// Read the file alone: do not ask the servers of upstreams whether they are there
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 #[derive(Debug, Args)]

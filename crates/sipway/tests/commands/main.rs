@@ -2,6 +2,7 @@
 //! runs as the annotated configuration says.
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+mod behind;
 mod churn;
 mod descriptors;
 mod directory;
