@@ -14,7 +14,7 @@ use config::{Config, Machine, Style};
 use edge::{Handle, Pages, Server, StartError};
 use ledger::{Ledger, More, OpenError, Position, ReadFrom};
 use lifecycle::{EventId, EventKind, Node, Transport, cloud_event};
-use sinks::{Sinks, describe};
+use sinks::{Sink, Sinks, describe};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{outcome::Outcome, speech::say, systemd};
@@ -120,7 +120,10 @@ async fn serve_until_told(mut config: Config, talk: Talk, file: Option<&Path>) -
         }
     };
     let patience = left();
-    let delivering = tokio::task::spawn_blocking(move || sinks.finish(patience));
+    let delivering = tokio::task::spawn_blocking({
+        let sinks = Arc::clone(&sinks);
+        move || sinks.finish(patience)
+    });
     // What a sink that does not answer has not got, it gets from the next start.
     tokio::select! {
         _ = delivering => {}
@@ -130,6 +133,15 @@ async fn serve_until_told(mut config: Config, talk: Talk, file: Option<&Path>) -
             }
             tokio::time::sleep(HURRY).await;
         } => {}
+    }
+    for status in sinks.iter().map(Sink::status).filter(|status| status.lag > 0) {
+        let error = status.last_error.map_or_else(String::new, |error| error.text);
+        tracing::warn!(
+            sink = status.name,
+            events = status.lag,
+            error,
+            "ending before this sink has everything; it gets the rest from the next start"
+        );
     }
     // The disk is asked for what is left even if nothing else is.
     let written = ended.and(handle.ledger().close(left().max(HURRY)));

@@ -133,6 +133,11 @@ impl Server {
     }
 
     pub(crate) async fn end(&mut self) -> ExitStatus {
+        self.end_and_words().await.0
+    }
+
+    /// Its end, and what it said before that nobody has read yet.
+    pub(crate) async fn end_and_words(&mut self) -> (ExitStatus, String) {
         // Both are read to the end, or a full pipe would hold the server up.
         let (out, err) = (self.out.take(), self.err.take());
         let reading = tokio::spawn(async move {
@@ -143,10 +148,10 @@ impl Server {
             if let Some(err) = err {
                 let _ = err.into_inner().read_to_end(&mut rest).await;
             }
+            String::from_utf8_lossy(&rest).into_owned()
         });
         let status = timeout(PATIENCE, self.child.wait()).await.expect("ends in time").unwrap();
-        reading.await.unwrap();
-        status
+        (status, reading.await.unwrap())
     }
 
     /// SIGTERM, and its end.

@@ -61,9 +61,10 @@ async fn a_second_signal_hurries() {
     assert!(client.serve_for(PATIENCE).await.is_some(), "is told in time");
     let hurry = Instant::now();
     server.signal("TERM").await;
-    let status = server.end().await;
+    let (status, words) = server.end_and_words().await;
     assert!(hurry.elapsed() < Duration::from_secs(10), "{:?}", hurry.elapsed());
     assert_eq!(status.code(), Some(0), "all is in the ledger, and the consumer goes on from its cursor");
+    assert!(words.contains("ending before this sink has everything") && words.contains("deaf"), "{words}");
 
     let events = ledger_events(&directory.at("ledger")).await;
     let count = |wanted: &str| types(&events).iter().filter(|kind| **kind == wanted).count();
