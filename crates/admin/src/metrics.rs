@@ -10,7 +10,7 @@ use ledger::Health;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 
@@ -43,6 +43,11 @@ impl Collector for Snapshot {
                 None,
                 counter.metric_type(),
             )?)?;
+        }
+        let help = "SIP messages understood although they break the grammar, by how";
+        let mut family = encoder.encode_descriptor("messages_forgiven", help, None, MetricType::Counter)?;
+        for (what, count) in server.metrics().forgiven() {
+            ConstCounter::new(count).encode(family.encode_family(&[("what", what)])?)?;
         }
         let status = server.ledger().status();
         let (bindings, users) = server.bindings();

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sip_message::{Leniencies, Leniency};
+
 macro_rules! counts {
     ($(#[doc = $help:literal] $name:ident = $text:literal,)*) => {
         /// Something that is counted.
@@ -205,11 +207,17 @@ gauges! {
 pub struct Metrics {
     counts: [AtomicU64; COUNTS],
     gauges: [AtomicU64; GAUGES],
+    /// By [`Leniency`], in declaration order.
+    forgiven: [AtomicU64; Leniency::ALL.len()],
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        Self { counts: [const { AtomicU64::new(0) }; COUNTS], gauges: [const { AtomicU64::new(0) }; GAUGES] }
+        Self {
+            counts: [const { AtomicU64::new(0) }; COUNTS],
+            gauges: [const { AtomicU64::new(0) }; GAUGES],
+            forgiven: [const { AtomicU64::new(0) }; Leniency::ALL.len()],
+        }
     }
 
     pub(crate) fn add(&self, count: Count) {
@@ -222,6 +230,20 @@ impl Metrics {
 
     pub(crate) fn set(&self, gauge: Gauge, value: u64) {
         self.gauges[gauge as usize].store(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn forgive(&self, what: Leniencies) {
+        for leniency in what.iter() {
+            self.forgiven[leniency as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Messages that were understood although no grammar allows them, by what was wrong with them.
+    pub fn forgiven(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Leniency::ALL
+            .iter()
+            .zip(&self.forgiven)
+            .map(|(what, count)| (what.name(), count.load(Ordering::Relaxed)))
     }
 
     /// How often it happened.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use lifecycle::{Ending, FlowFacts, Text, event_time};
-use sip_message::{FrameError, Message};
+use sip_message::{FrameError, Leniencies, Leniency, Message};
 use sip_proxy::{Proxy, shard_of};
 use tokio::{
     io::AsyncWriteExt as _,
@@ -535,6 +535,15 @@ impl Owner for Shard {
 
     fn message(self: &Rc<Self>, flow: &Flow, message: &[u8]) {
         self.receive(Hop::Flow(flow.number), message);
+    }
+
+    fn forgiven(self: &Rc<Self>, what: Leniencies) {
+        // All the others are seen in the message itself.
+        if what.contains(Leniency::NoContentLength) {
+            let mut only = Leniencies::NONE;
+            only.insert(Leniency::NoContentLength);
+            self.shared.metrics.forgive(only);
+        }
     }
 
     fn close(self: &Rc<Self>, flow: Flow, ending: Ending) {

@@ -154,6 +154,7 @@ impl Environment for World<'_> {
         self.shard.shared.metrics.add(match notice {
             Notice::Unparsed(_) => Count::MessagesUnparsed,
             Notice::Invalid(_) => Count::MessagesInvalid,
+            Notice::Forgiven(what) => return self.shard.shared.metrics.forgive(what),
             Notice::StrayResponse => Count::ResponsesStray,
             Notice::StrayAck => Count::AcksStray,
             Notice::Repeat => Count::RequestsRepeated,

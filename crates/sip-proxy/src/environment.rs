@@ -66,6 +66,8 @@ pub enum Notice {
     Unparsed(sip_message::ParseError),
     /// A message that parses but is not valid.
     Invalid(sip_message::Invalid),
+    /// A message with deviations that were understood all the same.
+    Forgiven(sip_message::Leniencies),
     /// A response that belongs to no transaction: dropped.
     StrayResponse,
     /// An ACK with nowhere to go: dropped.

@@ -53,8 +53,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         request: &Message<'_>,
         now: Instant,
     ) {
-        if let Err(invalid) = request.check_request() {
-            return self.refuse_invalid(env, from, request, invalid);
+        match request.check_request() {
+            Err(invalid) => return self.refuse_invalid(env, from, request, invalid),
+            Ok(forgiven) if !forgiven.is_empty() => env.notice(Notice::Forgiven(forgiven)),
+            Ok(_) => {}
         }
         let Some(method) = request.method() else { return };
         let Some(key) = self.key(env.connection(from), request, method) else { return };

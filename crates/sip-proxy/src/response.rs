@@ -31,8 +31,10 @@ const DECLINED: Reason = Reason::Borrowed(b"SIP;cause=603;text=\"Declined elsewh
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// A response came, to a branch that this shard made.
     pub fn response<E: Environment<Hop = H>>(&mut self, env: &mut E, response: &Message<'_>, now: Instant) {
-        if let Err(invalid) = response.check_response() {
-            return env.notice(Notice::Invalid(invalid));
+        match response.check_response() {
+            Err(invalid) => return env.notice(Notice::Invalid(invalid)),
+            Ok(forgiven) if !forgiven.is_empty() => env.notice(Notice::Forgiven(forgiven)),
+            Ok(_) => {}
         }
         let found =
             number_of(response).zip(response.cseq().ok()).zip(response.status().and_then(Status::new));

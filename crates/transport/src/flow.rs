@@ -502,8 +502,11 @@ fn decode_stream<O: Owner>(
             Frame::NeedMore => break,
             Frame::Crlf => link.ponged(b""),
             Frame::Ping => answers.add(|out| out.extend_from_slice(b"\r\n")),
-            Frame::Message { len, .. } => {
+            Frame::Message { len, leniencies } => {
                 link.frame_received();
+                if !leniencies.is_empty() {
+                    owner.forgiven(leniencies);
+                }
                 link.message_received();
                 answers.send(link);
                 owner.message(flow, rest.get(..len).unwrap_or_default());

@@ -3,7 +3,7 @@
 use std::{fmt, future::Future, net::SocketAddr, rc::Rc, time::Duration};
 
 use lifecycle::{Ending, FlowFacts};
-use sip_message::FrameError;
+use sip_message::{FrameError, Leniencies};
 use tokio::net::TcpStream;
 
 use crate::{Link, Listener};
@@ -84,6 +84,9 @@ pub trait Owner: Sized + 'static {
 
     /// A whole SIP message came on the flow.
     fn message(self: &Rc<Self>, flow: &Self::Flow, message: &[u8]);
+
+    /// What had to be forgiven to find the end of the message that comes next on a stream.
+    fn forgiven(self: &Rc<Self>, _what: Leniencies) {}
 
     /// The flow is over. Uses it up.
     fn close(self: &Rc<Self>, flow: Self::Flow, ending: Ending);

@@ -7,6 +7,7 @@ mod calls;
 mod crash;
 mod digest;
 mod endings;
+mod forgiven;
 mod registering;
 mod relay;
 mod server;
