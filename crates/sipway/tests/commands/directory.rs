@@ -12,7 +12,8 @@ impl Directory {
     pub(crate) fn new(name: &str) -> Self {
         // Tests run side by side, and two may choose one name.
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("sipway-commands-{}-{number}-{name}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("sipway-commands-{}-{number}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self(path)
