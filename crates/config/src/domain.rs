@@ -2,17 +2,50 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::document::{At, Field, Reading, Section, Shape};
+use crate::duration::Span;
 use crate::host::Host;
 use crate::report::{Problem, ProblemKind};
+use crate::secret::TokenSecret;
 use crate::unique::Unique;
 use crate::upstream::Upstream;
 use crate::value::{Fault, FromToml, Keyword, Name, text};
 
+const DIGEST_KEYS: &[&str] = &["users", "realm", "algorithms"];
+const JWT_KEYS: &[&str] = &[
+    "keys",
+    "secret_env",
+    "secret_file",
+    "issuer",
+    "audience",
+    "claim",
+    "leeway",
+    "token_query",
+    "token_cookie",
+];
+
 pub(crate) const SHAPE: Shape = Shape {
     header: "[[domain]]",
-    keys: &["name", "auth", "users", "realm", "algorithms", "backend", "register"],
+    keys: &[
+        "name",
+        "auth",
+        "users",
+        "realm",
+        "algorithms",
+        "backend",
+        "register",
+        "keys",
+        "secret_env",
+        "secret_file",
+        "issuer",
+        "audience",
+        "claim",
+        "leeway",
+        "token_query",
+        "token_cookie",
+    ],
 };
 
 /// A hash for digest authentication (RFC 7616, RFC 8760).
@@ -42,11 +75,13 @@ impl DigestAlgorithm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Auth {
     Digest,
+    Jwt,
     Open,
 }
 
 impl Keyword for Auth {
-    const CHOICES: &'static [(&'static str, Self)] = &[("digest", Self::Digest), ("open", Self::Open)];
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("digest", Self::Digest), ("jwt", Self::Jwt), ("open", Self::Open)];
 }
 
 /// Where the users of a domain with a backend register.
@@ -79,6 +114,52 @@ impl FromToml for Realm {
     }
 }
 
+/// The name of a query parameter or a cookie.
+struct ParameterName(String);
+
+impl FromToml for ParameterName {
+    fn expected() -> String {
+        "a name of letters, digits, `-`, `_` and `.`".to_owned()
+    }
+
+    fn from_toml(value: &toml::de::DeValue<'_>) -> Result<Self, Fault> {
+        let name = text(value)?;
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.is_empty() || !name.bytes().all(fits) {
+            return Err(Fault::value("this is no such name"));
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
+
+/// What tokens are signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenSource {
+    /// The file with a public key (PEM) or several (JWKS); it could be read when the configuration was.
+    Keys(PathBuf),
+    /// A secret shared with who makes the tokens.
+    Secret(TokenSecret),
+}
+
+/// Which tokens (JWT, RFC 7519) let users of a domain in, and where in the upgrade request they may stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jwt {
+    /// What they are signed with.
+    pub source: TokenSource,
+    /// What `iss` must be.
+    pub issuer: Option<String>,
+    /// What `aud` must be or hold.
+    pub audience: Option<String>,
+    /// The claim that names the user.
+    pub claim: String,
+    /// By how much clocks may differ; whole seconds.
+    pub leeway: Duration,
+    /// The query parameter with the token.
+    pub query: String,
+    /// The cookie with the token, if cookies are looked at.
+    pub cookie: Option<String>,
+}
+
 /// Who may register and call in a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authentication {
@@ -95,6 +176,8 @@ pub enum Authentication {
     },
     /// Whoever the backend lets in: registrations are forwarded to it, with a Path (RFC 3327) that leads back here.
     Backend,
+    /// Those whose WebSocket was opened with a token that names them.
+    Jwt(Box<Jwt>),
 }
 
 /// A domain that this server is responsible for.
@@ -176,12 +259,14 @@ impl Domain {
         }
         let register = section.field::<Register>(reading, "register");
         if !backend.is_absent() && register.compared(Register::Path, Register::Local) == Register::Path {
-            section.not_applicable(
-                reading,
-                &["auth", "users", "realm", "algorithms"],
-                "the backend says who may register and call",
-                "remove it, or write register = \"local\"",
-            );
+            for keys in [&["auth"], DIGEST_KEYS, JWT_KEYS] {
+                section.not_applicable(
+                    reading,
+                    keys,
+                    "the backend says who may register and call",
+                    "remove it, or write register = \"local\"",
+                );
+            }
             let backend = Some(backend.given()?.value);
             return Some(Self { name: name?.value, authentication: Authentication::Backend, backend });
         }
@@ -196,9 +281,15 @@ impl Domain {
             Field::Given(At { value: Auth::Open, span }) => {
                 section.not_applicable(
                     reading,
-                    &["users", "realm", "algorithms"],
+                    DIGEST_KEYS,
                     "everybody may use this domain: auth = \"open\"",
                     "remove it, or write auth = \"digest\"",
+                );
+                section.not_applicable(
+                    reading,
+                    JWT_KEYS,
+                    "everybody may use this domain: auth = \"open\"",
+                    "remove it, or write auth = \"jwt\"",
                 );
                 if let Some(listener) = outside {
                     reading.warning(
@@ -210,7 +301,16 @@ impl Domain {
                 }
                 Some(Authentication::Open)
             }
-            Field::Absent | Field::Given(At { value: Auth::Digest, .. }) => digest(reading, section, &name),
+            Field::Absent | Field::Given(At { value: Auth::Digest, .. }) => {
+                let why = "passwords are asked here, not tokens";
+                section.not_applicable(reading, JWT_KEYS, why, "remove it, or write auth = \"jwt\"");
+                digest(reading, section, &name)
+            }
+            Field::Given(At { value: Auth::Jwt, .. }) => {
+                let why = "tokens are asked here, not passwords";
+                section.not_applicable(reading, DIGEST_KEYS, why, "remove it, or write auth = \"digest\"");
+                jwt(reading, section)
+            }
         };
         Some(Self { name: name?.value, authentication: authentication?, backend })
     }
@@ -243,4 +343,42 @@ fn digest(
     reading.file("the users file", &users)?;
     let realm = realm.or_else(|| name.as_ref().map(|at| at.value.to_string()))?;
     Some(Authentication::Digest { realm, algorithms, users: users.value })
+}
+
+fn jwt(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Authentication> {
+    let word =
+        |reading: &mut Reading<'_>, key| section.field::<String>(reading, key).given().map(|at| at.value);
+    let (issuer, audience) = (word(reading, "issuer"), word(reading, "audience"));
+    let claim = word(reading, "claim").unwrap_or_else(|| "sub".to_owned());
+    let leeway = section.or(reading, "leeway", Span(Duration::from_secs(30))).0;
+    let query = section.or(reading, "token_query", ParameterName("access_token".to_owned())).0;
+    let cookie = section.field::<ParameterName>(reading, "token_cookie").given().map(|at| at.value.0);
+    let keys = section.path_field(reading, "keys");
+    let secret = TokenSecret::read(reading, section)?;
+    let source = match (keys, secret) {
+        (Field::Faulty, _) => return None,
+        (Field::Given(at), None) => {
+            reading.file("the file with the keys", &at)?;
+            TokenSource::Keys(at.value)
+        }
+        (Field::Absent, Some(secret)) => TokenSource::Secret(secret),
+        (Field::Given(at), Some(_)) => {
+            reading.error(
+                Problem::new(ProblemKind::Conflict, at.span, "tokens would be signed with two things")
+                    .label("either with a key whose public half is here, or with a shared secret")
+                    .help("remove `keys`, or `secret_env` and `secret_file`"),
+            );
+            return None;
+        }
+        (Field::Absent, None) => {
+            reading.error(
+                Problem::new(ProblemKind::MissingKey, section.span.clone(), "`domain.keys` is missing")
+                    .label("what are the tokens signed with?")
+                    .help("add `keys = \"login.pem\"` (a public key or a JWKS), or `secret_env = \"SIPWAY_TOKEN_SECRET\"` for HS256"),
+            );
+            return None;
+        }
+    };
+    let jwt = Jwt { source, issuer, audience, claim, leeway, query, cookie };
+    Some(Authentication::Jwt(Box::new(jwt)))
 }

@@ -50,7 +50,7 @@ pub use admin::Admin;
 pub use audit::{Audit, AuditPace};
 pub use calls::{AtShutdown, Calls};
 pub use dev::DevPorts;
-pub use domain::{Authentication, DigestAlgorithm, Domain};
+pub use domain::{Authentication, DigestAlgorithm, Domain, Jwt, TokenSource};
 pub use duration::duration;
 pub use event::EventTypes;
 pub use host::{Advertised, Host};
@@ -61,7 +61,7 @@ pub use listener::{Listener, Transport, TransportKind};
 pub use log::{Log, LogFormat, LogLevel};
 pub use registrar::{Registrar, ReplacedFlow};
 pub use report::{Errors, Problem, ProblemKind, Style, Warnings};
-pub use secret::{AdminToken, Password, WebhookSecret};
+pub use secret::{AdminToken, Password, TokenSecret, WebhookSecret};
 pub use shutdown::Shutdown;
 pub use sink::{
     DatabaseHost, DatabaseTls, DatabaseUrl, Delivery, File, Nats, NatsLogin, NatsServer, Postgres, Redis,

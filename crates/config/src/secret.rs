@@ -108,6 +108,47 @@ impl Password {
     }
 }
 
+/// The secret that tokens (JWT) are signed with, as it stands there but for line ends behind it. Its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenSecret(String);
+
+/// HS256 wants as much (RFC 7518 §3.2).
+const SHORTEST_TOKEN_SECRET: usize = 32;
+
+impl TokenSecret {
+    /// The secret itself.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// Reads the secret that `secret_env` or `secret_file` of the section refers to; neither need be there. Gives nothing if
+    /// there is one that cannot be had, which has been noted then.
+    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
+        let found = match TOKEN_SECRET.find(reading, section) {
+            Found::Nothing => return Some(None),
+            Found::Faulty => return None,
+            Found::Text(found) => found,
+        };
+        let text = found.text.trim_end_matches(['\n', '\r']);
+        if text.len() < SHORTEST_TOKEN_SECRET {
+            reading.error(
+                Problem::new(found.kind, found.span, "this holds no token secret")
+                    .label(format!("fewer than {SHORTEST_TOKEN_SECRET} bytes"))
+                    .help("make one: openssl rand -hex 32"),
+            );
+            return None;
+        }
+        Some(Some(Self(text.to_owned())))
+    }
+}
+
+impl fmt::Debug for TokenSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenSecret(…)")
+    }
+}
+
 /// What lets into the admin API: at least 16 visible ASCII characters. Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AdminToken(String);
@@ -172,6 +213,12 @@ const PASSWORD: Keys = Keys {
     file: Some("password_file"),
     what: "password",
     example: "SIPWAY_SINK_PASSWORD",
+};
+const TOKEN_SECRET: Keys = Keys {
+    env: "secret_env",
+    file: Some("secret_file"),
+    what: "token secret",
+    example: "SIPWAY_TOKEN_SECRET",
 };
 const TOKEN: Keys = Keys { env: "token_env", file: None, what: "token", example: "SIPWAY_ADMIN_TOKEN" };
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use config::{
     Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, Domain,
-    EventTypes, File, Host, Imagined, Limits, Machine, MissingOrigin, NatsLogin, Origins, Password, Paths,
-    ProblemKind, Rotation, Security, SinkTarget, StreamName, Style, TlsMaterial, TransportKind,
+    EventTypes, File, Host, Imagined, Jwt, Limits, Machine, MissingOrigin, NatsLogin, Origins, Password,
+    Paths, ProblemKind, Rotation, Security, SinkTarget, StreamName, Style, TlsMaterial, TokenSource,
+    TransportKind,
 };
 use lifecycle::FlowLimits;
 
@@ -65,6 +66,9 @@ fn each_default_of_the_example_is_what_leaving_it_out_gives() {
         "drop_unread_of = ",
         "backend = ",
         "token_env = ",
+        "issuer = ",
+        "audience = ",
+        "token_cookie = ",
         "name = \"browsers\"",
         "max_rate = ",
         "dead_letter = ",
@@ -143,9 +147,9 @@ fn the_example_becomes_valid_types() {
 
     let pbx = config.upstreams[0].name.clone();
     assert_eq!(
-        config.domains,
+        [&config.domains[0], &config.domains[4]],
         [
-            Domain {
+            &Domain {
                 name: Host::Name("example.com".into()),
                 backend: None,
                 authentication: Authentication::Digest {
@@ -154,7 +158,7 @@ fn the_example_becomes_valid_types() {
                     users: "/etc/sipway/users.txt".into(),
                 },
             },
-            Domain {
+            &Domain {
                 name: Host::Name("pbx.example.com".into()),
                 backend: Some(pbx),
                 authentication: Authentication::Backend,
@@ -164,6 +168,29 @@ fn the_example_becomes_valid_types() {
     let targets: Vec<String> =
         config.upstreams[0].targets.iter().map(|target| target.0.to_string()).collect();
     assert_eq!(targets, ["10.0.0.5:5060", "10.0.0.6:5060"]);
+    let tokens: Vec<&Jwt> = config.domains[1..4]
+        .iter()
+        .map(|domain| match &domain.authentication {
+            Authentication::Jwt(jwt) => &**jwt,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let [page, kiosk, lobby] = tokens.as_slice() else { panic!("three domains") };
+    assert_eq!(page.source, TokenSource::Keys("/etc/sipway/login.pem".into()));
+    assert_eq!(
+        (page.issuer.as_deref(), page.audience.as_deref()),
+        (Some("https://login.example.com"), Some("sipway"))
+    );
+    assert_eq!(
+        (page.claim.as_str(), page.query.as_str(), page.leeway.as_secs()),
+        ("sub", "access_token", 30)
+    );
+    assert_eq!((page.cookie.as_deref(), kiosk.cookie.as_deref()), (Some("sip_token"), None));
+    for jwt in [kiosk, lobby] {
+        let TokenSource::Secret(secret) = &jwt.source else { panic!("a secret") };
+        assert_eq!(secret.expose(), b"0123456789abcdef0123456789abcdef");
+        assert!(!format!("{jwt:?}").contains("0123456789"), "secrets are not shown");
+    }
 
     let [archive, crm, presence, reports, local, ..] = config.sinks.as_slice() else { panic!("five sinks") };
     let rotation = Rotation {

@@ -5,19 +5,25 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError, RwLock},
+    time::Instant,
 };
 
-use config::{Authentication, DigestAlgorithm, Domain, Host};
-use sip_auth::{Algorithm, Authenticator, PasswordFile, Request, Role, Settings, Stale, Verdict};
+use config::{Authentication, DigestAlgorithm, Domain, Host, TokenSource};
+use sip_auth::{
+    Algorithm, Authenticator, PasswordFile, Request, Role, Settings, Stale, TokenError, TokenKeys,
+    TokenRules, Verdict,
+};
 use sip_message::{HeaderId, Message};
 use sip_proxy::Answer;
+use transport::{Vouched, upgrade};
 
 use crate::{
+    admission::Tokens,
     clock,
     upstream::{Number, Upstreams},
 };
 
-/// A users file that cannot be used.
+/// A users file, or one with keys, that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
     /// It cannot be read.
@@ -36,6 +42,22 @@ pub enum UsersError {
         /// Which line, and the mend.
         error: sip_auth::PasswordFileError,
     },
+    /// It holds no key that tokens could be signed with.
+    #[error("{}: {error}", path.display())]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: sip_auth::TokenKeysError,
+    },
+    /// The secret that tokens are signed with cannot be used.
+    #[error("the token secret of domain {domain}: {error}")]
+    Secret {
+        /// Whose.
+        domain: Host,
+        /// Why not.
+        error: sip_auth::TokenKeysError,
+    },
 }
 
 /// Who a request proved to come from.
@@ -53,6 +75,7 @@ enum Gate {
     /// The backend decides.
     Backend,
     Digest(Box<Digest>),
+    Tokens(Box<Tokens>),
 }
 
 #[derive(Debug)]
@@ -62,13 +85,20 @@ struct Digest {
     realm: String,
 }
 
-/// Users that were read again.
-pub(crate) struct NewUsers<'a>(Vec<(&'a Digest, PasswordFile)>);
+/// Users and keys that were read again.
+#[derive(Default)]
+pub(crate) struct NewUsers<'a> {
+    users: Vec<(&'a Digest, PasswordFile)>,
+    keys: Vec<(&'a Tokens, TokenKeys)>,
+}
 
 impl NewUsers<'_> {
     /// From now on only these can prove who they are. Who did so before on an open flow stays.
     pub(crate) fn take_over(self) {
-        for (digest, users) in self.0 {
+        for (tokens, keys) in self.keys {
+            *tokens.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        }
+        for (digest, users) in self.users {
             *digest.users.write().unwrap_or_else(PoisonError::into_inner) = users;
         }
     }
@@ -76,7 +106,11 @@ impl NewUsers<'_> {
 
 /// All served domains.
 #[derive(Debug)]
-pub(crate) struct Domains(HashMap<Host, Served>);
+pub(crate) struct Domains {
+    all: HashMap<Host, Served>,
+    /// Those whose users bring tokens, in the order of the configuration.
+    by_token: Vec<Host>,
+}
 
 #[derive(Debug)]
 struct Served {
@@ -95,14 +129,15 @@ impl Domains {
         secret: &[u8; 32],
     ) -> Result<Self, UsersError> {
         let backend = |domain: &Domain| domain.backend.as_ref().and_then(|name| upstreams.find(name));
-        domains
-            .iter()
-            .map(|domain| {
-                let served = Served { gate: gate(domain, secret)?, backend: backend(domain) };
-                Ok((domain.name.clone(), served))
-            })
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let all = domains.iter().map(|domain| {
+            let served = Served { gate: gate(domain, secret)?, backend: backend(domain) };
+            Ok((domain.name.clone(), served))
+        });
+        let by_token = |domain: &&Domain| matches!(domain.authentication, Authentication::Jwt(_));
+        Ok(Self {
+            all: all.collect::<Result<_, UsersError>>()?,
+            by_token: domains.iter().filter(by_token).map(|domain| domain.name.clone()).collect(),
+        })
     }
 
     /// Reads the users files of these domains again, as far as they have the gate that they had; takes them over with
@@ -111,22 +146,70 @@ impl Domains {
     /// # Errors
     /// The first that cannot be used.
     pub(crate) fn read_again(&self, domains: &[Domain]) -> Result<NewUsers<'_>, UsersError> {
-        let mut read = Vec::new();
+        let mut read = NewUsers::default();
         for domain in domains {
-            if let (Some(Served { gate: Gate::Digest(digest), .. }), Authentication::Digest { users, .. }) =
-                (self.0.get(&domain.name), &domain.authentication)
-            {
-                read.push((&**digest, read_users(users)?));
+            match (self.all.get(&domain.name).map(|served| &served.gate), &domain.authentication) {
+                (Some(Gate::Digest(digest)), Authentication::Digest { users, .. }) => {
+                    read.users.push((&**digest, read_users(users)?));
+                }
+                (Some(Gate::Tokens(tokens)), Authentication::Jwt(jwt)) => {
+                    read.keys.push((&**tokens, read_keys(&domain.name, &jwt.source)?));
+                }
+                _ => {}
             }
         }
-        Ok(NewUsers(read))
+        Ok(read)
     }
 
     /// Whether the host of a URI is a served domain.
     pub(crate) fn find(&self, host: &sip_message::Host<'_>) -> Option<DomainRef<'_>> {
         let text = host.to_string();
         let host = Host::new(&text)?;
-        self.0.get(&host).map(DomainRef)
+        self.all.get(&host).map(DomainRef)
+    }
+
+    /// Who asks for a WebSocket. Without a token nobody is let in where every domain wants one.
+    ///
+    /// # Errors
+    /// What is wrong with the token, or that there must be one.
+    pub(crate) fn admit(
+        &self,
+        request: &upgrade::Request<'_>,
+        now: Instant,
+    ) -> Result<Option<Vouched>, upgrade::Refusal> {
+        let at = (now, clock::seconds());
+        let mut refused: Option<TokenError> = None;
+        for domain in &self.by_token {
+            if let Some(Served { gate: Gate::Tokens(tokens), .. }) = self.all.get(domain)
+                && let Some(token) = tokens.find(request)
+            {
+                match tokens.judge(token, at) {
+                    Ok(vouched) => return Ok(Some(vouched)),
+                    Err(error) => refused = refused.max(Some(error)),
+                }
+            }
+        }
+        match refused {
+            Some(error) => Err(upgrade::Refusal::Unauthorized { why: error.message() }),
+            None if self.by_token.len() < self.all.len() || self.all.is_empty() => Ok(None),
+            None => Err(upgrade::Refusal::Unauthorized { why: NO_TOKEN }),
+        }
+    }
+}
+
+/// What a request without token is told.
+const NO_TOKEN: &str = "A token is missing. Send one as 'Authorization: Bearer TOKEN', as sub-protocol (new WebSocket(url, ['sip', \
+    'bearer.TOKEN'])) or in the query, as this server's owner says.";
+
+fn read_keys(domain: &Host, source: &TokenSource) -> Result<TokenKeys, UsersError> {
+    match source {
+        TokenSource::Keys(file) => {
+            let path = || file.to_owned();
+            let content = fs::read(file).map_err(|error| UsersError::Unreadable { path: path(), error })?;
+            TokenKeys::read(&content).map_err(|error| UsersError::Keys { path: path(), error })
+        }
+        TokenSource::Secret(secret) => TokenKeys::shared(secret.expose())
+            .map_err(|error| UsersError::Secret { domain: domain.clone(), error }),
     }
 }
 
@@ -140,6 +223,20 @@ fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
     let (realm, algorithms, users) = match &domain.authentication {
         Authentication::Open => return Ok(Gate::Open),
         Authentication::Backend => return Ok(Gate::Backend),
+        Authentication::Jwt(jwt) => {
+            return Ok(Gate::Tokens(Box::new(Tokens {
+                domain: domain.name.clone(),
+                keys: RwLock::new(read_keys(&domain.name, &jwt.source)?),
+                rules: TokenRules {
+                    issuer: jwt.issuer.clone(),
+                    audience: jwt.audience.clone(),
+                    claim: jwt.claim.clone(),
+                    leeway: jwt.leeway.as_secs(),
+                },
+                query: jwt.query.clone(),
+                cookie: jwt.cookie.clone(),
+            })));
+        }
         Authentication::Digest { realm, algorithms, users } => (realm, algorithms, users),
     };
     let users = RwLock::new(read_users(users)?);
@@ -165,7 +262,14 @@ impl DomainRef<'_> {
     /// # Errors
     /// What to answer: a challenge, or 400 for credentials that no client should send.
     pub(crate) fn prove(self, request: &Message<'_>, role: Role, salt: u64) -> Result<Proof, Answer> {
-        let Gate::Digest(digest) = &self.0.gate else { return Ok(Proof::NotAsked) };
+        let digest = match &self.0.gate {
+            Gate::Open | Gate::Backend => return Ok(Proof::NotAsked),
+            // Nothing in a request proves anything there: see `is_by_token`.
+            Gate::Tokens(_) => {
+                return Err(Answer::new(403, "A Token Is Needed When The WebSocket Is Opened"));
+            }
+            Gate::Digest(digest) => digest,
+        };
         let Digest { authenticator, users, .. } = &**digest;
         let header = match role {
             Role::UserAgent => HeaderId::Authorization,
@@ -202,10 +306,15 @@ impl DomainRef<'_> {
         self.0.backend.filter(|_| matches!(self.0.gate, Gate::Backend))
     }
 
+    /// Whether its users are known by the token that their WebSocket was opened with, and by nothing else.
+    pub(crate) fn is_by_token(self) -> bool {
+        matches!(self.0.gate, Gate::Tokens(_))
+    }
+
     /// Whether a user of this name can exist.
     pub(crate) fn may_have(self, user: &str) -> bool {
         match &self.0.gate {
-            Gate::Open | Gate::Backend => true,
+            Gate::Open | Gate::Backend | Gate::Tokens(_) => true,
             Gate::Digest(digest) => {
                 let users = digest.users.read().unwrap_or_else(PoisonError::into_inner);
                 sip_auth::Credentials::lookup(&*users, user, &digest.realm).is_some()

@@ -59,6 +59,7 @@ impl Flow {
         let (facts, at) = (Arc::new(opening.facts), clock::micros());
         let book = |name: &str| {
             let identity = shard.add_flow(number, &facts, name, at, &link);
+            identity.replace(opening.vouched.map(|vouched| vouched.identity));
             Book { shard: Rc::clone(shard), link, number, identity }
         };
         let id = number.id(shared.incarnation);

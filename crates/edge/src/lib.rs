@@ -6,6 +6,7 @@
 //! `shard` fails what waited for it.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod ask;
 mod audit;
 mod backend;

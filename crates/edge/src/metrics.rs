@@ -40,6 +40,10 @@ counts! {
     FlowsRefused = "flows_refused",
     /// Handshakes refused for what they asked.
     HandshakesRefused = "handshakes_refused",
+    /// WebSockets let in by their token.
+    TokensAccepted = "tokens_accepted",
+    /// WebSockets refused for their token, or because they had none; they are refused handshakes, too.
+    TokensRefused = "tokens_refused",
     /// Connections that said nothing whole in time.
     HandshakeTimeouts = "handshake_timeouts",
     /// Connections whose TLS failed before they were flows.

@@ -57,16 +57,25 @@ fn attempt(
         return Err(Answer::new(420, "Bad Extension").header("Unsupported", unsupported));
     }
     let aor = sip_registrar::address_of_record(request).map_err(|refusal| refused(&refusal))?;
-    let identity = match domain.prove(request, Role::UserAgent, rand::random())? {
-        Proof::NotAsked => None,
-        Proof::User(user) => {
-            // A user registers itself and nobody else.
-            let own = to.and_then(|to| to.unescaped_user());
-            if own.as_deref() != Some(user.as_bytes()) {
-                return Err(Answer::new(403, "Not Your Address"));
+    let known = match from {
+        Hop::Flow(number) if domain.is_by_token() => shard.identity(number),
+        _ => None,
+    };
+    // A user registers itself and nobody else.
+    let not_yours = || Answer::new(403, "Not Your Address");
+    let identity = match known {
+        Some(known) if known.as_str() == aor => Some(aor.as_str()),
+        Some(_) => return Err(not_yours()),
+        None => match domain.prove(request, Role::UserAgent, rand::random())? {
+            Proof::NotAsked => None,
+            Proof::User(user) => {
+                let own = to.and_then(|to| to.unescaped_user());
+                if own.as_deref() != Some(user.as_bytes()) {
+                    return Err(not_yours());
+                }
+                Some(aor.as_str())
             }
-            Some(aor.as_str())
-        }
+        },
     };
     let outbound = Outbound::of(request).map_err(|refusal| refused(&refusal))?;
     let (way, transport, remote, flow) = match from {

@@ -21,7 +21,7 @@ use tokio::{
     task::spawn_local,
     time::{sleep, sleep_until, timeout},
 };
-use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Unopened};
+use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Unopened, Vouched, upgrade};
 
 use crate::{
     FlowQuery, Pinged,
@@ -524,6 +524,19 @@ impl Shard {
 
 impl Owner for Shard {
     type Flow = Flow;
+
+    fn admit(self: &Rc<Self>, request: &upgrade::Request<'_>) -> Result<Option<Vouched>, upgrade::Refusal> {
+        let admitted = self.shared.domains.admit(request, Instant::now());
+        match &admitted {
+            Ok(None) => {}
+            Ok(Some(_)) => self.shared.metrics.add(Count::TokensAccepted),
+            Err(refusal) => {
+                self.shared.metrics.add(Count::TokensRefused);
+                tracing::debug!(why = refusal.message(), "a WebSocket is refused for its token");
+            }
+        }
+        admitted
+    }
 
     async fn open(self: &Rc<Self>, opening: Opening, link: Rc<Link>) -> Result<Flow, Refused> {
         Flow::open(self, opening, link).await

@@ -102,7 +102,7 @@ pub struct FlowFacts {
     /// The handshake's Origin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Text<128>>,
-    /// The handshake's path with its query.
+    /// The handshake's path without its query, which may hold a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Text<200>>,
     /// The handshake's User-Agent.

@@ -27,6 +27,8 @@ pub struct FlowLimits {
 pub struct Usage {
     last_message: Instant,
     ends: Option<Instant>,
+    /// When the credentials run out that it was opened with.
+    vouched_until: Option<Instant>,
     /// Until when what was said would have lasted at the rate that is allowed (the generic cell rate algorithm).
     said_until: Instant,
 }
@@ -36,7 +38,14 @@ impl Usage {
     #[must_use]
     pub fn new(now: Instant, turn: u64, limits: &FlowLimits) -> Self {
         let ends = limits.lifetime.map(|lifetime| now + sooner(lifetime, turn));
-        Self { last_message: now, ends, said_until: now }
+        Self { last_message: now, ends, vouched_until: None, said_until: now }
+    }
+
+    /// The credentials that the flow was opened with run out then.
+    #[must_use]
+    pub const fn vouched_until(mut self, until: Option<Instant>) -> Self {
+        self.vouched_until = until;
+        self
     }
 
     /// A SIP message came.
@@ -61,6 +70,9 @@ impl Usage {
     /// The ending of a flow whose time is up.
     #[must_use]
     pub fn over(&self, now: Instant, limits: &FlowLimits) -> Option<Ending> {
+        if self.vouched_until.is_some_and(|until| until <= now) {
+            return Some(Ending::of(Cause::TokenExpired).code(1008).reason("the token has expired"));
+        }
         if self.ends.is_some_and(|ends| ends <= now) {
             // 1001 has user agents come again.
             return Some(Ending::of(Cause::Lifetime).code(1001).reason("the connection has reached its age"));
@@ -73,7 +85,7 @@ impl Usage {
     #[must_use]
     pub fn deadline(&self, limits: &FlowLimits) -> Option<Instant> {
         let idle = limits.idle.map(|idle| self.last_message + idle);
-        self.ends.into_iter().chain(idle).min()
+        self.ends.into_iter().chain(self.vouched_until).chain(idle).min()
     }
 }
 
@@ -127,6 +139,19 @@ mod tests {
             let together = ends[n..].iter().take_while(|other| **other < *end + SECOND).count();
             assert!(together <= 8, "{together} flows end within a second");
         }
+    }
+
+    #[test]
+    fn nobody_stays_longer_than_the_token_says() {
+        let limits =
+            FlowLimits { lifetime: Some(1000 * SECOND), idle: Some(300 * SECOND), ..FlowLimits::default() };
+        let start = Instant::now();
+        let mut usage = Usage::new(start, 0, &limits).vouched_until(Some(start + 100 * SECOND));
+        usage.message(start + 99 * SECOND);
+        assert_eq!(usage.deadline(&limits), Some(start + 100 * SECOND));
+        assert_eq!(usage.over(start + 99 * SECOND, &limits), None);
+        let ending = usage.over(start + 100 * SECOND, &limits).expect("expired");
+        assert_eq!((ending.cause, ending.code), (Cause::TokenExpired, Some(1008)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Digest authentication for SIP (RFC 3261 §22, RFC 7616, RFC 8760): verdicts on credentials, challenges, and answers.
 //!
 //! Pure: time comes as Unix seconds, randomness as a number, users by the [`Credentials`] trait. [`Authenticator`] is
-//! the server's side, [`answer`] the client's.
+//! the server's side, [`answer`] the client's. [`TokenRules`]
+//! judges signed tokens (JWT).
 //!
 //! ACK and CANCEL cannot be challenged (RFC 3261 §22.1) and an ACK repeats the credentials of its INVITE: do not bring
 //! them here, the nonce count would be seen twice.
@@ -16,6 +17,7 @@ mod params;
 mod password_file;
 mod replay;
 mod response;
+mod token;
 mod uri;
 mod users;
 
@@ -27,4 +29,7 @@ pub use authenticator::{
 pub use challenge::{Challenge, ChallengeError, Qop};
 pub use params::ParamsError;
 pub use password_file::{PasswordFile, PasswordFileError, PasswordFileProblem};
+pub use token::{
+    LONGEST_TOKEN, SHORTEST_SECRET, TokenError, TokenHolder, TokenKeys, TokenKeysError, TokenRules,
+};
 pub use users::{Credentials, Ha1Set, Secret};

@@ -16,7 +16,7 @@ use websocket::{
 };
 
 use crate::{
-    Framing, Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Unopened,
+    Framing, Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Unopened, Vouched,
     flow::{self, Codec, Receiver},
     linger,
     tls::{Progress, Tls},
@@ -89,12 +89,13 @@ pub async fn receive_connection<O: Owner>(
                 max_fragments: MAX_FRAGMENTS,
             };
             let codec = Codec::WebSocket(Connection::new(Role::Server, limits));
-            let candidate = Candidate { pending, facts, codec, response: Some(upgrade.response) };
+            let (response, vouched) = (Some(upgrade.response), upgrade.vouched);
+            let candidate = Candidate { pending, facts, codec, response, vouched };
             candidate.open(owner, listener, scratch).await;
         }
         Greeting::Message => {
             let codec = stream_codec(&settings);
-            let candidate = Candidate { pending, facts, codec, response: None };
+            let candidate = Candidate { pending, facts, codec, response: None, vouched: None };
             candidate.open(owner, listener, scratch).await;
         }
         Greeting::Http if pending.tls.is_none() => {
@@ -148,19 +149,22 @@ struct Candidate {
     codec: Codec,
     /// The 101, for a WebSocket.
     response: Option<Vec<u8>>,
+    vouched: Option<Vouched>,
 }
 
 impl Candidate {
     /// Asks the owner and, with its consent, answers and starts the flow's own task.
     async fn open<O: Owner>(self, owner: Rc<O>, listener: Rc<Listener>, scratch: Rc<Scratch>) {
         let settings = Rc::clone(&listener.settings);
-        let Self { pending: Pending { stream, tls, received, .. }, facts, codec, response } = self;
+        let Self { pending: Pending { stream, tls, received, .. }, facts, codec, response, vouched } = self;
         let framing = if response.is_some() { Framing::WebSocket } else { Framing::Stream };
         let remote = facts.remote;
         watch_over(&stream, framing, &settings);
         let (reader, writer) = stream.into_split();
-        let link = Rc::new(Link::new(writer, framing, tls, settings, scratch));
-        match owner.open(Opening { facts, listener }, Rc::clone(&link)).await {
+        let until = vouched.as_ref().map(|vouched| vouched.until);
+        let link = Link::new(writer, framing, tls, settings, scratch).vouched_until(until);
+        let link = Rc::new(link);
+        match owner.open(Opening { facts, listener, vouched }, Rc::clone(&link)).await {
             Ok(flow) => {
                 if let Some(response) = response {
                     let _ = link.put_head(&response);
@@ -249,6 +253,7 @@ struct Upgrade {
     head: usize,
     /// The 101.
     response: Vec<u8>,
+    vouched: Option<Vouched>,
 }
 
 impl Pending {
@@ -269,7 +274,7 @@ impl Pending {
                 continue;
             }
             if Framing::of(listener.transport) == Some(Framing::WebSocket) {
-                if let Some(greeting) = examine(&self.received, listener) {
+                if let Some(greeting) = examine(owner, &self.received, listener) {
                     return Ok(greeting);
                 }
                 continue;
@@ -391,7 +396,7 @@ fn begins_http(input: &[u8]) -> bool {
 }
 
 /// The upgrade request as far as it has come; nothing while it is not whole.
-fn examine(received: &[u8], listener: &Listener) -> Option<Greeting> {
+fn examine<O: Owner>(owner: &Rc<O>, received: &[u8], listener: &Listener) -> Option<Greeting> {
     let paths: Vec<&str> = listener.paths.iter().map(String::as_str).collect();
     let origins: Vec<&str> = listener.origins.iter().map(String::as_str).collect();
     let policy = Policy {
@@ -405,16 +410,22 @@ fn examine(received: &[u8], listener: &Listener) -> Option<Greeting> {
         Outcome::NotUpgrade(_) => Some(Greeting::Http),
         Outcome::Refuse(refused) => Some(Greeting::Refuse(refused.refusal)),
         Outcome::Accept(accepted) => {
+            let vouched = match owner.admit(&accepted.request) {
+                Ok(vouched) => vouched,
+                Err(refusal) => return Some(Greeting::Refuse(refusal)),
+            };
             let mut response = Vec::new();
             accepted.write_response(&mut response, &[]);
             let request = &accepted.request;
             Some(Greeting::Upgrade(Box::new(Upgrade {
                 host: request.host().map(|host| Text::new(host.as_bytes())),
                 origin: request.origin().map(|origin| Text::new(origin.as_bytes())),
-                path: Some(Text::new(request.target)),
+                // Queries hold tokens.
+                path: Some(Text::new(request.path())),
                 user_agent: request.user_agent().map(|agent| Text::new(agent.as_bytes())),
                 head: request.head_len,
                 response,
+                vouched,
             })))
         }
     }

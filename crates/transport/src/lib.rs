@@ -26,6 +26,7 @@ pub mod udp;
 
 pub use handshake::receive_connection;
 pub use link::{Link, PingFailed, SendFailed};
-pub use owner::{Opening, Owner, PlainHttp, Refused, Unopened};
+pub use owner::{Opening, Owner, PlainHttp, Refused, Unopened, Vouched};
 pub use scratch::Scratch;
 pub use settings::{Framing, Listener, MissingOrigin, Settings};
+pub use websocket::handshake as upgrade;

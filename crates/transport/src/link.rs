@@ -53,6 +53,7 @@ pub struct Link {
     phase: Cell<Phase>,
     pub(crate) liveness: Cell<Liveness>,
     usage: Cell<Usage>,
+    vouched_until: Option<Instant>,
     frames_received: Cell<u64>,
     frames_sent: Cell<u64>,
     bytes_received: Cell<u64>,
@@ -99,6 +100,7 @@ impl Link {
             phase: Cell::new(Phase::Open),
             liveness: Cell::new(liveness),
             usage: Cell::new(usage),
+            vouched_until: None,
             frames_received: Cell::new(0),
             frames_sent: Cell::new(0),
             bytes_received: Cell::new(0),
@@ -106,6 +108,12 @@ impl Link {
             ping_rtt: Cell::new(None),
             asked: RefCell::new(None),
         }
+    }
+
+    /// The flow ends when its credentials run out.
+    pub(crate) fn vouched_until(mut self, until: Option<Instant>) -> Self {
+        self.vouched_until = until;
+        self
     }
 
     /// Sends one SIP message.
@@ -321,7 +329,8 @@ impl Link {
     pub(crate) fn begin(&self, turn: u64) {
         let liveness = self.liveness.get().with_ping_after(sooner(self.settings.ping_after, turn));
         self.liveness.set(liveness);
-        self.usage.set(Usage::new(liveness.last_received(), turn, &self.settings.limits));
+        let usage = Usage::new(liveness.last_received(), turn, &self.settings.limits);
+        self.usage.set(usage.vouched_until(self.vouched_until));
     }
 
     /// The ending of a flow that is over one of its limits.

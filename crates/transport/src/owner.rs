@@ -1,10 +1,17 @@
 //! Who decides what connections and messages mean.
 
-use std::{fmt, future::Future, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
-use lifecycle::{Ending, FlowFacts};
+use lifecycle::{Ending, FlowFacts, Text};
 use sip_message::{FrameError, Leniencies};
 use tokio::net::TcpStream;
+use websocket::handshake::{Refusal, Request};
 
 use crate::{Link, Listener};
 
@@ -15,6 +22,17 @@ pub struct Opening {
     pub facts: FlowFacts,
     /// The listener it came to.
     pub listener: Rc<Listener>,
+    /// Who it comes from, if its upgrade request proved that.
+    pub vouched: Option<Vouched>,
+}
+
+/// Who a connection comes from, by what its upgrade request brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vouched {
+    /// The address-of-record.
+    pub identity: Text<128>,
+    /// Until when: then the flow is closed, as `token_expired`.
+    pub until: Instant,
 }
 
 /// A connection that may not become a flow now.
@@ -71,6 +89,15 @@ impl fmt::Display for Unopened {
 pub trait Owner: Sized + 'static {
     /// An open flow. Dropping one closes it as an internal error.
     type Flow: 'static;
+
+    /// Who asks for a WebSocket, if that is asked at all. The request is otherwise good.
+    ///
+    /// # Errors
+    /// Who it is must be proved and is not: the answer.
+    fn admit(self: &Rc<Self>, request: &Request<'_>) -> Result<Option<Vouched>, Refusal> {
+        let _ = request;
+        Ok(None)
+    }
 
     /// Opens a flow: resolves when `flow.opened` is durable.
     fn open(

@@ -6,6 +6,7 @@ pub(crate) const TEXT: &str = include_str!("../../../../sipway.example.toml");
 
 pub(crate) const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 pub(crate) const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+pub(crate) const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n";
 pub(crate) const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 pub(crate) fn surroundings() -> Imagined {
@@ -13,6 +14,9 @@ pub(crate) fn surroundings() -> Imagined {
         .file("/etc/sipway/fullchain.pem", format!("{CERTIFICATE}{CERTIFICATE}"))
         .file("/etc/sipway/privkey.pem", KEY)
         .file("/etc/sipway/users.txt", "")
+        .file("/etc/sipway/login.pem", PUBLIC_KEY)
+        .file("/etc/sipway/token.secret", "0123456789abcdef0123456789abcdef\n")
+        .set("SIPWAY_TOKEN_SECRET", "0123456789abcdef0123456789abcdef")
         .file("/etc/sipway/webhook.secret", format!("{SECRET}\n"))
         .file("/etc/sipway/database.password", "correct horse\n")
         .set("SIPWAY_WEBHOOK_SECRET", SECRET)

@@ -24,6 +24,7 @@ mod signals;
 mod sinks;
 mod systemd;
 mod taken;
+mod tokens;
 mod unread;
 mod webhook;
 mod why;

@@ -51,7 +51,10 @@ pub enum Refusal {
     /// 431: more lines than [`Policy::max_headers`](super::Policy::max_headers).
     TooManyHeaders,
     /// 401, said by the caller: no credentials, or wrong ones.
-    Unauthorized,
+    Unauthorized {
+        /// What is wrong, in words for the other side.
+        why: &'static str,
+    },
     /// 403, said by the caller: this address or user may not come in.
     Forbidden,
     /// 408, said by the caller: the head did not come in time.
@@ -86,7 +89,7 @@ impl Refusal {
             | Self::DuplicateKey
             | Self::InvalidKey
             | Self::NoSip => 400,
-            Self::Unauthorized => 401,
+            Self::Unauthorized { .. } => 401,
             Self::OriginNotAllowed | Self::OriginMissing | Self::Forbidden => 403,
             Self::PathNotFound => 404,
             Self::MethodNotAllowed => 405,
@@ -155,7 +158,7 @@ impl Refusal {
             }
             Self::HeadTooLarge => "The request's headers are too large. Cookies are the usual cause.",
             Self::TooManyHeaders => "The request has too many header lines.",
-            Self::Unauthorized => "Credentials are missing or not valid.",
+            Self::Unauthorized { why } => why,
             Self::Forbidden => "Access is refused.",
             Self::TooSlow => "The request did not arrive in time.",
             Self::RateLimited { .. } => "Too many attempts. Try again after the time in Retry-After.",
@@ -191,7 +194,7 @@ impl Refusal {
             Self::UnsupportedVersion => "unsupported_version",
             Self::HeadTooLarge => "head_too_large",
             Self::TooManyHeaders => "too_many_headers",
-            Self::Unauthorized => "unauthorized",
+            Self::Unauthorized { .. } => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::TooSlow => "too_slow",
             Self::RateLimited { .. } => "rate_limited",
@@ -223,7 +226,7 @@ impl Refusal {
                 write!(out, ", Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13")
             }
             Self::MethodNotAllowed => write!(out, "\r\nAllow: GET"),
-            Self::Unauthorized => write!(out, "\r\nWWW-Authenticate: Bearer"),
+            Self::Unauthorized { .. } => write!(out, "\r\nWWW-Authenticate: Bearer"),
             Self::RateLimited { retry_after } | Self::NoRoom { retry_after } => {
                 write!(out, "\r\nRetry-After: {retry_after}")
             }
