@@ -259,7 +259,7 @@ impl Domain {
         }
         let register = section.field::<Register>(reading, "register");
         if !backend.is_absent() && register.compared(Register::Path, Register::Local) == Register::Path {
-            for keys in [&["auth"], DIGEST_KEYS, JWT_KEYS] {
+            for keys in [&["auth"][..], DIGEST_KEYS, JWT_KEYS] {
                 section.not_applicable(
                     reading,
                     keys,

@@ -16,6 +16,7 @@ use crate::webhook::Consumer;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sipway.example.toml");
 const CRM_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const TOKEN_SECRET: &str = "0123456789abcdef0123456789abcdef";
 const ADMIN_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const PRESENCE_SECRET: &str = "whsec_plJ3nmyCDGBKInavdOK15jsl00000000";
 
@@ -59,14 +60,21 @@ impl Installed {
         directory.write("fullchain.pem", pair.cert.pem());
         directory.write("privkey.pem", pair.signing_key.serialize_pem());
         directory.write("users.txt", "# who may come in\nalice:wonder land\nbob:builder\n");
+        directory.write("login.pem", pair.signing_key.public_key_pem());
+        directory.write("token.secret", TOKEN_SECRET);
         directory.write("webhook.secret", format!("{PRESENCE_SECRET}\n"));
 
         let mut check = sipway(["check", "--offline"]);
-        check.arg(&file).env("SIPWAY_WEBHOOK_SECRET", CRM_SECRET).env("SIPWAY_ADMIN_TOKEN", ADMIN_TOKEN);
+        let variables = [
+            ("SIPWAY_WEBHOOK_SECRET", CRM_SECRET),
+            ("SIPWAY_ADMIN_TOKEN", ADMIN_TOKEN),
+            ("SIPWAY_TOKEN_SECRET", TOKEN_SECRET),
+        ];
+        check.arg(&file).envs(variables);
         let checked = run(check).await;
         assert_eq!(checked.code, Some(0), "{}", checked.err);
         let mut serve = sipway(["run", "--config"]);
-        serve.arg(&file).env("SIPWAY_WEBHOOK_SECRET", CRM_SECRET).env("SIPWAY_ADMIN_TOKEN", ADMIN_TOKEN);
+        serve.arg(&file).envs(variables);
         Self { server: Server::run(serve).await, directory, crm, presence }
     }
 

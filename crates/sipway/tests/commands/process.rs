@@ -154,6 +154,16 @@ impl Server {
         (status, reading.await.unwrap())
     }
 
+    /// SIGTERM; what a `run` has logged since it was ready, until its end.
+    pub(crate) async fn terminate_and_read(&mut self) -> String {
+        self.signal("TERM").await;
+        let mut log = String::new();
+        let mut rest = self.err.take().expect("a `run`").into_inner();
+        timeout(PATIENCE, rest.read_to_string(&mut log)).await.expect("ends in time").unwrap();
+        assert!(self.end().await.success());
+        log
+    }
+
     /// SIGTERM, and its end.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM").await;

@@ -128,7 +128,10 @@ async fn a_token_may_stand_in_four_places() {
         assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains(why), "{why}: {answer}");
         assert!(answer.contains("\r\nWWW-Authenticate: Bearer\r\n"), "{answer}");
     }
-    assert!(server.terminate().await.success());
+    let log = server.terminate_and_read().await;
+    assert!(log.contains("refused for its token") && log.contains("signature is wrong"), "{log}");
+    // `{"` in base64: every token begins with it.
+    assert!(!log.contains("eyJ") && !log.contains("nonsense"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
