@@ -60,7 +60,7 @@ fn token(user: &str, seconds: u64) -> String {
 
 async fn start(directory: &Directory) -> Server {
     directory.write("token.secret", format!("{SECRET}\n"));
-    let file = directory.write("sipway.toml", CONFIG.to_owned());
+    let file = directory.write("sipway.toml", CONFIG);
     let mut command = sipway(["run", "--config"]);
     command.arg(file);
     Server::run(command).await
