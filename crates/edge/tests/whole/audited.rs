@@ -60,9 +60,12 @@ async fn a_planted_difference_is_on_the_api_the_metrics_the_log_and_in_an_event(
     tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
     let house = House::new("planted", "[audit]\nevery = \"off\"\n");
     let ada = house.registered("ada").await;
-    let agree = |view: &AuditView| view.certain == 0 && view.suspected == 0 && view.flows_in_ledger == 1;
-    let quiet = look_until(&house, "in agreement", agree).await;
-    assert_eq!((quiet.flows, quiet.sockets), (1, Some(1)));
+    // The socket of an attempt that the ledger had no room for yet may still be parting.
+    let agree = |view: &AuditView| {
+        (view.certain, view.suspected, view.flows_in_ledger, view.flows, view.sockets)
+            == (0, 0, 1, 1, Some(1))
+    };
+    look_until(&house, "in agreement", agree).await;
 
     // A flow that the ledger says is open, and that nobody has.
     let nobodys = house.handle.node().flow(lifecycle::FlowId { incarnation: 1, counter: 1 << 40 });
