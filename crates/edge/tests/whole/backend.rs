@@ -40,6 +40,9 @@ fn of(user: &str) -> String {
     format!("sip:{user}@{DOMAIN}")
 }
 
+/// After so long a 200 that nobody acknowledged is said again (RFC 3261 §13.3.1.4).
+const T1: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// The next message that satisfies this.
 async fn next(client: &mut Client, what: &str, so: impl Fn(&Message<'_>) -> bool) -> Incoming {
     let found = async {
@@ -106,8 +109,17 @@ async fn call(caller: (&mut Client, &str), callee: (&mut Client, &str)) {
     let (a, b) = (value(&answered, HeaderId::From), value(&answered, HeaderId::To));
     let mut routes: Vec<&[u8]> = answered.record_routes().map(|(value, _)| value.bytes).collect();
     routes.reverse();
-    caller.send(&within("ACK", &answered, (&a, &b), routes, 1)).unwrap();
-    next(callee, "ACK", is("ACK")).await;
+    // An ACK that is lost on the way is said again, as it is for every repeat of the 200 (RFC 3261 §13.2.2.4).
+    let acknowledged = async {
+        loop {
+            caller.send(&within("ACK", &answered, (&a, &b), routes.clone(), 1)).unwrap();
+            let came = next(callee, "ACK", is("ACK"));
+            if tokio::time::timeout(T1, came).await.is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, acknowledged).await.expect("no ACK came");
     let routes = asked.record_routes().map(|(value, _)| value.bytes).collect();
     callee.set_answering(Answering::Answers);
     callee.send(&within("BYE", &asked, (&b, &a), routes, 1)).unwrap();
