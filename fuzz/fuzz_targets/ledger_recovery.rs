@@ -16,7 +16,7 @@ fn settings() -> Settings {
 fn healthy() -> Vec<(String, Vec<u8>)> {
     let disk = Simulated::new(1);
     for run in 0..2 {
-        let Ok((opened, mut stepper)) = Ledger::open_stepped(Arc::new(disk.clone()), settings()) else {
+        let Ok((opened, mut stepper)) = Ledger::open_stepped(Arc::new(disk.mount()), settings()) else {
             return Vec::new();
         };
         for seq in 0..70 + run {
@@ -82,17 +82,17 @@ fuzz_target!(init: {}, |data: &[u8]| {
     for (name, content) in &files {
         disk.place_file(name, content);
     }
-    if let Ok(mut outside) = LogReader::open_on(Arc::new(disk.clone()), ReadFrom::Oldest) {
+    if let Ok(mut outside) = LogReader::open_on(Arc::new(disk.mount()), ReadFrom::Oldest) {
         while let Ok(Some(block)) = outside.next_block() {
             assert!(block.records().count() as u64 == block.count());
         }
         let _ = outside.tail();
     }
-    let Ok((opened, _stepper)) = Ledger::open_stepped(Arc::new(disk.clone()), settings()) else { return };
+    let Ok((opened, _stepper)) = Ledger::open_stepped(Arc::new(disk.mount()), settings()) else { return };
     let first = read(&opened);
     disk.end(End::PowerLoss);
     drop(opened);
-    let again = match Ledger::open_stepped(Arc::new(disk.clone()), settings()) {
+    let again = match Ledger::open_stepped(Arc::new(disk.mount()), settings()) {
         Ok((again, _stepper)) => again,
         Err(error) => panic!("a log that opened and was mended is refused: {error}"),
     };

@@ -15,7 +15,7 @@ fn settings() -> Settings {
 }
 
 fn open(disk: &Simulated) -> Result<(Opened, Stepper), OpenError> {
-    Ledger::open_stepped(Arc::new(disk.clone()), settings())
+    Ledger::open_stepped(Arc::new(disk.mount()), settings())
 }
 
 fn append(opened: &Opened, stepper: &mut Stepper, length: usize) {
@@ -175,7 +175,7 @@ fn another_nodes_or_a_newer_directory_is_refused() {
     drop(open(&disk).expect("opens"));
     disk.end(End::Kill);
     let other = Settings { node: "edge-2".to_owned(), ..settings() };
-    match Ledger::open_stepped(Arc::new(disk.clone()), other) {
+    match Ledger::open_stepped(Arc::new(disk.mount()), other) {
         Err(OpenError::WrongNode { found, wanted, .. }) => {
             assert_eq!((found.as_str(), wanted.as_str()), ("edge-1", "edge-2"));
         }
@@ -257,7 +257,7 @@ fn removed_segments_do_not_bring_an_incarnation_back() {
         disk.end(End::Kill);
     }
     let last = segments(&disk).pop().expect("three");
-    disk.remove(&format!("segments/{}", last.0)).expect("removes");
+    disk.mount().remove(&format!("segments/{}", last.0)).expect("removes");
     match open(&disk).map(|_| ()) {
         Err(OpenError::Damaged { damage, .. }) => {
             assert_eq!(damage.kind, DamageKind::MissingIncarnation { known: 3 });
@@ -265,7 +265,7 @@ fn removed_segments_do_not_bring_an_incarnation_back() {
         other => panic!("{other:?}"),
     }
     for (name, _) in segments(&disk) {
-        disk.remove(&format!("segments/{name}")).expect("removes");
+        disk.mount().remove(&format!("segments/{name}")).expect("removes");
     }
     let (opened, _) = open(&disk).expect("opens");
     assert_eq!(opened.incarnation, 4);
@@ -282,7 +282,7 @@ fn the_reader_outside_tells_a_torn_end_from_a_damaged_one() {
     let tail_after_flip = |at: usize| {
         let mut files = segments(&disk);
         files[0].1[at] ^= 1;
-        let mut reader = LogReader::open_on(Arc::new(copy(&files)), ReadFrom::Oldest).expect("opens");
+        let mut reader = LogReader::open_on(Arc::new(copy(&files).mount()), ReadFrom::Oldest).expect("opens");
         let mut count = 0;
         while let Some(block) = reader.next_block().expect("reads") {
             count += block.count();
@@ -291,6 +291,7 @@ fn the_reader_outside_tells_a_torn_end_from_a_damaged_one() {
     };
     assert!(matches!(tail_after_flip(4096 + 72 * 2 + 50), (2, Ok(ledger::Tail::Torn(66)))));
     assert!(matches!(tail_after_flip(4096 + 50), (0, Err(ReadError::Damaged(_)))));
-    let file = disk.open(&format!("segments/{}", segments(&disk)[0].0), ledger::storage::Access::Read);
+    let file =
+        disk.mount().open(&format!("segments/{}", segments(&disk)[0].0), ledger::storage::Access::Read);
     assert!(file.is_ok_and(|file: Arc<dyn File>| file.length().is_ok()));
 }

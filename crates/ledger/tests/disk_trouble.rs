@@ -20,7 +20,7 @@ fn settings() -> Settings {
 }
 
 fn open(disk: &Simulated) -> (Opened, Stepper) {
-    Ledger::open_stepped(Arc::new(disk.clone()), settings()).expect("opens")
+    Ledger::open_stepped(Arc::new(disk.mount()), settings()).expect("opens")
 }
 
 fn reserved(reservation: Reservation, payload: &[u8]) -> Batch {
@@ -195,7 +195,7 @@ fn a_hanging_disk_stops_reservations_but_neither_appends_nor_callers() {
         })),
         ..settings()
     };
-    let opened = Ledger::open_on(Arc::new(disk.clone()), settings).expect("opens");
+    let opened = Ledger::open_on(Arc::new(disk.mount()), settings).expect("opens");
     let ledger = &opened.ledger;
     until(|| ledger.status().spares >= 2);
     let reservation = ledger.reserve(100).expect("room");
@@ -220,7 +220,7 @@ fn a_hanging_disk_stops_reservations_but_neither_appends_nor_callers() {
 #[test]
 fn closing_on_a_hanging_disk_gives_up_in_time_and_says_what_is_lost() {
     let disk = Simulated::new(8);
-    let opened = Ledger::open_on(Arc::new(disk.clone()), settings()).expect("opens");
+    let opened = Ledger::open_on(Arc::new(disk.mount()), settings()).expect("opens");
     let ledger = &opened.ledger;
     until(|| ledger.status().spares >= 2);
     disk.stall();
@@ -233,9 +233,9 @@ fn closing_on_a_hanging_disk_gives_up_in_time_and_says_what_is_lost() {
     let rejected = ledger.append(unreserved(1)).expect_err("closed");
     assert_eq!(rejected.why, Refused::Closed);
     // The directory is still the old writer's: it may yet write.
-    assert!(Ledger::open_on(Arc::new(disk.clone()), settings()).is_err());
+    assert!(Ledger::open_on(Arc::new(disk.mount()), settings()).is_err());
     disk.release();
-    until(|| Ledger::open_on(Arc::new(disk.clone()), settings()).is_ok());
+    until(|| Ledger::open_on(Arc::new(disk.mount()), settings()).is_ok());
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn failures_and_recoveries_are_told() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&events);
     let observer = Observer::new(move |event: &Event| told.lock().expect("unpoisoned").push(event.clone()));
-    let opened = Ledger::open_on(Arc::new(disk.clone()), Settings { observer: Some(observer), ..settings() })
+    let opened = Ledger::open_on(Arc::new(disk.mount()), Settings { observer: Some(observer), ..settings() })
         .expect("opens");
     let ledger = &opened.ledger;
     until(|| ledger.status().spares >= 2);
@@ -277,7 +277,7 @@ fn a_seal_that_a_failed_start_left_is_made_durable_by_the_next() {
         drop((opened, stepper));
 
         disk.fail(if seed % 2 == 0 { Faults::Syncs(1) } else { Faults::OneIn(4) });
-        let _ = Ledger::open_stepped(Arc::new(disk.clone()), settings());
+        let _ = Ledger::open_stepped(Arc::new(disk.mount()), settings());
         disk.end(End::Kill);
 
         drop(open(&disk));

@@ -53,7 +53,7 @@ impl Node {
 
     fn start(&mut self) -> Result<(), OpenError> {
         self.appended.clear();
-        let opened = Ledger::open_stepped(Arc::new(self.disk.clone()), settings())?;
+        let opened = Ledger::open_stepped(Arc::new(self.disk.mount()), settings())?;
         self.running = Some(opened);
         self.check_history();
         Ok(())

@@ -2,7 +2,10 @@
 
 use std::{io, str::FromStr, sync::Arc};
 
-use ledger::storage::{Access, File, Listed, LockError, LockGuard, Storage, sim::Simulated};
+use ledger::storage::{
+    Access, File, Listed, LockError, LockGuard, Storage,
+    sim::{Mounted, Simulated},
+};
 
 /// A bug. The first three are the sort that Kamailio had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +68,10 @@ impl FromStr for Planted {
 }
 
 /// A disk whose failed syncs go unnoticed.
-pub(crate) struct Careless(pub(crate) Simulated);
+pub(crate) struct Careless {
+    mounted: Mounted,
+    disk: Simulated,
+}
 
 struct CarelessFile {
     disk: Simulated,
@@ -73,50 +79,54 @@ struct CarelessFile {
 }
 
 impl Careless {
+    pub(crate) fn mount(disk: &Simulated) -> Self {
+        Self { mounted: disk.mount(), disk: disk.clone() }
+    }
+
     fn file(&self, file: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(CarelessFile { disk: self.0.clone(), file })
+        Arc::new(CarelessFile { disk: self.disk.clone(), file })
     }
 }
 
 impl Storage for Careless {
     fn place(&self) -> String {
-        self.0.place()
+        self.mounted.place()
     }
 
     fn lock(&self) -> Result<LockGuard, LockError> {
-        self.0.lock()
+        self.mounted.lock()
     }
 
     fn make_folder(&self, folder: &str) -> io::Result<()> {
-        self.0.make_folder(folder)
+        self.mounted.make_folder(folder)
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<Listed>> {
-        self.0.list(folder)
+        self.mounted.list(folder)
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.file(self.0.create(name)?))
+        Ok(self.file(self.mounted.create(name)?))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
-        Ok(self.file(self.0.open(name, access)?))
+        Ok(self.file(self.mounted.open(name, access)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(from, to)
+        self.mounted.rename(from, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.remove(name)
+        self.mounted.remove(name)
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        self.0.sync_folder(folder)
+        self.mounted.sync_folder(folder)
     }
 
     fn unguessable(&self) -> u64 {
-        self.0.unguessable()
+        self.mounted.unguessable()
     }
 }
 

@@ -154,8 +154,8 @@ impl World {
             }
             self.arm();
             let storage: Arc<dyn Storage> = match self.plan.planted {
-                Some(Planted::FailedSyncIgnored) => Arc::new(Careless(self.disk.clone())),
-                _ => Arc::new(self.disk.clone()),
+                Some(Planted::FailedSyncIgnored) => Arc::new(Careless::mount(&self.disk)),
+                _ => Arc::new(self.disk.mount()),
             };
             let now = self.clock.micros();
             let started =

@@ -105,7 +105,7 @@ impl World {
     }
 
     fn start(&mut self) -> Result<(), StartError> {
-        let opened = Ledger::open_on(Arc::new(self.disk.clone()), settings())?;
+        let opened = Ledger::open_on(Arc::new(self.disk.mount()), settings())?;
         let (recovered, books) = settle(&opened)?;
         let all = self.fold_all();
         assert_eq!(settled(&books.unfinished), settled(&all));
@@ -441,7 +441,7 @@ fn after_an_orderly_end_nothing_is_appended_and_the_next_start_reads_nothing() {
     assert_eq!(world.run.as_mut().unwrap().bookkeeper.step(now).unwrap(), Step::Ended);
     let stopped = world.ledger().durable_position();
     world.end(End::PowerLoss);
-    let opened = Ledger::open_on(Arc::new(world.disk.clone()), settings()).unwrap();
+    let opened = Ledger::open_on(Arc::new(world.disk.mount()), settings()).unwrap();
     assert_eq!(opened.checkpoint.as_ref().unwrap().position, stopped);
     assert_eq!(settle(&opened).unwrap().0.records, 0);
 }

@@ -73,7 +73,7 @@ fn a_panic_in_a_handler_ends_one_flow_and_nothing_else() {
 
 async fn one_panics(config: &Config) {
     // Its own shard has nothing to do: nobody knows its listener.
-    let server = Server::start_on(Arc::new(Simulated::new(1)), config, |_| None).unwrap();
+    let server = Server::start_on(Arc::new(Simulated::new(1).mount()), config, |_| None).unwrap();
     let shared = Arc::clone(&server.handle().0);
     let listener = Rc::new(shared.listeners[0].for_shard(0));
     let shard = Shard::new(0, Arc::clone(&shared), vec![Rc::clone(&listener)], HashMap::new());

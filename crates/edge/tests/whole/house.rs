@@ -47,7 +47,7 @@ impl House {
         let directory = Directory(path);
         let config = Config::parse(&text, Path::new("sipway.toml"), &Imagined::new()).unwrap();
         let disk = Simulated::new(1);
-        let server = Server::start_on(Arc::new(disk.clone()), &config, |_| None).unwrap();
+        let server = Server::start_on(Arc::new(disk.mount()), &config, |_| None).unwrap();
         Self { handle: server.handle(), server: Some(server), disk, _directory: directory }
     }
 
