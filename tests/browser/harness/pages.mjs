@@ -8,10 +8,10 @@ import { build } from "esbuild";
 const folder = new URL("../pages/", import.meta.url);
 
 export async function servePages() {
-  const bundle = await build({ entryPoints: [fileURLToPath(new URL("sipjs.js", folder))], bundle: true, write: false, format: "iife", platform: "browser", target: "es2022", logLevel: "error" });
+  const bundle = await build({ entryPoints: [fileURLToPath(new URL("phones.js", folder))], bundle: true, write: false, format: "iife", platform: "browser", target: "es2022", logLevel: "error" });
   const files = new Map([
-    ["/sipjs.html", ["text/html; charset=utf-8", await readFile(new URL("sipjs.html", folder))]],
-    ["/sipjs.bundle.js", ["text/javascript; charset=utf-8", bundle.outputFiles[0].contents]],
+    ["/phones.html", ["text/html; charset=utf-8", await readFile(new URL("phones.html", folder))]],
+    ["/phones.bundle.js", ["text/javascript; charset=utf-8", bundle.outputFiles[0].contents]],
   ]);
   const http = createServer((request, response) => {
     const found = files.get(new URL(request.url, "http://localhost").pathname);

@@ -1,11 +1,14 @@
-// One `sipway dev` of our own: free ports on loopback, a fresh ledger, stopped by its process id.
-import { spawn } from "node:child_process";
+// One sipway of our own: free ports on loopback, a fresh ledger, stopped by its process id.
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+import { until } from "./conditions.mjs";
 import { EventStream } from "./events.mjs";
+import { freePort } from "./ports.mjs";
 
 const LOOPBACK = "127.0.0.1:0";
 const START_MS = 20_000;
@@ -16,8 +19,17 @@ function binary() {
   return process.env.SIPWAY_BIN;
 }
 
+/** A certificate for this machine, by openssl, since Node makes none. */
+async function makeCertificate(folder) {
+  const [certificate, key] = ["certificate.pem", "key.pem"].map((name) => join(folder, name));
+  const args = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate];
+  await promisify(execFile)("openssl", args);
+  return { certificate, key };
+}
+
 export class Server {
-  /** @type {{ws: string, wss?: string, udp: string, tcp: string, ledger: string, page: string}} */
+  /** @type {{ws: string, wss?: string, udp: string, tcp: string, tls?: string, ledger: string, page: string}} */
   ready;
   /** Events printed on stdout, in order. */
   printed = [];
@@ -25,14 +37,56 @@ export class Server {
   #log = "";
   #ownLedger;
 
-  /** @param {{ledger?: string}} [options] a ledger to start from; otherwise a fresh one that goes with the server */
+  /**
+   * `sipway run` with a listener of each transport, and what else the configuration says.
+   * @param {string} [more] sections in TOML
+   */
+  static async configured(more = "") {
+    const server = new Server();
+    const folder = (server.#ownLedger = await mkdtemp(join(tmpdir(), "sipway-browser-")));
+    const { certificate, key } = await makeCertificate(folder);
+    const admin = `127.0.0.1:${await freePort()}`;
+    const secured = `certificate = "${certificate}"\nprivate_key = "${key}"\n`;
+    const listener = (transport) => `[[listener]]\nname = "${transport}"\ntransport = "${transport}"\nbind = "${LOOPBACK}"\n${["wss", "tls"].includes(transport) ? secured : ""}`;
+    const listeners = ["ws", "wss", "udp", "tcp", "tls"].map(listener);
+    const file = join(folder, "sipway.toml");
+    await writeFile(file, `[ledger]\ndirectory = "ledger"\n[admin]\nbind = "${admin}"\n[[domain]]\nname = "localhost"\nauth = "open"\n${listeners.join("")}${more}\n`);
+    server.#launch(["run", "--config", file]);
+    server.#process.stdout.resume();
+    const page = `http://${admin}/`;
+    try {
+      const node = await until("sipway run answers", () => server.#ask(page), { within: START_MS, evidence: () => server.#log });
+      server.ready = { page, ledger: join(folder, "ledger"), ...Object.fromEntries(node.listeners.map(({ transport, address }) => [transport, address])) };
+      server.events = await EventStream.open(new URL("api/events", page));
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    return server;
+  }
+
+  /** What the server says of itself, if it is there. */
+  async #ask(page) {
+    if (this.#process.exitCode !== null) throw new Error(`sipway run ended with ${this.#process.exitCode}\n${this.#log}`);
+    const response = await fetch(new URL("api/node", page)).catch(() => undefined);
+    return response?.ok && response.json();
+  }
+
+  #launch(args) {
+    this.#process = spawn(binary(), args, { stdio: ["ignore", "pipe", "pipe"] });
+    this.#process.stderr.on("data", (text) => (this.#log = (this.#log + text).slice(-8000)));
+  }
+
+  /**
+   * `sipway dev`.
+   * @param {{ledger?: string}} [options] a ledger to start from; otherwise a fresh one that goes with the server
+   */
   static async start({ ledger } = {}) {
     const server = new Server();
     server.#ownLedger = ledger ? undefined : await mkdtemp(join(tmpdir(), "sipway-browser-"));
     const listeners = ["--ws", "--wss", "--udp", "--tcp"].flatMap((flag) => [flag, LOOPBACK]);
     const args = ["dev", ...listeners, "--ledger", ledger ?? server.#ownLedger, "--json"];
-    server.#process = spawn(binary(), args, { stdio: ["ignore", "pipe", "pipe"] });
-    server.#process.stderr.on("data", (text) => (server.#log = (server.#log + text).slice(-8000)));
+    server.#launch(args);
     try {
       await server.#becomesReady();
       server.events = await EventStream.open(new URL("api/events", server.ready.page));
@@ -72,6 +126,11 @@ export class Server {
   async flow(id) {
     const response = await fetch(new URL(`api/flows/${encodeURIComponent(id)}`, this.ready.page));
     return response.ok ? response.json() : undefined;
+  }
+
+  /** The calls under way. */
+  async calls() {
+    return (await fetch(new URL("api/calls", this.ready.page))).json();
   }
 
   /** What the server wrote to stderr lately. */

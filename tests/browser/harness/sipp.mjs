@@ -2,25 +2,15 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { until } from "./conditions.mjs";
+import { freePort } from "./ports.mjs";
 
 const LOOPBACK = "127.0.0.1";
 const LIMIT_SECONDS = 30;
 const scenario = (name) => fileURLToPath(new URL(`../../sipp/${name}.xml`, import.meta.url));
-
-/** A port that was free a moment ago, for a program that must be told one. */
-export async function freePort() {
-  const probe = createServer().listen(0, LOOPBACK);
-  await once(probe, "listening");
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
 
 /** Whether some process holds the port: bound (udp) or listening (tcp). */
 async function isHeld(transport, port) {

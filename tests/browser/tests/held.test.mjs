@@ -1,9 +1,9 @@
 // Calls outlive connections: a network that goes and comes back, a page that is loaded anew in mid-call.
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
+import { BrowserPhone, PhonePage } from "../harness/browser-phone.mjs";
 import { launchBrowser } from "../harness/browser.mjs";
 import { until } from "../harness/conditions.mjs";
-import { servePages } from "../harness/pages.mjs";
 import { Relay } from "../harness/relay.mjs";
 import { Server } from "../harness/server.mjs";
 import { Softphone } from "../harness/softphone.mjs";
@@ -13,19 +13,20 @@ const LOST_WITHIN_MS = 45_000;
 
 let server;
 let browser;
-let pages;
+let tab; // phones on SIP.js
 let relay;
 let bell;
 
 before(async () => {
-  [server, browser, pages] = await Promise.all([Server.start(), launchBrowser(), servePages()]);
+  [server, browser] = await Promise.all([Server.start(), launchBrowser()]);
+  tab = await PhonePage.open(browser);
   relay = await Relay.to(server.ready.ws);
   bell = await Softphone.open(browser, server, "bell");
 });
 beforeEach(() => relay.mend());
 after(async () => {
   await browser?.close();
-  await pages?.close();
+  await tab?.close();
   relay?.close();
   await server?.stop();
 });
@@ -106,30 +107,25 @@ test("JsSIP: who came back hangs up over the new flow", async () => {
 });
 
 test("SIP.js: the network goes in mid-call and comes back, and the call goes on over it", async () => {
-  const other = await (await browser.newContext()).newPage();
-  const client = (name, ...args) => other.evaluate(([method, given]) => globalThis.client[method](...given).then?.(() => undefined), [name, args]);
-  const state = () => other.evaluate(() => globalThis.client.state);
-  const reaches = (what, holds) => until(`SIP.js ${what}`, async () => holds(await state()), { evidence: state, within: 20_000 });
-  await other.goto(new URL("sipjs.html", pages.url).href);
-  await client("register", `ws://${relay.address}/`, "otto", "localhost");
-  await reaches("registers", ({ registered }) => registered);
-  await client("call", "sip:bell@localhost");
+  const otto = await BrowserPhone.open(tab, { client: "SIP.js", transport: "ws", name: "otto", address: relay.address });
+  await otto.registered();
+  await otto.call("sip:bell@localhost");
   await bell.reaches("is called", ({ call }) => call.state === "incoming" && call.remote === "otto");
   await bell.press("Answer");
   await bell.inCall();
-  await reaches("is in the call", ({ call }) => call === "active");
+  await otto.reachesCall("active");
   const { call, caller } = (await started("otto")).data;
   relay.cut();
   await server.events.closed(caller.flow, 5000);
   relay.mend();
-  await client("reconnect");
-  await reaches("registers again", ({ registered }) => registered);
+  await otto.reconnect();
+  await otto.registered();
   await bell.press("Hang up");
   await bell.idle();
-  await reaches("is told", (now) => now.call === "idle");
+  await otto.reachesCall("over");
   const end = await ended(call);
   assert.deepEqual([end.cause, end.by, end.moves], ["hangup", "callee", 1]);
-  await other.context().close();
+  await otto.close();
 });
 
 test("a page loaded anew in mid-call: the other side can hang up at once", async () => {

@@ -3,7 +3,8 @@ import { after, before, test } from "node:test";
 import { launchBrowser } from "../harness/browser.mjs";
 import { until } from "../harness/conditions.mjs";
 import { Server } from "../harness/server.mjs";
-import { freePort, runSipp, startSipp } from "../harness/sipp.mjs";
+import { freePort } from "../harness/ports.mjs";
+import { runSipp, startSipp } from "../harness/sipp.mjs";
 import { Softphone } from "../harness/softphone.mjs";
 
 let server;

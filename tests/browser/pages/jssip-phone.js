@@ -1,0 +1,97 @@
+// A phone on JsSIP.
+import JsSIP from "jssip";
+import { callState, openSound, phoneState, soundOf } from "./call-state.js";
+import { fromPlain, toPlain } from "./plain-rtp.js";
+
+export class JsSipPhone {
+  state = phoneState();
+  #ua;
+  #sessions = [];
+  #plain;
+
+  /** @param {{server: string, uri: string, plain?: boolean}} options `plain`: it speaks with phones that know RTP alone */
+  constructor({ server, uri, plain = false }) {
+    this.#plain = plain;
+    this.#ua = new JsSIP.UA({ sockets: [new JsSIP.WebSocketInterface(server)], uri, register_expires: 120, connection_recovery_min_interval: 1, connection_recovery_max_interval: 2 });
+    this.#ua.on("connected", () => (this.state.connected = true));
+    this.#ua.on("disconnected", () => Object.assign(this.state, { connected: false, registered: false }));
+    this.#ua.on("registered", () => (this.state.registered = true));
+    this.#ua.on("unregistered", () => (this.state.registered = false));
+    this.#ua.on("newRTCSession", ({ session, originator }) => originator === "remote" && this.#follow(session, callState("in", session.remote_identity.uri.user)));
+    this.#ua.on("newMessage", ({ originator, message, request }) => originator === "remote" && this.state.messages.push({ from: message.remote_identity.uri.user, text: request.body }));
+    this.#ua.start();
+  }
+
+  #follow(session, call) {
+    this.#sessions.push(session);
+    this.state.calls.push(call);
+    if (this.#plain) session.on("sdp", (event) => (event.sdp = event.originator === "local" ? toPlain(event.sdp) : fromPlain(event.sdp, event.type)));
+    session.on("progress", ({ originator }) => originator === "remote" && call.now === "calling" && (call.now = "ringing"));
+    session.on("accepted", () => (call.now = "active"));
+    session.on("hold", ({ originator }) => (call[originator === "local" ? "held" : "heldByOther"] = true));
+    session.on("unhold", ({ originator }) => (call[originator === "local" ? "held" : "heldByOther"] = false));
+    session.on("newDTMF", ({ originator, dtmf }) => originator === "remote" && (call.keys += dtmf.tone));
+    session.on("reinvite", () => (call.refreshed += 1));
+    session.on("update", () => (call.refreshed += 1));
+    session.on("refer", async ({ request, accept }) => {
+      const next = callState("out", request.refer_to.uri.user);
+      accept((fresh) => this.#follow(fresh, next), await media());
+    });
+    session.on("replaces", ({ request, accept }) => accept(async (fresh) => {
+      this.#follow(fresh, callState("in", request.from.uri.user));
+      fresh.answer(await media());
+    }));
+    const over = ({ originator, message }) => Object.assign(call, { now: "over", endedBy: originator === "local" ? "us" : "other", status: message?.status_code });
+    session.on("ended", over);
+    session.on("failed", over);
+    return this.#sessions.length - 1;
+  }
+
+  async call(target) {
+    const given = await media();
+    this.#follow(this.#ua.call(target, given), callState("out", JsSIP.URI.parse(target).user));
+  }
+
+  answer = async (at) => void this.#session(at).answer(await media());
+  refuse = (at, status) => void this.#session(at).terminate({ status_code: status });
+  hangUp = (at) => void this.#session(at).terminate();
+  hold = (at) => this.#session(at).hold();
+  resume = (at) => this.#session(at).unhold();
+  press = (at, key) => void this.#session(at).sendDTMF(key, { transportType: "INFO" });
+  playKey = (at, key) => void this.#session(at).sendDTMF(key, { transportType: "RFC2833" });
+  update = (at) => this.#session(at).renegotiate({ useUpdate: true });
+  sound = (at) => soundOf(this.#session(at).connection);
+
+  transfer = (at, target) => this.#refer(at, target);
+  /** Attended: to whoever is in another call of ours. The page knows who that is by an address that can be called. */
+  transferTo = (at, other, target) => this.#refer(at, target, this.#session(other));
+
+  #refer(at, target, replaces) {
+    const { transfer } = this.state.calls.at(at);
+    const told = ({ status_line: line }) => transfer.push(line.status_code);
+    this.#session(at).refer(target, {
+      replaces,
+      eventHandlers: {
+        requestSucceeded: ({ response }) => transfer.push(response.status_code),
+        requestFailed: ({ response, cause }) => transfer.push(response?.status_code ?? cause),
+        trying: told, progress: told, accepted: told, failed: told,
+      },
+    });
+  }
+
+  /** The final status. */
+  write(target, text) {
+    return new Promise((resolve) => this.#ua.sendMessage(target, text, {
+      eventHandlers: { succeeded: ({ response }) => resolve(response.status_code), failed: ({ response, cause }) => resolve(response?.status_code ?? cause) },
+    }));
+  }
+
+  stop() {
+    this.#ua.stop();
+    return new Promise((resolve) => (this.#ua.isConnected() ? this.#ua.on("disconnected", resolve) : resolve()));
+  }
+
+  #session = (at) => this.#sessions.at(at);
+}
+
+const media = async () => ({ mediaStream: await openSound(), pcConfig: { iceServers: [] } });
