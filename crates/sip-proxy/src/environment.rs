@@ -142,8 +142,9 @@ pub trait Environment {
     /// is not understood is answered 416 here.
     fn decide(&mut self, request: &Message<'_>, from: Self::Hop, now: Instant) -> Decision<Self::Hop>;
 
-    /// A request went on: once for each branch of an INVITE, and for each request within a dialog other than ACK. As it
-    /// came, from the hop that it came from. The default does nothing.
+    /// A request goes on: once for each branch of an INVITE, and for each request within a dialog other than ACK. As it
+    /// came, from the hop that it came from; told right before it is sent, so that whatever comes of it is told later. Should
+    /// the hop turn out to be gone, that is one more failure to choose an answer from. The default does nothing.
     fn forwarded(&mut self, request: &Message<'_>, from: Self::Hop, to: Self::Hop, now: Instant) {
         let _ = (request, from, to, now);
     }

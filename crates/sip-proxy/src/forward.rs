@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use crate::{
     Branches, Environment, Notice, Proxy, Target,
     breadth::Breadth,
-    context::{Branch, Cancel, Forwarding, Progress, Purpose, Rang, WayBack},
+    context::{Branch, Cancel, Context, Forwarding, Progress, Purpose, Rang, WayBack},
     proxy::Waiting,
     route::{Dialog, Routed},
 };
@@ -96,30 +96,19 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) -> Result<(), u16> {
         let context = self.transactions.server(id).ok_or(500_u16)?;
-        let (from, forwarding, invite) = (context.from, context.forwarding, context.invite);
-        let of_interest = context.makes_or_is_in_dialog();
+        let (from, forwarding, class) = (context.from, context.forwarding, context.invite.class());
         let number = self.branches.number(env.random());
         let mut out = std::mem::take(&mut self.out);
         out.clear();
         let forward = Forward { from, request, target, forwarding, number, among };
         let result = match self.splices.write(env, &self.branches, &forward, &mut out) {
-            Some(()) => self.send_branch(
-                env,
-                id,
-                target,
-                ClientKey { branch: number, class: invite.class() },
-                &out,
-                now,
-            ),
+            Some(()) => self.send_branch(env, id, &forward, class, &out, now),
             None => {
                 env.notice(Notice::Unwritable);
                 Err(500)
             }
         };
         self.out = out;
-        if of_interest && result.is_ok() {
-            env.forwarded(request, from, target.hop, now);
-        }
         result
     }
 
@@ -127,12 +116,13 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         &mut self,
         env: &mut E,
         id: ServerId,
-        target: &Target<H>,
-        key: ClientKey,
+        forward: &Forward<'_, H>,
+        class: MethodClass,
         bytes: &[u8],
         now: Instant,
     ) -> Result<(), u16> {
-        let rings = key.class == MethodClass::Invite;
+        let target = forward.target;
+        let rings = class == MethodClass::Invite;
         let sent: Option<Rc<[u8]>> = rings.then(|| bytes.into());
         let timer_c = rings.then(|| now + self.settings.timer_c);
         let copy = sent.clone();
@@ -149,10 +139,15 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         };
         let reliability = env.reliability(target.hop);
         let keep = || copy.unwrap_or_else(|| bytes.into());
+        let key = ClientKey { branch: forward.number, class };
         let Ok(client) = self.transactions.start_client(key, reliability, now, branch, keep) else {
             env.notice(Notice::Full);
             return Err(503);
         };
+        // Told before it is sent: it may come by again, in another shard, before we are back from sending.
+        if self.transactions.server(id).is_some_and(Context::makes_or_is_in_dialog) {
+            env.forwarded(forward.request, forward.from, target.hop, now);
+        }
         if env.send(target.hop, bytes).is_err() {
             self.transactions.abandon_client(client);
             return Err(target.when_gone);

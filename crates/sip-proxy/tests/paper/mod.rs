@@ -31,6 +31,8 @@ pub(crate) struct Paper {
     /// Attempts on hops that are gone.
     pub(crate) attempts: Vec<u32>,
     pub(crate) notices: Vec<Notice>,
+    /// What was told of: the hop that it goes to, and how much had been sent by then.
+    pub(crate) told: Vec<(u32, usize)>,
     pub(crate) path: bool,
     random: u64,
 }
@@ -59,6 +61,7 @@ impl Paper {
             sent: Vec::new(),
             attempts: Vec::new(),
             notices: Vec::new(),
+            told: Vec::new(),
             path: false,
             random: 7,
         }
@@ -147,6 +150,10 @@ impl Environment for Paper {
             Ok(hop) => Decision::Forward(smallvec![target(hop)]),
             Err(answer) => Decision::Answer(answer),
         }
+    }
+
+    fn forwarded(&mut self, _: &Message<'_>, _: u32, to: u32, _: Instant) {
+        self.told.push((to, self.sent.len()));
     }
 
     fn random(&mut self) -> u64 {

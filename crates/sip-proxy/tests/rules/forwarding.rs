@@ -266,3 +266,15 @@ fn a_fork_that_finds_no_room_fails_before_it_is_sent() {
     assert_eq!(stage.lines(), ["1: 404 Not Found"]);
     stage.settles();
 }
+
+/// A proxy behind us may send it back at once, and another shard hears of that: whoever follows calls took the way back for
+/// the way out, and let the caller's own ACK and BYE go nowhere.
+#[test]
+fn whoever_follows_calls_hears_of_a_request_before_it_is_sent() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2, 3]);
+    stage.receive(1, &request("INVITE", "bob", "t"));
+    let sent: Vec<u32> = stage.sent().iter().map(|(hop, _)| *hop).filter(|&hop| hop != 1).collect();
+    assert_eq!(sent, [2, 3]);
+    assert_eq!(stage.world.told, [(2, 0), (3, 1)]);
+}
