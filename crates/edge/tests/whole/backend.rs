@@ -161,9 +161,13 @@ async fn a_closed_tab_is_gone_from_the_registrar_behind() {
     assert_eq!(bob.register(0).await.unwrap().status, 200);
     assert_eq!(pbx.contacts("bob").await, "");
     assert_eq!(house.handle.bindings().0, 0);
-    let kinds: Vec<EventKind> = house.events().into_iter().map(|(kind, _)| kind).collect();
-    let count = |kind| kinds.iter().filter(|is| **is == kind).count();
-    assert_eq!((count(EventKind::BindingAdded), count(EventKind::BindingRemoved)), (2, 2));
+    // Told when it is done, and durable with the next block.
+    let recorded = |_: &edge::Handle| {
+        let kinds: Vec<EventKind> = house.events().into_iter().map(|(kind, _)| kind).collect();
+        let count = |kind| kinds.iter().filter(|is| **is == kind).count();
+        (count(EventKind::BindingAdded), count(EventKind::BindingRemoved)) == (2, 2)
+    };
+    house.until("recorded", recorded).await;
     house.end().await;
 }
 
