@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
             }
             Outcome::NotUpgrade(request) => {
                 assert!(request.head_len <= data.len().min(policy.max_head));
-                let _ = (request.path(), request.query(), request.x_forwarded_for().count());
+                let _ = (request.path(), request.query(), request.protocols().count());
                 continue;
             }
             Outcome::Accept(accepted) => {

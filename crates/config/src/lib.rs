@@ -11,6 +11,7 @@
 mod admin;
 mod audit;
 mod calls;
+mod client_address;
 mod dev;
 mod difference;
 mod document;

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use defence::ClientAddress;
 use lifecycle::FlowLimits;
 
+use crate::client_address;
 use crate::document::{At, Field, Reading, Section, Shape};
 use crate::host::{Advertised, Host};
 use crate::keepalive::Keepalive;
@@ -21,6 +23,8 @@ pub(crate) const SHAPE: Shape = Shape {
         "transport",
         "bind",
         "advertise",
+        "client_address",
+        "trusted_proxies",
         "paths",
         "origins",
         "missing_origin",
@@ -127,6 +131,8 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// What others are told to reach it by; never a wildcard address.
     pub advertise: Advertised,
+    /// By what it knows its clients; for `udp` always by their sockets.
+    pub client_address: ClientAddress,
     /// When its silent flows are pinged and given up: its own keys, else those of `[keepalive]`.
     pub keepalive: Keepalive,
     /// Length of one SIP message in bytes on it: its own key, else that of `[limits]`. Never more than
@@ -145,6 +151,7 @@ impl Listener {
             transport,
             bind,
             advertise: Advertised::bound(bind),
+            client_address: ClientAddress::Socket,
             keepalive: Keepalive::default(),
             max_message: Limits::default().max_message,
             flow_limits: FlowLimits::default(),
@@ -212,6 +219,7 @@ struct Draft {
     kind: Option<At<TransportKind>>,
     bind: Option<At<SocketAddr>>,
     advertise: Option<Advertised>,
+    client_address: Option<ClientAddress>,
     transport: Option<Transport>,
     keepalive: Keepalive,
     max_message: u64,
@@ -228,6 +236,7 @@ impl Draft {
             Field::Faulty => None,
             Field::Absent => bind.as_ref().and_then(|bind| advertise_bound(reading, bind)),
         };
+        let client_address = client_address::read(reading, section, kind.as_ref().map(|at| at.value));
         let transport = kind.as_ref().and_then(|kind| transport(reading, section, kind.value));
         let keepalive = Keepalive::read(reading, section, keepalive);
         let own = section.size(reading, "max_message", MESSAGE).given();
@@ -236,7 +245,7 @@ impl Draft {
             limits.message_fits_queue(reading, at.value, at.span);
         }
         let flow_limits = read_flow(reading, section, limits.flow);
-        Self { name, kind, bind, advertise, transport, keepalive, max_message, flow_limits }
+        Self { name, kind, bind, advertise, client_address, transport, keepalive, max_message, flow_limits }
     }
 
     fn finish(self, name: Name) -> Option<Listener> {
@@ -245,6 +254,7 @@ impl Draft {
             transport: self.transport?,
             bind: self.bind?.value,
             advertise: self.advertise?,
+            client_address: self.client_address?,
             keepalive: self.keepalive,
             max_message: self.max_message,
             flow_limits: self.flow_limits,

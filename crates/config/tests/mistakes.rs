@@ -354,3 +354,30 @@ fn a_syntax_error_hides_only_what_it_casts_doubt_on() {
     let kinds: Vec<ProblemKind> = errors.problems().iter().map(|problem| problem.kind()).collect();
     assert_eq!(kinds, [Syntax, Syntax, WrongType], "{errors}");
 }
+
+#[test]
+fn proxies() {
+    let ws = "transport = \"ws\"\nbind = \"127.0.0.1:1\"\n";
+    let wrong = |keys: &str, kind, mend| one(&listener(&format!("{ws}{keys}")), kind, mend);
+    let by = "client_address = \"proxy-protocol\"\n";
+    wrong("client_address = «\"proxy_protocol\"»", BadValue, Some("did you mean \"proxy-protocol\"?"));
+    wrong(
+        &format!("{by}trusted_proxies = «[]»"),
+        BadValue,
+        Some("leave `trusted_proxies` out to get its default"),
+    );
+    wrong(&format!("{by}trusted_proxies = [«\"10.0.0.1/8\"»]"), BadValue, Some("write \"10.0.0.0/8\""));
+    wrong(&format!("{by}trusted_proxies = [«\"proxy.local\"»]"), BadValue, None);
+    wrong(&format!("{by}trusted_proxies = [«\"10.0.0.0/40\"»]"), BadValue, None);
+    wrong(
+        "«trusted_proxies» = [\"10.0.0.1\"]",
+        NotApplicable,
+        Some("remove it, or say with `client_address` how proxies tell"),
+    );
+    let text = format!("«[[listener]]»\n{ws}{by}[[domain]]\nname = \"a.com\"\nauth = \"open\"\n");
+    one(&text, MissingKey, Some("add `trusted_proxies = [\"10.0.0.10\"]`"));
+    let tcp = "transport = \"tcp\"\nbind = \"127.0.0.1:1\"\nclient_address = «\"forwarded\"»\ntrusted_proxies = [\"::1\"]";
+    one(&listener(tcp), NotApplicable, Some("set it to \"proxy-protocol\""));
+    let udp = "transport = \"udp\"\nbind = \"127.0.0.1:1\"\n«client_address» = \"proxy-protocol\"";
+    one(&listener(udp), NotApplicable, Some("remove it"));
+}

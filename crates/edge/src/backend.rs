@@ -96,7 +96,8 @@ pub(crate) fn registered(
     let (way, transport, remote, flow) = match from {
         Hop::Flow(number) => match shard.facts(number) {
             Some((facts, flow)) => {
-                (Way::Flow(number.id(shared.incarnation)), facts.transport, facts.remote, Some(flow))
+                let remote = shard.remote(number).unwrap_or(facts.remote);
+                (Way::Flow(number.id(shared.incarnation)), facts.transport, remote, Some(flow))
             }
             None => return take_back(shared, domain, request, &aor),
         },

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use defence::Client;
 use lifecycle::{FlowFacts, FlowId};
 use location::Way;
 use tokio::sync::oneshot;
@@ -22,7 +23,7 @@ pub struct FlowQuery {
     pub after: Option<FlowId>,
     /// Only those with a binding of this address-of-record.
     pub aor: Option<String>,
-    /// Only from this peer.
+    /// Only from this peer: the socket's, or the one that a proxy in front told.
     pub remote: Option<Remote>,
     /// Only of the listener of this name.
     pub listener: Option<String>,
@@ -54,9 +55,10 @@ pub enum Pinged {
 
 impl FlowQuery {
     pub(crate) fn fits(&self, facts: &FlowFacts) -> bool {
+        let told = facts.forwarded.as_ref().and_then(|told| Client::read(told.as_str()));
         let remote = self.remote.is_none_or(|remote| match remote {
-            Remote::Host(host) => facts.remote.ip() == host,
-            Remote::Socket(socket) => facts.remote == socket,
+            Remote::Host(host) => facts.remote.ip() == host || told.is_some_and(|told| told.ip == host),
+            Remote::Socket(socket) => facts.remote == socket || told == Some(socket.into()),
         });
         let listener =
             self.listener.as_ref().is_none_or(|listener| facts.listener.as_str() == listener.as_str());

@@ -157,6 +157,7 @@ impl Bound {
             name: self.name.clone(),
             transport: self.transport,
             local: self.local,
+            client_address: self.config.client_address.clone(),
             paths: paths.unwrap_or_default(),
             origins: origins.unwrap_or_default(),
             missing_origin,

@@ -50,6 +50,8 @@ counts! {
     TlsFailures = "tls_handshake_failures",
     /// Connections whose peer left before it had asked for anything.
     LeftEarly = "left_early",
+    /// Connections that did not come by the proxy of their listener, or without a header of the PROXY protocol.
+    NotByProxy = "not_by_proxy",
     /// Streams that began with something else than SIP.
     NotSip = "not_sip",
     /// Accepts that failed for want of descriptors or memory.

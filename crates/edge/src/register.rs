@@ -81,7 +81,8 @@ fn attempt(
     let (way, transport, remote, flow) = match from {
         Hop::Flow(number) => {
             let Some((facts, flow)) = shard.facts(number) else { return Err(Answer::of_status(480)) };
-            (Way::Flow(number.id(shared.incarnation)), facts.transport, facts.remote, Some(flow))
+            let remote = shard.remote(number).unwrap_or(facts.remote);
+            (Way::Flow(number.id(shared.incarnation)), facts.transport, remote, Some(flow))
         }
         Hop::Udp { listener, remote } => {
             (Way::Udp { listener: u16::from(listener) }, lifecycle::Transport::Udp, remote, None)

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use defence::Client;
 use lifecycle::{Ending, FlowFacts, Text, event_time};
 use sip_message::{FrameError, Leniencies, Leniency, Message};
 use sip_proxy::{Proxy, shard_of};
@@ -70,6 +71,8 @@ pub(crate) struct Shard {
 struct Entry {
     link: Rc<Link>,
     facts: Arc<FlowFacts>,
+    /// The client's address: the socket's, or what a proxy told.
+    client: SocketAddr,
     name: Box<str>,
     opened_at: u64,
     stage: Stage,
@@ -365,6 +368,7 @@ impl Shard {
         let entry = Entry {
             link: Rc::clone(link),
             facts: Arc::clone(facts),
+            client: client_of(facts),
             name: name.into(),
             opened_at,
             stage: Stage::Opening,
@@ -434,8 +438,9 @@ impl Shard {
         self.flows.borrow().get(&number).map(|entry| (Arc::clone(&entry.facts), entry.name.to_string()))
     }
 
+    /// The address of the client at the other end of a flow.
     pub(crate) fn remote(&self, number: FlowNumber) -> Option<SocketAddr> {
-        self.flows.borrow().get(&number).map(|entry| entry.facts.remote)
+        self.flows.borrow().get(&number).map(|entry| entry.client)
     }
 
     /// Who the user agent on a flow proved to be.
@@ -522,6 +527,12 @@ impl Shard {
     }
 }
 
+/// The address of a flow's client. Proxies that tell no port are believed to have kept it.
+fn client_of(facts: &FlowFacts) -> SocketAddr {
+    let told = facts.forwarded.as_ref().and_then(|told| Client::read(told.as_str()));
+    told.map_or(facts.remote, |told| SocketAddr::new(told.ip, told.port.unwrap_or(facts.remote.port())))
+}
+
 impl Owner for Shard {
     type Flow = Flow;
 
@@ -582,6 +593,7 @@ impl Owner for Shard {
             // Counted where it was decided.
             Unopened::HandshakeRefused(503) | Unopened::NoRoom => return,
             Unopened::HandshakeRefused(_) => Count::HandshakesRefused,
+            Unopened::NotByProxy => Count::NotByProxy,
             Unopened::NotSip => Count::NotSip,
         });
     }

@@ -81,7 +81,8 @@ fn print_table(flows: &[Value]) {
             text(&flow["flow"]).to_owned(),
             age(&flow["opened_at"], now),
             text(&flow["transport"]).to_owned(),
-            text(&flow["remote"]).to_owned(),
+            // What a proxy in front told says more than the proxy's own address.
+            flow["forwarded"].as_str().unwrap_or(text(&flow["remote"])).to_owned(),
             rtt.map_or_else(|| "-".to_owned(), milliseconds),
             users(flow),
             text(&flow["user_agent"]).to_owned(),

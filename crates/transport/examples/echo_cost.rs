@@ -21,7 +21,8 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use transport::{
-    Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Unopened,
+    ClientAddress, Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings,
+    Unopened,
     accept::{self, Accepted},
     certificate, receive_connection,
 };
@@ -126,6 +127,7 @@ fn serve(socket: std::net::TcpListener, transport: Transport, tls: Option<certif
         name: "echo".into(),
         transport,
         local,
+        client_address: ClientAddress::Socket,
         paths: Vec::new(),
         origins: Vec::new(),
         missing_origin: MissingOrigin::Allow,

@@ -3,6 +3,10 @@
 
 use std::{mem, net::SocketAddr, rc::Rc, time::Duration};
 
+use defence::{
+    Client, ClientAddress, forwarded,
+    proxy_header::{self, Header},
+};
 use lifecycle::{Direction, FlowFacts, Text};
 use sip_message::{Frame, FrameLimits, StreamFramer};
 use tokio::{
@@ -12,7 +16,7 @@ use tokio::{
 };
 use websocket::{
     Connection, Limits, Role,
-    handshake::{self, Outcome, Policy, Refusal},
+    handshake::{self, HeaderValue, Outcome, Policy, Refusal, Request},
 };
 
 use crate::{
@@ -44,7 +48,7 @@ pub async fn receive_connection<O: Owner>(
 ) {
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return owner.unopened(remote, Unopened::LeftEarly) };
-    let mut pending = Pending { stream, tls: None, received: Vec::new(), silent: Silent::Yes };
+    let mut pending = Pending::new(stream, remote);
     let greeting = timeout(listener.settings.handshake_timeout, pending.greeting(&owner, &listener)).await;
     let greeting = match greeting {
         Ok(Ok(greeting)) => greeting,
@@ -67,7 +71,7 @@ pub async fn receive_connection<O: Owner>(
         listener: Text::new(&listener.name),
         local,
         remote,
-        forwarded: None,
+        forwarded: pending.client.map(|client| Text::new(client.to_string())),
         host: None,
         origin: None,
         path: None,
@@ -81,6 +85,7 @@ pub async fn receive_connection<O: Owner>(
             facts.origin = upgrade.origin;
             facts.path = upgrade.path;
             facts.user_agent = upgrade.user_agent;
+            facts.forwarded = upgrade.client.map(|client| Text::new(client.to_string())).or(facts.forwarded);
             // What came behind the head are frames already.
             pending.received.drain(..upgrade.head);
             let limits = Limits {
@@ -213,7 +218,12 @@ fn watch_over(stream: &TcpStream, framing: Framing, settings: &Settings) {
 /// A connection that is no flow yet.
 struct Pending {
     stream: TcpStream,
+    remote: SocketAddr,
+    /// Whose connection a proxy says that it is.
+    client: Option<Client>,
     tls: Option<Tls>,
+    /// Bytes from the socket that were read with the proxy's header and stand behind it.
+    early: Vec<u8>,
     /// Plain text received and not used.
     received: Vec<u8>,
     silent: Silent,
@@ -254,11 +264,31 @@ struct Upgrade {
     /// The 101.
     response: Vec<u8>,
     vouched: Option<Vouched>,
+    /// Whose connection a proxy says in the request that it is.
+    client: Option<Client>,
 }
 
 impl Pending {
+    fn new(stream: TcpStream, remote: SocketAddr) -> Self {
+        Self {
+            stream,
+            remote,
+            client: None,
+            tls: None,
+            early: Vec::new(),
+            received: Vec::new(),
+            silent: Silent::Yes,
+        }
+    }
+
     /// Reads until it is clear what the peer wants.
     async fn greeting<O: Owner>(&mut self, owner: &Rc<O>, listener: &Listener) -> Result<Greeting, Unopened> {
+        if let ClientAddress::ProxyProtocol(_) = &listener.client_address {
+            if !listener.client_address.trusts(self.remote.ip()) {
+                return Err(Unopened::NotByProxy);
+            }
+            self.read_proxy_header().await?;
+        }
         if let Some(config) = &listener.tls {
             self.tls = Some(Tls::new(config.clone()).map_err(|_| Unopened::TlsFailed)?);
         }
@@ -274,7 +304,7 @@ impl Pending {
                 continue;
             }
             if Framing::of(listener.transport) == Some(Framing::WebSocket) {
-                if let Some(greeting) = examine(owner, &self.received, listener) {
+                if let Some(greeting) = examine(owner, &self.received, self.remote, listener) {
                     return Ok(greeting);
                 }
                 continue;
@@ -295,8 +325,32 @@ impl Pending {
         }
     }
 
+    /// Learns whose connection it is, from the proxy.
+    async fn read_proxy_header(&mut self) -> Result<(), Unopened> {
+        loop {
+            match proxy_header::read(&self.early) {
+                Ok(Header::Incomplete) => {}
+                Ok(Header::Whole { length, client }) => {
+                    self.early.drain(..length);
+                    self.client = client;
+                    return Ok(());
+                }
+                Err(proxy_header::NotAHeader) => return Err(Unopened::NotByProxy),
+            }
+            self.early.reserve(READ);
+            match self.stream.read_buf(&mut self.early).await {
+                Ok(read) if read > 0 => {}
+                _ => return Err(Unopened::LeftEarly),
+            }
+        }
+    }
+
     async fn read_more(&mut self) -> Result<Heard, Unopened> {
         let Some(tls) = &mut self.tls else {
+            if !self.early.is_empty() {
+                self.received = mem::take(&mut self.early);
+                return Ok(Heard::Bytes);
+            }
             self.received.reserve(READ);
             return match self.stream.read_buf(&mut self.received).await {
                 Ok(read) if read > 0 => Ok(Heard::Bytes),
@@ -306,9 +360,13 @@ impl Pending {
         if tls.has_peer_closed() {
             return Err(Unopened::LeftEarly);
         }
-        let mut input = vec![0; READ];
-        let Ok(read @ 1..) = self.stream.read(&mut input).await else { return Err(Unopened::LeftEarly) };
-        let input = input.get_mut(..read).unwrap_or_default();
+        let mut input = mem::take(&mut self.early);
+        if input.is_empty() {
+            input.resize(READ, 0);
+            let Ok(read @ 1..) = self.stream.read(&mut input).await else { return Err(Unopened::LeftEarly) };
+            input.truncate(read);
+        }
+        let input = input.as_mut_slice();
         let first = mem::replace(&mut self.silent, Silent::No) == Silent::Yes;
         if first && begins_http(input) {
             return Ok(Heard::HttpWithoutTls);
@@ -396,7 +454,12 @@ fn begins_http(input: &[u8]) -> bool {
 }
 
 /// The upgrade request as far as it has come; nothing while it is not whole.
-fn examine<O: Owner>(owner: &Rc<O>, received: &[u8], listener: &Listener) -> Option<Greeting> {
+fn examine<O: Owner>(
+    owner: &Rc<O>,
+    received: &[u8],
+    remote: SocketAddr,
+    listener: &Listener,
+) -> Option<Greeting> {
     let paths: Vec<&str> = listener.paths.iter().map(String::as_str).collect();
     let origins: Vec<&str> = listener.origins.iter().map(String::as_str).collect();
     let policy = Policy {
@@ -426,7 +489,26 @@ fn examine<O: Owner>(owner: &Rc<O>, received: &[u8], listener: &Listener) -> Opt
                 head: request.head_len,
                 response,
                 vouched,
+                client: client_in(request, remote, listener),
             })))
         }
     }
+}
+
+/// Whose request a proxy in front says in it that it is.
+fn client_in(request: &Request<'_>, remote: SocketAddr, listener: &Listener) -> Option<Client> {
+    if !listener.client_address.trusts(remote.ip()) {
+        return None;
+    }
+    match &listener.client_address {
+        ClientAddress::Socket | ClientAddress::ProxyProtocol(_) => None,
+        ClientAddress::XForwardedFor(proxies) => {
+            forwarded::by_x_forwarded_for(lines(request, "x-forwarded-for"), proxies)
+        }
+        ClientAddress::Forwarded(proxies) => forwarded::by_forwarded(lines(request, "forwarded"), proxies),
+    }
+}
+
+fn lines<'a>(request: &Request<'a>, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+    request.values(name).map(HeaderValue::as_bytes).collect::<Vec<_>>().into_iter()
 }

@@ -24,6 +24,7 @@ mod settings;
 mod tls;
 pub mod udp;
 
+pub use defence::ClientAddress;
 pub use handshake::receive_connection;
 pub use link::{Link, PingFailed, SendFailed};
 pub use owner::{Opening, Owner, PlainHttp, Refused, Unopened, Vouched};

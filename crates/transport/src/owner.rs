@@ -66,6 +66,8 @@ pub enum Unopened {
     TlsFailed,
     /// The request was refused with this HTTP status.
     HandshakeRefused(u16),
+    /// It did not come by the proxy that all connections of its listener come by, or not with a header of the PROXY protocol.
+    NotByProxy,
     /// The first bytes of a stream were no SIP.
     NotSip,
     /// The owner would not have another flow (a stream has no status to say so).
@@ -79,6 +81,7 @@ impl fmt::Display for Unopened {
             Self::LeftEarly => f.write_str("left_early"),
             Self::TlsFailed => f.write_str("tls_failed"),
             Self::HandshakeRefused(status) => write!(f, "handshake_refused_{status}"),
+            Self::NotByProxy => f.write_str("not_by_proxy"),
             Self::NotSip => f.write_str("not_sip"),
             Self::NoRoom => f.write_str("no_room"),
         }

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
+use defence::ClientAddress;
 use lifecycle::{FlowLimits, Transport};
 pub use websocket::handshake::MissingOrigin;
 
@@ -60,6 +61,8 @@ pub struct Listener {
     pub transport: Transport,
     /// Where it listens, the port resolved.
     pub local: SocketAddr,
+    /// By what it knows its clients.
+    pub client_address: ClientAddress,
     /// WebSocket paths that exist; empty: any.
     pub paths: Vec<String>,
     /// Origins that may come in; empty: any.

@@ -9,6 +9,7 @@ mod lost_network;
 mod messages;
 mod namespace;
 mod paper;
+mod proxies;
 mod refusals;
 mod streams;
 mod tls;

@@ -18,7 +18,8 @@ use tokio::{
     time::timeout,
 };
 use transport::{
-    Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Unopened,
+    ClientAddress, Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings,
+    Unopened,
     accept::{self, Accepted},
     receive_connection,
 };
@@ -214,6 +215,7 @@ impl Place {
             name: "paper".into(),
             transport,
             local: address,
+            client_address: ClientAddress::Socket,
             paths: Vec::new(),
             origins: Vec::new(),
             missing_origin: MissingOrigin::Allow,

@@ -83,6 +83,12 @@ async fn secure(place: &Place, connector: TlsConnector) -> TlsStream<TcpStream> 
     connector.connect("localhost".try_into().unwrap(), place.connect().await).await.unwrap()
 }
 
+/// TLS over a connection on which something was said already.
+pub(crate) async fn secure_over(stream: TcpStream) -> TlsStream<TcpStream> {
+    let connector = connector(&[&rustls::version::TLS13], &[]);
+    connector.connect("localhost".try_into().unwrap(), stream).await.unwrap()
+}
+
 async fn open(place: &Place) -> Client<TlsStream<TcpStream>> {
     Client::over(secure(place, connector(&[&rustls::version::TLS13], &["http/1.1"])).await).await
 }

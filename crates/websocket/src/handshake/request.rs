@@ -169,17 +169,6 @@ impl<'a> Request<'a> {
         self.values("cookie")
     }
 
-    /// The addresses of X-Forwarded-For over all its lines: the first is the one farthest away, which anyone may have
-    /// written; the last is what the nearest proxy saw. Believe it only from a proxy you trust, and count from the end.
-    pub fn x_forwarded_for(&self) -> impl Iterator<Item = &'a str> + use<'_, 'a> {
-        self.list("x-forwarded-for")
-    }
-
-    /// Every Forwarded line (RFC 7239), in order, not taken apart. The same caution applies.
-    pub fn forwarded(&self) -> impl Iterator<Item = HeaderValue<'a>> + use<'_, 'a> {
-        self.values("forwarded")
-    }
-
     /// Sec-WebSocket-Key.
     #[must_use]
     pub fn key(&self) -> Option<HeaderValue<'a>> {

@@ -1,0 +1,335 @@
+//! How every address stands: what it has open, how fast it comes, how often it failed, whether it is banned.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use crate::{Limits, Offence, Source, Why, limits::BURST};
+
+/// How many addresses are remembered. About 200 bytes each.
+const MOST: usize = 100_000;
+
+/// When there are as many, so many are looked at for one that can be forgotten.
+const LOOKS: usize = 8;
+
+/// An address that is turned away again and again is logged once in so long.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// All of them together give no more lines than one in so long, twenty at once.
+const TELL_ALL: Duration = Duration::from_secs(1);
+
+/// Somebody is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turned {
+    /// Why.
+    pub why: Why,
+    /// Whether to say so in the log.
+    pub log: Log,
+}
+
+/// Whether something is said in the log: there is one line for each address and minute, and few in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// With how often it happened to this address since it was said last, this time included.
+    Say {
+        /// Times.
+        times: u32,
+    },
+    /// It was said not long ago, or others have said enough.
+    Hush,
+}
+
+/// Whether somebody who comes is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrived {
+    /// It is counted, and has to leave again.
+    Counted,
+    /// All addresses that can be remembered are in use: it is let in uncounted.
+    Uncounted,
+}
+
+/// What an offence led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It is remembered.
+    Noted,
+    /// The address is banned from now on.
+    Banned(Log),
+    /// It was banned before.
+    StillBanned,
+}
+
+/// An address that is banned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// Which.
+    pub source: Source,
+    /// What it did last before that.
+    pub offence: Offence,
+    /// For how long yet.
+    pub left: Duration,
+    /// How often it was turned away since.
+    pub turned: u64,
+}
+
+/// How all addresses stand. What nobody remembers stands well.
+#[derive(Debug)]
+pub struct Standings {
+    limits: Limits,
+    most: usize,
+    all: HashMap<Source, Standing>,
+    /// Each of them once: whose turn it is to be forgotten.
+    turn: VecDeque<Source>,
+    lines: Level,
+}
+
+/// How one address stands.
+#[derive(Debug)]
+struct Standing {
+    connections: u32,
+    handshakes: u32,
+    arrivals: Level,
+    messages: Level,
+    failures: Level,
+    ban: Option<Banned>,
+    told: Option<Instant>,
+    untold: u32,
+}
+
+#[derive(Debug)]
+struct Banned {
+    until: Instant,
+    offence: Offence,
+    turned: u64,
+}
+
+/// A leaking bucket, as the time at which it will be empty (the generic cell rate algorithm).
+#[derive(Clone, Copy, Debug)]
+struct Level(Instant);
+
+impl Level {
+    /// Whether one more that takes this long to leak fits into what leaks in `most`; then it is in.
+    fn takes(&mut self, cost: Duration, most: Duration, now: Instant) -> bool {
+        let filled = self.0.max(now) + cost;
+        let fits = filled.saturating_duration_since(now) <= most;
+        if fits {
+            self.0 = filled;
+        }
+        fits
+    }
+
+    fn takes_at_rate(&mut self, rate: Option<NonZeroU32>, now: Instant) -> bool {
+        let Some(rate) = rate else { return true };
+        self.takes(Duration::from_secs(1) / rate.get(), Duration::from_secs(BURST.into()), now)
+    }
+
+    fn is_empty(&self, now: Instant) -> bool {
+        self.0 <= now
+    }
+}
+
+impl Standing {
+    fn new(now: Instant) -> Self {
+        Self {
+            connections: 0,
+            handshakes: 0,
+            arrivals: Level(now),
+            messages: Level(now),
+            failures: Level(now),
+            ban: None,
+            told: None,
+            untold: 0,
+        }
+    }
+
+    /// Whether nothing would be lost by forgetting it.
+    fn is_clean(&self, now: Instant) -> bool {
+        self.connections == 0
+            && self.arrivals.is_empty(now)
+            && self.messages.is_empty(now)
+            && self.failures.is_empty(now)
+            && self.ban.as_ref().is_none_or(|ban| ban.until <= now)
+    }
+
+    /// Counts one that is turned away by a ban, if there is one.
+    fn is_banned(&mut self, now: Instant) -> bool {
+        match &mut self.ban {
+            Some(ban) if ban.until > now => {
+                ban.turned += 1;
+                true
+            }
+            Some(_) => {
+                self.ban = None;
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn log(&mut self, lines: &mut Level, now: Instant) -> Log {
+        self.untold = self.untold.saturating_add(1);
+        let due = self.told.is_none_or(|told| told + TELL_EVERY <= now);
+        if !due || !lines.takes(TELL_ALL, TELL_ALL * BURST, now) {
+            return Log::Hush;
+        }
+        self.told = Some(now);
+        Log::Say { times: std::mem::take(&mut self.untold) }
+    }
+
+    fn turn_away(&mut self, why: Why, lines: &mut Level, now: Instant) -> Turned {
+        Turned { why, log: self.log(lines, now) }
+    }
+}
+
+impl Standings {
+    /// All addresses stand well.
+    #[must_use]
+    pub fn new(limits: Limits, now: Instant) -> Self {
+        Self { limits, most: MOST, all: HashMap::new(), turn: VecDeque::new(), lines: Level(now) }
+    }
+
+    /// Somebody connects. Who is let in and counted must [`Standings::leave`] later.
+    ///
+    /// # Errors
+    /// The address is banned or takes more than it may.
+    pub fn arrive(&mut self, source: Source, now: Instant) -> Result<Arrived, Turned> {
+        let limits = self.limits;
+        let Some((standing, lines)) = self.find_or_make(source, now) else { return Ok(Arrived::Uncounted) };
+        let reached =
+            |number: u32, limit: Option<NonZeroU32>| limit.is_some_and(|limit| number >= limit.get());
+        let why = if standing.is_banned(now) {
+            Why::Banned
+        } else if reached(standing.connections, limits.connections) {
+            Why::Connections
+        } else if reached(standing.handshakes, limits.handshakes) {
+            Why::Handshakes
+        } else if !standing.arrivals.takes_at_rate(limits.handshake_rate, now) {
+            Why::HandshakeRate
+        } else {
+            standing.connections += 1;
+            standing.handshakes += 1;
+            return Ok(Arrived::Counted);
+        };
+        Err(standing.turn_away(why, lines, now))
+    }
+
+    /// The handshake of one who was counted is done.
+    pub fn greeted(&mut self, source: Source) {
+        if let Some(standing) = self.all.get_mut(&source) {
+            standing.handshakes = standing.handshakes.saturating_sub(1);
+        }
+    }
+
+    /// One who was counted, and whose handshake is done, leaves.
+    pub fn leave(&mut self, source: Source) {
+        if let Some(standing) = self.all.get_mut(&source) {
+            standing.connections = standing.connections.saturating_sub(1);
+        }
+    }
+
+    /// A message comes of somebody who has not proved to be anybody.
+    ///
+    /// # Errors
+    /// The address is banned, or says too much.
+    pub fn message(&mut self, source: Source, now: Instant) -> Result<(), Turned> {
+        let rate = self.limits.message_rate;
+        let Some((standing, lines)) = self.find_or_make(source, now) else { return Ok(()) };
+        let why = if standing.is_banned(now) {
+            Why::Banned
+        } else if !standing.messages.takes_at_rate(rate, now) {
+            Why::MessageRate
+        } else {
+            return Ok(());
+        };
+        Err(standing.turn_away(why, lines, now))
+    }
+
+    /// Somebody did something that only strangers do.
+    pub fn offend(&mut self, source: Source, offence: Offence, now: Instant) -> Judgement {
+        let Limits { failures, forget, ban, .. } = self.limits;
+        let Some(failures) = failures else { return Judgement::Noted };
+        let Some((standing, lines)) = self.find_or_make(source, now) else { return Judgement::Noted };
+        if standing.ban.as_ref().is_some_and(|ban| ban.until > now) {
+            return Judgement::StillBanned;
+        }
+        let fits = match offence {
+            Offence::Scanner => false,
+            _ => standing.failures.takes(forget / failures.get(), forget, now),
+        };
+        if fits {
+            return Judgement::Noted;
+        }
+        standing.failures = Level(now);
+        standing.ban = Some(Banned { until: now + ban, offence, turned: 0 });
+        standing.told = None;
+        Judgement::Banned(standing.log(lines, now))
+    }
+
+    /// Somebody at this address proved to be a user: its failures are forgotten, for people mistype.
+    pub fn proved(&mut self, source: Source, now: Instant) {
+        if let Some(standing) = self.all.get_mut(&source) {
+            standing.failures = Level(now);
+        }
+    }
+
+    /// Who is banned now, at most so many.
+    #[must_use]
+    pub fn bans(&self, now: Instant, most: usize) -> Vec<Ban> {
+        let banned = self.all.iter().filter_map(|(&source, standing)| {
+            let ban = standing.ban.as_ref().filter(|ban| ban.until > now)?;
+            let left = ban.until.saturating_duration_since(now);
+            Some(Ban { source, offence: ban.offence, left, turned: ban.turned })
+        });
+        banned.take(most).collect()
+    }
+
+    /// Ends the ban of an address, if there is one; its failures are forgotten.
+    pub fn lift(&mut self, source: Source, now: Instant) -> Option<Ban> {
+        let standing = self.all.get_mut(&source)?;
+        let ban = standing.ban.take().filter(|ban| ban.until > now)?;
+        standing.failures = Level(now);
+        let left = ban.until.saturating_duration_since(now);
+        Some(Ban { source, offence: ban.offence, left, turned: ban.turned })
+    }
+
+    /// How many addresses are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Nothing if as many as can be are remembered and none of those looked at can be forgotten.
+    fn find_or_make(&mut self, source: Source, now: Instant) -> Option<(&mut Standing, &mut Level)> {
+        if !self.all.contains_key(&source) {
+            if self.all.len() >= self.most && !self.forget_one(now) {
+                return None;
+            }
+            self.turn.push_back(source);
+        }
+        let standing = self.all.entry(source).or_insert_with(|| Standing::new(now));
+        Some((standing, &mut self.lines))
+    }
+
+    fn forget_one(&mut self, now: Instant) -> bool {
+        for _ in 0..LOOKS {
+            let Some(source) = self.turn.pop_front() else { return false };
+            if self.all.get(&source).is_none_or(|standing| standing.is_clean(now)) {
+                self.all.remove(&source);
+                return true;
+            }
+            self.turn.push_back(source);
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests;
