@@ -11,7 +11,7 @@ use crate::report::{Problem, ProblemKind};
 use crate::secret::TokenSecret;
 use crate::unique::Unique;
 use crate::upstream::Upstream;
-use crate::value::{Fault, FromToml, Keyword, Name, text};
+use crate::value::{Fault, FromToml, Keyword, Name, text, unknown_word};
 
 const DIGEST_KEYS: &[&str] = &["users", "realm", "algorithms"];
 const JWT_KEYS: &[&str] = &[
@@ -36,6 +36,7 @@ pub(crate) const SHAPE: Shape = Shape {
         "algorithms",
         "backend",
         "register",
+        "outside",
         "keys",
         "secret_env",
         "secret_file",
@@ -51,6 +52,8 @@ pub(crate) const SHAPE: Shape = Shape {
 /// A hash for digest authentication (RFC 7616, RFC 8760).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DigestAlgorithm {
+    /// SHA-512, cut to 256 bits.
+    Sha512_256,
     /// SHA-256.
     Sha256,
     /// MD5: the only one that most browser libraries know.
@@ -58,7 +61,8 @@ pub enum DigestAlgorithm {
 }
 
 impl Keyword for DigestAlgorithm {
-    const CHOICES: &'static [(&'static str, Self)] = &[("SHA-256", Self::Sha256), ("MD5", Self::Md5)];
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("SHA-512-256", Self::Sha512_256), ("SHA-256", Self::Sha256), ("MD5", Self::Md5)];
 }
 
 impl DigestAlgorithm {
@@ -66,6 +70,7 @@ impl DigestAlgorithm {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Sha512_256 => "SHA-512-256",
             Self::Sha256 => "SHA-256",
             Self::Md5 => "MD5",
         }
@@ -180,6 +185,46 @@ pub enum Authentication {
     Jwt(Box<Jwt>),
 }
 
+/// Who may send requests to the outside: to a domain's backend, for somebody who is not registered here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outside {
+    /// Nobody.
+    Nobody,
+    /// Every user of the domain who has proved to be one.
+    Users,
+    /// These users.
+    Only(Vec<String>),
+    /// Everybody, where nobody proves anything.
+    Everybody,
+}
+
+impl FromToml for Outside {
+    fn expected() -> String {
+        "\"users\", \"nobody\", \"everybody\" or a list of users".to_owned()
+    }
+
+    fn from_toml(value: &toml::de::DeValue<'_>) -> Result<Self, Fault> {
+        const WORDS: [(&str, Outside); 3] =
+            [("users", Outside::Users), ("nobody", Outside::Nobody), ("everybody", Outside::Everybody)];
+        if let Some(names) = value.as_array() {
+            let name = |value: &toml::Spanned<toml::de::DeValue<'_>>| match text(value.get_ref())? {
+                "" => Err(Fault::value("a name in it is empty")),
+                name if name.contains('@') => {
+                    let user = name.trim_start_matches("sip:").split('@').next().unwrap_or_default();
+                    Err(Fault::mended("names stand in it without the domain", format!("write \"{user}\"")))
+                }
+                name => Ok(name.to_owned()),
+            };
+            return names.iter().map(name).collect::<Result<_, _>>().map(Self::Only);
+        }
+        let word = text(value)?;
+        let found = WORDS.iter().find(|(choice, _)| *choice == word);
+        found.map(|(_, meaning)| meaning.clone()).ok_or_else(|| {
+            unknown_word(word, WORDS.iter().map(|(choice, _)| *choice))
+        })
+    }
+}
+
 /// A domain that this server is responsible for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Domain {
@@ -190,6 +235,8 @@ pub struct Domain {
     /// The upstream that the requests go to which are not for a user registered here, or, with
     /// [`Authentication::Backend`], all that its users send.
     pub backend: Option<Name>,
+    /// Who may send requests there, but for [`Authentication::Backend`].
+    pub outside: Outside,
 }
 
 /// Reads all domains. `outside` is the place of a listener that other machines reach.
@@ -228,7 +275,7 @@ impl Domain {
     /// A domain that everybody may use.
     #[must_use]
     pub fn open(name: Host) -> Self {
-        Self { name, authentication: Authentication::Open, backend: None }
+        Self { name, authentication: Authentication::Open, backend: None, outside: Outside::Nobody }
     }
 
     fn read(
@@ -256,10 +303,11 @@ impl Domain {
         if backend.is_absent() {
             let help = "remove it, or name a `backend`";
             section.not_applicable(reading, &["register"], "users of this domain register here", help);
+            section.not_applicable(reading, &["outside"], "this domain has no outside", help);
         }
         let register = section.field::<Register>(reading, "register");
         if !backend.is_absent() && register.compared(Register::Path, Register::Local) == Register::Path {
-            for keys in [&["auth"][..], DIGEST_KEYS, JWT_KEYS] {
+            for keys in [&["auth", "outside"][..], DIGEST_KEYS, JWT_KEYS] {
                 section.not_applicable(
                     reading,
                     keys,
@@ -268,7 +316,7 @@ impl Domain {
                 );
             }
             let backend = Some(backend.given()?.value);
-            return Some(Self { name: name?.value, authentication: Authentication::Backend, backend });
+            return Some(Self { name: name?.value, authentication: Authentication::Backend, backend, outside: Outside::Users });
         }
         let backend = backend.given().map(|at| at.value);
         let authentication = match section.field::<Auth>(reading, "auth") {
@@ -312,8 +360,50 @@ impl Domain {
                 jwt(reading, section)
             }
         };
-        Some(Self { name: name?.value, authentication: authentication?, backend })
+        let authentication = authentication?;
+        let outside = outside(reading, section, &authentication)?;
+        Some(Self { name: name?.value, authentication, backend, outside })
     }
+}
+
+/// Where nobody proves who they are, nobody gets out unless that is asked for by name: never an open relay by oversight.
+fn outside(
+    reading: &mut Reading<'_>,
+    section: &Section<'_>,
+    authentication: &Authentication,
+) -> Option<Outside> {
+    let open = *authentication == Authentication::Open;
+    let default = if open { Outside::Nobody } else { Outside::Users };
+    let (outside, span) = match section.field::<Outside>(reading, "outside") {
+        Field::Absent => return Some(default),
+        Field::Faulty => return None,
+        Field::Given(At { value, span }) => (value, span),
+    };
+    match (&outside, open) {
+        (Outside::Everybody, true) => reading.warning(
+            Problem::new(ProblemKind::Risky, span, "everybody may call through the backend")
+                .label("without a password: whoever reaches this server, at your cost")
+                .help("write auth = \"digest\", and leave `outside` out"),
+        ),
+        (Outside::Users | Outside::Only(_), true) => {
+            reading.error(
+                Problem::new(ProblemKind::Conflict, span, "nobody proves to be a user of this domain")
+                    .label("auth = \"open\": anybody could take such a name")
+                    .help("write auth = \"digest\", or outside = \"nobody\""),
+            );
+            return None;
+        }
+        (Outside::Everybody, false) => {
+            reading.error(
+                Problem::new(ProblemKind::Conflict, span, "only users of this domain are known")
+                    .label("strangers are not let in, neither in nor out")
+                    .help("write outside = \"users\""),
+            );
+            return None;
+        }
+        (Outside::Users | Outside::Only(_), false) | (Outside::Nobody, _) => {}
+    }
+    Some(outside)
 }
 
 fn digest(

@@ -157,11 +157,13 @@ fn the_example_becomes_valid_types() {
                     algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
                     users: "/etc/sipway/users.txt".into(),
                 },
+                outside: Outside::Users,
             },
             &Domain {
                 name: Host::Name("pbx.example.com".into()),
                 backend: Some(pbx),
                 authentication: Authentication::Backend,
+                outside: Outside::Users,
             }
         ]
     );

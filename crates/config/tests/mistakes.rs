@@ -223,6 +223,23 @@ fn upstreams() {
     one(&behind(target, "«auth» = \"open\""), NotApplicable, Some(mend));
     let mend = "remove it, or name a `backend`";
     one("[[domain]]\nname = \"a.com\"\nauth = \"open\"\n«register» = \"local\"", NotApplicable, Some(mend));
+    let local = |keys: &str| behind(target, &format!("register = \"local\"\n{keys}"));
+    let (digest, open) = ("users = \"users.txt\"", "auth = \"open\"");
+    let names = "outside = [\"ada\", \"bob\"]";
+    let users = parse(&local(&format!("{digest}\n{names}"))).unwrap();
+    assert_eq!(users.domains[0].outside, Outside::Only(vec!["ada".into(), "bob".into()]));
+    assert_eq!(parse(&local(digest)).unwrap().domains[0].outside, Outside::Users);
+    assert_eq!(parse(&local(open)).unwrap().domains[0].outside, Outside::Nobody, "never an open relay by default");
+    let all = parse(&local(&format!("{open}\noutside = \"everybody\""))).unwrap();
+    assert_eq!((&all.domains[0].outside, all.warnings.problems().len()), (&Outside::Everybody, 1));
+    let mend = "write auth = \"digest\", or outside = \"nobody\"";
+    one(&local(&format!("{open}\noutside = «\"users\"»")), Conflict, Some(mend));
+    one(&local(&format!("{digest}\noutside = «\"everybody\"»")), Conflict, Some("write outside = \"users\""));
+    one(&local(&format!("{digest}\noutside = «\"user\"»")), BadValue, Some("did you mean \"users\"?"));
+    one(&local(&format!("{digest}\noutside = «[\"ada@a.com\"]»")), BadValue, Some("write \"ada\""));
+    one(&behind(target, "«outside» = \"users\""), NotApplicable, Some("remove it, or write register = \"local\""));
+    let mend = "remove it, or name a `backend`";
+    one(&format!("[[domain]]\nname = \"a.com\"\n{digest}\n«outside» = \"users\""), NotApplicable, Some(mend));
     let mend = "add an `[[upstream]]` with `name = \"pbx\"`";
     one("[[domain]]\nname = \"a.com\"\nbackend = «\"pbx\"»", BadValue, Some(mend));
 }

@@ -11,15 +11,14 @@ use sip_auth::{TokenError, TokenKeys, TokenRules};
 use sip_message::Uri;
 use transport::{Vouched, upgrade::Request};
 
+use crate::register::LONGEST_IDENTITY;
+
 /// What the sub-protocol begins with that carries a token: `Sec-WebSocket-Protocol: sip, bearer.TOKEN`. Browsers can set
 /// no header, but name sub-protocols.
 const SUB_PROTOCOL: &str = "bearer.";
 
 /// No token is taken to last longer, so that no time overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-
-/// How long an identity may be: one that was cut could be another's.
-const IDENTITY: usize = 128;
 
 /// The tokens of one domain.
 #[derive(Debug)]
@@ -70,7 +69,7 @@ fn value_of<'a>(pairs: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a 
 }
 
 /// The address-of-record of a user, who is named alone or with the domain.
-fn identity(name: &str, domain: &Host) -> Option<Text<IDENTITY>> {
+fn identity(name: &str, domain: &Host) -> Option<Text<LONGEST_IDENTITY>> {
     let name = name.strip_prefix("sip:").unwrap_or(name);
     let user = match name.rsplit_once('@') {
         Some((user, host)) if Host::new(host).as_ref() == Some(domain) => user,
@@ -90,7 +89,7 @@ fn identity(name: &str, domain: &Host) -> Option<Text<IDENTITY>> {
     }
     uri.push_str(&format!("@{domain}"));
     let aor = Uri::parse(uri.as_bytes()).ok()?.address_of_record()?;
-    (aor.len() <= IDENTITY).then(|| Text::new(&aor))
+    (aor.len() <= LONGEST_IDENTITY).then(|| Text::new(&aor))
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::{
     time::Instant,
 };
 
-use config::{Authentication, DigestAlgorithm, Domain, Host, TokenSource};
+use config::{Authentication, DigestAlgorithm, Domain, Host, Outside, TokenSource};
 use sip_auth::{
-    Algorithm, Authenticator, PasswordFile, Request, Role, Settings, Stale, TokenError, TokenKeys,
+    Algorithm, Authenticator, ChallengeReason, PasswordFile, Request, Role, Settings, Stale, TokenError, TokenKeys,
     TokenRules, Verdict,
 };
 use sip_message::{HeaderId, Message};
@@ -20,6 +20,8 @@ use transport::{Vouched, upgrade};
 use crate::{
     admission::Tokens,
     clock,
+    metrics::{Count, Metrics},
+    sender::Sender,
     upstream::{Number, Upstreams},
 };
 
@@ -116,6 +118,7 @@ pub(crate) struct Domains {
 struct Served {
     gate: Gate,
     backend: Option<Number>,
+    outside: Outside,
 }
 
 impl Domains {
@@ -130,7 +133,7 @@ impl Domains {
     ) -> Result<Self, UsersError> {
         let backend = |domain: &Domain| domain.backend.as_ref().and_then(|name| upstreams.find(name));
         let all = domains.iter().map(|domain| {
-            let served = Served { gate: gate(domain, secret)?, backend: backend(domain) };
+            let served = Served { gate: gate(domain, secret)?, backend: backend(domain), outside: domain.outside.clone() };
             Ok((domain.name.clone(), served))
         });
         let by_token = |domain: &&Domain| matches!(domain.authentication, Authentication::Jwt(_));
@@ -166,6 +169,17 @@ impl Domains {
         let text = host.to_string();
         let host = Host::new(&text)?;
         self.all.get(&host).map(DomainRef)
+    }
+
+    /// Whether the value of an Authorization or Proxy-Authorization answers what we asked for, and is nobody else's business.
+    pub(crate) fn asked_for(&self, value: &[u8]) -> bool {
+        match sip_auth::Meant::of(value) {
+            sip_auth::Meant::Realm(realm) => self.all.values().any(
+                |served| matches!(&served.gate, Gate::Digest(digest) if digest.realm == realm),
+            ),
+            sip_auth::Meant::Bearer => !self.by_token.is_empty(),
+            sip_auth::Meant::Others => false,
+        }
     }
 
     /// Who asks for a WebSocket. Without a token nobody is let in where every domain wants one.
@@ -244,6 +258,7 @@ fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
     settings.algorithms = algorithms
         .iter()
         .map(|algorithm| match algorithm {
+            DigestAlgorithm::Sha512_256 => Algorithm::Sha512_256,
             DigestAlgorithm::Sha256 => Algorithm::Sha256,
             DigestAlgorithm::Md5 => Algorithm::Md5,
         })
@@ -261,7 +276,13 @@ impl DomainRef<'_> {
     ///
     /// # Errors
     /// What to answer: a challenge, or 400 for credentials that no client should send.
-    pub(crate) fn prove(self, request: &Message<'_>, role: Role, salt: u64) -> Result<Proof, Answer> {
+    pub(crate) fn prove(
+        self,
+        request: &Message<'_>,
+        role: Role,
+        salt: u64,
+        metrics: &Metrics,
+    ) -> Result<Proof, Answer> {
         let digest = match &self.0.gate {
             Gate::Open | Gate::Backend => return Ok(Proof::NotAsked),
             // Nothing in a request proves anything there: see `is_by_token`.
@@ -286,8 +307,51 @@ impl DomainRef<'_> {
         let credentials: Vec<&[u8]> = request.all(header).map(|header| header.value).collect();
         match authenticator.verify(asked, credentials, &*users, now) {
             Verdict::Accept { username } => Ok(Proof::User(username)),
-            Verdict::Challenge { stale, .. } => Err(challenge(&authenticator, role, stale, salt, now)),
+            Verdict::Challenge { stale, reason } => {
+                metrics.add(Count::Challenges);
+                match reason {
+                    ChallengeReason::WrongCredentials => metrics.add(Count::WrongCredentials),
+                    ChallengeReason::ReplayedCount => metrics.add(Count::CredentialsReplayed),
+                    ChallengeReason::NoCredentials
+                    | ChallengeReason::NotOffered
+                    | ChallengeReason::ForeignNonce
+                    | ChallengeReason::ExpiredNonce => {}
+                }
+                Err(challenge(&authenticator, role, stale, salt, now))
+            }
             Verdict::Refuse { reason } => Err(Answer::new(400, format!("Bad Credentials: {reason}"))),
+        }
+    }
+
+    /// Whether a request goes to the outside: to the server behind a domain, for somebody who is not registered here.
+    ///
+    /// # Errors
+    /// What to answer to one who may not.
+    pub(crate) fn lets_out(self, sender: &Sender<'_>, metrics: &Metrics) -> Result<(), Answer> {
+        let may = match (sender, &self.0.outside) {
+            (Sender::Behind, _) => true,
+            (Sender::Anybody(_), Outside::Everybody) => self.is_home_of(sender),
+            (Sender::User { .. }, Outside::Users) => self.is_home_of(sender),
+            (Sender::User { name, .. }, Outside::Only(names)) => {
+                self.is_home_of(sender) && names.iter().any(|one| one.as_bytes() == name)
+            }
+            (Sender::Anybody(_), Outside::Users | Outside::Only(_))
+            | (Sender::User { .. }, Outside::Everybody)
+            | (_, Outside::Nobody) => false,
+        };
+        if may {
+            return Ok(());
+        }
+        metrics.add(Count::OutsideRefused);
+        Err(Answer::new(403, "Not Allowed To Call Outside"))
+    }
+
+    /// Whether somebody is a user of this domain, or says so where no proof is asked; or is a server behind us.
+    pub(crate) fn is_home_of(self, sender: &Sender<'_>) -> bool {
+        match sender {
+            Sender::Behind => true,
+            Sender::User { home, .. } | Sender::Anybody(Some(home)) => std::ptr::eq(self.0, home.0),
+            Sender::Anybody(None) => false,
         }
     }
 

@@ -26,6 +26,7 @@ mod register;
 mod registry;
 mod reload;
 mod retention;
+mod sender;
 mod server;
 mod shard;
 mod shared;

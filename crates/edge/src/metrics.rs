@@ -94,8 +94,12 @@ counts! {
     UpstreamFailures = "upstream_failures",
     /// Credentials asked for.
     Challenges = "challenges",
-    /// Wrong credentials.
+    /// Wrong passwords, unknown users among them; they are asked again.
     WrongCredentials = "wrong_credentials",
+    /// Good credentials that had been used before.
+    CredentialsReplayed = "credentials_replayed",
+    /// Requests to the outside by somebody who may not make any.
+    OutsideRefused = "outside_refused",
     /// Panics that belonged to no flow, which are bugs: one in a flow ends it with internal_error.
     Panics = "panics",
     /// Flows closed by a drain or for the end of the process.

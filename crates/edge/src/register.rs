@@ -24,6 +24,9 @@ use crate::{
 /// would throw out the newer one.
 pub(crate) const REPLACED: &str = "this user agent is registered on a newer connection";
 
+/// The longest address-of-record of a user, in bytes: one that was cut could be another's, and events would tell of that.
+pub(crate) const LONGEST_IDENTITY: usize = 128;
+
 /// Handles a REGISTER for a domain of ours.
 pub(crate) fn register(
     shard: &Shard,
@@ -57,6 +60,9 @@ fn attempt(
         return Err(Answer::new(420, "Bad Extension").header("Unsupported", unsupported));
     }
     let aor = sip_registrar::address_of_record(request).map_err(|refusal| refused(&refusal))?;
+    if aor.len() > LONGEST_IDENTITY {
+        return Err(Answer::new(403, "Address Too Long"));
+    }
     let known = match from {
         Hop::Flow(number) if domain.is_by_token() => shard.identity(number),
         _ => None,
@@ -66,7 +72,7 @@ fn attempt(
     let identity = match known {
         Some(known) if known.as_str() == aor => Some(aor.as_str()),
         Some(_) => return Err(not_yours()),
-        None => match domain.prove(request, Role::UserAgent, rand::random())? {
+        None => match domain.prove(request, Role::UserAgent, rand::random(), &shared.metrics)? {
             Proof::NotAsked => None,
             Proof::User(user) => {
                 let own = to.and_then(|to| to.unescaped_user());

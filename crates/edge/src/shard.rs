@@ -32,6 +32,7 @@ use crate::{
     hop::{FlowNumber, Hop},
     inbox::{Closing, Letter},
     metrics::Count,
+    register::LONGEST_IDENTITY,
     shared::Shared,
     view::{BindingView, FlowView},
     world::World,
@@ -448,8 +449,11 @@ impl Shard {
         self.flows.borrow().get(&number).and_then(|entry| entry.identity.borrow().clone())
     }
 
+    /// The user agent on a flow has proved who it is. One whose name does not fit stays unknown: cut, it could be another's.
     pub(crate) fn identify(&self, number: FlowNumber, identity: &str) {
-        if let Some(entry) = self.flows.borrow().get(&number) {
+        if identity.len() <= LONGEST_IDENTITY
+            && let Some(entry) = self.flows.borrow().get(&number)
+        {
             entry.identity.replace(Some(Text::new(identity)));
         }
     }

@@ -112,10 +112,12 @@ impl Upstreams {
         self.0.get(number.0)
     }
 
-    /// Whether a hop leads to a server of ours. Its port counts too: others may share its host.
+    /// Whether a hop leads to a server of ours. Its port counts too: others may share its host; and so does the listener that
+    /// it is spoken to by: whoever reaches another could write its address on datagrams.
     pub(crate) fn knows(&self, hop: Hop) -> bool {
-        let Hop::Udp { remote, .. } = hop else { return false };
-        self.0.iter().flat_map(|upstream| &upstream.targets).any(|target| target.address == remote)
+        let Hop::Udp { listener, remote } = hop else { return false };
+        let here = self.0.iter().filter(|upstream| upstream.listener == listener);
+        here.flat_map(|upstream| &upstream.targets).any(|target| target.address == remote)
     }
 
     /// The way to a server of ours by its address, for a route that names it.

@@ -6,19 +6,19 @@ use std::{
 };
 
 use location::Binding;
-use sip_auth::Role;
-use sip_message::{Contact, Message, Method, Scheme, Uri};
-use sip_proxy::{Answer, Decision, Environment, HopGone, Notice, Owned, Target};
+use sip_message::{Contact, Message, Method, Rewrite, Scheme, Uri};
+use sip_proxy::{Answer, Decision, Dialog, Environment, HopGone, Notice, Owned, Target};
 use sip_transaction::Reliability;
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
     backend::{forward_register, registered, towards},
     calls::hop_of,
-    domains::{DomainRef, Proof},
+    domains::DomainRef,
     hop::Hop,
     metrics::Count,
     register::register,
+    sender::Sender,
     shard::Shard,
     token::Token,
 };
@@ -92,6 +92,26 @@ impl Environment for World<'_> {
         }
     }
 
+    fn amend_request<'m>(
+        &self,
+        request: &'m Message<'m>,
+        hops: (Hop, Hop),
+        dialog: Dialog,
+        text: &'m mut Vec<u8>,
+        rewrite: &mut Rewrite<'m>,
+    ) {
+        self.amend(request, hops, dialog, text, rewrite);
+    }
+
+    fn amend_response<'m>(
+        &self,
+        response: &'m Message<'m>,
+        hops: (Hop, Hop),
+        rewrite: &mut Rewrite<'m>,
+    ) {
+        self.strip(response, hops, rewrite);
+    }
+
     fn registered(&mut self, request: &Message<'_>, from: Hop, response: &Message<'_>, now: Instant) {
         let host = request.request_uri().ok().and_then(|uri| uri.host());
         if let Some(domain) = host.and_then(|host| self.shard.shared.domains.find(&host)) {
@@ -120,14 +140,28 @@ impl Environment for World<'_> {
         }
     }
 
-    fn next_hop(&mut self, uri: &Uri<'_>, from: Hop) -> Result<Hop, Answer> {
-        // Requests leave for other elements only along routes that we signed, and those of users of ours to a server behind
-        // us that gave them its name as a Service-Route (RFC 3608): never an open relay.
-        let upstream = uri.host().and_then(|host| {
-            let address = SocketAddr::new(host.ip()?, uri.port().unwrap_or(5060));
-            self.shard.shared.upstreams.at(address)
-        });
-        upstream.filter(|_| self.is_registered(from)).ok_or_else(|| Answer::new(403, "Relaying Denied"))
+    fn next_hop(
+        &mut self,
+        uri: &Uri<'_>,
+        request: &Message<'_>,
+        from: Hop,
+        now: Instant,
+    ) -> Result<Hop, Answer> {
+        // Requests leave for other elements only along routes that we signed, and those of users whose domain has a server
+        // behind us that gave them its name as a Service-Route (RFC 3608): never an open relay.
+        let denied = || Answer::new(403, "Relaying Denied");
+        let upstreams = &self.shard.shared.upstreams;
+        let address =
+            uri.host().and_then(|host| Some(SocketAddr::new(host.ip()?, uri.port().unwrap_or(5060))));
+        let hop = address.and_then(|address| upstreams.at(address)).ok_or_else(denied)?;
+        let sender = self.sender(request, from, now)?;
+        let (Sender::User { home, .. } | Sender::Anybody(Some(home))) = sender else { return Err(denied()) };
+        let behind = home.backend().and_then(|number| upstreams.get(number)).ok_or_else(denied)?;
+        if !behind.hops().contains(&hop) {
+            return Err(denied());
+        }
+        home.lets_out(&sender, &self.shard.shared.metrics)?;
+        Ok(hop)
     }
 
     fn decide(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Decision<Hop> {
@@ -228,8 +262,11 @@ impl World<'_> {
             (_, None) => return Err(Answer::new(404, "No User In Request-URI")),
             (_, Some(_)) => {}
         }
-        self.check_sender(request, from, domain, now)?;
-        let from_upstream = shared.upstreams.knows(from);
+        let sender = self.sender(request, from, now)?;
+        if !domain.is_open() && matches!(sender, Sender::Anybody(_)) {
+            return Err(Answer::new(403, "Strangers Are Not Let In"));
+        }
+        let from_upstream = matches!(sender, Sender::Behind);
         // What comes from a backend is never sent back to it.
         let backend = domain.backend().filter(|_| !from_upstream && method != Some(Method::Ack));
         if let Some(upstream) = backend.filter(|_| domain.registrar().is_some()) {
@@ -241,8 +278,11 @@ impl World<'_> {
         drop(location);
         match backend {
             _ if !targets.is_empty() => Ok(targets),
-            Some(upstream) => towards(shared, upstream),
-            None => Err(nobody_there(domain, &uri)),
+            Some(upstream) => {
+                domain.lets_out(&sender, &shared.metrics)?;
+                towards(shared, upstream)
+            }
+            None => Err(nobody_there(domain, &uri, &sender)),
         }
     }
 
@@ -276,56 +316,9 @@ impl World<'_> {
         upstreams.knows(one) && upstreams.knows(other)
     }
 
-    /// Whether someone has registered over this flow.
-    fn is_registered(&self, from: Hop) -> bool {
-        let Hop::Flow(number) = from else { return false };
-        let shared = &self.shard.shared;
-        shared.location().bindings_of_flow(number.id(shared.incarnation)).next().is_some()
-    }
-
     /// Whether an address-of-record is registered over this way.
-    fn is_bound(&self, aor: &str, from: Hop, now: Instant) -> bool {
+    pub(crate) fn is_bound(&self, aor: &str, from: Hop, now: Instant) -> bool {
         self.shard.shared.location().bindings(aor, now).any(|binding| target(binding).hop == from)
-    }
-
-    /// Whoever speaks for a user of a domain with digest must have proved to be that user, on this flow or in this
-    /// request; and users of such a domain are reached by those who can prove to be someone. A To tag proves
-    /// nothing: requests within a dialog come along a route that we signed, not here.
-    ///
-    /// A server behind us speaks for whom it will. Where it says who may, whoever has registered there over this way may.
-    fn check_sender(
-        &self,
-        request: &Message<'_>,
-        from: Hop,
-        target: DomainRef<'_>,
-        now: Instant,
-    ) -> Result<(), Answer> {
-        if request.method() == Some(Method::Ack) || self.shard.shared.upstreams.knows(from) {
-            return Ok(());
-        }
-        let sender = request.from().ok().and_then(|from| from.uri().ok());
-        let home = sender.and_then(|sender| Some((sender, self.shard.shared.domains.find(&sender.host()?)?)));
-        let Some((sender, home)) = home.filter(|(_, home)| !home.is_open()) else {
-            return if target.is_open() { Ok(()) } else { Err(Answer::new(403, "Strangers Are Not Let In")) };
-        };
-        if let Hop::Flow(number) = from
-            && let Some(identity) = self.shard.identity(number)
-            && sender.address_of_record().is_some_and(|aor| aor == identity.as_str())
-        {
-            return Ok(());
-        }
-        if home.registrar().is_some() {
-            let aor = sender.address_of_record();
-            return match aor.filter(|aor| self.is_bound(aor, from, now)) {
-                Some(_) => Ok(()),
-                None => Err(Answer::new(403, "Register First")),
-            };
-        }
-        match home.prove(request, Role::Proxy, rand::random())? {
-            Proof::User(user) if sender.unescaped_user().as_deref() == Some(user.as_bytes()) => Ok(()),
-            Proof::NotAsked => Ok(()),
-            Proof::User(_) => Err(Answer::new(403, "Not Your Address")),
-        }
     }
 
     /// Whether a URI's host and port are those of a listener of ours.
@@ -381,7 +374,11 @@ fn target(binding: &Binding<ledger::Reservation>) -> Target<Hop> {
     }
 }
 
-fn nobody_there(domain: DomainRef<'_>, uri: &Uri<'_>) -> Answer {
+/// Users of the domain are told whether there is such a user; to others all who are not there are alike.
+fn nobody_there(domain: DomainRef<'_>, uri: &Uri<'_>, sender: &Sender<'_>) -> Answer {
+    if !domain.is_home_of(sender) {
+        return Answer::of_status(480);
+    }
     let user = uri.unescaped_user();
     let known = user
         .as_deref()

@@ -257,7 +257,7 @@ impl Authenticator {
         let mut left = MOST_CREDENTIALS;
         for value in headers {
             let verdict = match Scheme::parse(value) {
-                Ok(Scheme::Other) => continue,
+                Ok(Scheme::Other | Scheme::Bearer(_)) => continue,
                 Err(error) => Verdict::Refuse { reason: RefuseReason::Malformed(error) },
                 Ok(Scheme::Digest(params)) => {
                     if params.get("realm").is_some_and(|realm| realm != self.settings.realm) {

@@ -27,7 +27,7 @@ pub use authenticator::{
     Authenticator, ChallengeReason, NoQop, RefuseReason, Request, Role, Settings, Stale, UriCheck, Verdict,
 };
 pub use challenge::{Challenge, ChallengeError, Qop};
-pub use params::ParamsError;
+pub use params::{Meant, ParamsError};
 pub use password_file::{PasswordFile, PasswordFileError, PasswordFileProblem};
 pub use token::{
     LONGEST_TOKEN, SHORTEST_SECRET, TokenError, TokenHolder, TokenKeys, TokenKeysError, TokenRules,

@@ -33,7 +33,9 @@ pub(crate) struct Params<'a>(Vec<(&'a str, Cow<'a, str>)>);
 /// What a header value holds.
 pub(crate) enum Scheme<'a> {
     Digest(Params<'a>),
-    /// Bearer, Basic, or nothing at all.
+    /// What follows: the token.
+    Bearer(&'a [u8]),
+    /// Basic, or nothing at all.
     Other,
 }
 
@@ -42,6 +44,9 @@ impl<'a> Scheme<'a> {
         let start = value.trim_ascii_start();
         let (name, rest) =
             start.split_at(start.iter().position(u8::is_ascii_whitespace).unwrap_or(start.len()));
+        if name.eq_ignore_ascii_case(b"Bearer") {
+            return Ok(Scheme::Bearer(rest.trim_ascii()));
+        }
         if !name.eq_ignore_ascii_case(b"Digest") {
             return Ok(Scheme::Other);
         }
@@ -50,6 +55,31 @@ impl<'a> Scheme<'a> {
         }
         let rest = std::str::from_utf8(rest).map_err(|_| ParamsError::NotUtf8)?;
         Params::parse(rest).map(Scheme::Digest)
+    }
+}
+
+/// Whom the value of an Authorization or Proxy-Authorization header field is meant for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meant {
+    /// Digest credentials: whoever asks for this realm.
+    Realm(String),
+    /// A token (RFC 6750, RFC 8898): whoever takes tokens.
+    Bearer,
+    /// Anybody else, as far as can be told.
+    Others,
+}
+
+impl Meant {
+    /// Reads one header value.
+    #[must_use]
+    pub fn of(value: &[u8]) -> Meant {
+        match Scheme::parse(value) {
+            Ok(Scheme::Digest(params)) => {
+                params.get("realm").map_or(Meant::Others, |realm| Meant::Realm(realm.to_owned()))
+            }
+            Ok(Scheme::Bearer(_)) => Meant::Bearer,
+            Ok(Scheme::Other) | Err(_) => Meant::Others,
+        }
     }
 }
 

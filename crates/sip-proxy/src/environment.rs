@@ -2,11 +2,11 @@
 
 use std::{fmt::Debug, net::SocketAddr, time::Instant};
 
-use sip_message::{Message, Uri};
+use sip_message::{Message, Rewrite, Uri};
 use sip_transaction::Reliability;
 use smallvec::SmallVec;
 
-use crate::Answer;
+use crate::{Answer, Dialog};
 
 /// The hop takes no messages any more: its connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +115,29 @@ pub trait Environment {
         let _ = (request, from, to, out);
     }
 
+    /// Edits a request on its way from one hop to another beyond what every proxy does: what it says of its sender may not
+    /// be for everybody's eyes. What is put in is written to `text`, which is empty. The default does nothing.
+    fn amend_request<'m>(
+        &self,
+        request: &'m Message<'m>,
+        (from, to): (Self::Hop, Self::Hop),
+        dialog: Dialog,
+        text: &'m mut Vec<u8>,
+        rewrite: &mut Rewrite<'m>,
+    ) {
+        let _ = (request, from, to, dialog, text, rewrite);
+    }
+
+    /// The same for a response. The default does nothing.
+    fn amend_response<'m>(
+        &self,
+        response: &'m Message<'m>,
+        (from, to): (Self::Hop, Self::Hop),
+        rewrite: &mut Rewrite<'m>,
+    ) {
+        let _ = (response, from, to, rewrite);
+    }
+
     /// A REGISTER that was forwarded is answered 2xx. The default does nothing.
     fn registered(&mut self, request: &Message<'_>, from: Self::Hop, response: &Message<'_>, now: Instant) {
         let _ = (request, from, response, now);
@@ -130,11 +153,17 @@ pub trait Environment {
     /// `request` is the one that it stands in, which came from `from`.
     fn owns(&self, uri: &Uri<'_>, from: Self::Hop, request: &Message<'_>) -> Owned<Self::Hop>;
 
-    /// Where another element's URI in the topmost Route is reached.
+    /// Where another element's URI in the topmost Route is reached, for a request that came from a hop.
     ///
     /// # Errors
     /// What to answer instead.
-    fn next_hop(&mut self, uri: &Uri<'_>, from: Self::Hop) -> Result<Self::Hop, Answer>;
+    fn next_hop(
+        &mut self,
+        uri: &Uri<'_>,
+        request: &Message<'_>,
+        from: Self::Hop,
+        now: Instant,
+    ) -> Result<Self::Hop, Answer>;
 
     /// Decides on a request that neither a flow in a route of ours nor another element's Route leads on: by its
     /// Request-URI (RFC 3261 §16.5). It may lie within a dialog whose remote target is a contact or a GRUU of ours, or

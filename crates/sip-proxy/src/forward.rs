@@ -207,6 +207,7 @@ pub(crate) struct Splices {
     /// For the last Route, where the next hop is a strict router.
     last_route: Vec<u8>,
     breadth: Vec<u8>,
+    amended: Vec<u8>,
 }
 
 impl Splices {
@@ -219,7 +220,7 @@ impl Splices {
         out: &mut Vec<u8>,
     ) -> Option<()> {
         let Forward { from, request, target, forwarding, number, among } = *forward;
-        let Self { via, this_side, that_side, last_route, breadth } = self;
+        let Self { via, this_side, that_side, last_route, breadth, amended } = self;
         let source = env.address(from);
         via.clear();
         env.write_via(target.hop, via);
@@ -284,6 +285,8 @@ impl Splices {
             rewrite.set(HeaderId::MaxBreadth, breadth);
         }
         rewrite.ensure_content_length();
+        amended.clear();
+        env.amend_request(request, (from, target.hop), forwarding.dialog, amended, &mut rewrite);
         rewrite.write(out).ok().map(|_| ())
     }
 }

@@ -29,3 +29,4 @@ pub use environment::{Decision, Environment, HopGone, Notice, Owned, Target};
 #[doc(hidden)]
 pub use forward::Splicer;
 pub use proxy::{Proxy, Settings};
+pub use route::Dialog;

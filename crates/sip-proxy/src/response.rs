@@ -105,7 +105,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 if status > 100 && open {
                     self.tell_answer(env, server, status, response, hop, now);
                 }
-                if status > 100 && open && self.pass_upstream(env, server, status, response, now).is_err() {
+                if status > 100 && open && self.pass_upstream(env, server, status, (response, hop), now).is_err() {
                     env.notice(Notice::Unwritable);
                 }
             }
@@ -187,7 +187,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             self.cancel_pending(env, server, &ANSWERED_ELSEWHERE, now);
         } else if context.invite == Invite::Yes {
             self.tell_answer(env, server, status, response, hop, now);
-            if self.pass_upstream(env, server, status, response, now).is_err() {
+            if self.pass_upstream(env, server, status, (response, hop), now).is_err() {
                 env.notice(Notice::Unwritable);
             }
         }
@@ -295,7 +295,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         self.tell_answer(env, server, status, response, hop, now);
-        if self.pass_upstream(env, server, status, response, now).is_err() {
+        if self.pass_upstream(env, server, status, (response, hop), now).is_err() {
             env.notice(Notice::Unwritable);
             return self.answer(env, server, &Answer::of_status(500), now);
         }
@@ -325,12 +325,12 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         env: &mut E,
         server: ServerId,
         status: u16,
-        response: &Message<'_>,
+        response: (&Message<'_>, H),
         now: Instant,
     ) -> Result<(), EditError> {
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        let written = self.write_upstream(server, status, response, &mut out);
+        let written = self.write_upstream(env, server, status, response, &mut out);
         if let Ok(Some(from)) = written {
             self.respond(env, server, from, status, &out, now);
         }
@@ -339,11 +339,12 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     }
 
     /// Appends the response as it goes on, and tells where to; nothing if nobody waits for it.
-    fn write_upstream(
+    fn write_upstream<E: Environment<Hop = H>>(
         &self,
+        env: &E,
         server: ServerId,
         status: u16,
-        response: &Message<'_>,
+        (response, hop): (&Message<'_>, H),
         out: &mut Vec<u8>,
     ) -> Result<Option<H>, EditError> {
         let Some(context) = self.transactions.server(server) else { return Ok(None) };
@@ -355,6 +356,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             }
         }
         rewrite.ensure_content_length();
+        env.amend_response(response, (hop, context.from), &mut rewrite);
         rewrite.write(out)?;
         Ok(Some(context.from))
     }

@@ -19,8 +19,10 @@ pub(crate) struct Routed<H> {
 
 /// Whether the request belongs to a dialog that has its routes already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialog {
+pub enum Dialog {
+    /// It has a To tag, and goes along the routes that it has.
     Within,
+    /// It begins one, or makes none.
     Outside,
 }
 
@@ -38,7 +40,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         request: &Message<'_>,
         now: Instant,
     ) -> Result<Routed<H>, Answer> {
-        let within = request.to().is_ok_and(|to| to.tag().is_some());
+        // A REGISTER belongs to no dialog, whatever it says: along a route of ours it would pass by those who judge it.
+        let within =
+            request.method() != Some(Method::Register) && request.to().is_ok_and(|to| to.tag().is_some());
         let dialog = if within { Dialog::Within } else { Dialog::Outside };
         let mut own_routes = 0;
         let mut onward = Owned::No;
@@ -81,7 +85,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             (Owned::Gone, _) if within => Err(Answer::of_status(FLOW_FAILED)),
             (Owned::Held, _) if within => Err(meanwhile(request)),
             (Owned::Over, _) if within => Err(Answer::new(481, "Call/Transaction Does Not Exist")),
-            (_, Some(uri)) => Ok(one(env.next_hop(&uri, from)?, 503)),
+            (_, Some(uri)) => Ok(one(env.next_hop(&uri, request, from, now)?, 503)),
             (_, None) => match env.decide(request, from, now) {
                 Decision::Forward(targets) => Ok(Routed { targets, own_routes, dialog }),
                 Decision::Answer(answer) => Err(answer),

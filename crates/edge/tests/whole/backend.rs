@@ -207,7 +207,7 @@ async fn a_server_that_is_not_there_is_passed_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_registered_here_are_reached_here_and_all_others_behind() {
     let pbx = Kamailio::run("local").await;
-    let more = "register = \"local\"\nauth = \"open\"\n";
+    let more = "register = \"local\"\nauth = \"open\"\noutside = \"everybody\"\n";
     let house = behind("backend-local", &format!("\"sip:{}\"", pbx.address), more);
     let mut ada = registered(&house, Transport::Ws, "ada").await;
     let _bob = registered(&house, Transport::Ws, "bob").await;

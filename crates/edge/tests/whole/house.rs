@@ -35,6 +35,11 @@ pub(crate) struct House {
 impl House {
     /// `more` is configuration for a ws and a tcp listener of two shards.
     pub(crate) fn new(name: &str, more: &str) -> Self {
+        Self::with_files(name, more, &[])
+    }
+
+    /// The same with files, which are in the directory that `{here}` in the configuration stands for.
+    pub(crate) fn with_files(name: &str, more: &str, files: &[(&str, &str)]) -> Self {
         let path = std::env::temp_dir().join(format!("sipway-edge-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
@@ -44,8 +49,14 @@ impl House {
              [[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:0\"\n{more}",
             path.display()
         );
+        let text = text.replace("{here}", &path.display().to_string());
+        let mut surroundings = Imagined::new();
+        for (file, content) in files {
+            fs::write(path.join(file), content).unwrap();
+            surroundings = surroundings.file(path.join(file), *content);
+        }
         let directory = Directory(path);
-        let config = Config::parse(&text, Path::new("sipway.toml"), &Imagined::new()).unwrap();
+        let config = Config::parse(&text, Path::new("sipway.toml"), &surroundings).unwrap();
         let disk = Simulated::new(1);
         let server = Server::start_on(Arc::new(disk.mount()), &config, |_| None).unwrap();
         Self { handle: server.handle(), server: Some(server), disk, _directory: directory }

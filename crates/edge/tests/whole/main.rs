@@ -8,3 +8,5 @@ mod in_flight;
 mod kamailio;
 mod replaced;
 mod stalled_disk;
+mod told;
+mod who;

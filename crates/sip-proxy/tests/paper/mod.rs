@@ -126,7 +126,7 @@ impl Environment for Paper {
         }
     }
 
-    fn next_hop(&mut self, uri: &Uri<'_>, _: u32) -> Result<u32, Answer> {
+    fn next_hop(&mut self, uri: &Uri<'_>, _: &Message<'_>, _: u32, _: Instant) -> Result<u32, Answer> {
         let number = match uri.host() {
             Some(Host::Name(name)) => name.strip_prefix(b"h").and_then(|n| n.strip_suffix(b".test")),
             _ => None,
@@ -136,7 +136,7 @@ impl Environment for Paper {
             .ok_or_else(|| Answer::new(404, "No Such Host"))
     }
 
-    fn decide(&mut self, request: &Message<'_>, _: u32, _: Instant) -> Decision<u32> {
+    fn decide(&mut self, request: &Message<'_>, from: u32, now: Instant) -> Decision<u32> {
         let uri = request.request_uri();
         let user = uri.as_ref().ok().and_then(|uri| uri.user()).unwrap_or_default();
         if let Some(answer) = self.refusals.get(user) {
@@ -146,7 +146,7 @@ impl Environment for Paper {
             return Decision::Forward(targets.iter().cloned().collect());
         }
         let uri = uri.expect("checked before");
-        match self.next_hop(&uri, 0) {
+        match self.next_hop(&uri, request, from, now) {
             Ok(hop) => Decision::Forward(smallvec![target(hop)]),
             Err(answer) => Decision::Answer(answer),
         }

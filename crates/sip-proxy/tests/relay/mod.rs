@@ -122,7 +122,7 @@ impl Environment for World {
         }
     }
 
-    fn next_hop(&mut self, _: &Uri<'_>, _: u32) -> Result<u32, Answer> {
+    fn next_hop(&mut self, _: &Uri<'_>, _: &Message<'_>, _: u32, _: Instant) -> Result<u32, Answer> {
         Ok(BOB)
     }
 

@@ -153,3 +153,14 @@ fn requests_of_both_sides_follow_the_routes_that_the_invite_got() {
     stage.receive(1, &request_with("BYE", "sip:b@y.invalid", "b2", &caller));
     assert!(stage.one(2).starts_with("BYE sip:b@y.invalid "));
 }
+
+/// Along a route of ours it would reach a registrar behind us past everybody who judges it.
+#[test]
+fn a_register_belongs_to_no_dialog_whatever_its_to_says() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[3]);
+    let request = request_with("REGISTER", "bob", "t", "Route: <sip:f2@edge.test;lr>\r\n");
+    stage.receive(1, &request.replace("To: <sip:bob@edge.test>", "To: <sip:bob@edge.test>;tag=b2"));
+    let sent = stage.sent();
+    assert!(sent.iter().any(|(hop, _)| *hop == 3) && sent.iter().all(|(hop, _)| *hop != 2), "{sent:?}");
+}

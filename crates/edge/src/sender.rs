@@ -1,0 +1,237 @@
+//! Who a request comes from, what that lets them do, and what is told of it to others (RFC 3325).
+
+use std::time::Instant;
+
+use sip_auth::Role;
+use sip_message::{HeaderId, Host, Message, Method, NameAddr, Rewrite, Uri};
+use sip_proxy::{Answer, Dialog};
+
+use crate::{
+    domains::{DomainRef, Proof},
+    hop::Hop,
+    world::World,
+};
+
+/// Said of a caller by equipment that is older than RFC 3325; PBXs believe it.
+const REMOTE_PARTY_ID: &[u8] = b"Remote-Party-ID";
+
+/// Who a request comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Sender<'d> {
+    /// A server behind us: it speaks for whom it will.
+    Behind,
+    /// A user of this domain, who has proved to be that.
+    User {
+        /// Where it is a user.
+        home: DomainRef<'d>,
+        /// Its name there, escapes undone.
+        name: Vec<u8>,
+    },
+    /// Anybody: of this domain, which asks nobody for a proof, or of none of ours.
+    Anybody(Option<DomainRef<'d>>),
+}
+
+/// Whom a request says that it comes from: From, or where that tells nobody (RFC 3323 §4.1), P-Preferred-Identity
+/// (RFC 3325 §9.2).
+fn claimed<'b>(request: &Message<'b>) -> Option<Uri<'b>> {
+    let from = request.from().ok()?.uri().ok()?;
+    if !from.host().is_some_and(|host| host.same(&Host::Name(b"anonymous.invalid"))) {
+        return Some(from);
+    }
+    let preferred = request.values(HeaderId::PPreferredIdentity).next()?;
+    NameAddr::parse(preferred.bytes).ok()?.uri().ok()
+}
+
+impl World<'_> {
+    /// Who a request comes from that is not sent along a route of ours. A To tag proves nothing.
+    ///
+    /// A user of a domain with passwords or tokens must have proved to be that user, on this flow or in this request; one of
+    /// a domain whose registrar is behind us must have registered there over this way.
+    ///
+    /// # Errors
+    /// What to answer to one who has not proved it: the same, whether there is such a user or not.
+    pub(crate) fn sender(
+        &self,
+        request: &Message<'_>,
+        from: Hop,
+        now: Instant,
+    ) -> Result<Sender<'_>, Answer> {
+        let shared = &*self.shard.shared;
+        if shared.upstreams.knows(from) {
+            return Ok(Sender::Behind);
+        }
+        let claimed = claimed(request);
+        let home = claimed.and_then(|claimed| Some((claimed, shared.domains.find(&claimed.host()?)?)));
+        let Some((claimed, home)) = home else { return Ok(Sender::Anybody(None)) };
+        if home.is_open() {
+            return Ok(Sender::Anybody(Some(home)));
+        }
+        let name = claimed.unescaped_user().map(|name| name.to_vec()).unwrap_or_default();
+        let aor = claimed.address_of_record();
+        if let Hop::Flow(number) = from
+            && let Some(identity) = self.shard.identity(number)
+            && aor.as_deref() == Some(identity.as_str())
+        {
+            return Ok(Sender::User { home, name });
+        }
+        if home.registrar().is_some() {
+            return match aor.filter(|aor| self.is_bound(aor, from, now)) {
+                Some(_) => Ok(Sender::User { home, name }),
+                None => Err(Answer::new(403, "Register First")),
+            };
+        }
+        // It cannot be challenged, and repeats the credentials of its INVITE (RFC 3261 §22.1).
+        if request.method() == Some(Method::Ack) {
+            return Err(Answer::new(403, "Strangers Are Not Let In"));
+        }
+        match home.prove(request, Role::Proxy, rand::random(), &shared.metrics)? {
+            Proof::User(user) if user.as_bytes() == name => Ok(Sender::User { home, name }),
+            Proof::NotAsked => Ok(Sender::Anybody(Some(home))),
+            Proof::User(_) => Err(Answer::new(403, "Not Your Address")),
+        }
+    }
+
+    /// Takes out what the sender says of itself that only servers may say, and credentials that were meant for us; tells a
+    /// server behind us whose request it is.
+    pub(crate) fn amend<'m>(
+        &self,
+        request: &'m Message<'m>,
+        (from, to): (Hop, Hop),
+        dialog: Dialog,
+        text: &'m mut Vec<u8>,
+        rewrite: &mut Rewrite<'m>,
+    ) {
+        let shared = &*self.shard.shared;
+        if self.strip(request, (from, to), rewrite) == Stripped::Nothing {
+            return;
+        }
+        if !shared.upstreams.knows(from) {
+            self.keep_credentials(request, rewrite);
+            if shared.upstreams.knows(to) && self.write_identity(request, from, dialog, text).is_some() {
+                rewrite.append(HeaderId::PAssertedIdentity.name(), text);
+            }
+        }
+    }
+
+    /// Takes out what only servers that trust each other may say of a user.
+    pub(crate) fn strip<'m>(
+        &self,
+        message: &'m Message<'m>,
+        (from, to): (Hop, Hop),
+        rewrite: &mut Rewrite<'m>,
+    ) -> Stripped {
+        let upstreams = &self.shard.shared.upstreams;
+        let (from, to) = (upstreams.knows(from), upstreams.knows(to));
+        if from && to {
+            return Stripped::Nothing;
+        }
+        rewrite.remove(HeaderId::PAssertedIdentity);
+        rewrite.remove(HeaderId::PPreferredIdentity);
+        // From one user to another nobody believes it.
+        if from || to {
+            for header in message.all(HeaderId::Other) {
+                if header.name.eq_ignore_ascii_case(REMOTE_PARTY_ID) {
+                    rewrite.remove_header(&header);
+                }
+            }
+        }
+        Stripped::Identities
+    }
+
+    /// Whoever has credentials that were made for us could try passwords with them, or be us with a token.
+    fn keep_credentials<'m>(&self, request: &'m Message<'m>, rewrite: &mut Rewrite<'m>) {
+        for header in request.all(HeaderId::ProxyAuthorization).chain(request.all(HeaderId::Authorization)) {
+            if self.shard.shared.domains.asked_for(header.value) {
+                rewrite.remove_header(&header);
+            }
+        }
+    }
+
+    /// Appends whose request this is, if that is proved: outside of a dialog it was before the request came this far, in
+    /// [`sender`](Self::sender).
+    fn write_identity(
+        &self,
+        request: &Message<'_>,
+        from: Hop,
+        dialog: Dialog,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        let aor = match (dialog, request.method()) {
+            // Its registrar asks for a proof of its own.
+            (_, Some(Method::Register)) => return None,
+            (Dialog::Outside, _) => {
+                let claimed = claimed(request)?;
+                let home = self.shard.shared.domains.find(&claimed.host()?)?;
+                claimed.address_of_record().filter(|_| !home.is_open())?
+            }
+            (Dialog::Within, _) => match from {
+                Hop::Flow(number) => self.shard.identity(number)?.to_string(),
+                Hop::Udp { .. } => return None,
+            },
+        };
+        let (user, host) = aor.rsplit_once('@')?;
+        out.extend_from_slice(b"<sip:");
+        push_user(user, out);
+        out.push(b'@');
+        out.extend_from_slice(host.as_bytes());
+        out.push(b'>');
+        Some(())
+    }
+}
+
+/// What was taken out of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stripped {
+    /// It goes from one server to another.
+    Nothing,
+    /// What there was of asserted and preferred identities.
+    Identities,
+}
+
+/// Appends the user of an address-of-record as it stands in a URI. What is escaped there already (control characters, `%`,
+/// `@`) stays so.
+fn push_user(user: &str, out: &mut Vec<u8>) {
+    for byte in user.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/%".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_end_its_address() {
+        for (uri, written) in [
+            ("sip:ada@example.com", "ada"),
+            ("sip:a%3E%2C%20b%22@example.com", "a%3E,%20b%22"),
+            ("sip:%C3%A9l%40x@example.com", "%C3%A9l%40x"),
+        ] {
+            let aor = Uri::parse(uri.as_bytes()).unwrap().address_of_record().unwrap();
+            let mut out = Vec::new();
+            push_user(aor.rsplit_once('@').unwrap().0, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), written, "{uri}");
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_in_from_may_say_it_to_us_alone() {
+        let read = |from: &str, more: &str| {
+            let text = format!(
+                "INVITE sip:b@x SIP/2.0\r\nVia: SIP/2.0/WS a.invalid;branch=z9hG4bK1\r\nFrom: {from};tag=1\r\nTo: <sip:b@x>\r\n\
+                 Call-ID: 1\r\nCSeq: 1 INVITE\r\n{more}Content-Length: 0\r\n\r\n"
+            );
+            let message = Message::parse(text.as_bytes()).unwrap();
+            claimed(&message).map(|uri| String::from_utf8_lossy(uri.as_bytes()).into_owned())
+        };
+        let preferred = "P-Preferred-Identity: \"Ada\" <sip:ada@x>\r\n";
+        let nobody = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
+        assert_eq!(read(nobody, preferred).as_deref(), Some("sip:ada@x"));
+        assert_eq!(read(nobody, ""), None);
+        assert_eq!(read("<sip:eve@x>", preferred).as_deref(), Some("sip:eve@x"));
+    }
+}

@@ -1,0 +1,184 @@
+//! What a server behind this one is told of who calls, what users are told by it, and who gets there at all.
+
+use std::net::SocketAddr;
+
+use edge::Count;
+use lifecycle::Transport;
+use prove::Client;
+use sip_message::{Message, response::ResponseBuilder};
+use tokio::{net::UdpSocket, time::timeout};
+
+use crate::{
+    house::{House, PATIENCE},
+    who::{ask, client, credentials, request},
+};
+
+/// Answers everything 200, and asserts who it is.
+struct Pbx(UdpSocket);
+
+impl Pbx {
+    async fn new() -> Self {
+        Self(UdpSocket::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// The next request, answered.
+    async fn next(&self) -> String {
+        let mut buffer = vec![0; 65_536];
+        let (length, from) =
+            timeout(PATIENCE, self.0.recv_from(&mut buffer)).await.expect("a request").unwrap();
+        let message = Message::parse(&buffer[..length]).unwrap();
+        let mut answer = Vec::new();
+        let builder = ResponseBuilder::new(&message, 200, "OK").to_tag(b"pbx");
+        let builder = builder.header(b"P-Asserted-Identity", b"\"PBX\" <sip:100@pbx.example>");
+        builder.header(b"Remote-Party-ID", b"<sip:100@pbx.example>").write(&mut answer).unwrap();
+        self.0.send_to(&answer, from).await.unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    /// Sends a request to a listener; what is answered.
+    async fn ask(&self, to: SocketAddr, request: &str) -> String {
+        let request = request.replace("SIP/2.0/WS x.invalid", &format!("SIP/2.0/UDP {}", self.address()));
+        self.0.send_to(request.as_bytes(), to).await.unwrap();
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let length = timeout(PATIENCE, self.0.recv(&mut buffer)).await.expect("an answer").unwrap();
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.starts_with("SIP/2.0 ") && !text.starts_with("SIP/2.0 1") {
+                return text;
+            }
+        }
+    }
+}
+
+/// A server with a PBX behind it, for users who register here. Two UDP listeners: the PBX is spoken to by the first.
+fn house(name: &str, pbx: &Pbx, domains: &str) -> House {
+    let config = format!(
+        "[[listener]]\nname = \"inside\"\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n\
+         [[listener]]\nname = \"outside\"\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n\
+         [[upstream]]\nname = \"pbx\"\ntargets = [\"sip:{}\"]\nlistener = \"inside\"\nprobe = \"off\"\n{domains}",
+        pbx.address()
+    );
+    let files = [("users.txt", "alice:wonder\nbob:builder\n"), ("others.txt", "carol:singer\n")];
+    House::with_files(name, &config, &files)
+}
+
+const USERS: &str = "[[domain]]\nname = \"example.com\"\nusers = \"{here}/users.txt\"\nbackend = \"pbx\"\nregister = \"local\"\n";
+
+const ALICE: &str = "<sip:alice@example.com>";
+
+async fn alice(house: &House) -> Client {
+    let mut alice = client(house, Transport::Ws, "alice", "example.com", Some("wonder")).await;
+    assert_eq!(alice.register(600).await.unwrap().status, 200);
+    alice
+}
+
+/// The lines of a message with these names.
+fn lines<'t>(text: &'t str, names: &[&str]) -> Vec<&'t str> {
+    text.lines().filter(|line| names.iter().any(|name| line.starts_with(name))).collect()
+}
+
+const IDENTITIES: &[&str] = &["P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_behind_is_told_who_calls_and_users_cannot_say_it_themselves() {
+    let pbx = Pbx::new().await;
+    let house = house("told-identity", &pbx, USERS);
+    let mut alice = alice(&house).await;
+    let claims = "P-Asserted-Identity: <sip:boss@example.com>, <tel:+15551>\r\nRemote-Party-ID: <sip:boss@example.com>\r\n\
+                  remote-party-id: <sip:boss@example.com>\r\n";
+    let own = "P-Preferred-Identity: <sip:alice@example.com>\r\nPrivacy: id\r\n";
+    let nobody = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
+    for (from, more) in [(ALICE, claims.to_owned()), (nobody, format!("{claims}{own}"))] {
+        for method in ["INVITE", "MESSAGE"] {
+            let asked = request(method, "sip:100@example.com", from, "<sip:100@example.com>", &more);
+            let (answer, seen) = tokio::join!(ask(&mut alice, &asked), pbx.next());
+            assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+            assert_eq!(lines(&answer, IDENTITIES), Vec::<&str>::new(), "who is behind is not told: {answer}");
+            assert_eq!(lines(&seen, IDENTITIES), ["P-Asserted-Identity: <sip:alice@example.com>"], "{seen}");
+            assert_eq!(seen.contains("Privacy: id"), more.contains("Privacy"), "the PBX is to keep it to itself");
+            assert!(seen.contains(&format!("From: {from}")), "{seen}");
+        }
+    }
+    // In another's name nobody gets through, whatever he prefers.
+    let more = "P-Preferred-Identity: <sip:bob@example.com>\r\n";
+    let asked = request("INVITE", "sip:100@example.com", nobody, "<sip:100@example.com>", more);
+    let answer = ask(&mut alice, &asked).await;
+    assert!(answer.starts_with("SIP/2.0 407 "), "{answer}");
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_behind_asserts_stays_between_servers() {
+    let pbx = Pbx::new().await;
+    let house = house("told-inside", &pbx, USERS);
+    let mut alice = alice(&house).await;
+    let more = "P-Asserted-Identity: <sip:chef@pbx.example>\r\nPrivacy: id\r\nRemote-Party-ID: <sip:chef@pbx.example>\r\n";
+    let asked =
+        request("MESSAGE", "sip:alice@example.com", "<sip:anonymous@anonymous.invalid>", ALICE, more);
+    let listener = |name: &str| house.handle.listeners().iter().find(|bound| bound.name == name).unwrap().local;
+    let (answer, came) = tokio::join!(pbx.ask(listener("inside"), &asked), alice.next());
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    let seen = String::from_utf8_lossy(came.unwrap().bytes()).into_owned();
+    assert_eq!(lines(&seen, IDENTITIES), Vec::<&str>::new(), "{seen}");
+    // Its address proves something only where it is spoken to: on another listener anybody could write it.
+    let answer = pbx.ask(listener("outside"), &asked).await;
+    assert!(answer.starts_with("SIP/2.0 403 "), "{answer}");
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outside_is_for_those_who_may() {
+    let pbx = Pbx::new().await;
+    let domains = "[[domain]]\nname = \"example.com\"\nusers = \"{here}/users.txt\"\nbackend = \"pbx\"\nregister = \"local\"\n\
+         outside = [\"alice\"]\n\
+         [[domain]]\nname = \"example.org\"\nusers = \"{here}/others.txt\"\n\
+         [[domain]]\nname = \"lobby.example\"\nauth = \"open\"\nbackend = \"pbx\"\nregister = \"local\"\n";
+    let house = house("told-outside", &pbx, domains);
+    let mut alice = alice(&house).await;
+    let number = "sip:+15551234@example.com";
+    let asked = request("INVITE", number, ALICE, &format!("<{number}>"), "");
+    let (answer, seen) = tokio::join!(ask(&mut alice, &asked), pbx.next());
+    assert!(answer.starts_with("SIP/2.0 200 ") && seen.starts_with("INVITE sip:+15551234@"), "{answer}");
+
+    let mut bob = client(&house, Transport::Ws, "bob", "example.com", Some("builder")).await;
+    let mut carol = client(&house, Transport::Ws, "carol", "example.org", Some("singer")).await;
+    let mut guest = client(&house, Transport::Ws, "guest", "lobby.example", None).await;
+    for client in [&mut bob, &mut carol, &mut guest] {
+        assert_eq!(client.register(600).await.unwrap().status, 200);
+    }
+    let route = format!("Route: <sip:{};lr>\r\n", pbx.address());
+    let lobby = "sip:+15551234@lobby.example";
+    let refused = [
+        // A user of the domain, who is not on the list; one of another domain; one who proved nothing.
+        (&mut bob, "<sip:bob@example.com>", vec![(number, ""), (number, &route)]),
+        (&mut carol, "<sip:carol@example.org>", vec![(number, ""), (number, &route)]),
+        (&mut guest, "<sip:guest@lobby.example>", vec![(lobby, ""), (lobby, &route), (number, ""), (number, &route)]),
+    ];
+    for (client, from, ways) in refused {
+        for (uri, more) in ways {
+            for method in ["INVITE", "MESSAGE"] {
+                let answer = ask(client, &request(method, uri, from, &format!("<{uri}>"), more)).await;
+                assert!(answer.starts_with("SIP/2.0 403 "), "{method} {from} {uri} {more}: {answer}");
+            }
+        }
+    }
+    // Nor does it help to be registered in an open domain and to say to be somebody else.
+    for more in ["", &route] {
+        let answer = ask(&mut guest, &request("INVITE", number, ALICE, &format!("<{number}>"), more)).await;
+        assert!(answer.starts_with("SIP/2.0 407 "), "{answer}");
+    }
+    assert!(house.handle.metrics().get(Count::OutsideRefused) >= 8);
+    // By a route that names the server behind, those who may get there too; by each request's own proof.
+    let first = ask(&mut guest, &request("MESSAGE", number, ALICE, &format!("<{number}>"), &route)).await;
+    let proof = credentials(&first, "MESSAGE", number, "alice", "wonder", 1);
+    let asked = request("MESSAGE", number, ALICE, &format!("<{number}>"), &format!("{route}{proof}"));
+    let (answer, seen) = tokio::join!(ask(&mut guest, &asked), pbx.next());
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    assert!(!seen.contains("Proxy-Authorization"), "{seen}");
+    assert_eq!(lines(&seen, IDENTITIES), ["P-Asserted-Identity: <sip:alice@example.com>"]);
+    house.end().await;
+}
