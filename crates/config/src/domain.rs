@@ -1,6 +1,6 @@
 //! `[[domain]]`: the domains that this server is responsible for, and who may register in them.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,11 +11,15 @@ use crate::report::{Problem, ProblemKind};
 use crate::secret::TokenSecret;
 use crate::unique::Unique;
 use crate::upstream::Upstream;
+use crate::url::{Scheme, WebhookUrl};
 use crate::value::{Fault, FromToml, Keyword, Name, text, unknown_word};
 
-const DIGEST_KEYS: &[&str] = &["users", "realm", "algorithms"];
+const DIGEST_KEYS: &[&str] =
+    &["users", "realm", "algorithms", "ephemeral_secret_env", "ephemeral_secret_file", "ephemeral_hash"];
 const JWT_KEYS: &[&str] = &[
     "keys",
+    "keys_url",
+    "keys_refresh",
     "secret_env",
     "secret_file",
     "issuer",
@@ -24,6 +28,7 @@ const JWT_KEYS: &[&str] = &[
     "leeway",
     "token_query",
     "token_cookie",
+    "outside_claim",
 ];
 
 pub(crate) const SHAPE: Shape = Shape {
@@ -34,10 +39,16 @@ pub(crate) const SHAPE: Shape = Shape {
         "users",
         "realm",
         "algorithms",
+        "ephemeral_secret_env",
+        "ephemeral_secret_file",
+        "ephemeral_hash",
         "backend",
         "register",
         "outside",
+        "outside_claim",
         "keys",
+        "keys_url",
+        "keys_refresh",
         "secret_env",
         "secret_file",
         "issuer",
@@ -48,6 +59,9 @@ pub(crate) const SHAPE: Shape = Shape {
         "token_cookie",
     ],
 };
+
+/// How often keys are fetched again.
+const KEYS_REFRESH: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(86_400);
 
 /// A hash for digest authentication (RFC 7616, RFC 8760).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,6 +156,13 @@ impl FromToml for ParameterName {
 pub enum TokenSource {
     /// The file with a public key (PEM) or several (JWKS); it could be read when the configuration was.
     Keys(PathBuf),
+    /// The web address with the keys (JWKS), and how often they are fetched again.
+    Remote {
+        /// Over TLS, or on this machine.
+        url: WebhookUrl,
+        /// 10 s to a day.
+        every: Duration,
+    },
     /// A secret shared with who makes the tokens.
     Secret(TokenSecret),
 }
@@ -165,6 +186,28 @@ pub struct Jwt {
     pub cookie: Option<String>,
 }
 
+/// Passwords for a while, that whoever has the secret can make: as for TURN servers (draft-uberti-behave-turn-rest).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ephemeral {
+    /// What they are signed with.
+    pub secret: TokenSecret,
+    /// By which hash.
+    pub hash: EphemeralHash,
+}
+
+/// The hash of ephemeral passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EphemeralHash {
+    /// SHA-1, as TURN servers have it.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+}
+
+impl Keyword for EphemeralHash {
+    const CHOICES: &'static [(&'static str, Self)] = &[("SHA-1", Self::Sha1), ("SHA-256", Self::Sha256)];
+}
+
 /// Who may register and call in a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authentication {
@@ -176,8 +219,10 @@ pub enum Authentication {
         realm: String,
         /// The hashes that are offered, most wanted first; never empty.
         algorithms: Vec<DigestAlgorithm>,
-        /// The users file; it could be read when the configuration was.
-        users: PathBuf,
+        /// The users file, unless all passwords are ephemeral; it could be read when the configuration was.
+        users: Option<PathBuf>,
+        /// Passwords that are good for a while, if there are any.
+        ephemeral: Option<Ephemeral>,
     },
     /// Whoever the backend lets in: registrations are forwarded to it, with a Path (RFC 3327) that leads back here.
     Backend,
@@ -194,6 +239,8 @@ pub enum Outside {
     Users,
     /// These users.
     Only(Vec<String>),
+    /// Those whose token has this claim, and `true` in it.
+    Claim(String),
     /// Everybody, where nobody proves anything.
     Everybody,
 }
@@ -219,9 +266,9 @@ impl FromToml for Outside {
         }
         let word = text(value)?;
         let found = WORDS.iter().find(|(choice, _)| *choice == word);
-        found.map(|(_, meaning)| meaning.clone()).ok_or_else(|| {
-            unknown_word(word, WORDS.iter().map(|(choice, _)| *choice))
-        })
+        found
+            .map(|(_, meaning)| meaning.clone())
+            .ok_or_else(|| unknown_word(word, WORDS.iter().map(|(choice, _)| *choice)))
     }
 }
 
@@ -303,7 +350,12 @@ impl Domain {
         if backend.is_absent() {
             let help = "remove it, or name a `backend`";
             section.not_applicable(reading, &["register"], "users of this domain register here", help);
-            section.not_applicable(reading, &["outside"], "this domain has no outside", help);
+            section.not_applicable(
+                reading,
+                &["outside", "outside_claim"],
+                "this domain has no outside",
+                help,
+            );
         }
         let register = section.field::<Register>(reading, "register");
         if !backend.is_absent() && register.compared(Register::Path, Register::Local) == Register::Path {
@@ -316,7 +368,12 @@ impl Domain {
                 );
             }
             let backend = Some(backend.given()?.value);
-            return Some(Self { name: name?.value, authentication: Authentication::Backend, backend, outside: Outside::Users });
+            return Some(Self {
+                name: name?.value,
+                authentication: Authentication::Backend,
+                backend,
+                outside: Outside::Users,
+            });
         }
         let backend = backend.given().map(|at| at.value);
         let authentication = match section.field::<Auth>(reading, "auth") {
@@ -361,23 +418,39 @@ impl Domain {
             }
         };
         let authentication = authentication?;
-        let outside = outside(reading, section, &authentication)?;
+        let outside = who_gets_out(reading, section, &authentication)?;
         Some(Self { name: name?.value, authentication, backend, outside })
     }
 }
 
 /// Where nobody proves who they are, nobody gets out unless that is asked for by name: never an open relay by oversight.
-fn outside(
+fn who_gets_out(
     reading: &mut Reading<'_>,
     section: &Section<'_>,
     authentication: &Authentication,
 ) -> Option<Outside> {
     let open = *authentication == Authentication::Open;
     let default = if open { Outside::Nobody } else { Outside::Users };
-    let (outside, span) = match section.field::<Outside>(reading, "outside") {
-        Field::Absent => return Some(default),
+    // Elsewhere it has been noted that there are no claims.
+    let claim = match section.field::<String>(reading, "outside_claim") {
+        Field::Given(at) if matches!(authentication, Authentication::Jwt(_)) => Some(at),
         Field::Faulty => return None,
-        Field::Given(At { value, span }) => (value, span),
+        Field::Given(_) | Field::Absent => None,
+    };
+    let (outside, span) = match (section.field::<Outside>(reading, "outside"), claim) {
+        (Field::Faulty, _) => return None,
+        (Field::Absent, None) => return Some(default),
+        (Field::Absent, Some(claim)) => return Some(Outside::Claim(claim.value)),
+        (Field::Given(At { value, span }), None) => (value, span),
+        (Field::Given(at), Some(claim)) => {
+            reading.error(
+                Problem::new(ProblemKind::Conflict, claim.span, "who may call outside is said twice")
+                    .label("either the tokens say it")
+                    .related(at.span, "or this does")
+                    .help("remove one of the two"),
+            );
+            return None;
+        }
     };
     match (&outside, open) {
         (Outside::Everybody, true) => reading.warning(
@@ -385,7 +458,7 @@ fn outside(
                 .label("without a password: whoever reaches this server, at your cost")
                 .help("write auth = \"digest\", and leave `outside` out"),
         ),
-        (Outside::Users | Outside::Only(_), true) => {
+        (Outside::Users | Outside::Only(_) | Outside::Claim(_), true) => {
             reading.error(
                 Problem::new(ProblemKind::Conflict, span, "nobody proves to be a user of this domain")
                     .label("auth = \"open\": anybody could take such a name")
@@ -401,7 +474,7 @@ fn outside(
             );
             return None;
         }
-        (Outside::Users | Outside::Only(_), false) | (Outside::Nobody, _) => {}
+        (Outside::Users | Outside::Only(_) | Outside::Claim(_), false) | (Outside::Nobody, _) => {}
     }
     Some(outside)
 }
@@ -418,9 +491,21 @@ fn digest(
         .map_or(vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5], |list| {
             list.value.into_iter().map(|at| at.value).collect()
         });
+    let hash = section.field::<EphemeralHash>(reading, "ephemeral_hash");
+    let ephemeral = TokenSecret::read_ephemeral(reading, section)?;
+    if ephemeral.is_none() {
+        let why = "there are no ephemeral passwords without a secret";
+        section.not_applicable(reading, &["ephemeral_hash"], why, "remove it, or name a secret");
+    }
+    let hash = hash.or(EphemeralHash::Sha1);
+    let ephemeral = ephemeral.map(|secret| Ephemeral { secret, hash });
     let users = match section.path_field(reading, "users") {
-        Field::Given(at) => at,
+        Field::Given(at) => {
+            reading.file("the users file", &at)?;
+            Some(at.value)
+        }
         Field::Faulty => return None,
+        Field::Absent if ephemeral.is_some() => None,
         Field::Absent => {
             reading.error(
                 Problem::new(ProblemKind::MissingKey, section.span.clone(), "`domain.users` is missing")
@@ -430,9 +515,8 @@ fn digest(
             return None;
         }
     };
-    reading.file("the users file", &users)?;
     let realm = realm.or_else(|| name.as_ref().map(|at| at.value.to_string()))?;
-    Some(Authentication::Digest { realm, algorithms, users: users.value })
+    Some(Authentication::Digest { realm, algorithms, users, ephemeral })
 }
 
 fn jwt(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Authentication> {
@@ -443,32 +527,66 @@ fn jwt(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Authenticatio
     let leeway = section.or(reading, "leeway", Span(Duration::from_secs(30))).0;
     let query = section.or(reading, "token_query", ParameterName("access_token".to_owned())).0;
     let cookie = section.field::<ParameterName>(reading, "token_cookie").given().map(|at| at.value.0);
+    let source = token_source(reading, section)?;
+    let jwt = Jwt { source, issuer, audience, claim, leeway, query, cookie };
+    Some(Authentication::Jwt(Box::new(jwt)))
+}
+
+/// What tokens are signed with: one thing.
+fn token_source(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<TokenSource> {
+    let every = section.duration(reading, "keys_refresh", KEYS_REFRESH);
     let keys = section.path_field(reading, "keys");
+    let url = section.field::<WebhookUrl>(reading, "keys_url");
     let secret = TokenSecret::read(reading, section)?;
-    let source = match (keys, secret) {
-        (Field::Faulty, _) => return None,
-        (Field::Given(at), None) => {
+    if let (Field::Given(at), false) = (&every, matches!(url, Field::Given(_))) {
+        let problem =
+            Problem::new(ProblemKind::NotApplicable, at.span.clone(), "there is nothing to fetch again");
+        reading.error(problem.label("keys are fetched from `keys_url` alone").help("remove it"));
+        return None;
+    }
+    let twice = match (&keys, &url, &secret) {
+        (Field::Given(at), Field::Given(_), _) => Some((at.span.clone(), "remove `keys` or `keys_url`")),
+        (Field::Given(at), _, Some(_)) => {
+            Some((at.span.clone(), "remove `keys`, or `secret_env` and `secret_file`"))
+        }
+        (_, Field::Given(at), Some(_)) => {
+            Some((at.span.clone(), "remove `keys_url`, or `secret_env` and `secret_file`"))
+        }
+        _ => None,
+    };
+    if let Some((span, help)) = twice {
+        reading.error(
+            Problem::new(ProblemKind::Conflict, span, "tokens would be signed with two things")
+                .label("either with keys whose public half is known here, or with a shared secret")
+                .help(help),
+        );
+        return None;
+    }
+    match (keys, url, secret) {
+        (Field::Faulty, _, _) | (_, Field::Faulty, _) => None,
+        (Field::Given(at), _, _) => {
             reading.file("the file with the keys", &at)?;
-            TokenSource::Keys(at.value)
+            Some(TokenSource::Keys(at.value))
         }
-        (Field::Absent, Some(secret)) => TokenSource::Secret(secret),
-        (Field::Given(at), Some(_)) => {
-            reading.error(
-                Problem::new(ProblemKind::Conflict, at.span, "tokens would be signed with two things")
-                    .label("either with a key whose public half is here, or with a shared secret")
-                    .help("remove `keys`, or `secret_env` and `secret_file`"),
-            );
-            return None;
+        (_, Field::Given(at), _) => {
+            if at.value.scheme == Scheme::Http && !at.value.host.is_loopback() {
+                reading.error(
+                    Problem::new(ProblemKind::BadValue, at.span, "`domain.keys_url` is not protected")
+                        .label("whoever is on the way could put in a key of his own")
+                        .help("write https://"),
+                );
+                return None;
+            }
+            Some(TokenSource::Remote { url: at.value, every: every.or(Duration::from_secs(600)) })
         }
-        (Field::Absent, None) => {
+        (_, _, Some(secret)) => Some(TokenSource::Secret(secret)),
+        (Field::Absent, Field::Absent, None) => {
             reading.error(
                 Problem::new(ProblemKind::MissingKey, section.span.clone(), "`domain.keys` is missing")
                     .label("what are the tokens signed with?")
                     .help("add `keys = \"login.pem\"` (a public key or a JWKS), or `secret_env = \"SIPWAY_TOKEN_SECRET\"` for HS256"),
             );
-            return None;
+            None
         }
-    };
-    let jwt = Jwt { source, issuer, audience, claim, leeway, query, cookie };
-    Some(Authentication::Jwt(Box::new(jwt)))
+    }
 }

@@ -51,7 +51,9 @@ pub use admin::Admin;
 pub use audit::{Audit, AuditPace};
 pub use calls::{AtShutdown, Calls};
 pub use dev::DevPorts;
-pub use domain::{Authentication, DigestAlgorithm, Domain, Jwt, Outside, TokenSource};
+pub use domain::{
+    Authentication, DigestAlgorithm, Domain, Ephemeral, EphemeralHash, Jwt, Outside, TokenSource,
+};
 pub use duration::duration;
 pub use event::EventTypes;
 pub use host::{Advertised, Host};

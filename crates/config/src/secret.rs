@@ -108,7 +108,7 @@ impl Password {
     }
 }
 
-/// The secret that tokens (JWT) are signed with, as it stands there but for line ends behind it. Its `Debug` does not show it.
+/// The secret that tokens (JWT) or ephemeral passwords are signed with, as it stands there but for line ends behind it. Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenSecret(String);
 
@@ -125,7 +125,16 @@ impl TokenSecret {
     /// Reads the secret that `secret_env` or `secret_file` of the section refers to; neither need be there. Gives nothing if
     /// there is one that cannot be had, which has been noted then.
     pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
-        let found = match TOKEN_SECRET.find(reading, section) {
+        Self::behind(&TOKEN_SECRET, reading, section)
+    }
+
+    /// The same for `ephemeral_secret_env` and `ephemeral_secret_file`.
+    pub(crate) fn read_ephemeral(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
+        Self::behind(&EPHEMERAL_SECRET, reading, section)
+    }
+
+    fn behind(keys: &Keys, reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
+        let found = match keys.find(reading, section) {
             Found::Nothing => return Some(None),
             Found::Faulty => return None,
             Found::Text(found) => found,
@@ -133,7 +142,7 @@ impl TokenSecret {
         let text = found.text.trim_end_matches(['\n', '\r']);
         if text.len() < SHORTEST_TOKEN_SECRET {
             reading.error(
-                Problem::new(found.kind, found.span, "this holds no token secret")
+                Problem::new(found.kind, found.span, format!("this holds no {}", keys.what))
                     .label(format!("fewer than {SHORTEST_TOKEN_SECRET} bytes"))
                     .help("make one: openssl rand -hex 32"),
             );
@@ -219,6 +228,12 @@ const TOKEN_SECRET: Keys = Keys {
     file: Some("secret_file"),
     what: "token secret",
     example: "SIPWAY_TOKEN_SECRET",
+};
+const EPHEMERAL_SECRET: Keys = Keys {
+    env: "ephemeral_secret_env",
+    file: Some("ephemeral_secret_file"),
+    what: "secret for ephemeral passwords",
+    example: "SIPWAY_EPHEMERAL_SECRET",
 };
 const TOKEN: Keys = Keys { env: "token_env", file: None, what: "token", example: "SIPWAY_ADMIN_TOKEN" };
 

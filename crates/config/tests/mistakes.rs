@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use config::{Config, Errors, Imagined, ProblemKind};
+use config::{Config, Errors, Imagined, Outside, ProblemKind};
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
@@ -15,6 +15,9 @@ fn parse(text: &str) -> Result<Config, Errors> {
         .file("key.pem", KEY)
         .file("locked.pem", KEY.replace("PRIVATE", "ENCRYPTED PRIVATE"))
         .file("users.txt", "")
+        .file("token.secret", "0123456789abcdef0123456789abcdef\n")
+        .file("guessed.secret", "swordfish\n")
+        .file("login.pem", "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n")
         .file("short.secret", "whsec_MDEy")
         .set("SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
     Config::parse(text, Path::new("sipway.toml"), &surroundings)
@@ -229,17 +232,32 @@ fn upstreams() {
     let users = parse(&local(&format!("{digest}\n{names}"))).unwrap();
     assert_eq!(users.domains[0].outside, Outside::Only(vec!["ada".into(), "bob".into()]));
     assert_eq!(parse(&local(digest)).unwrap().domains[0].outside, Outside::Users);
-    assert_eq!(parse(&local(open)).unwrap().domains[0].outside, Outside::Nobody, "never an open relay by default");
+    assert_eq!(
+        parse(&local(open)).unwrap().domains[0].outside,
+        Outside::Nobody,
+        "never an open relay by default"
+    );
     let all = parse(&local(&format!("{open}\noutside = \"everybody\""))).unwrap();
-    assert_eq!((&all.domains[0].outside, all.warnings.problems().len()), (&Outside::Everybody, 1));
+    assert_eq!((&all.domains[0].outside, all.warnings().problems().len()), (&Outside::Everybody, 1));
     let mend = "write auth = \"digest\", or outside = \"nobody\"";
     one(&local(&format!("{open}\noutside = «\"users\"»")), Conflict, Some(mend));
     one(&local(&format!("{digest}\noutside = «\"everybody\"»")), Conflict, Some("write outside = \"users\""));
     one(&local(&format!("{digest}\noutside = «\"user\"»")), BadValue, Some("did you mean \"users\"?"));
     one(&local(&format!("{digest}\noutside = «[\"ada@a.com\"]»")), BadValue, Some("write \"ada\""));
-    one(&behind(target, "«outside» = \"users\""), NotApplicable, Some("remove it, or write register = \"local\""));
+    one(
+        &behind(target, "«outside» = \"users\""),
+        NotApplicable,
+        Some("remove it, or write register = \"local\""),
+    );
     let mend = "remove it, or name a `backend`";
     one(&format!("[[domain]]\nname = \"a.com\"\n{digest}\n«outside» = \"users\""), NotApplicable, Some(mend));
+    let jwt = "auth = \"jwt\"\nsecret_file = \"token.secret\"";
+    let claim = parse(&local(&format!("{jwt}\noutside_claim = \"pstn\""))).unwrap();
+    assert_eq!(claim.domains[0].outside, Outside::Claim("pstn".into()));
+    let both = format!("{jwt}\noutside = \"users\"\noutside_claim = «\"pstn\"»");
+    one(&local(&both), Conflict, Some("remove one of the two"));
+    let mend = "remove it, or write auth = \"jwt\"";
+    one(&local(&format!("{digest}\n«outside_claim» = \"pstn\"")), NotApplicable, Some(mend));
     let mend = "add an `[[upstream]]` with `name = \"pbx\"`";
     one("[[domain]]\nname = \"a.com\"\nbackend = «\"pbx\"»", BadValue, Some(mend));
 }
@@ -257,9 +275,61 @@ fn domains() {
     let text =
         "[[domain]]\nname = \"a.com\"\nauth = \"open\"\n[[domain]]\nname = «\"A.com.\"»\nauth = \"open\"";
     one(text, Duplicate, Some("give every domain its own"));
+    let ephemeral = |keys: &str| format!("[[domain]]\nname = \"a.com\"\n{keys}");
+    parse(&ephemeral("ephemeral_secret_file = \"token.secret\"")).unwrap();
+    parse(&ephemeral(
+        "users = \"users.txt\"\nephemeral_secret_file = \"token.secret\"\nephemeral_hash = \"SHA-256\"",
+    ))
+    .unwrap();
+    let mend = Some("make one: openssl rand -hex 32");
+    one(&ephemeral("ephemeral_secret_file = «\"guessed.secret\"»"), BadFile, mend);
+    let mend = Some("remove it, or name a secret");
+    one(&ephemeral("users = \"users.txt\"\n«ephemeral_hash» = \"SHA-1\""), NotApplicable, mend);
     // Without a domain a server that others reach would let everybody in.
     let mend = Some("add a `[[domain]]` with `name = \"example.com\"` and `users = \"users.txt\"`");
     one("[[listener]]\ntransport = \"udp\"\nbind = «\"192.0.2.1:5060\"»\n", MissingKey, mend);
+}
+
+#[test]
+fn tokens() {
+    let jwt = |keys: &str| format!("[[domain]]\nname = \"a.com\"\nauth = \"jwt\"\n{keys}");
+    parse(&jwt("keys = \"login.pem\"\nissuer = \"login\"\naudience = \"sipway\"\nclaim = \"user\"")).unwrap();
+    parse(&jwt("secret_file = \"token.secret\"\nleeway = \"0s\"\ntoken_query = \"t\"\ntoken_cookie = \"t\""))
+        .unwrap();
+    let mend = Some(
+        "add `keys = \"login.pem\"` (a public key or a JWKS), or `secret_env = \"SIPWAY_TOKEN_SECRET\"` for HS256",
+    );
+    one("«[[domain]]»\nname = \"a.com\"\nauth = \"jwt\"", MissingKey, mend);
+    parse(&jwt("keys_url = \"https://login.a.com/jwks\"\nkeys_refresh = \"1h\"")).unwrap();
+    parse(&jwt("keys_url = \"http://127.0.0.1:8000/jwks\"")).unwrap();
+    one(&jwt("keys_url = «\"http://login.a.com/jwks\"»"), BadValue, Some("write https://"));
+    one(&jwt("keys_url = «\"login.a.com/jwks\"»"), BadValue, Some("write \"https://login.a.com/jwks\""));
+    let url = "keys_url = \"https://login.a.com/jwks\"";
+    one(&jwt(&format!("{url}\nkeys = «\"login.pem\"»")), Conflict, Some("remove `keys` or `keys_url`"));
+    let mend = Some("remove `keys_url`, or `secret_env` and `secret_file`");
+    one(&jwt("secret_file = \"token.secret\"\nkeys_url = «\"https://login.a.com/jwks\"»"), Conflict, mend);
+    one(
+        &jwt(&format!("{url}\nkeys_refresh = «\"1s\"»")),
+        OutOfRange,
+        Some("the nearest allowed value is \"10s\""),
+    );
+    one(&jwt("keys = \"login.pem\"\nkeys_refresh = «\"1h\"»"), NotApplicable, Some("remove it"));
+    one(&jwt("keys = «\"nowhere.pem\"»"), BadFile, None);
+    let mend = Some("remove `keys`, or `secret_env` and `secret_file`");
+    one(&jwt("keys = «\"login.pem\"»\nsecret_file = \"token.secret\""), Conflict, mend);
+    let mend = Some("make one: openssl rand -hex 32");
+    one(&jwt("secret_file = «\"guessed.secret\"»"), BadFile, mend);
+    one(&jwt("secret_env = «\"NOWHERE\"»"), BadVariable, None);
+    let mend = Some("remove one of the two");
+    one(&jwt("secret_env = \"SECRET\"\nsecret_file = «\"token.secret\"»"), Conflict, mend);
+    one(&jwt("keys = \"login.pem\"\ntoken_query = «\"a=b\"»"), BadValue, None);
+    one(&jwt("keys = \"login.pem\"\ntoken_cookie = «\"\"»"), BadValue, None);
+    one(&jwt("keys = \"login.pem\"\nleeway = «30»"), WrongType, None);
+    one(&jwt("keys = \"login.pem\"\n«isuer» = \"login\""), UnknownKey, Some("did you mean `issuer`?"));
+    let mend = Some("remove it, or write auth = \"digest\"");
+    one(&jwt("keys = \"login.pem\"\n«users» = \"users.txt\""), NotApplicable, mend);
+    let mend = Some("remove it, or write auth = \"jwt\"");
+    one("[[domain]]\nname = \"a.com\"\nusers = \"users.txt\"\n«issuer» = \"login\"", NotApplicable, mend);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Who may open a WebSocket: the token in the upgrade request, and the user it names.
+//! Who brings what names it for a while: a token, or an ephemeral password. The one in an upgrade request, or in a SIP request (RFC 8898), and the user it names.
 
 use std::{
     sync::{PoisonError, RwLock},
@@ -7,11 +7,12 @@ use std::{
 
 use config::Host;
 use lifecycle::Text;
-use sip_auth::{TokenError, TokenKeys, TokenRules};
-use sip_message::Uri;
-use transport::{Vouched, upgrade::Request};
+use sip_auth::{Again, EphemeralName, Granted, Role, TokenError, TokenKeys, TokenRules};
+use sip_message::{HeaderId, Message, Uri};
+use sip_proxy::Answer;
+use transport::{Grant, Vouched, upgrade::Request};
 
-use crate::register::LONGEST_IDENTITY;
+use crate::{jwks::Remote, register::LONGEST_IDENTITY};
 
 /// What the sub-protocol begins with that carries a token: `Sec-WebSocket-Protocol: sip, bearer.TOKEN`. Browsers can set
 /// no header, but name sub-protocols.
@@ -25,6 +26,8 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub(crate) struct Tokens {
     pub(crate) domain: Host,
     pub(crate) keys: RwLock<TokenKeys>,
+    /// Where they come from, if that is elsewhere.
+    pub(crate) remote: Option<Remote>,
     pub(crate) rules: TokenRules,
     /// The query parameter.
     pub(crate) query: String,
@@ -54,13 +57,93 @@ impl Tokens {
     /// Who brings a token.
     pub(crate) fn judge(&self, token: &str, at: (Instant, u64)) -> Result<Vouched, TokenError> {
         let (now, seconds) = at;
-        // A panic under this lock is a bug of ours; the keys stay whole.
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let holder = self.rules.judge(&keys, token, seconds)?;
+        let holder = {
+            // A panic under this lock is a bug of ours; the keys stay whole.
+            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            self.rules.judge(&keys, token, seconds)
+        };
+        if let (Err(TokenError::UnknownKey | TokenError::BadSignature), Some(remote)) =
+            (&holder, &self.remote)
+        {
+            // There may be a newer key.
+            remote.want();
+        }
+        let holder = holder?;
         let identity = identity(&holder.user, &self.domain).ok_or(TokenError::NoUser)?;
         let left = Duration::from_secs(holder.until.saturating_sub(seconds)).min(LONGEST);
-        Ok(Vouched { identity, until: now + left })
+        let outside = match holder.granted {
+            Granted::Yes => Grant::Given,
+            Granted::No => Grant::NotGiven,
+        };
+        Ok(Vouched { identity, until: now + left, outside })
     }
+
+    /// From now on tokens are judged by these. Connections that others have let in stay until their tokens run out.
+    pub(crate) fn replace_keys(&self, keys: TokenKeys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// Who sends a request, by the token in it (RFC 8898).
+    ///
+    /// # Errors
+    /// There is none, or it is not good: what to answer, and what is wrong with it.
+    pub(crate) fn prove(
+        &self,
+        request: &Message<'_>,
+        role: Role,
+        at: (Instant, u64),
+    ) -> Result<Vouched, (Answer, Option<TokenError>)> {
+        let ask = |error: Option<TokenError>| {
+            let again = if error.is_some() { Again::Yes } else { Again::No };
+            let server = self.rules.issuer.as_deref().filter(|issuer| issuer.starts_with("https://"));
+            let reason = match role {
+                Role::UserAgent => "Unauthorized",
+                Role::Proxy => "Proxy Authentication Required",
+            };
+            let challenge = sip_auth::bearer_challenge(&self.domain.to_string(), server, again);
+            (Answer::new(role.status(), reason).header(role.challenge_header(), challenge), error)
+        };
+        let token = brought(request).ok_or_else(|| ask(None))?;
+        self.judge(token, at).map_err(|error| ask(Some(error)))
+    }
+}
+
+/// The token in a request. Libraries send the header of a registrar with everything.
+pub(crate) fn brought<'m>(request: &Message<'m>) -> Option<&'m str> {
+    let headers = [HeaderId::Authorization, HeaderId::ProxyAuthorization].map(|id| request.all(id));
+    headers.into_iter().flatten().find_map(|header| sip_auth::bearer_token(header.value))
+}
+
+/// The name and password in the query of an upgrade request, `username` and `password`, percent-encoded.
+pub(crate) fn named_in_query(request: &Request<'_>) -> Option<(String, String)> {
+    let query = request.query()?;
+    let value = |name| value_of(query.split('&'), name).and_then(decoded);
+    Some((value("username")?, value("password")?))
+}
+
+/// A value from a query without its escapes. Base64 has a `+` of its own, so that is none for a space.
+fn decoded(text: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, behind) = rest.split_at_checked(2)?;
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        bytes.push(digit(*digits.first()?)? << 4 | digit(*digits.last()?)?);
+        rest = behind;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Who an ephemeral password names, and until when.
+pub(crate) fn vouched_for(name: EphemeralName<'_>, domain: &Host, at: (Instant, u64)) -> Option<Vouched> {
+    let (now, seconds) = at;
+    let left = Duration::from_secs(name.until.saturating_sub(seconds)).min(LONGEST);
+    let identity = identity(name.user, domain)?;
+    Some(Vouched { identity, until: now + left, outside: Grant::NotGiven })
 }
 
 fn value_of<'a>(pairs: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a str> {
@@ -95,6 +178,15 @@ fn identity(name: &str, domain: &Host) -> Option<Text<LONGEST_IDENTITY>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn escapes_in_a_query_are_undone_and_a_plus_stays() {
+        assert_eq!(decoded("1%3aada").as_deref(), Some("1:ada"));
+        assert_eq!(decoded("a+b%2B%3d/").as_deref(), Some("a+b+=/"));
+        for broken in ["%", "%4", "%zz", "%FF"] {
+            assert_eq!(decoded(broken), None, "{broken}");
+        }
+    }
 
     fn named(name: &str) -> Option<String> {
         identity(name, &Host::new("example.com").unwrap()).map(|text| text.as_str().to_owned())

@@ -10,16 +10,17 @@ use std::{
 
 use config::{Authentication, DigestAlgorithm, Domain, Host, Outside, TokenSource};
 use sip_auth::{
-    Algorithm, Authenticator, ChallengeReason, PasswordFile, Request, Role, Settings, Stale, TokenError, TokenKeys,
-    TokenRules, Verdict,
+    Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName,
+    PasswordFile, Request, Role, Secret, Settings, Stale, TokenError, TokenKeys, TokenRules, Verdict,
 };
 use sip_message::{HeaderId, Message};
 use sip_proxy::Answer;
-use transport::{Vouched, upgrade};
+use transport::{Grant, Vouched, upgrade};
 
 use crate::{
-    admission::Tokens,
+    admission::{Tokens, named_in_query, vouched_for},
     clock,
+    jwks::Remote,
     metrics::{Count, Metrics},
     sender::Sender,
     upstream::{Number, Upstreams},
@@ -67,6 +68,8 @@ pub enum UsersError {
 pub(crate) enum Proof {
     /// This user of the domain.
     User(String),
+    /// This one, for as long as its credentials are good.
+    Vouched(Vouched),
     /// Anyone: the domain is open.
     NotAsked,
 }
@@ -82,15 +85,44 @@ enum Gate {
 
 #[derive(Debug)]
 struct Digest {
+    domain: Host,
     authenticator: Mutex<Authenticator>,
-    users: RwLock<PasswordFile>,
+    passwords: RwLock<Passwords>,
     realm: String,
+}
+
+/// The passwords of a domain.
+#[derive(Debug)]
+struct Passwords {
+    users: PasswordFile,
+    ephemeral: Option<Ephemeral>,
+}
+
+impl Passwords {
+    /// The user of a name, and until when, if its password is good for a while.
+    fn for_a_while<'n>(&self, name: &'n str) -> Option<EphemeralName<'n>> {
+        self.ephemeral.as_ref().and_then(|_| EphemeralName::read(name))
+    }
+}
+
+/// The passwords that are good at a time, in Unix seconds.
+struct Good<'p>(&'p Passwords, u64);
+
+impl Credentials for Good<'_> {
+    fn lookup(&self, user: &str, realm: &str) -> Option<Secret<'_>> {
+        let Self(Passwords { users, ephemeral }, now) = self;
+        match ephemeral.as_ref().and_then(|ephemeral| ephemeral.password_of(user, *now)) {
+            Some(password) => Some(Secret::Password(password.into())),
+            // No name in a file has a colon.
+            None => users.lookup(user, realm),
+        }
+    }
 }
 
 /// Users and keys that were read again.
 #[derive(Default)]
 pub(crate) struct NewUsers<'a> {
-    users: Vec<(&'a Digest, PasswordFile)>,
+    users: Vec<(&'a Digest, Passwords)>,
     keys: Vec<(&'a Tokens, TokenKeys)>,
 }
 
@@ -98,10 +130,10 @@ impl NewUsers<'_> {
     /// From now on only these can prove who they are. Who did so before on an open flow stays.
     pub(crate) fn take_over(self) {
         for (tokens, keys) in self.keys {
-            *tokens.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+            tokens.replace_keys(keys);
         }
-        for (digest, users) in self.users {
-            *digest.users.write().unwrap_or_else(PoisonError::into_inner) = users;
+        for (digest, passwords) in self.users {
+            *digest.passwords.write().unwrap_or_else(PoisonError::into_inner) = passwords;
         }
     }
 }
@@ -112,6 +144,8 @@ pub(crate) struct Domains {
     all: HashMap<Host, Served>,
     /// Those whose users bring tokens, in the order of the configuration.
     by_token: Vec<Host>,
+    /// Those whose users can prove who they are when they open a WebSocket, in the order of the configuration.
+    vouching: Vec<Host>,
 }
 
 #[derive(Debug)]
@@ -133,11 +167,21 @@ impl Domains {
     ) -> Result<Self, UsersError> {
         let backend = |domain: &Domain| domain.backend.as_ref().and_then(|name| upstreams.find(name));
         let all = domains.iter().map(|domain| {
-            let served = Served { gate: gate(domain, secret)?, backend: backend(domain), outside: domain.outside.clone() };
+            let served = Served {
+                gate: gate(domain, secret)?,
+                backend: backend(domain),
+                outside: domain.outside.clone(),
+            };
             Ok((domain.name.clone(), served))
         });
         let by_token = |domain: &&Domain| matches!(domain.authentication, Authentication::Jwt(_));
+        let vouching = |domain: &&Domain| match &domain.authentication {
+            Authentication::Jwt(_) => true,
+            Authentication::Digest { ephemeral, .. } => ephemeral.is_some(),
+            Authentication::Open | Authentication::Backend => false,
+        };
         Ok(Self {
+            vouching: domains.iter().filter(vouching).map(|domain| domain.name.clone()).collect(),
             all: all.collect::<Result<_, UsersError>>()?,
             by_token: domains.iter().filter(by_token).map(|domain| domain.name.clone()).collect(),
         })
@@ -152,16 +196,32 @@ impl Domains {
         let mut read = NewUsers::default();
         for domain in domains {
             match (self.all.get(&domain.name).map(|served| &served.gate), &domain.authentication) {
-                (Some(Gate::Digest(digest)), Authentication::Digest { users, .. }) => {
-                    read.users.push((&**digest, read_users(users)?));
+                (Some(Gate::Digest(digest)), Authentication::Digest { users, ephemeral, .. }) => {
+                    read.users.push((&**digest, read_passwords(users.as_deref(), ephemeral.as_ref())?));
                 }
                 (Some(Gate::Tokens(tokens)), Authentication::Jwt(jwt)) => {
-                    read.keys.push((&**tokens, read_keys(&domain.name, &jwt.source)?));
+                    match read_keys(&domain.name, &jwt.source)? {
+                        Some(keys) => read.keys.push((&**tokens, keys)),
+                        None => tokens.remote.iter().for_each(Remote::want),
+                    }
                 }
                 _ => {}
             }
         }
         Ok(read)
+    }
+
+    /// The domains whose users bring tokens.
+    pub(crate) fn by_token(&self) -> &[Host] {
+        &self.by_token
+    }
+
+    /// The tokens of a domain whose users bring some.
+    pub(crate) fn tokens(&self, domain: &Host) -> Option<&Tokens> {
+        match &self.all.get(domain)?.gate {
+            Gate::Tokens(tokens) => Some(tokens),
+            Gate::Open | Gate::Backend | Gate::Digest(_) => None,
+        }
     }
 
     /// Whether the host of a URI is a served domain.
@@ -174,9 +234,10 @@ impl Domains {
     /// Whether the value of an Authorization or Proxy-Authorization answers what we asked for, and is nobody else's business.
     pub(crate) fn asked_for(&self, value: &[u8]) -> bool {
         match sip_auth::Meant::of(value) {
-            sip_auth::Meant::Realm(realm) => self.all.values().any(
-                |served| matches!(&served.gate, Gate::Digest(digest) if digest.realm == realm),
-            ),
+            sip_auth::Meant::Realm(realm) => self
+                .all
+                .values()
+                .any(|served| matches!(&served.gate, Gate::Digest(digest) if digest.realm == realm)),
             sip_auth::Meant::Bearer => !self.by_token.is_empty(),
             sip_auth::Meant::Others => false,
         }
@@ -192,31 +253,55 @@ impl Domains {
         now: Instant,
     ) -> Result<Option<Vouched>, upgrade::Refusal> {
         let at = (now, clock::seconds());
-        let mut refused: Option<TokenError> = None;
-        for domain in &self.by_token {
-            if let Some(Served { gate: Gate::Tokens(tokens), .. }) = self.all.get(domain)
-                && let Some(token) = tokens.find(request)
-            {
-                match tokens.judge(token, at) {
-                    Ok(vouched) => return Ok(Some(vouched)),
-                    Err(error) => refused = refused.max(Some(error)),
-                }
+        let mut refused: Option<&'static str> = None;
+        let mut worst: Option<TokenError> = None;
+        for served in self.vouching.iter().filter_map(|domain| self.all.get(domain)) {
+            match &served.gate {
+                Gate::Tokens(tokens) => match tokens.find(request).map(|token| tokens.judge(token, at)) {
+                    None => {}
+                    Some(Ok(vouched)) => return Ok(Some(vouched)),
+                    Some(Err(error)) => worst = worst.max(Some(error)),
+                },
+                Gate::Digest(digest) => match digest.judge(request, at) {
+                    None => {}
+                    Some(Some(vouched)) => return Ok(Some(vouched)),
+                    Some(None) => refused = Some(BAD_PASSWORD),
+                },
+                Gate::Open | Gate::Backend => {}
             }
         }
-        match refused {
-            Some(error) => Err(upgrade::Refusal::Unauthorized { why: error.message() }),
-            None if self.by_token.len() < self.all.len() || self.all.is_empty() => Ok(None),
-            None => Err(upgrade::Refusal::Unauthorized { why: NO_TOKEN }),
+        if let Some(why) = worst.map(TokenError::message).or(refused) {
+            return Err(upgrade::Refusal::Unauthorized { why });
         }
+        if self.by_token.len() < self.all.len() || self.all.is_empty() {
+            return Ok(None);
+        }
+        Err(upgrade::Refusal::Unauthorized { why: NO_TOKEN })
     }
 }
+
+impl Digest {
+    /// Who asks for a WebSocket, by the ephemeral password in the query; none if there is none in it, or none is taken here.
+    fn judge(&self, request: &upgrade::Request<'_>, at: (Instant, u64)) -> Option<Option<Vouched>> {
+        let passwords = self.passwords.read().unwrap_or_else(PoisonError::into_inner);
+        let ephemeral = passwords.ephemeral.as_ref()?;
+        let (name, password) = named_in_query(request)?;
+        let name = ephemeral.judge(&name, &password, at.1);
+        Some(name.and_then(|name| vouched_for(name, &self.domain, at)))
+    }
+}
+
+/// What a request with an ephemeral password that is not good is told.
+const BAD_PASSWORD: &str = "The password is wrong, or its time is over. Get a new one and connect again.";
 
 /// What a request without token is told.
 const NO_TOKEN: &str = "A token is missing. Send one as 'Authorization: Bearer TOKEN', as sub-protocol (new WebSocket(url, ['sip', \
     'bearer.TOKEN'])) or in the query, as this server's owner says.";
 
-fn read_keys(domain: &Host, source: &TokenSource) -> Result<TokenKeys, UsersError> {
-    match source {
+/// The keys that can be had at once; none where they come from elsewhere.
+fn read_keys(domain: &Host, source: &TokenSource) -> Result<Option<TokenKeys>, UsersError> {
+    let keys = match source {
+        TokenSource::Remote { .. } => return Ok(None),
         TokenSource::Keys(file) => {
             let path = || file.to_owned();
             let content = fs::read(file).map_err(|error| UsersError::Unreadable { path: path(), error })?;
@@ -224,7 +309,23 @@ fn read_keys(domain: &Host, source: &TokenSource) -> Result<TokenKeys, UsersErro
         }
         TokenSource::Secret(secret) => TokenKeys::shared(secret.expose())
             .map_err(|error| UsersError::Secret { domain: domain.clone(), error }),
-    }
+    };
+    keys.map(Some)
+}
+
+fn read_passwords(
+    file: Option<&Path>,
+    ephemeral: Option<&config::Ephemeral>,
+) -> Result<Passwords, UsersError> {
+    let users = file.map(read_users).transpose()?.unwrap_or_default();
+    let ephemeral = ephemeral.map(|ephemeral| {
+        let hash = match ephemeral.hash {
+            config::EphemeralHash::Sha1 => EphemeralHash::Sha1,
+            config::EphemeralHash::Sha256 => EphemeralHash::Sha256,
+        };
+        Ephemeral::new(ephemeral.secret.expose(), hash)
+    });
+    Ok(Passwords { users, ephemeral })
 }
 
 fn read_users(file: &Path) -> Result<PasswordFile, UsersError> {
@@ -233,38 +334,98 @@ fn read_users(file: &Path) -> Result<PasswordFile, UsersError> {
     PasswordFile::parse(&content).map_err(|error| UsersError::Wrong { path: path(), error })
 }
 
+/// What `sipway check` says of where a domain's users come from.
+#[derive(Debug)]
+pub enum UsersFound {
+    /// Everybody, whoever the backend lets in, or who has an ephemeral password.
+    NotAsked,
+    /// So many in a file.
+    Users {
+        /// How many.
+        count: usize,
+        /// One, and how many, who cannot use all hashes that are offered.
+        unserved: Option<(String, usize)>,
+    },
+    /// Whose tokens are signed with these keys.
+    Keys(Vec<String>),
+    /// The keys are elsewhere.
+    Remote(config::WebhookUrl),
+}
+
+impl UsersFound {
+    /// Reads what a server with this domain would.
+    ///
+    /// # Errors
+    /// What would keep it from starting.
+    pub fn of(domain: &Domain) -> Result<Self, UsersError> {
+        match &domain.authentication {
+            Authentication::Open | Authentication::Backend => Ok(Self::NotAsked),
+            Authentication::Digest { users: None, .. } => Ok(Self::NotAsked),
+            Authentication::Digest { realm, algorithms, users: Some(users), .. } => {
+                let users = read_users(users)?;
+                let unserved = users.unserved(realm, &offered(algorithms));
+                let unserved = unserved.map(|(first, count)| (first.to_owned(), count));
+                Ok(Self::Users { count: users.len(), unserved })
+            }
+            Authentication::Jwt(jwt) => match &jwt.source {
+                TokenSource::Remote { url, .. } => Ok(Self::Remote(url.clone())),
+                source @ (TokenSource::Keys(_) | TokenSource::Secret(_)) => {
+                    let keys = read_keys(&domain.name, source)?;
+                    Ok(Self::Keys(keys.iter().flat_map(TokenKeys::names).collect()))
+                }
+            },
+        }
+    }
+}
+
+fn offered(algorithms: &[DigestAlgorithm]) -> Vec<Algorithm> {
+    let one = |algorithm: &DigestAlgorithm| match algorithm {
+        DigestAlgorithm::Sha512_256 => Algorithm::Sha512_256,
+        DigestAlgorithm::Sha256 => Algorithm::Sha256,
+        DigestAlgorithm::Md5 => Algorithm::Md5,
+    };
+    algorithms.iter().map(one).collect()
+}
+
 fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
-    let (realm, algorithms, users) = match &domain.authentication {
+    let (realm, algorithms, passwords) = match &domain.authentication {
         Authentication::Open => return Ok(Gate::Open),
         Authentication::Backend => return Ok(Gate::Backend),
         Authentication::Jwt(jwt) => {
             return Ok(Gate::Tokens(Box::new(Tokens {
                 domain: domain.name.clone(),
-                keys: RwLock::new(read_keys(&domain.name, &jwt.source)?),
+                keys: RwLock::new(read_keys(&domain.name, &jwt.source)?.unwrap_or(TokenKeys::none())),
+                remote: match &jwt.source {
+                    TokenSource::Remote { url, every } => Some(Remote::new(url.clone(), *every)),
+                    TokenSource::Keys(_) | TokenSource::Secret(_) => None,
+                },
                 rules: TokenRules {
                     issuer: jwt.issuer.clone(),
                     audience: jwt.audience.clone(),
                     claim: jwt.claim.clone(),
+                    grant: match &domain.outside {
+                        Outside::Claim(claim) => Some(claim.clone()),
+                        Outside::Nobody | Outside::Users | Outside::Only(_) | Outside::Everybody => None,
+                    },
                     leeway: jwt.leeway.as_secs(),
                 },
                 query: jwt.query.clone(),
                 cookie: jwt.cookie.clone(),
             })));
         }
-        Authentication::Digest { realm, algorithms, users } => (realm, algorithms, users),
+        Authentication::Digest { realm, algorithms, users, ephemeral } => {
+            (realm, algorithms, read_passwords(users.as_deref(), ephemeral.as_ref())?)
+        }
     };
-    let users = RwLock::new(read_users(users)?);
     let mut settings = Settings::new(realm.clone());
-    settings.algorithms = algorithms
-        .iter()
-        .map(|algorithm| match algorithm {
-            DigestAlgorithm::Sha512_256 => Algorithm::Sha512_256,
-            DigestAlgorithm::Sha256 => Algorithm::Sha256,
-            DigestAlgorithm::Md5 => Algorithm::Md5,
-        })
-        .collect();
+    settings.algorithms = offered(algorithms);
     let authenticator = Mutex::new(Authenticator::new(settings, secret));
-    Ok(Gate::Digest(Box::new(Digest { authenticator, users, realm: realm.clone() })))
+    Ok(Gate::Digest(Box::new(Digest {
+        domain: domain.name.clone(),
+        authenticator,
+        passwords: RwLock::new(passwords),
+        realm: realm.clone(),
+    })))
 }
 
 /// One served domain.
@@ -285,13 +446,20 @@ impl DomainRef<'_> {
     ) -> Result<Proof, Answer> {
         let digest = match &self.0.gate {
             Gate::Open | Gate::Backend => return Ok(Proof::NotAsked),
-            // Nothing in a request proves anything there: see `is_by_token`.
-            Gate::Tokens(_) => {
-                return Err(Answer::new(403, "A Token Is Needed When The WebSocket Is Opened"));
+            Gate::Tokens(tokens) => {
+                let at = (Instant::now(), clock::seconds());
+                return tokens.prove(request, role, at).map(Proof::Vouched).map_err(|(answer, error)| {
+                    metrics.add(Count::Challenges);
+                    if let Some(error) = error {
+                        metrics.add(Count::TokensRefused);
+                        tracing::debug!(why = error.message(), "a request's token is refused");
+                    }
+                    answer
+                });
             }
             Gate::Digest(digest) => digest,
         };
-        let Digest { authenticator, users, .. } = &**digest;
+        let Digest { domain, authenticator, passwords, .. } = &**digest;
         let header = match role {
             Role::UserAgent => HeaderId::Authorization,
             Role::Proxy => HeaderId::ProxyAuthorization,
@@ -303,10 +471,15 @@ impl DomainRef<'_> {
         let now = clock::seconds();
         // A panic under this lock is a bug of ours; what it guards stays usable.
         let mut authenticator = authenticator.lock().unwrap_or_else(PoisonError::into_inner);
-        let users = users.read().unwrap_or_else(PoisonError::into_inner);
+        let passwords = passwords.read().unwrap_or_else(PoisonError::into_inner);
         let credentials: Vec<&[u8]> = request.all(header).map(|header| header.value).collect();
-        match authenticator.verify(asked, credentials, &*users, now) {
-            Verdict::Accept { username } => Ok(Proof::User(username)),
+        match authenticator.verify(asked, credentials, &Good(&passwords, now), now) {
+            Verdict::Accept { username } => match passwords.for_a_while(&username) {
+                None => Ok(Proof::User(username)),
+                Some(name) => vouched_for(name, domain, (Instant::now(), now))
+                    .map(Proof::Vouched)
+                    .ok_or_else(|| Answer::new(403, "Not A User Of This Domain")),
+            },
             Verdict::Challenge { stale, reason } => {
                 metrics.add(Count::Challenges);
                 match reason {
@@ -331,11 +504,13 @@ impl DomainRef<'_> {
         let may = match (sender, &self.0.outside) {
             (Sender::Behind, _) => true,
             (Sender::Anybody(_), Outside::Everybody) => self.is_home_of(sender),
-            (Sender::User { .. }, Outside::Users) => self.is_home_of(sender),
+            (Sender::User { .. }, Outside::Users)
+            | (Sender::User { outside: Grant::Given, .. }, Outside::Claim(_)) => self.is_home_of(sender),
             (Sender::User { name, .. }, Outside::Only(names)) => {
                 self.is_home_of(sender) && names.iter().any(|one| one.as_bytes() == name)
             }
-            (Sender::Anybody(_), Outside::Users | Outside::Only(_))
+            (Sender::Anybody(_), Outside::Users | Outside::Only(_) | Outside::Claim(_))
+            | (Sender::User { outside: Grant::NotGiven, .. }, Outside::Claim(_))
             | (Sender::User { .. }, Outside::Everybody)
             | (_, Outside::Nobody) => false,
         };
@@ -370,7 +545,7 @@ impl DomainRef<'_> {
         self.0.backend.filter(|_| matches!(self.0.gate, Gate::Backend))
     }
 
-    /// Whether its users are known by the token that their WebSocket was opened with, and by nothing else.
+    /// Whether its users are known by tokens, and by nothing else.
     pub(crate) fn is_by_token(self) -> bool {
         matches!(self.0.gate, Gate::Tokens(_))
     }
@@ -380,8 +555,8 @@ impl DomainRef<'_> {
         match &self.0.gate {
             Gate::Open | Gate::Backend | Gate::Tokens(_) => true,
             Gate::Digest(digest) => {
-                let users = digest.users.read().unwrap_or_else(PoisonError::into_inner);
-                sip_auth::Credentials::lookup(&*users, user, &digest.realm).is_some()
+                let passwords = digest.passwords.read().unwrap_or_else(PoisonError::into_inner);
+                passwords.ephemeral.is_some() || passwords.users.lookup(user, &digest.realm).is_some()
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     backend, clock,
     hop::{FlowNumber, Hop},
     metrics::Count,
-    shard::Shard,
+    shard::{Known, Shard},
 };
 
 /// When a client that found no room may try again.
@@ -37,7 +37,7 @@ pub(crate) struct Book {
     shard: Rc<Shard>,
     link: Rc<Link>,
     number: FlowNumber,
-    identity: Rc<RefCell<Option<Text<128>>>>,
+    known: Rc<RefCell<Option<Known>>>,
 }
 
 impl Flow {
@@ -58,9 +58,11 @@ impl Flow {
         let number = shard.next_number(opening.listener.number);
         let (facts, at) = (Arc::new(opening.facts), clock::micros());
         let book = |name: &str| {
-            let identity = shard.add_flow(number, &facts, name, at, &link);
-            identity.replace(opening.vouched.map(|vouched| vouched.identity));
-            Book { shard: Rc::clone(shard), link, number, identity }
+            let known = shard.add_flow(number, &facts, name, at, &link);
+            if let Some(vouched) = &opening.vouched {
+                shard.vouch(number, vouched);
+            }
+            Book { shard: Rc::clone(shard), link, number, known }
         };
         let id = number.id(shared.incarnation);
         let open = shared.open(id, Arc::clone(&facts), at, room, book).await.map_err(refuse)?;
@@ -85,7 +87,7 @@ impl CloseBook for Book {
     }
 
     fn identity(&self) -> Option<Text<128>> {
-        self.identity.borrow().clone()
+        self.known.borrow().as_ref().map(|known| known.identity.clone())
     }
 
     fn close(&mut self, closed: FlowClosed<'_>, room: Reservation) {

@@ -42,8 +42,14 @@ counts! {
     HandshakesRefused = "handshakes_refused",
     /// WebSockets let in by their token.
     TokensAccepted = "tokens_accepted",
-    /// WebSockets refused for their token, or because they had none; they are refused handshakes, too.
+    /// WebSockets refused for their token, or because they had none, and requests whose token was not good.
     TokensRefused = "tokens_refused",
+    /// Connections whose user brought a token in a REGISTER, the first or a newer one.
+    TokensRenewed = "tokens_renewed",
+    /// Token keys fetched from where the configuration says.
+    KeysFetched = "token_keys_fetched",
+    /// Fetches of token keys that failed; those that are known stay.
+    KeysFailed = "token_keys_failed",
     /// Connections that said nothing whole in time.
     HandshakeTimeouts = "handshake_timeouts",
     /// Connections whose TLS failed before they were flows.

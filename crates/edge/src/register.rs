@@ -6,18 +6,19 @@ use config::ReplacedFlow;
 use lifecycle::{Cause, Ending};
 use location::{Register, RegisterError, Way};
 use sip_auth::Role;
-use sip_message::Message;
+use sip_message::{HeaderId, Message};
 use sip_proxy::Answer;
 use sip_registrar::Outbound;
 
 use crate::{
+    admission::brought,
     clock,
     domains::{DomainRef, Proof},
     hop::{FlowNumber, Hop},
     listeners::Bound,
     metrics::Count,
     registry::Changed,
-    shard::Shard,
+    shard::{By, Shard},
 };
 
 /// What the peer of a flow that was replaced is told. With 1000: a user agent that is told so does not come again, or it
@@ -63,16 +64,23 @@ fn attempt(
     if aor.len() > LONGEST_IDENTITY {
         return Err(Answer::new(403, "Address Too Long"));
     }
+    // A flow that was vouched for by a token is its user's, and no other's.
     let known = match from {
-        Hop::Flow(number) if domain.is_by_token() => shard.identity(number),
-        _ => None,
+        Hop::Flow(number) => shard.known(number).filter(|known| known.by == By::Voucher),
+        Hop::Udp { .. } => None,
     };
+    let brings = match domain.is_by_token() {
+        true => brought(request).is_some(),
+        false => request.first(HeaderId::Authorization).is_some(),
+    };
+    let mut policy = shared.policy;
+    let mut vouched = None;
     // A user registers itself and nobody else.
     let not_yours = || Answer::new(403, "Not Your Address");
-    let identity = match known {
-        Some(known) if known.as_str() == aor => Some(aor.as_str()),
-        Some(_) => return Err(not_yours()),
-        None => match domain.prove(request, Role::UserAgent, rand::random(), &shared.metrics)? {
+    let identity = match &known {
+        Some(known) if known.identity.as_str() == aor && !brings => Some(aor.as_str()),
+        Some(known) if known.identity.as_str() != aor && domain.is_by_token() => return Err(not_yours()),
+        _ => match domain.prove(request, Role::UserAgent, rand::random(), &shared.metrics)? {
             Proof::NotAsked => None,
             Proof::User(user) => {
                 let own = to.and_then(|to| to.unescaped_user());
@@ -81,6 +89,15 @@ fn attempt(
                 }
                 Some(aor.as_str())
             }
+            Proof::Vouched(by) if by.identity.as_str() == aor => {
+                if matches!(from, Hop::Udp { .. }) {
+                    // There is no connection to end with the credentials.
+                    policy = policy.lasting_at_most(by.until.saturating_duration_since(now));
+                }
+                vouched = Some(by);
+                Some(aor.as_str())
+            }
+            Proof::Vouched(_) => return Err(not_yours()),
         },
     };
     let outbound = Outbound::of(request).map_err(|refusal| refused(&refusal))?;
@@ -100,7 +117,7 @@ fn attempt(
         .register_and_tell(
             &register,
             flow.as_deref(),
-            &shared.policy,
+            &policy,
             (now, clock::micros()),
             &mut contacts,
             |changed| match changed {
@@ -122,7 +139,15 @@ fn attempt(
         }
     }
     if let (Some(identity), Hop::Flow(number)) = (identity, from) {
-        shard.identify(number, identity);
+        match &vouched {
+            Some(vouched) => {
+                shard.vouch(number, vouched);
+                shared.metrics.add(Count::TokensRenewed);
+            }
+            // What has vouched for it holds.
+            None if known.is_some_and(|known| known.identity.as_str() == identity) => {}
+            None => shard.identify(number, identity),
+        }
     }
     let mut answer = Answer::new(200, "OK");
     if !contacts.is_empty() {

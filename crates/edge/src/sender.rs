@@ -6,9 +6,13 @@ use sip_auth::Role;
 use sip_message::{HeaderId, Host, Message, Method, NameAddr, Rewrite, Uri};
 use sip_proxy::{Answer, Dialog};
 
+use transport::Grant;
+
 use crate::{
+    admission::brought,
     domains::{DomainRef, Proof},
     hop::Hop,
+    shard::Known,
     world::World,
 };
 
@@ -26,6 +30,8 @@ pub(crate) enum Sender<'d> {
         home: DomainRef<'d>,
         /// Its name there, escapes undone.
         name: Vec<u8>,
+        /// Whether its token lets it call to the outside.
+        outside: Grant,
     },
     /// Anybody: of this domain, which asks nobody for a proof, or of none of ours.
     Anybody(Option<DomainRef<'d>>),
@@ -68,26 +74,38 @@ impl World<'_> {
         }
         let name = claimed.unescaped_user().map(|name| name.to_vec()).unwrap_or_default();
         let aor = claimed.address_of_record();
-        if let Hop::Flow(number) = from
-            && let Some(identity) = self.shard.identity(number)
+        let known = match from {
+            Hop::Flow(number) => self.shard.known(number),
+            Hop::Udp { .. } => None,
+        };
+        if let Some(Known { identity, outside, .. }) = &known
             && aor.as_deref() == Some(identity.as_str())
         {
-            return Ok(Sender::User { home, name });
+            return Ok(Sender::User { home, name, outside: *outside });
         }
         if home.registrar().is_some() {
             return match aor.filter(|aor| self.is_bound(aor, from, now)) {
-                Some(_) => Ok(Sender::User { home, name }),
+                Some(_) => Ok(Sender::User { home, name, outside: Grant::NotGiven }),
                 None => Err(Answer::new(403, "Register First")),
             };
+        }
+        // Its connection was vouched for: for somebody else.
+        if home.is_by_token() && known.is_some() && brought(request).is_none() {
+            return Err(Answer::new(403, "Not Your Address"));
         }
         // It cannot be challenged, and repeats the credentials of its INVITE (RFC 3261 §22.1).
         if request.method() == Some(Method::Ack) {
             return Err(Answer::new(403, "Strangers Are Not Let In"));
         }
         match home.prove(request, Role::Proxy, rand::random(), &shared.metrics)? {
-            Proof::User(user) if user.as_bytes() == name => Ok(Sender::User { home, name }),
+            Proof::User(user) if user.as_bytes() == name => {
+                Ok(Sender::User { home, name, outside: Grant::NotGiven })
+            }
+            Proof::Vouched(vouched) if aor.as_deref() == Some(vouched.identity.as_str()) => {
+                Ok(Sender::User { home, name, outside: vouched.outside })
+            }
             Proof::NotAsked => Ok(Sender::Anybody(Some(home))),
-            Proof::User(_) => Err(Answer::new(403, "Not Your Address")),
+            Proof::User(_) | Proof::Vouched(_) => Err(Answer::new(403, "Not Your Address")),
         }
     }
 
@@ -165,7 +183,7 @@ impl World<'_> {
                 claimed.address_of_record().filter(|_| !home.is_open())?
             }
             (Dialog::Within, _) => match from {
-                Hop::Flow(number) => self.shard.identity(number)?.to_string(),
+                Hop::Flow(number) => self.shard.known(number)?.identity.to_string(),
                 Hop::Udp { .. } => return None,
             },
         };

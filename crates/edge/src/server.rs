@@ -36,6 +36,7 @@ use crate::{
     draining::Purpose,
     hop::{FlowNumber, MOST},
     inbox::{Closing, Inboxes, Letter},
+    jwks,
     listeners::{self, Sockets},
     metrics::Count,
     recovery,
@@ -306,6 +307,9 @@ impl Server {
         acceptors.push(tokio::spawn(backend::run(Arc::clone(&shared), orphans_inbox)));
         for upstream in 0..config.upstreams.len() {
             acceptors.push(tokio::spawn(upstream::probe(Arc::clone(&shared), upstream)));
+        }
+        for domain in shared.domains.by_token() {
+            acceptors.push(tokio::spawn(jwks::keep(Arc::clone(&shared), domain.clone())));
         }
         if let AuditPace::Every(pace) = config.audit.every {
             acceptors.push(tokio::spawn(audit::run(Arc::clone(&shared), pace)));

@@ -22,7 +22,9 @@ use tokio::{
     task::spawn_local,
     time::{sleep, sleep_until, timeout},
 };
-use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Unopened, Vouched, upgrade};
+use transport::{
+    Grant, Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Unopened, Vouched, upgrade,
+};
 
 use crate::{
     FlowQuery, Pinged,
@@ -79,10 +81,29 @@ struct Entry {
     stage: Stage,
     /// The kernel's number of its socket.
     socket: Option<u64>,
-    identity: Rc<RefCell<Option<Text<128>>>>,
+    known: Rc<RefCell<Option<Known>>>,
     calls: Cell<Calls>,
     /// Whether it was told to end because the node is being emptied.
     sent_away: Cell<bool>,
+}
+
+/// Who the user agent on a flow proved to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// The address-of-record.
+    pub(crate) identity: Text<128>,
+    /// Whether what proved it lets it call to the outside.
+    pub(crate) outside: Grant,
+    pub(crate) by: By,
+}
+
+/// What proved who a user agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A password, in a REGISTER; or the registrar behind us.
+    Password,
+    /// What is good for a while: the flow ends with it.
+    Voucher,
 }
 
 /// Whether calls go over a flow, as far as INVITE and BYE tell: good enough to choose who is closed first.
@@ -364,8 +385,8 @@ impl Shard {
         name: &str,
         opened_at: u64,
         link: &Rc<Link>,
-    ) -> Rc<RefCell<Option<Text<128>>>> {
-        let identity = Rc::default();
+    ) -> Rc<RefCell<Option<Known>>> {
+        let known = Rc::default();
         let entry = Entry {
             link: Rc::clone(link),
             facts: Arc::clone(facts),
@@ -374,13 +395,13 @@ impl Shard {
             opened_at,
             stage: Stage::Opening,
             socket: socket_number(&link.descriptor()),
-            identity: Rc::clone(&identity),
+            known: Rc::clone(&known),
             calls: Cell::new(Calls::None),
             sent_away: Cell::new(false),
         };
         self.flows.borrow_mut().insert(number, entry);
         self.opened.set(self.opened.get() + 1);
-        identity
+        known
     }
 
     /// Its `flow.opened` is durable.
@@ -445,8 +466,22 @@ impl Shard {
     }
 
     /// Who the user agent on a flow proved to be.
-    pub(crate) fn identity(&self, number: FlowNumber) -> Option<Text<128>> {
-        self.flows.borrow().get(&number).and_then(|entry| entry.identity.borrow().clone())
+    pub(crate) fn known(&self, number: FlowNumber) -> Option<Known> {
+        self.flows.borrow().get(&number).and_then(|entry| entry.known.borrow().clone())
+    }
+
+    /// The user agent on a flow brought credentials that name it for a time. The flow is known by them from now on, and ends
+    /// when they run out.
+    pub(crate) fn vouch(&self, number: FlowNumber, vouched: &Vouched) {
+        if let Some(entry) = self.flows.borrow().get(&number) {
+            let Vouched { identity, until, outside } = vouched;
+            entry.known.replace(Some(Known {
+                identity: identity.clone(),
+                outside: *outside,
+                by: By::Voucher,
+            }));
+            entry.link.vouch_until(*until);
+        }
     }
 
     /// The user agent on a flow has proved who it is. One whose name does not fit stays unknown: cut, it could be another's.
@@ -454,7 +489,8 @@ impl Shard {
         if identity.len() <= LONGEST_IDENTITY
             && let Some(entry) = self.flows.borrow().get(&number)
         {
-            entry.identity.replace(Some(Text::new(identity)));
+            let (identity, outside) = (Text::new(identity), Grant::NotGiven);
+            entry.known.replace(Some(Known { identity, outside, by: By::Password }));
         }
     }
 
@@ -524,7 +560,7 @@ impl Shard {
             flow: entry.name.to_string(),
             opened_at: event_time(entry.opened_at),
             facts: Arc::clone(&entry.facts),
-            identity: entry.identity.borrow().as_ref().map(ToString::to_string),
+            identity: entry.known.borrow().as_ref().map(|known| known.identity.to_string()),
             traffic: entry.link.traffic(now),
             bindings: bindings.collect(),
         })

@@ -103,12 +103,7 @@ impl Environment for World<'_> {
         self.amend(request, hops, dialog, text, rewrite);
     }
 
-    fn amend_response<'m>(
-        &self,
-        response: &'m Message<'m>,
-        hops: (Hop, Hop),
-        rewrite: &mut Rewrite<'m>,
-    ) {
+    fn amend_response<'m>(&self, response: &'m Message<'m>, hops: (Hop, Hop), rewrite: &mut Rewrite<'m>) {
         self.strip(response, hops, rewrite);
     }
 

@@ -27,7 +27,7 @@ pub struct FlowLimits {
 pub struct Usage {
     last_message: Instant,
     ends: Option<Instant>,
-    /// When the credentials run out that it was opened with.
+    /// When the credentials run out that it was opened with, or was given since.
     vouched_until: Option<Instant>,
     /// Until when what was said would have lasted at the rate that is allowed (the generic cell rate algorithm).
     said_until: Instant,
@@ -41,11 +41,17 @@ impl Usage {
         Self { last_message: now, ends, vouched_until: None, said_until: now }
     }
 
-    /// The credentials that the flow was opened with run out then.
+    /// The flow's credentials run out then: those that it was opened with, or newer ones.
     #[must_use]
-    pub const fn vouched_until(mut self, until: Option<Instant>) -> Self {
-        self.vouched_until = until;
+    pub const fn vouched_until(mut self, until: Instant) -> Self {
+        self.vouched_until = Some(until);
         self
+    }
+
+    /// When the flow's credentials run out, if ever.
+    #[must_use]
+    pub const fn vouched(&self) -> Option<Instant> {
+        self.vouched_until
     }
 
     /// A SIP message came.
@@ -146,7 +152,7 @@ mod tests {
         let limits =
             FlowLimits { lifetime: Some(1000 * SECOND), idle: Some(300 * SECOND), ..FlowLimits::default() };
         let start = Instant::now();
-        let mut usage = Usage::new(start, 0, &limits).vouched_until(Some(start + 100 * SECOND));
+        let mut usage = Usage::new(start, 0, &limits).vouched_until(start + 100 * SECOND);
         usage.message(start + 99 * SECOND);
         assert_eq!(usage.deadline(&limits), Some(start + 100 * SECOND));
         assert_eq!(usage.over(start + 99 * SECOND, &limits), None);

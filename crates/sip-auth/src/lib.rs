@@ -12,6 +12,7 @@ mod algorithm;
 mod answer;
 mod authenticator;
 mod challenge;
+mod ephemeral;
 mod nonce;
 mod params;
 mod password_file;
@@ -27,9 +28,10 @@ pub use authenticator::{
     Authenticator, ChallengeReason, NoQop, RefuseReason, Request, Role, Settings, Stale, UriCheck, Verdict,
 };
 pub use challenge::{Challenge, ChallengeError, Qop};
-pub use params::{Meant, ParamsError};
+pub use ephemeral::{Ephemeral, EphemeralHash, EphemeralName};
+pub use params::{Again, Meant, ParamsError, bearer_challenge, bearer_token};
 pub use password_file::{PasswordFile, PasswordFileError, PasswordFileProblem};
 pub use token::{
-    LONGEST_TOKEN, SHORTEST_SECRET, TokenError, TokenHolder, TokenKeys, TokenKeysError, TokenRules,
+    Granted, LONGEST_TOKEN, SHORTEST_SECRET, TokenError, TokenHolder, TokenKeys, TokenKeysError, TokenRules,
 };
 pub use users::{Credentials, Ha1Set, Secret};

@@ -83,6 +83,39 @@ impl Meant {
     }
 }
 
+/// The token in the value of an Authorization or Proxy-Authorization header field of the scheme Bearer (RFC 8898 §2.3).
+#[must_use]
+pub fn bearer_token(value: &[u8]) -> Option<&str> {
+    match Scheme::parse(value) {
+        Ok(Scheme::Bearer(token)) => std::str::from_utf8(token).ok(),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// The value of a WWW-Authenticate or Proxy-Authenticate header field that asks for a token (RFC 8898 §4): of this realm, from
+/// this server if it is known, and again if the one that came was not good (RFC 6750 §3.1).
+#[must_use]
+pub fn bearer_challenge(realm: &str, server: Option<&str>, again: Again) -> String {
+    let mut value = String::with_capacity(96);
+    push_quoted(&mut value, "Bearer realm", realm);
+    if let Some(server) = server {
+        push_quoted(&mut value, ", authz_server", server);
+    }
+    if again == Again::Yes {
+        push_quoted(&mut value, ", error", "invalid_token");
+    }
+    value
+}
+
+/// Whether a token is asked for because the one that came was not good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It was not good.
+    Yes,
+    /// None came.
+    No,
+}
+
 impl<'a> Params<'a> {
     fn parse(mut rest: &'a str) -> Result<Params<'a>, ParamsError> {
         let mut list: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(10);

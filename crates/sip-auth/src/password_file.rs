@@ -9,8 +9,9 @@ use std::fmt;
 /// The users of a password file.
 ///
 /// - `user:password`: the password is everything after the first colon, further colons included, blanks too.
-/// - `user:realm:HA1`: exactly three fields, the last of 32 (MD5) or 64 (SHA-256) hexadecimal digits. A user may have
-///   one of each for the same realm. A password of that very form cannot be written as `user:password`.
+/// - `user:realm:HA1`: exactly three fields, the last of 32 (MD5) or 64 (SHA-256) hexadecimal digits; or
+///   `user:realm:SHA-512-256:HA1`. A user may have one of each for the same realm. A password of that very form cannot be
+///   written as `user:password`.
 /// - Lines that are empty or start with `#` are passed over.
 #[derive(Clone, Default)]
 pub struct PasswordFile {
@@ -125,6 +126,22 @@ impl PasswordFile {
         self.users.len()
     }
 
+    /// A user, and how many there are, whose hashes do not serve the realm with all of these algorithms: a client that takes
+    /// one of the others is never let in.
+    pub fn unserved(&self, realm: &str, algorithms: &[Algorithm]) -> Option<(&str, usize)> {
+        let lacks = |user: &User| match user {
+            User::Password(_) => false,
+            User::Hashed(realms) => {
+                let set = realms.iter().find(|(known, _)| known == realm).map(|(_, set)| set);
+                !algorithms.iter().all(|algorithm| set.is_some_and(|set| set.get(*algorithm).is_some()))
+            }
+        };
+        let mut unserved: Vec<&str> =
+            self.users.iter().filter(|(_, user)| lacks(user)).map(|(name, _)| name.as_str()).collect();
+        unserved.sort_unstable();
+        unserved.first().map(|first| (*first, unserved.len()))
+    }
+
     /// Whether there is no user.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
@@ -150,9 +167,16 @@ impl<'a> Entry<'a> {
         }
         if let Some((realm, last)) = rest.split_once(':') {
             let last = last.trim_end();
-            let hash = [Algorithm::Md5, Algorithm::Sha256]
+            let (hash, other) = match last.split_once(':') {
+                Some((name, hash)) if name == Algorithm::Sha512_256.name() => {
+                    (hash, Some(Algorithm::Sha512_256))
+                }
+                _ => (last, None),
+            };
+            let hash = other
+                .map_or(vec![Algorithm::Md5, Algorithm::Sha256], |other| vec![other])
                 .into_iter()
-                .find_map(|algorithm| Ha1::from_hex(algorithm, last).map(|ha1| (algorithm, ha1)));
+                .find_map(|algorithm| Ha1::from_hex(algorithm, hash).map(|ha1| (algorithm, ha1)));
             if let Some((algorithm, ha1)) = hash {
                 if realm.is_empty() {
                     return Err(PasswordFileProblem::NoRealm(user.to_owned()));

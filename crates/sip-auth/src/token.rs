@@ -31,6 +31,9 @@ pub enum TokenKeysError {
     /// Neither PEM nor JSON.
     #[error("this is neither a public key in PEM (BEGIN PUBLIC KEY) nor a JWKS (JSON with `keys`)")]
     NoKeys,
+    /// No JWKS.
+    #[error("this is no JWKS (JSON with `keys`)")]
+    NoSet,
     /// The secret half.
     #[error("this is a private key: take its public half (openssl pkey -in key.pem -pubout)")]
     Private,
@@ -81,12 +84,9 @@ impl TokenKeys {
     /// # Errors
     /// There is no key that could be used.
     pub fn read(content: &[u8]) -> Result<Self, TokenKeysError> {
-        if let Ok(KeySet { keys }) = serde_json::from_slice(content) {
-            if keys.len() > MOST_KEYS {
-                return Err(TokenKeysError::TooMany);
-            }
-            let keys: Vec<Key> = keys.into_iter().filter_map(from_jwk).collect();
-            return if keys.is_empty() { Err(TokenKeysError::NoneUsable) } else { Ok(Self(keys)) };
+        match Self::read_set(content) {
+            Err(TokenKeysError::NoSet) => {}
+            read => return read,
         }
         let text = String::from_utf8_lossy(content);
         if text.contains("PRIVATE KEY-----") {
@@ -96,6 +96,33 @@ impl TokenKeys {
             return Err(TokenKeysError::NoKeys);
         }
         from_pem(content).map(|key| Self(vec![key])).ok_or(TokenKeysError::UnknownKind)
+    }
+
+    /// Reads a JWKS and nothing else.
+    ///
+    /// # Errors
+    /// There is no key that could be used.
+    pub fn read_set(content: &[u8]) -> Result<Self, TokenKeysError> {
+        let KeySet { keys } = serde_json::from_slice(content).map_err(|_| TokenKeysError::NoSet)?;
+        if keys.len() > MOST_KEYS {
+            return Err(TokenKeysError::TooMany);
+        }
+        let keys: Vec<Key> = keys.into_iter().filter_map(from_jwk).collect();
+        if keys.is_empty() { Err(TokenKeysError::NoneUsable) } else { Ok(Self(keys)) }
+    }
+
+    /// The keys by their names and algorithms, for people.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|key| match &key.id {
+            Some(id) => format!("{id} ({:?})", key.algorithm),
+            None => format!("{:?}", key.algorithm),
+        })
+    }
+
+    /// No key yet: no token is good.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(Vec::new())
     }
 
     /// A secret that is shared with who makes the tokens, for HS256.
@@ -113,6 +140,10 @@ impl TokenKeys {
     /// What a token says, if one of the keys signed it.
     fn claims(&self, token: &str) -> Result<Map<String, Value>, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
+        // It must be understood, and nothing of that is (RFC 7515 §4.1.11).
+        if header.crit.is_some() {
+            return Err(TokenError::Malformed);
+        }
         let named = |key: &&Key| match (&header.kid, &key.id) {
             (Some(asked), Some(id)) => asked == id,
             _ => true,
@@ -204,6 +235,8 @@ pub struct TokenRules {
     pub audience: Option<String>,
     /// The claim with the user's name.
     pub claim: String,
+    /// A claim that is `true` for those who may do something more, if any is asked for.
+    pub grant: Option<String>,
     /// By how many seconds clocks may differ.
     pub leeway: u64,
 }
@@ -215,6 +248,17 @@ pub struct TokenHolder {
     pub user: String,
     /// Until when the token is good, with the leeway, in Unix seconds.
     pub until: u64,
+    /// Whether [`TokenRules::grant`] is `true` in it.
+    pub granted: Granted,
+}
+
+/// Whether a token says that its holder may do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// It says so.
+    Yes,
+    /// It says that he may not, or nothing of it.
+    No,
 }
 
 /// Why a token is not good: the later, the nearer it came.
@@ -308,7 +352,9 @@ impl TokenRules {
             return Err(TokenError::NotYet);
         }
         let user = claims.get(&self.claim).and_then(Value::as_str).filter(|user| !user.is_empty());
-        Ok(TokenHolder { user: user.ok_or(TokenError::NoUser)?.to_owned(), until })
+        let granted = self.grant.as_ref().is_some_and(|name| claims.get(name) == Some(&Value::Bool(true)));
+        let granted = if granted { Granted::Yes } else { Granted::No };
+        Ok(TokenHolder { user: user.ok_or(TokenError::NoUser)?.to_owned(), until, granted })
     }
 }
 

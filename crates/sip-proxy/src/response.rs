@@ -105,7 +105,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 if status > 100 && open {
                     self.tell_answer(env, server, status, response, hop, now);
                 }
-                if status > 100 && open && self.pass_upstream(env, server, status, (response, hop), now).is_err() {
+                if status > 100
+                    && open
+                    && self.pass_upstream(env, server, status, (response, hop), now).is_err()
+                {
                     env.notice(Notice::Unwritable);
                 }
             }

@@ -1,5 +1,7 @@
 //! What a registration may ask for.
 
+use std::time::Duration;
+
 /// The registrar's limits. Times are whole seconds, with `min_expires` ≤ `default_expires` ≤ `max_expires`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -21,6 +23,18 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The same for one whose credentials are good for so long: no registration lasts longer than they do.
+    #[must_use]
+    pub fn lasting_at_most(self, time: Duration) -> Self {
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1);
+        Self {
+            min_expires: self.min_expires.min(seconds),
+            max_expires: self.max_expires.min(seconds),
+            default_expires: self.default_expires.min(seconds),
+            ..self
+        }
+    }
+
     /// The seconds granted for a wish; nothing if it is too short.
     pub(crate) fn grant(&self, wish: Option<u32>) -> Option<u32> {
         match wish {

@@ -1,8 +1,10 @@
-//! `sipway check`: mistakes in a configuration file, all at once; and whether the servers behind are there.
+//! `sipway check`: mistakes in a configuration file, all at once; what is wrong with users and keys; and whether the servers behind
+//! and the logins are there.
 
 use std::time::Duration;
 
-use config::{Config, Machine};
+use config::{Config, Host, Machine, WebhookUrl};
+use edge::UsersFound;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -21,13 +23,70 @@ pub(crate) fn run(check: &Check) -> Outcome {
     };
     warn(config.warnings());
     say!("{}: no errors", check.config.display());
-    if check.offline || config.upstreams.is_empty() {
+    let remote = match look_at_users(&config) {
+        Ok(remote) => remote,
+        Err(error) => return Outcome::failed(error),
+    };
+    if check.offline || (config.upstreams.is_empty() && remote.is_empty()) {
         return Outcome::Done;
     }
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(ask_servers(&config)),
+        Ok(runtime) => runtime.block_on(async {
+            match ask_logins(&remote).await {
+                Outcome::Done => ask_servers(&config).await,
+                other => other,
+            }
+        }),
         Err(error) => Outcome::failed(error),
     }
+}
+
+/// Reads users and keys as the server would; gives the addresses where keys are to be fetched from.
+///
+/// # Errors
+/// All that would keep it from starting.
+fn look_at_users(config: &Config) -> Result<Vec<(&Host, WebhookUrl)>, String> {
+    let (mut remote, mut wrong) = (Vec::new(), Vec::new());
+    for domain in &config.domains {
+        let name = &domain.name;
+        let found = match UsersFound::of(domain) {
+            Ok(found) => found,
+            Err(error) => {
+                wrong.push(error.to_string());
+                continue;
+            }
+        };
+        match found {
+            UsersFound::NotAsked => {}
+            UsersFound::Users { count, unserved } => {
+                say!("domain {name}: {count} users");
+                if let Some((user, count)) = unserved {
+                    say!(
+                        "domain {name}: {count} of them, such as `{user}`, have no hash for some algorithm that is offered: a client \
+                         that takes it is never let in. Write `algorithms` as the hashes are"
+                    );
+                }
+            }
+            UsersFound::Keys(keys) => say!("domain {name}: tokens by {}", keys.join(", ")),
+            UsersFound::Remote(url) => remote.push((name, url)),
+        }
+    }
+    if wrong.is_empty() { Ok(remote) } else { Err(wrong.join("\n")) }
+}
+
+/// Fetches the keys of all logins.
+async fn ask_logins(remote: &[(&Host, WebhookUrl)]) -> Outcome {
+    for (domain, url) in remote {
+        match edge::fetch_keys(url).await {
+            Ok(keys) => say!("domain {domain}: tokens by {}", keys.names().collect::<Vec<_>>().join(", ")),
+            Err(error) => {
+                let text =
+                    format!("domain {domain}: no token keys at {url}: {error}; --offline does not ask");
+                return Outcome::failed(text);
+            }
+        }
+    }
+    Outcome::Done
 }
 
 /// Asks every server of every upstream by OPTIONS, all at once.

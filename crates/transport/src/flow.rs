@@ -157,7 +157,12 @@ impl Receiver {
                         return self.last_words(owner, link, flow).unwrap_or(ending);
                     }
                 }
-                Step::Attention => {}
+                Step::Attention => {
+                    let next = next_look(link);
+                    if next < sleep.deadline().into_std() {
+                        sleep.as_mut().reset(next.into());
+                    }
+                }
                 Step::Deadline => match deadline(link) {
                     Look::Again(next) => sleep.as_mut().reset(next.into()),
                     Look::SilentPeer => {

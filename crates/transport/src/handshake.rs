@@ -166,9 +166,10 @@ impl Candidate {
         let remote = facts.remote;
         watch_over(&stream, framing, &settings);
         let (reader, writer) = stream.into_split();
-        let until = vouched.as_ref().map(|vouched| vouched.until);
-        let link = Link::new(writer, framing, tls, settings, scratch).vouched_until(until);
-        let link = Rc::new(link);
+        let link = Rc::new(Link::new(writer, framing, tls, settings, scratch));
+        if let Some(vouched) = &vouched {
+            link.vouch_until(vouched.until);
+        }
         match owner.open(Opening { facts, listener, vouched }, Rc::clone(&link)).await {
             Ok(flow) => {
                 if let Some(response) = response {

@@ -27,7 +27,7 @@ pub mod udp;
 pub use defence::ClientAddress;
 pub use handshake::receive_connection;
 pub use link::{Link, PingFailed, SendFailed};
-pub use owner::{Opening, Owner, PlainHttp, Refused, Unopened, Vouched};
+pub use owner::{Grant, Opening, Owner, PlainHttp, Refused, Unopened, Vouched};
 pub use scratch::Scratch;
 pub use settings::{Framing, Listener, MissingOrigin, Settings};
 pub use websocket::handshake as upgrade;

@@ -53,7 +53,6 @@ pub struct Link {
     phase: Cell<Phase>,
     pub(crate) liveness: Cell<Liveness>,
     usage: Cell<Usage>,
-    vouched_until: Option<Instant>,
     frames_received: Cell<u64>,
     frames_sent: Cell<u64>,
     bytes_received: Cell<u64>,
@@ -100,7 +99,6 @@ impl Link {
             phase: Cell::new(Phase::Open),
             liveness: Cell::new(liveness),
             usage: Cell::new(usage),
-            vouched_until: None,
             frames_received: Cell::new(0),
             frames_sent: Cell::new(0),
             bytes_received: Cell::new(0),
@@ -110,10 +108,11 @@ impl Link {
         }
     }
 
-    /// The flow ends when its credentials run out.
-    pub(crate) fn vouched_until(mut self, until: Option<Instant>) -> Self {
-        self.vouched_until = until;
-        self
+    /// The flow ends when its credentials run out: then, and no more when earlier ones do.
+    pub fn vouch_until(&self, until: Instant) {
+        self.usage.set(self.usage.get().vouched_until(until));
+        // Its task may be asleep until later.
+        self.attention.notify_one();
     }
 
     /// Sends one SIP message.
@@ -330,7 +329,10 @@ impl Link {
         let liveness = self.liveness.get().with_ping_after(sooner(self.settings.ping_after, turn));
         self.liveness.set(liveness);
         let usage = Usage::new(liveness.last_received(), turn, &self.settings.limits);
-        self.usage.set(usage.vouched_until(self.vouched_until));
+        self.usage.set(match self.usage.get().vouched() {
+            Some(until) => usage.vouched_until(until),
+            None => usage,
+        });
     }
 
     /// The ending of a flow that is over one of its limits.

@@ -26,13 +26,25 @@ pub struct Opening {
     pub vouched: Option<Vouched>,
 }
 
-/// Who a connection comes from, by what its upgrade request brought.
+/// Who a connection comes from, by the credentials that it brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vouched {
     /// The address-of-record.
     pub identity: Text<128>,
     /// Until when: then the flow is closed, as `token_expired`.
     pub until: Instant,
+    /// Whether the credentials themselves let their user call to the outside.
+    pub outside: Grant,
+}
+
+/// Whether credentials say that something is allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Grant {
+    /// They do.
+    Given,
+    /// They do not, or say nothing of it.
+    #[default]
+    NotGiven,
 }
 
 /// A connection that may not become a flow now.

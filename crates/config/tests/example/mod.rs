@@ -16,6 +16,8 @@ pub(crate) fn surroundings() -> Imagined {
         .file("/etc/sipway/users.txt", "")
         .file("/etc/sipway/login.pem", PUBLIC_KEY)
         .file("/etc/sipway/token.secret", "0123456789abcdef0123456789abcdef\n")
+        .set("SIPWAY_EPHEMERAL_SECRET", "0123456789abcdef0123456789abcdef")
+        .file("/etc/sipway/ephemeral.secret", "0123456789abcdef0123456789abcdef\n")
         .set("SIPWAY_TOKEN_SECRET", "0123456789abcdef0123456789abcdef")
         .file("/etc/sipway/webhook.secret", format!("{SECRET}\n"))
         .file("/etc/sipway/database.password", "correct horse\n")

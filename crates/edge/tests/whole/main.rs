@@ -3,9 +3,11 @@
 
 mod audited;
 mod backend;
+mod ephemeral;
 mod house;
 mod in_flight;
 mod kamailio;
+mod keys;
 mod replaced;
 mod stalled_disk;
 mod told;

@@ -99,7 +99,11 @@ async fn a_server_behind_is_told_who_calls_and_users_cannot_say_it_themselves() 
             assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
             assert_eq!(lines(&answer, IDENTITIES), Vec::<&str>::new(), "who is behind is not told: {answer}");
             assert_eq!(lines(&seen, IDENTITIES), ["P-Asserted-Identity: <sip:alice@example.com>"], "{seen}");
-            assert_eq!(seen.contains("Privacy: id"), more.contains("Privacy"), "the PBX is to keep it to itself");
+            assert_eq!(
+                seen.contains("Privacy: id"),
+                more.contains("Privacy"),
+                "the PBX is to keep it to itself"
+            );
             assert!(seen.contains(&format!("From: {from}")), "{seen}");
         }
     }
@@ -117,9 +121,9 @@ async fn what_the_server_behind_asserts_stays_between_servers() {
     let house = house("told-inside", &pbx, USERS);
     let mut alice = alice(&house).await;
     let more = "P-Asserted-Identity: <sip:chef@pbx.example>\r\nPrivacy: id\r\nRemote-Party-ID: <sip:chef@pbx.example>\r\n";
-    let asked =
-        request("MESSAGE", "sip:alice@example.com", "<sip:anonymous@anonymous.invalid>", ALICE, more);
-    let listener = |name: &str| house.handle.listeners().iter().find(|bound| bound.name == name).unwrap().local;
+    let asked = request("MESSAGE", "sip:alice@example.com", "<sip:anonymous@anonymous.invalid>", ALICE, more);
+    let listener =
+        |name: &str| house.handle.listeners().iter().find(|bound| bound.name == name).unwrap().local;
     let (answer, came) = tokio::join!(pbx.ask(listener("inside"), &asked), alice.next());
     assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
     let seen = String::from_utf8_lossy(came.unwrap().bytes()).into_owned();
@@ -156,7 +160,11 @@ async fn outside_is_for_those_who_may() {
         // A user of the domain, who is not on the list; one of another domain; one who proved nothing.
         (&mut bob, "<sip:bob@example.com>", vec![(number, ""), (number, &route)]),
         (&mut carol, "<sip:carol@example.org>", vec![(number, ""), (number, &route)]),
-        (&mut guest, "<sip:guest@lobby.example>", vec![(lobby, ""), (lobby, &route), (number, ""), (number, &route)]),
+        (
+            &mut guest,
+            "<sip:guest@lobby.example>",
+            vec![(lobby, ""), (lobby, &route), (number, ""), (number, &route)],
+        ),
     ];
     for (client, from, ways) in refused {
         for (uri, more) in ways {

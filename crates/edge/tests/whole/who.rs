@@ -2,7 +2,7 @@
 
 use edge::Count;
 use lifecycle::Transport;
-use prove::{Answering, Client, Incoming, Setup};
+use prove::{Client, Incoming, Setup};
 use sip_auth::{Challenge, answer};
 use sip_message::{HeaderId, Message};
 
@@ -25,8 +25,7 @@ pub(crate) async fn client(
     password: Option<&str>,
 ) -> Client {
     let target = house.target(transport).domain(domain);
-    let setup =
-        Setup { patience: PATIENCE, password: password.map(str::to_owned), ..Setup::new(user) };
+    let setup = Setup { patience: PATIENCE, password: password.map(str::to_owned), ..Setup::new(user) };
     Client::connect(&target, &setup).await.unwrap()
 }
 
@@ -73,7 +72,14 @@ fn told(answer: &str) -> Vec<String> {
 }
 
 /// Credentials for the first challenge of an answer.
-pub(crate) fn credentials(challenged: &str, method: &str, uri: &str, user: &str, password: &str, nc: u32) -> String {
+pub(crate) fn credentials(
+    challenged: &str,
+    method: &str,
+    uri: &str,
+    user: &str,
+    password: &str,
+    nc: u32,
+) -> String {
     let message = Message::parse(challenged.as_bytes()).unwrap();
     let (name, value) = match message.value(HeaderId::WwwAuthenticate) {
         Some(value) => ("Authorization", value),
@@ -88,7 +94,11 @@ pub(crate) fn credentials(challenged: &str, method: &str, uri: &str, user: &str,
 async fn an_unknown_user_and_a_wrong_password_are_told_the_same() {
     let house = house("who-same");
     let mut stranger = client(&house, Transport::Ws, "alice", "example.com", None).await;
-    for (method, uri) in [("REGISTER", "sip:example.com"), ("INVITE", "sip:bob@example.com"), ("MESSAGE", "sip:nobody@example.com")] {
+    for (method, uri) in [
+        ("REGISTER", "sip:example.com"),
+        ("INVITE", "sip:bob@example.com"),
+        ("MESSAGE", "sip:nobody@example.com"),
+    ] {
         let mut seen = Vec::new();
         for user in ["alice", "nobody"] {
             let me = format!("<sip:{user}@example.com>");
@@ -144,9 +154,11 @@ async fn credentials_are_good_once() {
     let (uri, me) = ("sip:example.com", "<sip:alice@example.com>");
     let first = ask(&mut alice, &request("REGISTER", uri, me, me, "")).await;
     // RFC 8760 section 2.3: the strongest on top.
-    let offered: Vec<&str> = first.lines().filter_map(|line| line.split_once("algorithm=")).map(|(_, rest)| {
-        rest.split(',').next().unwrap()
-    }).collect();
+    let offered: Vec<&str> = first
+        .lines()
+        .filter_map(|line| line.split_once("algorithm="))
+        .map(|(_, rest)| rest.split(',').next().unwrap())
+        .collect();
     assert_eq!(offered, ["SHA-512-256", "SHA-256", "MD5"]);
     let good = credentials(&first, "REGISTER", uri, "alice", "wonder", 1);
     let answer = ask(&mut alice, &request("REGISTER", uri, me, me, &good)).await;
@@ -179,9 +191,9 @@ async fn an_ack_of_a_stranger_goes_nowhere() {
         alice.send(ack.as_bytes()).unwrap();
     }
     house.until("dropped", |handle| handle.metrics().get(Count::AcksStray) == 2).await;
-    assert_eq!(alice.message("sip:bob@example.com", b"hello").await.unwrap().status, 200);
-    let came = bob.next().await.unwrap();
-    assert_eq!(came.message().body(), b"hello", "the first that he hears of anybody");
+    let (answer, came) = tokio::join!(alice.message("sip:bob@example.com", b"hello"), bob.next());
+    assert_eq!(answer.unwrap().status, 200);
+    assert_eq!(came.unwrap().message().body(), b"hello", "the first that he hears of anybody");
     house.end().await;
 }
 
@@ -204,18 +216,18 @@ async fn credentials_end_here() {
     let house = house("who-credentials");
     let mut bob = client(&house, Transport::Ws, "bob", "example.com", Some("builder")).await;
     assert_eq!(bob.register(600).await.unwrap().status, 200);
-    bob.set_answering(Answering::Answers);
     let mut alice = client(&house, Transport::Ws, "alice", "example.com", None).await;
     let (uri, me) = ("sip:bob@example.com", "<sip:alice@example.com>");
     let first = ask(&mut alice, &request("MESSAGE", uri, me, "<sip:bob@example.com>", "")).await;
     let ours = credentials(&first, "MESSAGE", uri, "alice", "wonder", 1);
     let theirs = "Proxy-Authorization: Digest username=\"a\", realm=\"elsewhere\", nonce=\"n\", uri=\"u\", response=\"r\"\r\n";
-    let claims = "P-Asserted-Identity: <sip:boss@example.com>\r\nP-Preferred-Identity: <sip:alice@example.com>\r\n";
+    let claims =
+        "P-Asserted-Identity: <sip:boss@example.com>\r\nP-Preferred-Identity: <sip:alice@example.com>\r\n";
     let more = format!("{ours}{theirs}{claims}");
-    let answer = ask(&mut alice, &request("MESSAGE", uri, me, "<sip:bob@example.com>", &more)).await;
+    let asked = request("MESSAGE", uri, me, "<sip:bob@example.com>", &more);
+    let (answer, came) = tokio::join!(ask(&mut alice, &asked), bob.next());
     assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
-    let came = bob.next().await.unwrap();
-    let text = String::from_utf8_lossy(came.bytes()).into_owned();
+    let text = String::from_utf8_lossy(came.unwrap().bytes()).into_owned();
     assert!(text.contains("realm=\"elsewhere\"") && !text.contains("realm=\"example.com\""), "{text}");
     assert!(!text.contains("P-Asserted") && !text.contains("P-Preferred"), "nobody asserted it: {text}");
     house.end().await;

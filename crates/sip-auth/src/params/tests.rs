@@ -6,7 +6,7 @@ fn parse(value: &str) -> Result<Vec<(String, String)>, ParamsError> {
         Scheme::Digest(Params(list)) => {
             Ok(list.into_iter().map(|(name, value)| (name.to_owned(), value.into_owned())).collect())
         }
-        Scheme::Other => panic!("not Digest"),
+        Scheme::Other | Scheme::Bearer(_) => panic!("not Digest"),
     }
 }
 
@@ -53,9 +53,22 @@ fn every_fault_has_its_name() {
 
 #[test]
 fn other_schemes_are_no_digest() {
-    for value in ["", "Bearer abc", "Basic QWxhZGRpbjpvcGVu", "Digestx a=b", "\u{fe}"] {
+    for value in ["", "Bearerx abc", "Basic QWxhZGRpbjpvcGVu", "Digestx a=b", "\u{fe}"] {
         assert!(matches!(Scheme::parse(value.as_bytes()), Ok(Scheme::Other)), "{value}");
     }
+}
+
+#[test]
+fn a_token_is_what_follows_bearer() {
+    assert_eq!(bearer_token(b"bearer  a.b.c "), Some("a.b.c"));
+    for none in [&b"Bearer \xff"[..], b"Digest a=b", b"Basic abc", b""] {
+        assert_eq!(bearer_token(none), None);
+    }
+    assert_eq!(Meant::of(b"BEARER x"), Meant::Bearer);
+    assert_eq!(Meant::of(b"Digest realm=\"a\", x=y"), Meant::Realm("a".into()));
+    assert_eq!(Meant::of(b"Digest x=y"), Meant::Others);
+    let challenge = bearer_challenge("a\"b", Some("https://login"), Again::Yes);
+    assert_eq!(challenge, "Bearer realm=\"a\\\"b\", authz_server=\"https://login\", error=\"invalid_token\"");
 }
 
 proptest! {

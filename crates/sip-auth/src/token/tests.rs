@@ -12,6 +12,7 @@ fn rules() -> TokenRules {
         issuer: Some("login".into()),
         audience: Some("sipway".into()),
         claim: "sub".into(),
+        grant: Some("outside".into()),
         leeway: 30,
     }
 }
@@ -70,7 +71,11 @@ fn each_kind_of_key_has_its_algorithm() {
         let keys = TokenKeys::read(public.as_bytes()).unwrap();
         let token = signed(algorithm, None, &claims(), &private(algorithm, secret));
         let holder = rules().judge(&keys, &token, NOW).unwrap();
-        assert_eq!(holder, TokenHolder { user: "ada".into(), until: NOW + 90 }, "{algorithm:?}");
+        assert_eq!(
+            holder,
+            TokenHolder { user: "ada".into(), until: NOW + 90, granted: Granted::No },
+            "{algorithm:?}"
+        );
         for (other, _, public) in PAIRS {
             let verdict = rules().judge(&TokenKeys::read(public.as_bytes()).unwrap(), &token, NOW);
             assert_eq!(verdict.is_ok(), other == algorithm, "{algorithm:?} by {other:?}");
@@ -179,5 +184,28 @@ proptest! {
         let parts = format!("a.{garbage}.b");
         prop_assert!(rules().judge(&keys, &parts, NOW).is_err());
         let _ = TokenKeys::read(&bytes);
+    }
+}
+
+/// What a token asks to be understood, and nobody here does, makes it none (RFC 7515 section 4.1.11).
+#[test]
+fn a_token_with_a_critical_extension_is_refused() {
+    let mut header = Header::new(Algorithm::HS256);
+    header.crit = Some(vec!["exp".into()]);
+    let token = encode(&header, &claims(), &EncodingKey::from_secret(SHARED)).unwrap();
+    let verdict = rules().judge(&TokenKeys::shared(SHARED).unwrap(), &token, NOW);
+    assert_eq!(verdict, Err(TokenError::Malformed));
+}
+
+#[test]
+fn a_grant_is_true_and_nothing_else() {
+    for (claim, granted) in [
+        (json!(true), Granted::Yes),
+        (json!(false), Granted::No),
+        (json!("true"), Granted::No),
+        (json!(1), Granted::No),
+        (Value::Null, Granted::No),
+    ] {
+        assert_eq!(judge(&with(json!({"outside": claim}))).unwrap().granted, granted, "{claim}");
     }
 }

@@ -31,6 +31,8 @@ fn configuration(crm: &Consumer, presence: &Consumer) -> String {
         replaced(&example, "https://crm.example.com/sip-events", &format!("http://{}/events", crm.address));
     let text =
         replaced(&text, "http://127.0.0.1:9000/events", &format!("http://{}/events", presence.address));
+    // Nobody is there, as nobody is at the example's address.
+    let text = replaced(&text, "https://login.example.com/.well-known", "http://127.0.0.1:1/.well-known");
     let text = replaced(&text, "format = \"text\"", "format = \"json\"");
     // It is named by its port, which is another here.
     let text = replaced(&text, "listener = \"udp-5060\"", "listener = \"udp-0\"");
@@ -62,6 +64,7 @@ impl Installed {
         directory.write("users.txt", "# who may come in\nalice:wonder land\nbob:builder\n");
         directory.write("login.pem", pair.signing_key.public_key_pem());
         directory.write("token.secret", TOKEN_SECRET);
+        directory.write("ephemeral.secret", TOKEN_SECRET);
         directory.write("webhook.secret", format!("{PRESENCE_SECRET}\n"));
 
         let mut check = sipway(["check", "--offline"]);
@@ -69,6 +72,7 @@ impl Installed {
             ("SIPWAY_WEBHOOK_SECRET", CRM_SECRET),
             ("SIPWAY_ADMIN_TOKEN", ADMIN_TOKEN),
             ("SIPWAY_TOKEN_SECRET", TOKEN_SECRET),
+            ("SIPWAY_EPHEMERAL_SECRET", TOKEN_SECRET),
         ];
         check.arg(&file).envs(variables);
         let checked = run(check).await;

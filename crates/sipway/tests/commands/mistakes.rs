@@ -157,3 +157,42 @@ async fn a_word_that_is_no_log_level() {
     assert_eq!(ended.code, Some(2));
     assert!(ended.err.contains("'loud'") && ended.err.contains("debug"), "{}", ended.err);
 }
+
+/// What stands in the files that a configuration names is looked at too, without a server.
+#[tokio::test]
+async fn check_reads_users_and_keys() {
+    let directory = Directory::new("check-users");
+    let text = "[[domain]]\nname = \"a.example\"\nusers = \"users.txt\"\n\
+        [[domain]]\nname = \"b.example\"\nauth = \"jwt\"\nkeys = \"login.pem\"\n\
+        [[domain]]\nname = \"c.example\"\nauth = \"jwt\"\nkeys_url = \"http://127.0.0.1:1/jwks\"\n";
+    let file = directory.write("sipway.toml", text);
+    let pair = rcgen::generate_simple_self_signed(["b.example".to_owned()]).unwrap();
+    let check = async |offline: &[&str]| {
+        let mut check = sipway(["check"]);
+        check.arg(&file).args(offline);
+        run(check).await
+    };
+    directory.write("users.txt", "ada:wonder\nbob\n");
+    directory.write("login.pem", pair.signing_key.serialize_pem());
+    let wrong = check(&["--offline"]).await;
+    assert_eq!(wrong.code, Some(1), "{}", wrong.err);
+    assert!(
+        wrong.err.contains("users.txt: line 2: no colon") && wrong.err.contains("private key"),
+        "{}",
+        wrong.err
+    );
+
+    directory.write("users.txt", format!("ada:wonder\nbob:a.example:{}\n", "0".repeat(32)));
+    directory.write("login.pem", pair.signing_key.public_key_pem());
+    let right = check(&["--offline"]).await;
+    assert_eq!(right.code, Some(0), "{}", right.err);
+    assert!(
+        right.out.contains("domain a.example: 2 users") && right.out.contains("1 of them, such as `bob`"),
+        "{}",
+        right.out
+    );
+    assert!(right.out.contains("domain b.example: tokens by ES256"), "{}", right.out);
+    let gone = check(&[]).await;
+    assert_eq!(gone.code, Some(1), "{}", gone.err);
+    assert!(gone.err.contains("no token keys at http://127.0.0.1:1/jwks"), "{}", gone.err);
+}

@@ -7,9 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lifecycle::Transport;
-use prove::{Client, ConnectError, Setup};
+use prove::{Client, ConnectError, Incoming, Setup};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use sip_message::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -151,10 +152,6 @@ async fn a_token_is_its_user_and_nobody_else() {
     let mut liar = connect(&server, "ada", &token("eve", 600)).await.unwrap();
     assert_eq!(liar.register(600).await.unwrap().status, 403);
     assert_eq!(liar.message(&to, b"from whom?").await.unwrap().status, 403);
-    // No WebSocket, no token.
-    let target = server.target(Transport::Udp).domain("example.com");
-    let mut phone = Client::connect(&target, &Setup::new("ada")).await.unwrap();
-    assert_eq!(phone.register(600).await.unwrap().status, 403);
     assert!(server.terminate().await.success());
 
     let events = ledger_events(&directory.at("ledger")).await;
@@ -187,4 +184,103 @@ async fn an_expired_token_closes_its_connection_and_no_other() {
     assert_eq!((&data["by"], &data["code"]), (&json!("server"), &json!(1008)), "{data}");
     assert_eq!(data["identity"], "ada@example.com");
     assert_eq!(ended.len(), 2);
+}
+
+/// A request of one's own making, and the final response to it.
+async fn request(client: &mut Client, method: &str, user: &str, headers: &str) -> String {
+    let (n, me): (u64, _) = (rand::random(), format!("<sip:{user}@example.com>"));
+    let (uri, to) = match method {
+        "REGISTER" => ("sip:example.com", me.clone()),
+        _ => ("sip:bob@example.com", "<sip:bob@example.com>".to_owned()),
+    };
+    let request = format!(
+        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bKx{n};rport\r\nMax-Forwards: 70\r\n\
+         From: {me};tag={n}\r\nTo: {to}\r\nCall-ID: {n}\r\nCSeq: 1 {method}\r\n\
+         Contact: <sip:{user}@x.invalid>\r\n{headers}Content-Length: 0\r\n\r\n"
+    );
+    client.send(request.as_bytes()).unwrap();
+    let answered = async {
+        loop {
+            if let Incoming::Response(response) = client.next().await.unwrap()
+                && response.status >= 200
+                && Message::parse(&response.bytes).unwrap().call_id() == Some(n.to_string().as_bytes())
+            {
+                return String::from_utf8(response.bytes.into_vec()).unwrap();
+            }
+        }
+    };
+    timeout(PATIENCE, answered).await.expect("an answer")
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_token_in_a_register_keeps_the_connection() {
+    let directory = Directory::new("token-renewed");
+    let mut server = start(&directory).await;
+    let mut ada = connect(&server, "ada", &token("ada", 3)).await.unwrap();
+    // Closed later than ada's would be, if nothing had been done for hers.
+    let mut bob = connect(&server, "bob", &token("bob", 5)).await.unwrap();
+    // Another's token, an old one and a forged one keep nobody; they are told so, and the connection stays.
+    let old = signed(SECRET, &json!({"sub": "ada", "aud": "sipway", "exp": now() - 60}));
+    for (headers, status) in
+        [(bearer(&token("eve", 600)), "403"), (bearer(&old), "401"), (bearer("x.y.z"), "401")]
+    {
+        let answer = request(&mut ada, "REGISTER", "ada", &headers).await;
+        assert!(answer.starts_with(&format!("SIP/2.0 {status} ")), "{answer}");
+        let challenge = "\r\nWWW-Authenticate: Bearer realm=\"example.com\", error=\"invalid_token\"\r\n";
+        assert_eq!(answer.contains(challenge), status == "401", "{answer}");
+    }
+    let answer = request(&mut ada, "REGISTER", "ada", &bearer(&token("ada", 600))).await;
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    let closed = timeout(PATIENCE, async { while bob.next().await.is_ok() {} }).await;
+    closed.expect("closed in time");
+    let answer = request(&mut ada, "REGISTER", "ada", "").await;
+    assert!(answer.starts_with("SIP/2.0 200 "), "by what vouches for it now: {answer}");
+    // A newer token may also be shorter: then it counts.
+    let answer = request(&mut ada, "REGISTER", "ada", &bearer(&token("ada", 1))).await;
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    let closed = timeout(PATIENCE, async { while ada.next().await.is_ok() {} }).await;
+    closed.expect("closed in time");
+    assert!(server.terminate().await.success());
+    let events = ledger_events(&directory.at("ledger")).await;
+    let ended: Vec<_> = events.iter().filter(|event| event["type"] == "flow.closed").collect();
+    assert!(
+        ended.len() == 2 && ended.iter().all(|event| event["data"]["cause"] == "token_expired"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_there_is_no_websocket_requests_bring_the_token() {
+    let directory = Directory::new("token-phone");
+    let mut server = start(&directory).await;
+    let mut bob = connect(&server, "bob", &token("bob", 600)).await.unwrap();
+    assert_eq!(bob.register(600).await.unwrap().status, 200);
+    let target = server.target(Transport::Udp).domain("example.com");
+    let mut ada = Client::connect(&target, &Setup::new("ada")).await.unwrap();
+    let answer = request(&mut ada, "REGISTER", "ada", "").await;
+    let challenge = "\r\nWWW-Authenticate: Bearer realm=\"example.com\"\r\n";
+    assert!(answer.starts_with("SIP/2.0 401 ") && answer.contains(challenge), "{answer}");
+    // What is registered by a token lasts no longer than it does: with the leeway of a second, at most 31.
+    let answer = request(&mut ada, "REGISTER", "ada", &bearer(&token("ada", 30))).await;
+    let expires =
+        answer.split_once(";expires=").and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next());
+    assert!(expires.unwrap().parse::<u64>().unwrap() <= 31, "{answer}");
+    // Each request for itself: the address of a datagram proves nothing.
+    let answer = request(&mut ada, "MESSAGE", "ada", "").await;
+    let challenge = "\r\nProxy-Authenticate: Bearer realm=\"example.com\"\r\n";
+    assert!(answer.starts_with("SIP/2.0 407 ") && answer.contains(challenge), "{answer}");
+    let answer = request(&mut ada, "MESSAGE", "ada", &bearer(&token("eve", 30))).await;
+    assert!(answer.starts_with("SIP/2.0 403 "), "{answer}");
+    for header in ["Proxy-Authorization", "Authorization"] {
+        let headers = bearer(&token("ada", 30)).replace("Authorization", header);
+        let (answer, came) = tokio::join!(request(&mut ada, "MESSAGE", "ada", &headers), bob.next());
+        assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+        let text = String::from_utf8_lossy(came.unwrap().bytes()).into_owned();
+        assert!(!text.contains("Bearer") && !text.contains("eyJ"), "nobody else gets it: {text}");
+    }
+    assert!(server.terminate().await.success());
 }

@@ -1,0 +1,162 @@
+//! Keys of a login that stand at a web address (JWKS, RFC 7517 §5): fetched beside everything else, when the server starts, again
+//! and again, and when a token names a key that is not among them. No handshake waits for it; what was good stays until
+//! something good replaces it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use config::{Host, Scheme, WebhookUrl};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::{Request, header};
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::{ClientConfig, RootCertStore};
+use sip_auth::TokenKeys;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
+
+use crate::{metrics::Count, shared::Shared};
+
+/// The longest answer, in bytes.
+const LONGEST: usize = 64 << 10;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two fetches at least, whoever wants one.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// After a fetch that failed, unless the next is due earlier.
+const AGAIN: Duration = Duration::from_secs(15);
+
+/// Where keys are fetched from.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    url: WebhookUrl,
+    every: Duration,
+    wanted: Notify,
+}
+
+impl Remote {
+    pub(crate) fn new(url: WebhookUrl, every: Duration) -> Self {
+        Self { url, every, wanted: Notify::new() }
+    }
+
+    /// A key is missing, or may have been taken back: they are fetched soon.
+    pub(crate) fn want(&self) {
+        self.wanted.notify_one();
+    }
+}
+
+/// Why no keys could be had.
+#[derive(Debug)]
+pub struct FetchError(String);
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for FetchError {}
+
+/// Fetches the keys at an address once.
+///
+/// # Errors
+/// Nobody answers in 10 s, or what is answered holds no key.
+pub async fn fetch_keys(url: &WebhookUrl) -> Result<TokenKeys, FetchError> {
+    fetch(&client(url.scheme).await?, url).await
+}
+
+type Fetcher = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+async fn client(scheme: Scheme) -> Result<Fetcher, FetchError> {
+    // The certificates that this machine trusts are read from its disk.
+    let tls = tokio::task::spawn_blocking(move || tls(scheme)).await.map_err(|error| failed(&error))??;
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    let https =
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https))
+}
+
+fn tls(scheme: Scheme) -> Result<ClientConfig, FetchError> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let builder = ClientConfig::builder_with_provider(provider.into());
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| failed(&error))?;
+    let builder = match scheme {
+        Scheme::Http => builder.with_root_certificates(RootCertStore::empty()),
+        Scheme::Https => builder.with_native_roots().map_err(|error| failed(&error))?,
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+/// Redirects are not followed: who the keys come from stands in the configuration.
+async fn fetch(client: &Fetcher, url: &WebhookUrl) -> Result<TokenKeys, FetchError> {
+    let request = Request::get(url.to_string()).header(header::ACCEPT, "application/json");
+    let request = request.body(Empty::new()).map_err(|error| failed(&error))?;
+    let answered = async {
+        let response = client.request(request).await.map_err(|error| failed(&error))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(FetchError(format!("the answer is {status}")));
+        }
+        let body = Limited::new(response.into_body(), LONGEST).collect().await;
+        let body = body.map_err(|error| FetchError(format!("the answer is cut or too long: {error}")))?;
+        TokenKeys::read_set(&body.to_bytes()).map_err(|error| failed(&error))
+    };
+    timeout(PATIENCE, answered).await.map_err(|_| FetchError("no answer in time".to_owned()))?
+}
+
+/// An error with what caused it.
+fn failed(error: &dyn std::error::Error) -> FetchError {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    FetchError(text)
+}
+
+/// Keeps the keys of a domain fresh.
+pub(crate) async fn keep(shared: Arc<Shared>, domain: Host) {
+    let Some(tokens) = shared.domains.tokens(&domain) else { return };
+    let Some(remote) = &tokens.remote else { return };
+    let mut failing = false;
+    loop {
+        let fetched = match client(remote.url.scheme).await {
+            Ok(client) => fetch(&client, &remote.url).await,
+            Err(error) => Err(error),
+        };
+        let next = match fetched {
+            Ok(keys) => {
+                shared.metrics.add(Count::KeysFetched);
+                if failing {
+                    tracing::info!(%domain, url = %remote.url, "the token keys are there again");
+                }
+                failing = false;
+                tokens.replace_keys(keys);
+                remote.every
+            }
+            Err(error) => {
+                shared.metrics.add(Count::KeysFailed);
+                if !failing {
+                    tracing::warn!(%domain, url = %remote.url, %error, "the token keys cannot be had; those that are known stay");
+                }
+                failing = true;
+                remote.every.min(AGAIN)
+            }
+        };
+        sleep(PAUSE).await;
+        tokio::select! {
+            () = sleep(next.saturating_sub(PAUSE)) => {}
+            () = remote.wanted.notified() => {}
+        }
+    }
+}
