@@ -314,17 +314,20 @@ fn tokens() {
         Some("the nearest allowed value is \"10s\""),
     );
     one(&jwt("keys = \"login.pem\"\nkeys_refresh = «\"1h\"»"), NotApplicable, Some("remove it"));
-    one(&jwt("keys = «\"nowhere.pem\"»"), BadFile, None);
+    let mend = Some("a relative path starts at the directory of the configuration file");
+    one(&jwt("keys = «\"nowhere.pem\"»"), BadFile, mend);
     let mend = Some("remove `keys`, or `secret_env` and `secret_file`");
     one(&jwt("keys = «\"login.pem\"»\nsecret_file = \"token.secret\""), Conflict, mend);
     let mend = Some("make one: openssl rand -hex 32");
     one(&jwt("secret_file = «\"guessed.secret\"»"), BadFile, mend);
-    one(&jwt("secret_env = «\"NOWHERE\"»"), BadVariable, None);
+    let mend = Some("set it where the server is started, or name a file with `secret_file`");
+    one(&jwt("secret_env = «\"NOWHERE\"»"), BadVariable, mend);
     let mend = Some("remove one of the two");
     one(&jwt("secret_env = \"SECRET\"\nsecret_file = «\"token.secret\"»"), Conflict, mend);
     one(&jwt("keys = \"login.pem\"\ntoken_query = «\"a=b\"»"), BadValue, None);
     one(&jwt("keys = \"login.pem\"\ntoken_cookie = «\"\"»"), BadValue, None);
-    one(&jwt("keys = \"login.pem\"\nleeway = «30»"), WrongType, None);
+    let mend = Some("with its unit it is a string: \"30s\"");
+    one(&jwt("keys = \"login.pem\"\nleeway = «30»"), BadValue, mend);
     one(&jwt("keys = \"login.pem\"\n«isuer» = \"login\""), UnknownKey, Some("did you mean `issuer`?"));
     let mend = Some("remove it, or write auth = \"digest\"");
     one(&jwt("keys = \"login.pem\"\n«users» = \"users.txt\""), NotApplicable, mend);

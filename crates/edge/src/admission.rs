@@ -12,7 +12,11 @@ use sip_message::{HeaderId, Message, Uri};
 use sip_proxy::Answer;
 use transport::{Grant, Vouched, upgrade::Request};
 
-use crate::{jwks::Remote, register::LONGEST_IDENTITY};
+use crate::{
+    jwks::Remote,
+    metrics::{Count, Metrics},
+    register::LONGEST_IDENTITY,
+};
 
 /// What the sub-protocol begins with that carries a token: `Sec-WebSocket-Protocol: sip, bearer.TOKEN`. Browsers can set
 /// no header, but name sub-protocols.
@@ -86,25 +90,30 @@ impl Tokens {
     /// Who sends a request, by the token in it (RFC 8898).
     ///
     /// # Errors
-    /// There is none, or it is not good: what to answer, and what is wrong with it.
+    /// There is none, or it is not good: what to answer.
     pub(crate) fn prove(
         &self,
         request: &Message<'_>,
         role: Role,
         at: (Instant, u64),
-    ) -> Result<Vouched, (Answer, Option<TokenError>)> {
-        let ask = |error: Option<TokenError>| {
-            let again = if error.is_some() { Again::Yes } else { Again::No };
+        metrics: &Metrics,
+    ) -> Result<Vouched, Answer> {
+        let ask = |again| {
             let server = self.rules.issuer.as_deref().filter(|issuer| issuer.starts_with("https://"));
             let reason = match role {
                 Role::UserAgent => "Unauthorized",
                 Role::Proxy => "Proxy Authentication Required",
             };
+            metrics.add(Count::Challenges);
             let challenge = sip_auth::bearer_challenge(&self.domain.to_string(), server, again);
-            (Answer::new(role.status(), reason).header(role.challenge_header(), challenge), error)
+            Answer::new(role.status(), reason).header(role.challenge_header(), challenge)
         };
-        let token = brought(request).ok_or_else(|| ask(None))?;
-        self.judge(token, at).map_err(|error| ask(Some(error)))
+        let token = brought(request).ok_or_else(|| ask(Again::No))?;
+        self.judge(token, at).map_err(|error| {
+            metrics.add(Count::TokensRefused);
+            tracing::debug!(why = error.message(), "a request's token is refused");
+            ask(Again::Yes)
+        })
     }
 }
 

@@ -448,14 +448,7 @@ impl DomainRef<'_> {
             Gate::Open | Gate::Backend => return Ok(Proof::NotAsked),
             Gate::Tokens(tokens) => {
                 let at = (Instant::now(), clock::seconds());
-                return tokens.prove(request, role, at).map(Proof::Vouched).map_err(|(answer, error)| {
-                    metrics.add(Count::Challenges);
-                    if let Some(error) = error {
-                        metrics.add(Count::TokensRefused);
-                        tracing::debug!(why = error.message(), "a request's token is refused");
-                    }
-                    answer
-                });
+                return tokens.prove(request, role, at, metrics).map(Proof::Vouched);
             }
             Gate::Digest(digest) => digest,
         };
