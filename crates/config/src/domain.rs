@@ -14,8 +14,17 @@ use crate::upstream::Upstream;
 use crate::url::{Scheme, WebhookUrl};
 use crate::value::{Fault, FromToml, Keyword, Name, text, unknown_word};
 
-const DIGEST_KEYS: &[&str] =
-    &["users", "realm", "algorithms", "ephemeral_secret_env", "ephemeral_secret_file", "ephemeral_hash"];
+const DIGEST_KEYS: &[&str] = &[
+    "users",
+    "users_db",
+    "users_query",
+    "users_refresh",
+    "realm",
+    "algorithms",
+    "ephemeral_secret_env",
+    "ephemeral_secret_file",
+    "ephemeral_hash",
+];
 const JWT_KEYS: &[&str] = &[
     "keys",
     "keys_url",
@@ -37,6 +46,9 @@ pub(crate) const SHAPE: Shape = Shape {
         "name",
         "auth",
         "users",
+        "users_db",
+        "users_query",
+        "users_refresh",
         "realm",
         "algorithms",
         "ephemeral_secret_env",
@@ -59,6 +71,9 @@ pub(crate) const SHAPE: Shape = Shape {
         "token_cookie",
     ],
 };
+
+/// How often a database of users is looked at.
+const USERS_REFRESH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// How often keys are fetched again.
 const KEYS_REFRESH: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(86_400);
@@ -186,6 +201,26 @@ pub struct Jwt {
     pub cookie: Option<String>,
 }
 
+/// Where the users of a domain are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserSource {
+    /// In a text file; it could be read when the configuration was.
+    File(PathBuf),
+    /// In an SQLite database.
+    Database(UserQuery),
+}
+
+/// The users in an SQLite database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserQuery {
+    /// The database.
+    pub path: PathBuf,
+    /// What gives all users: a column `name`, and `password` or hashes (`md5`, `sha256`, `sha512_256`).
+    pub query: String,
+    /// How often it is looked at whether something has changed: 1 s to an hour.
+    pub every: Duration,
+}
+
 /// Passwords for a while, that whoever has the secret can make: as for TURN servers (draft-uberti-behave-turn-rest).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ephemeral {
@@ -219,8 +254,8 @@ pub enum Authentication {
         realm: String,
         /// The hashes that are offered, most wanted first; never empty.
         algorithms: Vec<DigestAlgorithm>,
-        /// The users file, unless all passwords are ephemeral; it could be read when the configuration was.
-        users: Option<PathBuf>,
+        /// The users, unless all passwords are ephemeral.
+        users: Option<UserSource>,
         /// Passwords that are good for a while, if there are any.
         ephemeral: Option<Ephemeral>,
     },
@@ -499,14 +534,23 @@ fn digest(
     }
     let hash = hash.or(EphemeralHash::Sha1);
     let ephemeral = ephemeral.map(|secret| Ephemeral { secret, hash });
-    let users = match section.path_field(reading, "users") {
-        Field::Given(at) => {
-            reading.file("the users file", &at)?;
-            Some(at.value)
+    let users = match (user_query(reading, section)?, section.path_field(reading, "users")) {
+        (_, Field::Faulty) => return None,
+        (Some(_), Field::Given(at)) => {
+            reading.error(
+                Problem::new(ProblemKind::Conflict, at.span, "the users are in two places")
+                    .label("either in a file, or in a database")
+                    .help("remove `users` or `users_db`"),
+            );
+            return None;
         }
-        Field::Faulty => return None,
-        Field::Absent if ephemeral.is_some() => None,
-        Field::Absent => {
+        (Some(query), Field::Absent) => Some(UserSource::Database(query)),
+        (None, Field::Given(at)) => {
+            reading.file("the users file", &at)?;
+            Some(UserSource::File(at.value))
+        }
+        (None, Field::Absent) if ephemeral.is_some() => None,
+        (None, Field::Absent) => {
             reading.error(
                 Problem::new(ProblemKind::MissingKey, section.span.clone(), "`domain.users` is missing")
                     .label("digest authentication needs a users file")
@@ -517,6 +561,29 @@ fn digest(
     };
     let realm = realm.or_else(|| name.as_ref().map(|at| at.value.to_string()))?;
     Some(Authentication::Digest { realm, algorithms, users, ephemeral })
+}
+
+/// The users in a database, if that is where they are; nothing if something is wrong, which has been noted then.
+fn user_query(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<UserQuery>> {
+    let path = section.path_field(reading, "users_db");
+    if path.is_absent() {
+        let why = "the users are in no database";
+        section.not_applicable(
+            reading,
+            &["users_query", "users_refresh"],
+            why,
+            "remove it, or name `users_db`",
+        );
+        return Some(None);
+    }
+    let query = section.required::<String>(
+        reading,
+        "users_query",
+        "\"SELECT username AS name, ha1 AS md5 FROM subscriber\"",
+    );
+    let every = section.duration(reading, "users_refresh", USERS_REFRESH).or(Duration::from_secs(5));
+    let (path, query) = (path.given()?.value, query?.value);
+    Some(Some(UserQuery { path, query, every }))
 }
 
 fn jwt(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Authentication> {

@@ -52,7 +52,8 @@ pub use audit::{Audit, AuditPace};
 pub use calls::{AtShutdown, Calls};
 pub use dev::DevPorts;
 pub use domain::{
-    Authentication, DigestAlgorithm, Domain, Ephemeral, EphemeralHash, Jwt, Outside, TokenSource,
+    Authentication, DigestAlgorithm, Domain, Ephemeral, EphemeralHash, Jwt, Outside, TokenSource, UserQuery,
+    UserSource,
 };
 pub use duration::duration;
 pub use event::EventTypes;

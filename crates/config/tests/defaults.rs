@@ -12,7 +12,7 @@ use config::{
     Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, Domain,
     EventTypes, File, Host, Imagined, Jwt, Limits, Machine, MissingOrigin, NatsLogin, Origins, Outside,
     Password, Paths, ProblemKind, Rotation, Security, SinkTarget, StreamName, Style, TlsMaterial,
-    TokenSource, TransportKind,
+    TokenSource, TransportKind, UserSource,
 };
 use lifecycle::FlowLimits;
 
@@ -83,6 +83,7 @@ fn each_default_of_the_example_is_what_leaving_it_out_gives() {
         "max_len = ",
         "outside_claim = ",
         "ephemeral_secret_",
+        "users_db = ",
     ];
     let lines: Vec<&str> = example::TEXT.lines().collect();
     let mut tried = 0;
@@ -149,7 +150,7 @@ fn the_example_becomes_valid_types() {
 
     let pbx = config.upstreams[0].name.clone();
     assert_eq!(
-        [&config.domains[0], &config.domains[7]],
+        [&config.domains[0], &config.domains[8]],
         [
             &Domain {
                 name: Host::Name("example.com".into()),
@@ -157,7 +158,7 @@ fn the_example_becomes_valid_types() {
                 authentication: Authentication::Digest {
                     realm: "example.com".into(),
                     algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
-                    users: Some("/etc/sipway/users.txt".into()),
+                    users: Some(UserSource::File("/etc/sipway/users.txt".into())),
                     ephemeral: None,
                 },
                 outside: Outside::Users,
@@ -173,7 +174,7 @@ fn the_example_becomes_valid_types() {
     let targets: Vec<String> =
         config.upstreams[0].targets.iter().map(|target| target.0.to_string()).collect();
     assert_eq!(targets, ["10.0.0.5:5060", "10.0.0.6:5060"]);
-    let tokens: Vec<&Jwt> = config.domains[3..6]
+    let tokens: Vec<&Jwt> = config.domains[4..7]
         .iter()
         .map(|domain| match &domain.authentication {
             Authentication::Jwt(jwt) => &**jwt,

@@ -285,6 +285,15 @@ fn domains() {
     one(&ephemeral("ephemeral_secret_file = «\"guessed.secret\"»"), BadFile, mend);
     let mend = Some("remove it, or name a secret");
     one(&ephemeral("users = \"users.txt\"\n«ephemeral_hash» = \"SHA-1\""), NotApplicable, mend);
+    let database = |keys: &str| format!("[[domain]]\nname = \"a.com\"\n{keys}");
+    let query = "users_query = \"SELECT name, password FROM users\"";
+    parse(&database(&format!("users_db = \"users.sqlite\"\n{query}\nusers_refresh = \"1m\""))).unwrap();
+    let mend = Some("add `users_query = \"SELECT username AS name, ha1 AS md5 FROM subscriber\"`");
+    one("«[[domain]]»\nname = \"a.com\"\nusers_db = \"users.sqlite\"", MissingKey, mend);
+    let both = format!("users = «\"users.txt\"»\nusers_db = \"users.sqlite\"\n{query}");
+    one(&database(&both), Conflict, Some("remove `users` or `users_db`"));
+    let mend = Some("remove it, or name `users_db`");
+    one(&database("users = \"users.txt\"\n«users_refresh» = \"5s\""), NotApplicable, mend);
     // Without a domain a server that others reach would let everybody in.
     let mend = Some("add a `[[domain]]` with `name = \"example.com\"` and `users = \"users.txt\"`");
     one("[[listener]]\ntransport = \"udp\"\nbind = «\"192.0.2.1:5060\"»\n", MissingKey, mend);

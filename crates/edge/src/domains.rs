@@ -3,15 +3,15 @@
 use std::{
     collections::HashMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Mutex, PoisonError, RwLock},
     time::Instant,
 };
 
-use config::{Authentication, DigestAlgorithm, Domain, Host, Outside, TokenSource};
+use config::{Authentication, DigestAlgorithm, Domain, Host, Outside, TokenSource, UserSource};
 use sip_auth::{
-    Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName,
-    PasswordFile, Request, Role, Secret, Settings, Stale, TokenError, TokenKeys, TokenRules, Verdict,
+    Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName, Request,
+    Role, Secret, Settings, Stale, TokenError, TokenKeys, TokenRules, UserTable, Verdict,
 };
 use sip_message::{HeaderId, Message};
 use sip_proxy::Answer;
@@ -24,6 +24,7 @@ use crate::{
     metrics::{Count, Metrics},
     sender::Sender,
     upstream::{Number, Upstreams},
+    user_database::{self, DatabaseError, UserDatabase},
 };
 
 /// A users file, or one with keys, that cannot be used.
@@ -36,6 +37,14 @@ pub enum UsersError {
         path: PathBuf,
         /// Why not.
         error: std::io::Error,
+    },
+    /// It is a database, and they cannot be had from it.
+    #[error("{}: {error}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: DatabaseError,
     },
     /// A line in it is wrong.
     #[error("{}: {error}", path.display())]
@@ -88,13 +97,15 @@ struct Digest {
     domain: Host,
     authenticator: Mutex<Authenticator>,
     passwords: RwLock<Passwords>,
+    /// Where the users come from, if that is a database.
+    database: Option<UserDatabase>,
     realm: String,
 }
 
 /// The passwords of a domain.
 #[derive(Debug)]
 struct Passwords {
-    users: PasswordFile,
+    users: UserTable,
     ephemeral: Option<Ephemeral>,
 }
 
@@ -196,8 +207,8 @@ impl Domains {
         let mut read = NewUsers::default();
         for domain in domains {
             match (self.all.get(&domain.name).map(|served| &served.gate), &domain.authentication) {
-                (Some(Gate::Digest(digest)), Authentication::Digest { users, ephemeral, .. }) => {
-                    read.users.push((&**digest, read_passwords(users.as_deref(), ephemeral.as_ref())?));
+                (Some(Gate::Digest(digest)), Authentication::Digest { users, ephemeral, realm, .. }) => {
+                    read.users.push((&**digest, read_passwords(users.as_ref(), realm, ephemeral.as_ref())?));
                 }
                 (Some(Gate::Tokens(tokens)), Authentication::Jwt(jwt)) => {
                     match read_keys(&domain.name, &jwt.source)? {
@@ -214,6 +225,30 @@ impl Domains {
     /// The domains whose users bring tokens.
     pub(crate) fn by_token(&self) -> &[Host] {
         &self.by_token
+    }
+
+    /// The domains whose users are in a database.
+    pub(crate) fn by_database(&self) -> impl Iterator<Item = &Host> {
+        self.all.keys().filter(|domain| self.database(domain).is_some())
+    }
+
+    /// The database with the users of a domain.
+    pub(crate) fn database(&self, domain: &Host) -> Option<&UserDatabase> {
+        self.digest(domain)?.database.as_ref()
+    }
+
+    /// From now on only these can prove who they are. Who did so before on an open flow stays.
+    pub(crate) fn replace_users(&self, domain: &Host, users: UserTable) {
+        if let Some(digest) = self.digest(domain) {
+            digest.passwords.write().unwrap_or_else(PoisonError::into_inner).users = users;
+        }
+    }
+
+    fn digest(&self, domain: &Host) -> Option<&Digest> {
+        match &self.all.get(domain)?.gate {
+            Gate::Digest(digest) => Some(digest),
+            Gate::Open | Gate::Backend | Gate::Tokens(_) => None,
+        }
     }
 
     /// The tokens of a domain whose users bring some.
@@ -313,11 +348,24 @@ fn read_keys(domain: &Host, source: &TokenSource) -> Result<Option<TokenKeys>, U
     keys.map(Some)
 }
 
+fn read_users(source: &UserSource, realm: &str) -> Result<UserTable, UsersError> {
+    match source {
+        UserSource::File(file) => {
+            let path = || file.to_owned();
+            let content = fs::read(file).map_err(|error| UsersError::Unreadable { path: path(), error })?;
+            UserTable::parse(&content).map_err(|error| UsersError::Wrong { path: path(), error })
+        }
+        UserSource::Database(query) => user_database::read(query, realm)
+            .map_err(|error| UsersError::Database { path: query.path.clone(), error }),
+    }
+}
+
 fn read_passwords(
-    file: Option<&Path>,
+    users: Option<&UserSource>,
+    realm: &str,
     ephemeral: Option<&config::Ephemeral>,
 ) -> Result<Passwords, UsersError> {
-    let users = file.map(read_users).transpose()?.unwrap_or_default();
+    let users = users.map(|users| read_users(users, realm)).transpose()?.unwrap_or_default();
     let ephemeral = ephemeral.map(|ephemeral| {
         let hash = match ephemeral.hash {
             config::EphemeralHash::Sha1 => EphemeralHash::Sha1,
@@ -326,12 +374,6 @@ fn read_passwords(
         Ephemeral::new(ephemeral.secret.expose(), hash)
     });
     Ok(Passwords { users, ephemeral })
-}
-
-fn read_users(file: &Path) -> Result<PasswordFile, UsersError> {
-    let path = || file.to_owned();
-    let content = fs::read(file).map_err(|error| UsersError::Unreadable { path: path(), error })?;
-    PasswordFile::parse(&content).map_err(|error| UsersError::Wrong { path: path(), error })
 }
 
 /// What `sipway check` says of where a domain's users come from.
@@ -362,7 +404,7 @@ impl UsersFound {
             Authentication::Open | Authentication::Backend => Ok(Self::NotAsked),
             Authentication::Digest { users: None, .. } => Ok(Self::NotAsked),
             Authentication::Digest { realm, algorithms, users: Some(users), .. } => {
-                let users = read_users(users)?;
+                let users = read_users(users, realm)?;
                 let unserved = users.unserved(realm, &offered(algorithms));
                 let unserved = unserved.map(|(first, count)| (first.to_owned(), count));
                 Ok(Self::Users { count: users.len(), unserved })
@@ -414,7 +456,7 @@ fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
             })));
         }
         Authentication::Digest { realm, algorithms, users, ephemeral } => {
-            (realm, algorithms, read_passwords(users.as_deref(), ephemeral.as_ref())?)
+            (realm, algorithms, read_passwords(users.as_ref(), realm, ephemeral.as_ref())?)
         }
     };
     let mut settings = Settings::new(realm.clone());
@@ -424,6 +466,12 @@ fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
         domain: domain.name.clone(),
         authenticator,
         passwords: RwLock::new(passwords),
+        database: match &domain.authentication {
+            Authentication::Digest { users: Some(UserSource::Database(query)), realm, .. } => {
+                Some(UserDatabase::new(query.clone(), realm.clone()))
+            }
+            _ => None,
+        },
         realm: realm.clone(),
     })))
 }

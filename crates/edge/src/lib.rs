@@ -35,6 +35,7 @@ pub mod stepped;
 mod token;
 mod upkeep;
 mod upstream;
+mod user_database;
 mod view;
 mod world;
 
@@ -53,4 +54,5 @@ pub use reload::ReloadError;
 pub use server::{Answering, Handle, Server, StartError};
 pub use shared::Pages;
 pub use upstream::{Health, UpstreamView};
+pub use user_database::DatabaseError;
 pub use view::{BindingView, CallView, FlowView, RegisteredView};

@@ -50,6 +50,10 @@ counts! {
     KeysFetched = "token_keys_fetched",
     /// Fetches of token keys that failed; those that are known stay.
     KeysFailed = "token_keys_failed",
+    /// Users read from a database, when the server started and when they had changed.
+    UsersRead = "users_read",
+    /// Databases of users that could not be read; those that are known stay.
+    UsersUnread = "users_unread",
     /// Connections that said nothing whole in time.
     HandshakeTimeouts = "handshake_timeouts",
     /// Connections whose TLS failed before they were flows.

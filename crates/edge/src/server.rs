@@ -46,6 +46,7 @@ use crate::{
     token::Tokens,
     upkeep,
     upstream::{self, UpstreamView, Upstreams},
+    user_database,
 };
 
 /// Bindings that one flow has on average at most, for the bound of the whole table.
@@ -310,6 +311,9 @@ impl Server {
         }
         for domain in shared.domains.by_token() {
             acceptors.push(tokio::spawn(jwks::keep(Arc::clone(&shared), domain.clone())));
+        }
+        for domain in shared.domains.by_database() {
+            acceptors.push(tokio::spawn(user_database::keep(Arc::clone(&shared), domain.clone())));
         }
         if let AuditPace::Every(pace) = config.audit.every {
             acceptors.push(tokio::spawn(audit::run(Arc::clone(&shared), pace)));

@@ -20,6 +20,7 @@ mod replay;
 mod response;
 mod token;
 mod uri;
+mod user_table;
 mod users;
 
 pub use algorithm::{Algorithm, Ha1};
@@ -30,8 +31,9 @@ pub use authenticator::{
 pub use challenge::{Challenge, ChallengeError, Qop};
 pub use ephemeral::{Ephemeral, EphemeralHash, EphemeralName};
 pub use params::{Again, Meant, ParamsError, bearer_challenge, bearer_token};
-pub use password_file::{PasswordFile, PasswordFileError, PasswordFileProblem};
+pub use password_file::{PasswordFileError, PasswordFileProblem};
 pub use token::{
     Granted, LONGEST_TOKEN, SHORTEST_SECRET, TokenError, TokenHolder, TokenKeys, TokenKeysError, TokenRules,
 };
+pub use user_table::{SaidTwice, UserTable};
 pub use users::{Credentials, Ha1Set, Secret};

@@ -1,35 +1,8 @@
 //! Users in a text file: one `user:password`, or `user:realm:HA1` as htdigest writes it, on each line.
 
 use crate::algorithm::{Algorithm, Ha1};
-use crate::users::{Credentials, Ha1Set, Secret};
-use std::borrow::Cow;
+use crate::user_table::UserTable;
 use std::collections::HashMap;
-use std::fmt;
-
-/// The users of a password file.
-///
-/// - `user:password`: the password is everything after the first colon, further colons included, blanks too.
-/// - `user:realm:HA1`: exactly three fields, the last of 32 (MD5) or 64 (SHA-256) hexadecimal digits; or
-///   `user:realm:SHA-512-256:HA1`. A user may have one of each for the same realm. A password of that very form cannot be
-///   written as `user:password`.
-/// - Lines that are empty or start with `#` are passed over.
-#[derive(Clone, Default)]
-pub struct PasswordFile {
-    users: HashMap<String, User>,
-}
-
-#[derive(Clone)]
-enum User {
-    Password(String),
-    /// By realm, seldom more than one.
-    Hashed(Vec<(String, Ha1Set)>),
-}
-
-impl fmt::Debug for PasswordFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PasswordFile({} users)", self.users.len())
-    }
-}
 
 /// What is wrong with a password file, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,10 +45,19 @@ pub enum PasswordFileProblem {
     NotUtf8,
 }
 
-impl PasswordFile {
-    /// Reads a whole file.
-    pub fn parse(content: &[u8]) -> Result<PasswordFile, PasswordFileError> {
-        let mut file = PasswordFile::default();
+impl UserTable {
+    /// Reads a password file.
+    ///
+    /// - `user:password`: the password is everything after the first colon, further colons included, blanks too.
+    /// - `user:realm:HA1`: exactly three fields, the last of 32 (MD5) or 64 (SHA-256) hexadecimal digits; or
+    ///   `user:realm:SHA-512-256:HA1`. A user may have one of each for the same realm. A password of that very form cannot be
+    ///   written as `user:password`.
+    /// - Lines that are empty or start with `#` are passed over.
+    ///
+    /// # Errors
+    /// The first line that is wrong.
+    pub fn parse(content: &[u8]) -> Result<UserTable, PasswordFileError> {
+        let mut table = UserTable::default();
         // The line each user (in one realm by one algorithm, for hashes) was last seen on.
         let mut lines: HashMap<String, usize> = HashMap::new();
         let mut hash_lines: HashMap<(String, String, Algorithm), usize> = HashMap::new();
@@ -89,62 +71,18 @@ impl PasswordFile {
                 continue;
             }
             let (user, entry) = Entry::read(text).map_err(fail)?;
-            let duplicate =
-                |first: usize| fail(PasswordFileProblem::Duplicate { user: user.to_owned(), first });
-            match entry {
-                Entry::Password(password) => {
-                    if let Some(first) = lines.insert(user.to_owned(), line) {
-                        return Err(duplicate(first));
-                    }
-                    file.users.insert(user.to_owned(), User::Password(password.to_owned()));
-                }
+            let first = lines.insert(user.to_owned(), line).unwrap_or(line);
+            let set = match entry {
+                Entry::Password(password) => table.set_password(user, password).map_err(|_| first),
                 Entry::Hashed { realm, algorithm, ha1 } => {
                     let of_hash = (user.to_owned(), realm.to_owned(), algorithm);
-                    if let Some(first) = hash_lines.insert(of_hash, line) {
-                        return Err(duplicate(first));
-                    }
-                    let first = lines.insert(user.to_owned(), line);
-                    match file.users.entry(user.to_owned()).or_insert_with(|| User::Hashed(Vec::new())) {
-                        User::Password(_) => return Err(duplicate(first.unwrap_or(line))),
-                        User::Hashed(realms) => match realms.iter_mut().find(|(known, _)| known == realm) {
-                            Some((_, set)) => drop(set.set(algorithm, ha1)),
-                            None => {
-                                let mut set = Ha1Set::default();
-                                set.set(algorithm, ha1);
-                                realms.push((realm.to_owned(), set));
-                            }
-                        },
-                    }
+                    let first = hash_lines.insert(of_hash, line).unwrap_or(first);
+                    table.set_hash(user, realm, algorithm, ha1).map_err(|_| first)
                 }
-            }
+            };
+            set.map_err(|first| fail(PasswordFileProblem::Duplicate { user: user.to_owned(), first }))?;
         }
-        Ok(file)
-    }
-
-    /// How many users there are.
-    pub fn len(&self) -> usize {
-        self.users.len()
-    }
-
-    /// A user, and how many there are, whose hashes do not serve the realm with all of these algorithms: a client that takes
-    /// one of the others is never let in.
-    pub fn unserved(&self, realm: &str, algorithms: &[Algorithm]) -> Option<(&str, usize)> {
-        let lacks = |user: &User| match user {
-            User::Password(_) => false,
-            User::Hashed(realms) => {
-                let set = realms.iter().find(|(known, _)| known == realm).map(|(_, set)| set);
-                !algorithms.iter().all(|algorithm| set.is_some_and(|set| set.get(*algorithm).is_some()))
-            }
-        };
-        let mut unserved: Vec<&str> =
-            self.users.iter().filter(|(_, user)| lacks(user)).map(|(name, _)| name.as_str()).collect();
-        unserved.sort_unstable();
-        unserved.first().map(|first| (*first, unserved.len()))
-    }
-
-    /// Whether there is no user.
-    pub fn is_empty(&self) -> bool {
-        self.users.is_empty()
+        Ok(table)
     }
 }
 
@@ -185,17 +123,6 @@ impl<'a> Entry<'a> {
             }
         }
         Ok((user, Entry::Password(rest)))
-    }
-}
-
-impl Credentials for PasswordFile {
-    fn lookup(&self, user: &str, realm: &str) -> Option<Secret<'_>> {
-        match self.users.get(user)? {
-            User::Password(password) => Some(Secret::Password(Cow::Borrowed(password))),
-            User::Hashed(realms) => {
-                realms.iter().find(|(known, _)| known == realm).map(|(_, set)| Secret::Hashed(*set))
-            }
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod audited;
 mod backend;
+mod database;
 mod ephemeral;
 mod house;
 mod in_flight;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Challenge, Ha1Set, PasswordFile, answer};
+use crate::{Challenge, Ha1Set, UserTable, answer};
 use proptest::prelude::*;
 
 const NOW: u64 = 1_800_000_000;
@@ -13,8 +13,8 @@ fn authenticator(settings: Settings) -> Authenticator {
     Authenticator::new(settings, &[9; 32])
 }
 
-fn users() -> PasswordFile {
-    PasswordFile::parse(b"alice:wonder:land\nbob:builder\n").unwrap()
+fn users() -> UserTable {
+    UserTable::parse(b"alice:wonder:land\nbob:builder\n").unwrap()
 }
 
 fn register(server: &mut Authenticator, values: &[&str], now: u64) -> Verdict {
@@ -226,7 +226,7 @@ fn a_stored_hash_serves_its_algorithm_alone() {
 
 #[test]
 fn names_that_need_escaping_work_both_ways() {
-    let users = PasswordFile::parse(br#"al"i\ce:wonder"#).unwrap();
+    let users = UserTable::parse(br#"al"i\ce:wonder"#).unwrap();
     let mut server = authenticator(Settings::new(r#"a "quoted\ realm"#));
     let challenge = challenge(&server, 0, 1);
     assert_eq!(challenge.realm, r#"a "quoted\ realm"#);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{Credentials as _, Secret};
 use proptest::prelude::*;
 
 const MD5: &str = "939e7578ed9e3c518a452acee763bce9";
@@ -10,7 +11,7 @@ fn passwords_hashes_comments_and_blank_lines() {
         "\u{feff}# users\n\nalice:wonder land\r\n  # more\nbob:pass:word\nbob2:a:b:c\nMufasa:r:{MD5}\nMufasa:r:{SHA256} \n\
          Mufasa:other:{MD5}"
     );
-    let file = PasswordFile::parse(text.as_bytes()).unwrap();
+    let file = UserTable::parse(text.as_bytes()).unwrap();
     assert_eq!(file.len(), 4);
     for (user, password) in [("alice", "wonder land"), ("bob", "pass:word"), ("bob2", "a:b:c")] {
         let Some(Secret::Password(known)) = file.lookup(user, "any") else { panic!("{user}") };
@@ -22,7 +23,7 @@ fn passwords_hashes_comments_and_blank_lines() {
     assert_eq!(set.get(Algorithm::Sha512_256), None);
     assert!(file.lookup("Mufasa", "R").is_none());
     assert!(file.lookup("mufasa", "r").is_none());
-    assert!(PasswordFile::parse(b"").unwrap().is_empty());
+    assert!(UserTable::parse(b"").unwrap().is_empty());
 }
 
 #[test]
@@ -40,16 +41,16 @@ fn every_problem_tells_its_line_and_the_mend() {
         (format!("a:x\n{hashed}"), "line 2: user `a` is on line 1 already; remove one of the two"),
     ];
     for (text, message) in cases {
-        assert_eq!(PasswordFile::parse(text.as_bytes()).unwrap_err().to_string(), message, "{text}");
+        assert_eq!(UserTable::parse(text.as_bytes()).unwrap_err().to_string(), message, "{text}");
     }
-    let error = PasswordFile::parse(b"a:x\nb:\xff").unwrap_err();
+    let error = UserTable::parse(b"a:x\nb:\xff").unwrap_err();
     assert_eq!((error.line, error.problem), (2, PasswordFileProblem::NotUtf8));
 }
 
 proptest! {
     #[test]
     fn no_file_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "[ab:#\\n\\r ]{0,60}") {
-        let _ = PasswordFile::parse(&bytes);
-        let _ = PasswordFile::parse(text.as_bytes());
+        let _ = UserTable::parse(&bytes);
+        let _ = UserTable::parse(text.as_bytes());
     }
 }
