@@ -210,6 +210,11 @@ impl<'a> Section<'a> {
         self.shape.path(key)
     }
 
+    /// Whether a key is there at all.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
     fn entry(&self, key: &str) -> Option<(Range<usize>, &'a DeValue<'a>)> {
         debug_assert!(self.shape.keys.contains(&key), "{key} is read but not declared");
         self.table.get(key).map(|value| (value.span(), value.get_ref()))

@@ -49,6 +49,19 @@ impl TlsMaterial {
     }
 }
 
+impl TlsFiles {
+    /// A certificate and its key where there may be none: both or neither.
+    pub(crate) fn optional(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Self> {
+        if !section.has("certificate") && !section.has("private_key") {
+            return None;
+        }
+        match TlsMaterial::read(reading, section)? {
+            TlsMaterial::Files(files) => Some(files),
+            TlsMaterial::SelfSigned { .. } => None,
+        }
+    }
+}
+
 fn path(
     reading: &mut Reading<'_>,
     section: &Section<'_>,

@@ -2,42 +2,108 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
 use toml::de::DeValue;
 
-use crate::document::{Field, Reading, Section, Shape};
+use crate::document::{At, Field, Reading, Section, Shape};
 use crate::host::Host;
-use crate::listener::{Listener, Transport};
+use crate::listener::{Listener, TransportKind};
 use crate::report::{Problem, ProblemKind};
+use crate::tls::{self, TlsFiles};
 use crate::unique::Unique;
 use crate::url::host_and_port;
-use crate::value::{Fault, FromToml, Keyword, Name, text};
+use crate::value::{Fault, FromToml, Keyword, Name, integer, kind_of, text};
 
-pub(crate) const SHAPE: Shape =
-    Shape { header: "[[upstream]]", keys: &["name", "targets", "listener", "probe", "unregister"] };
+pub(crate) const SHAPE: Shape = Shape {
+    header: "[[upstream]]",
+    keys: &[
+        "name",
+        "targets",
+        "listener",
+        "probe",
+        "timeout",
+        "unregister",
+        "ca",
+        "certificate",
+        "private_key",
+    ],
+};
 
 /// From a second to an hour.
 const PROBE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// From a tenth of a second to when a transaction ends anyway.
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(32);
 
 /// Several servers that do the same, tried in turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// Its name, unique among upstreams.
     pub name: Name,
-    /// Where it is reached, most wanted first; never empty.
+    /// Where it is reached; never empty.
     pub targets: Vec<UpstreamTarget>,
-    /// The `udp` listener that it is spoken to by; of the same address family as every target.
-    pub listener: Name,
+    /// The listener that it is spoken to by, where its transport is a target's.
+    pub listener: Option<Name>,
     /// How often targets are asked whether they are there; none: never.
     pub probe: Option<Duration>,
+    /// How long a target may take to give a sign of life before the next is tried.
+    pub timeout: Duration,
     /// What a registrar hears when a connection ends.
     pub unregister: Unregister,
+    /// Whose signature makes a target's certificate good; none: what the system trusts.
+    pub ca: Option<Arc<[CertificateDer<'static>]>>,
+    /// What this server proves itself with where a target asks for it.
+    pub identity: Option<TlsFiles>,
+}
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum UpstreamTransport {
+    /// UDP.
+    Udp,
+    /// TCP.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+}
+
+impl UpstreamTransport {
+    /// The word for it in a URI.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// The listeners that speak it.
+    #[must_use]
+    pub fn kind(self) -> TransportKind {
+        match self {
+            Self::Udp => TransportKind::Udp,
+            Self::Tcp => TransportKind::Tcp,
+            Self::Tls => TransportKind::Tls,
+        }
+    }
 }
 
 /// A server of an upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct UpstreamTarget(pub SocketAddr);
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UpstreamTarget {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// How it is spoken to; none: by UDP, and by TCP what is too large for that (RFC 3261 §18.1.1).
+    pub transport: Option<UpstreamTransport>,
+    /// Lower ones are tried first; without one its place in the list, from 1.
+    pub priority: u16,
+    /// Which part of the requests it gets of those for targets of the same priority.
+    pub weight: u16,
+}
 
 /// What a registrar hears of a binding whose connection has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,34 +118,91 @@ impl Keyword for Unregister {
     const CHOICES: &'static [(&'static str, Self)] = &[("at-close", Self::AtClose), ("never", Self::Never)];
 }
 
+/// The keys of a target that is more than a URI.
+const TARGET_KEYS: [&str; 3] = ["uri", "priority", "weight"];
+
 impl FromToml for UpstreamTarget {
     fn expected() -> String {
-        "a SIP URI with an IP address, such as \"sip:10.0.0.5:5060\"".to_owned()
+        "a SIP URI with an IP address, such as \"sip:10.0.0.5:5060\" or \"sip:10.0.0.5;transport=tcp\""
+            .to_owned()
     }
 
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Fault> {
-        let uri = text(value)?;
-        let Some(rest) = uri.strip_prefix("sip:") else {
-            return Err(Fault::mended("it does not begin with sip:", format!("write \"sip:{uri}\"")));
+        let DeValue::Table(table) = value else { return Self::from_uri(text(value)?) };
+        if let Some((key, _)) = table.iter().find(|(key, _)| !TARGET_KEYS.contains(&&**key.get_ref())) {
+            let help = "write { uri = \"sip:10.0.0.5\", priority = 1, weight = 10 }";
+            return Err(Fault::mended(format!("there is no `{}` here", key.get_ref()), help));
+        }
+        let Some(uri) = table.get("uri") else { return Err(Fault::value("it has no `uri`")) };
+        let target = Self::from_uri(text(uri.get_ref())?)?;
+        let number = |key, default, most: u64| match table.get(key) {
+            None => Ok(default),
+            Some(value) => match integer(value.get_ref()) {
+                Ok(number @ 1..) if number <= most => Ok(number as u16),
+                Ok(_) => Err(Fault::value(format!("`{key}` must be from 1 to {most}"))),
+                Err(Fault::Type) => {
+                    Err(Fault::value(format!("`{key}` must be a number, not {}", kind_of(value.get_ref()))))
+                }
+                Err(fault) => Err(fault),
+            },
         };
-        let authority = match rest.split_once(';') {
-            None => rest,
-            Some((authority, parameter)) if parameter.eq_ignore_ascii_case("transport=udp") => authority,
-            Some(_) => {
-                return Err(Fault::mended("upstreams are reached by UDP", "leave out what follows `;`"));
+        let (priority, weight) = (number("priority", target.priority, 65_535)?, number("weight", 1, 1000)?);
+        Ok(Self { priority, weight, ..target })
+    }
+}
+
+impl UpstreamTarget {
+    fn from_uri(uri: &str) -> Result<Self, Fault> {
+        let (rest, secure) = match (uri.strip_prefix("sip:"), uri.strip_prefix("sips:")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => {
+                return Err(Fault::mended("it does not begin with sip:", format!("write \"sip:{uri}\"")));
             }
         };
-        let (host, port) = host_and_port(authority, 5060)?;
+        let (authority, transport) = match rest.split_once(';') {
+            None => (rest, None),
+            Some((authority, parameter)) => (authority, Some(transport(parameter)?)),
+        };
+        let transport = match (secure, transport) {
+            (true, Some(UpstreamTransport::Udp)) => {
+                return Err(Fault::mended(
+                    "sips: and UDP do not go together",
+                    "write sip:, or leave out `;transport=udp`",
+                ));
+            }
+            (true, _) => Some(UpstreamTransport::Tls),
+            (false, transport) => transport,
+        };
+        let (host, port) =
+            host_and_port(authority, if transport == Some(UpstreamTransport::Tls) { 5061 } else { 5060 })?;
         let ip: IpAddr = match host {
             Host::V4(address) => address.into(),
             Host::V6(address) => address.into(),
             Host::Name(_) => return Err(Fault::value("a name: upstreams are reached by their IP address")),
         };
-        Ok(Self(SocketAddr::new(ip, port)))
+        Ok(Self { address: SocketAddr::new(ip, port), transport, priority: UNSAID, weight: 1 })
+    }
+
+    /// What it is spoken to by, what is small enough.
+    #[must_use]
+    pub fn usual(&self) -> UpstreamTransport {
+        self.transport.unwrap_or(UpstreamTransport::Udp)
     }
 }
 
-/// Reads all upstreams; each is spoken to by one of these listeners.
+/// The priority of a target that says none, until its place in the list is known.
+const UNSAID: u16 = 0;
+
+fn transport(parameter: &str) -> Result<UpstreamTransport, Fault> {
+    let known = [UpstreamTransport::Udp, UpstreamTransport::Tcp, UpstreamTransport::Tls];
+    let word = parameter.strip_prefix("transport=").unwrap_or_default();
+    known.into_iter().find(|transport| word.eq_ignore_ascii_case(transport.as_str())).ok_or_else(|| {
+        Fault::mended("what follows `;` is not understood", "write ;transport=udp, tcp or tls, or nothing")
+    })
+}
+
+/// Reads all upstreams; they are spoken to by these listeners.
 pub(crate) fn read(
     reading: &mut Reading<'_>,
     sections: &[Section<'_>],
@@ -96,55 +219,90 @@ impl Upstream {
         listeners: &[Listener],
         names: &mut Unique,
     ) -> Option<Self> {
+        // A listener that something is wrong with is not among them, and that has been said.
+        let all_listeners = reading.errors.is_empty();
         let name = section.required::<Name>(reading, "name", "\"pbx\"");
         if let Some(name) = &name {
             names.claim(reading, name.value.as_str(), name.span.clone());
         }
         let probe = section.unless_off(reading, "probe", |reading| section.duration(reading, "probe", PROBE));
+        let timeout = section.duration(reading, "timeout", TIMEOUT);
         let unregister = section.or(reading, "unregister", Unregister::AtClose);
         let listener = section.field::<Name>(reading, "listener");
+        let ca = section.path_field(reading, "ca").given();
+        let ca = ca.and_then(|at| tls::chain(reading, &at)).map(Into::into);
+        let identity = TlsFiles::optional(reading, section);
         let targets = match section.set::<UpstreamTarget>(reading, "targets") {
-            Field::Given(list) => list,
+            Field::Given(list) => list.value,
             Field::Faulty => return None,
             Field::Absent => {
                 section.missing(reading, "targets", "[\"sip:10.0.0.5:5060\"]");
                 return None;
             }
         };
-        let first = targets.value.first()?;
-        let family = |address: SocketAddr| address.is_ipv4();
-        let wanted = family(first.value.0);
-        if let Some(other) = targets.value.iter().find(|target| family(target.value.0) != wanted) {
-            let title = "`upstream.targets` are of both IPv4 and IPv6";
-            let problem = Problem::new(ProblemKind::BadValue, other.span.clone(), title);
-            reading.error(problem.label("not like the first").help("make two upstreams of it"));
-        }
-        let fits =
-            |listener: &&Listener| listener.transport == Transport::Udp && family(listener.bind) == wanted;
-        let (found, span) = match &listener {
+        let listener = match listener {
             Field::Faulty => return None,
-            Field::Given(at) => {
-                let named = listeners.iter().find(|listener| listener.name == at.value);
-                (named.filter(fits), at.span.clone())
-            }
-            Field::Absent => (listeners.iter().find(fits), targets.span.clone()),
+            Field::Absent => None,
+            Field::Given(at) => Some(at),
         };
-        let Some(found) = found else {
-            let title = "there is no such listener to speak to this upstream by";
-            let kind = if wanted { "IPv4" } else { "IPv6" };
+        if let Some(at) = &listener
+            && all_listeners
+            && !listeners.iter().any(|one| one.name == at.value && speaks_sip(one.transport.kind()))
+        {
+            let title = format!("there is no udp, tcp or tls listener `{}`", at.value.as_str());
             reading.error(
-                Problem::new(ProblemKind::BadValue, span, title)
-                    .label(format!("this needs a `udp` listener with an {kind} address"))
-                    .help("add a `[[listener]]` with `transport = \"udp\"`"),
+                Problem::new(ProblemKind::BadValue, at.span.clone(), title)
+                    .label("upstreams are spoken to by one of these")
+                    .help("name one, or leave it out"),
             );
             return None;
-        };
-        Some(Self {
+        }
+        let mut read = Self {
             name: name?.value,
-            targets: targets.value.into_iter().map(|at| at.value).collect(),
-            listener: found.name.clone(),
+            targets: Vec::with_capacity(targets.len()),
+            listener: listener.map(|at| at.value),
             probe: probe.or(Some(Duration::from_secs(10))),
+            timeout: timeout.or(Duration::from_secs(4)),
             unregister,
-        })
+            ca,
+            identity,
+        };
+        for (place, At { value: target, span }) in (1..).zip(targets) {
+            let (transport, ip) = (target.usual(), target.address.ip());
+            if all_listeners && read.spoken_to_by(listeners, transport, ip).is_none() {
+                let (word, family) = (transport.as_str(), if ip.is_ipv4() { "IPv4" } else { "IPv6" });
+                let title = "there is no such listener to speak to this target by";
+                reading.error(
+                    Problem::new(ProblemKind::BadValue, span, title)
+                        .label(format!("this needs a `{word}` listener with an {family} address"))
+                        .help(format!("add a `[[listener]]` with `transport = \"{word}\"`")),
+                );
+                return None;
+            }
+            let priority = if target.priority == UNSAID { place } else { target.priority };
+            read.targets.push(UpstreamTarget { priority, ..target });
+        }
+        Some(read)
     }
+
+    /// The number of the listener that a target is spoken to by: the one that is named if it is of the transport, else the first
+    /// of it. Its address is of the target's family.
+    #[must_use]
+    pub fn spoken_to_by(
+        &self,
+        listeners: &[Listener],
+        transport: UpstreamTransport,
+        target: IpAddr,
+    ) -> Option<usize> {
+        let fits = |one: &Listener| {
+            one.transport.kind() == transport.kind() && one.bind.is_ipv4() == target.is_ipv4()
+        };
+        let named = |one: &Listener| Some(&one.name) == self.listener.as_ref();
+        let place = |so: &dyn Fn(&Listener) -> bool| listeners.iter().position(so);
+        place(&|one| fits(one) && named(one)).or_else(|| place(&fits))
+    }
+}
+
+fn speaks_sip(kind: TransportKind) -> bool {
+    matches!(kind, TransportKind::Udp | TransportKind::Tcp | TransportKind::Tls)
 }

@@ -12,7 +12,7 @@ use config::{
     Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, Domain,
     EventTypes, File, Host, Imagined, Jwt, Limits, Machine, MissingOrigin, NatsLogin, Origins, Outside,
     Password, Paths, ProblemKind, Rotation, Security, SinkTarget, StreamName, Style, TlsMaterial,
-    TokenSource, TransportKind, UserSource,
+    TokenSource, TransportKind, UpstreamTransport, UserSource,
 };
 use lifecycle::FlowLimits;
 
@@ -76,6 +76,9 @@ fn each_default_of_the_example_is_what_leaving_it_out_gives() {
         "previous_secret_",
         "password_",
         "ca_file = ",
+        "ca = ",
+        "listener = ",
+        "servers = ",
         "stream = ",
         "user = ",
         "creds_file = ",
@@ -112,7 +115,7 @@ fn the_example_has_every_key_and_no_other() {
             section = line.trim_matches(['[', ']']).to_owned();
             shown.insert(section.clone());
         } else if let Some((key, _)) = line.split_once(" = ")
-            && !line.starts_with('#')
+            && !line.starts_with(['#', ' '])
         {
             shown.insert(if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") });
         }
@@ -171,9 +174,17 @@ fn the_example_becomes_valid_types() {
             }
         ]
     );
-    let targets: Vec<String> =
-        config.upstreams[0].targets.iter().map(|target| target.0.to_string()).collect();
-    assert_eq!(targets, ["10.0.0.5:5060", "10.0.0.6:5060"]);
+    let targets = config.upstreams[0].targets.iter();
+    let targets: Vec<_> =
+        targets.map(|at| (at.address.to_string(), at.transport, at.priority, at.weight)).collect();
+    assert_eq!(
+        targets,
+        [
+            ("10.0.0.5:5060".to_owned(), None, 1, 1),
+            ("10.0.0.6:5060".to_owned(), Some(UpstreamTransport::Tcp), 2, 3),
+            ("10.0.0.7:5061".to_owned(), Some(UpstreamTransport::Tls), 2, 1),
+        ]
+    );
     let tokens: Vec<&Jwt> = config.domains[4..7]
         .iter()
         .map(|domain| match &domain.authentication {
@@ -329,7 +340,7 @@ fn the_real_machine_reads_the_disk() {
     let errors = Config::load(&path, &Machine).unwrap_err();
     let kinds: BTreeSet<String> =
         errors.problems().iter().map(|problem| format!("{:?}", problem.kind())).collect();
-    assert_eq!(kinds, BTreeSet::from(["BadFile".to_owned(), "BadVariable".to_owned()]));
+    assert_eq!(kinds, BTreeSet::from(["BadFile".to_owned(), "BadVariable".to_owned()]), "{errors}");
 
     let errors = Config::load(Path::new("/nonexistent/sipway.toml"), &Machine).unwrap_err();
     assert_eq!(errors.problems()[0].kind(), ProblemKind::Unreadable);

@@ -214,14 +214,27 @@ fn upstreams() {
         BadValue,
         Some("write \"sip:10.0.0.5\""),
     );
-    let tcp = "[[upstream]]\nname = \"pbx\"\ntargets = [«\"sip:10.0.0.5;transport=tcp\"»]";
-    one(tcp, BadValue, Some("leave out what follows `;`"));
-    one("[[upstream]]\nname = \"pbx\"\ntargets = [«\"sip:pbx.example.com\"»]", BadValue, None);
-    let mixed = "[[upstream]]\nname = \"pbx\"\ntargets = [\"sip:10.0.0.5\", «\"sip:[::1]\"»]";
-    one(mixed, BadValue, Some("make two upstreams of it"));
-    // The default listeners are all IPv4.
-    let six = "[[upstream]]\nname = \"pbx\"\ntargets = «[\"sip:[::1]\"]»";
-    one(six, BadValue, Some("add a `[[listener]]` with `transport = \"udp\"`"));
+    let of = |targets: &str| format!("[[upstream]]\nname = \"pbx\"\ntargets = [{targets}]\n");
+    one(
+        &of("«\"sip:10.0.0.5;transport=sctp\"»"),
+        BadValue,
+        Some("write ;transport=udp, tcp or tls, or nothing"),
+    );
+    let mend = "write sip:, or leave out `;transport=udp`";
+    one(&of("«\"sips:10.0.0.5;transport=udp\"»"), BadValue, Some(mend));
+    one(&of("«\"sip:pbx.example.com\"»"), BadValue, None);
+    // The default listeners are all IPv4, and none speaks TLS.
+    let mend = "add a `[[listener]]` with `transport = \"udp\"`";
+    one(&of("\"sip:10.0.0.5\", «\"sip:[::1]\"»"), BadValue, Some(mend));
+    let mend = "add a `[[listener]]` with `transport = \"tls\"`";
+    one(&of("«\"sips:10.0.0.5\"»"), BadValue, Some(mend));
+    let mend = "write { uri = \"sip:10.0.0.5\", priority = 1, weight = 10 }";
+    one(&of("«{ uri = \"sip:10.0.0.5\", wait = 1 }»"), BadValue, Some(mend));
+    one(&of("«{ uri = \"sip:10.0.0.5\", weight = 0 }»"), BadValue, None);
+    one(&of("«{ weight = 7 }»"), BadValue, None);
+    one(&(of("\"sip:10.0.0.5\"") + "listener = «\"ws\"»"), BadValue, Some("name one, or leave it out"));
+    let tls = "«[[upstream]]»\nname = \"pbx\"\ntargets = [\"sip:10.0.0.5\"]\nprivate_key = \"key.pem\"";
+    one(tls, MissingKey, Some("add `certificate = \"fullchain.pem\"`"));
     let mend = "remove it, or write register = \"local\"";
     one(&behind(target, "«auth» = \"open\""), NotApplicable, Some(mend));
     let mend = "remove it, or name a `backend`";

@@ -1,14 +1,19 @@
-//! Requests of our own to a server behind us, by UDP from a socket of their own.
+//! Requests of our own to a server behind us.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, time::Duration};
 
-use config::Host;
+use config::{Config, Host, UpstreamTarget, UpstreamTransport};
 use sip_message::Message;
-use tokio::{net::UdpSocket, time::Instant};
+use tokio::{net::UdpSocket, sync::oneshot, time::Instant};
+use transport::{Dial, DialError, converse};
+
+use crate::{
+    dialling,
+    hop::Hop,
+    inbox::Letter,
+    shared::Shared,
+    upstream::{client_tls, server_name},
+};
 
 /// T1 of RFC 3261 §17.1.2.2: when a request is first repeated.
 const T1: Duration = Duration::from_millis(500);
@@ -21,7 +26,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) method: &'static str,
     /// The Request-URI.
     pub(crate) uri: String,
-    pub(crate) from: String,
+    /// The From URI; none: our own.
+    pub(crate) from: Option<String>,
     pub(crate) to: String,
     /// A new one if there is none.
     pub(crate) call_id: Option<&'a str>,
@@ -30,71 +36,104 @@ pub(crate) struct Ask<'a> {
     pub(crate) headers: &'a str,
 }
 
-/// What came of it.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    /// Of the final response.
-    pub(crate) status: u16,
+impl Ask<'_> {
+    /// Whether a server is there.
+    pub(crate) fn options(server: SocketAddr) -> Self {
+        Ask {
+            method: "OPTIONS",
+            uri: format!("sip:{server}"),
+            from: None,
+            to: format!("sip:{server}"),
+            call_id: None,
+            cseq: 1,
+            headers: "Accept: application/sdp\r\n",
+        }
+    }
+
+    /// The request, with this Via line.
+    fn write(&self, host: &Host, via: &str) -> String {
+        let Ask { method, uri, from, to, call_id, cseq, headers } = self;
+        let [call, tag]: [u64; 2] = rand::random();
+        let call_id = call_id.map_or_else(|| format!("{call:016x}"), str::to_owned);
+        let from = from.clone().unwrap_or_else(|| format!("sip:{host}"));
+        format!(
+            "{method} {uri} SIP/2.0\r\n{via}Max-Forwards: 70\r\nFrom: <{from}>;tag={tag:016x}\r\nTo: <{to}>\r\n\
+             Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n{headers}Content-Length: 0\r\n\r\n"
+        )
+    }
 }
 
-/// Asks a server by OPTIONS whether it is there; gives the status of its answer, whatever it is. Needs no server of ours that
-/// runs. `from` is the address that it is asked from, and the host that it is told.
+/// Asks by the way that all else goes; gives the status of the final response, 408 if none came before its transaction ended, none
+/// if that took too long.
+pub(crate) async fn ask(shared: &Shared, hop: Hop, ask: &Ask<'_>, patience: Duration) -> Option<u16> {
+    let listener = match hop {
+        Hop::Udp { listener, .. } | Hop::Peer { listener, .. } => listener,
+        Hop::Flow(number) => number.listener(),
+    };
+    let request = ask.write(&shared.listeners.get(usize::from(listener))?.host, "");
+    let (answer, answered) = oneshot::channel();
+    let letter = Letter::Originate { hop, request: request.into_bytes().into(), answer: Some(answer) };
+    shared.tell(dialling::shard_of(shared, hop), letter).ok()?;
+    let status = tokio::time::timeout(patience, answered).await.ok()?.ok()?;
+    (status != 408).then_some(status)
+}
+
+/// Asks a server by OPTIONS whether it is there; gives the status of its answer, whatever it is. Needs no server of ours that runs.
 ///
 /// # Errors
-/// No answer came in time, or the system did not let the request out.
+/// No answer came in time, there is no connection, or the system did not let the request out.
 pub async fn ask_whether_there(
-    from: (IpAddr, &Host),
+    config: &Config,
+    upstream: &config::Upstream,
+    target: &UpstreamTarget,
+    patience: Duration,
+) -> Result<u16, DialError> {
+    let server = target.address;
+    let listener = upstream.spoken_to_by(&config.listeners, target.usual(), server.ip());
+    let listener = listener.and_then(|number| config.listeners.get(number));
+    let Some(listener) = listener else { return Err(io::Error::from(io::ErrorKind::NotFound).into()) };
+    let (local, host) = (SocketAddr::new(listener.bind.ip(), 0), &listener.advertise.host);
+    let branch = format!("z9hG4bK{:016x}", rand::random::<u64>());
+    let request = |transport: &str, port: u16| {
+        let via = format!("Via: SIP/2.0/{transport} {host}:{port};rport;branch={branch}\r\n");
+        Ask::options(server).write(host, &via).into_bytes()
+    };
+    let answered = |bytes: &[u8]| final_status(bytes, branch.as_bytes());
+    let port = listener.advertised_port(listener.bind);
+    let tls = match target.usual() {
+        UpstreamTransport::Udp => return Ok(by_datagrams(local, server, request, answered, patience).await?),
+        UpstreamTransport::Tcp => None,
+        UpstreamTransport::Tls => {
+            let tls = client_tls(upstream).map_err(|error| DialError::Io(io::Error::other(error)))?;
+            Some((tls, server_name(target)))
+        }
+    };
+    let request = request(if tls.is_some() { "TLS" } else { "TCP" }, port);
+    converse(&Dial { remote: server, tls, patience }, local, &request, answered).await
+}
+
+async fn by_datagrams(
+    local: SocketAddr,
     server: SocketAddr,
+    request: impl Fn(&str, u16) -> Vec<u8>,
+    answered: impl Fn(&[u8]) -> Option<u16>,
     patience: Duration,
 ) -> io::Result<u16> {
-    let options = Ask {
-        method: "OPTIONS",
-        uri: format!("sip:{server}"),
-        from: format!("sip:{}", from.1),
-        to: format!("sip:{server}"),
-        call_id: None,
-        cseq: 1,
-        headers: "Accept: application/sdp\r\n",
-    };
-    Ok(ask(from, server, &options, patience).await?.status)
-}
-
-/// Asks a server; repeats it until there is a final answer.
-///
-/// # Errors
-/// No answer came in time, or the system did not let it out.
-pub(crate) async fn ask(
-    from: (IpAddr, &Host),
-    server: SocketAddr,
-    ask: &Ask<'_>,
-    patience: Duration,
-) -> io::Result<Asked> {
     // From the address that all else comes from: servers know us by it.
-    let (local, host) = from;
-    let socket = UdpSocket::bind((local, 0)).await?;
+    let socket = UdpSocket::bind(local).await?;
     // Connected: an answer comes from there and from nowhere else, and a port that is closed says so.
     socket.connect(server).await?;
-    let port = socket.local_addr()?.port();
-    let Ask { method, uri, from, to, call_id, cseq, headers } = ask;
-    let numbers: [u64; 3] = rand::random();
-    let call_id = call_id.map_or_else(|| format!("{:016x}", numbers[0]), str::to_owned);
-    let branch = format!("z9hG4bK{:016x}", numbers[1]);
-    let request = format!(
-        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};rport;branch={branch}\r\nMax-Forwards: 70\r\n\
-         From: <{from}>;tag={:016x}\r\nTo: <{to}>\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n{headers}\
-         Content-Length: 0\r\n\r\n",
-        numbers[2]
-    );
+    let request = request("UDP", socket.local_addr()?.port());
     let until = Instant::now() + patience;
     let mut gap = T1;
     let mut answer = vec![0; LONGEST];
     while Instant::now() < until {
-        socket.send(request.as_bytes()).await?;
+        socket.send(&request).await?;
         let again = (Instant::now() + gap).min(until);
         gap *= 2;
         while let Ok(read) = tokio::time::timeout_at(again, socket.recv(&mut answer)).await {
-            if let Some(status) = final_status(&answer[..read?], branch.as_bytes()) {
-                return Ok(Asked { status });
+            if let Some(status) = answered(&answer[..read?]) {
+                return Ok(status);
             }
         }
     }

@@ -233,7 +233,8 @@ async fn compare(
         .filter(|bound| bound.transport != Transport::Udp)
         .map(|bound| bound.local)
         .collect();
-    let seen = tokio::task::spawn_blocking(move || sockets::look(&listeners)).await;
+    let flows: HashSet<u64> = tables.iter().filter_map(|listed| listed.socket).collect();
+    let seen = tokio::task::spawn_blocking(move || sockets::look(&listeners, &flows)).await;
     let (kernel, kernel_error) = match seen.map_err(|_| NoAudit::Ending)? {
         Ok(kernel) => (Some(kernel), None),
         Err(error) => (None, Some(format!("/proc/self cannot be read: {error}"))),

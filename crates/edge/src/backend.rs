@@ -7,7 +7,7 @@ use std::{
 
 use config::{ReplacedFlow, Unregister};
 use lifecycle::FlowId;
-use location::{Binding, Register, Way};
+use location::{Binding, Register};
 use sip_message::{Contact, Host, Message, NameAddr, NameAddrError, Value};
 use sip_proxy::{Answer, Target};
 use smallvec::{SmallVec, smallvec};
@@ -17,12 +17,12 @@ use tokio::{
 };
 
 use crate::{
-    ask::{Ask, Asked, ask},
+    ask::{Ask, ask},
     clock,
     domains::DomainRef,
     hop::{FlowNumber, Hop},
     metrics::Count,
-    register::REPLACED,
+    register::{Origin, REPLACED},
     shard::Shard,
     shared::Shared,
     upstream::Number,
@@ -49,8 +49,13 @@ pub(crate) struct Orphan {
 }
 
 /// Where requests for an upstream go.
-pub(crate) fn towards(shared: &Shared, upstream: Number) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
-    let hops = shared.upstreams.get(upstream).map(|upstream| upstream.hops()).unwrap_or_default();
+pub(crate) fn towards(
+    shared: &Shared,
+    upstream: Number,
+    request: &Message<'_>,
+) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
+    let length = request.bytes().len();
+    let hops = shared.upstreams.get(upstream).map(|upstream| upstream.hops(length)).unwrap_or_default();
     let Some((&hop, others)) = hops.split_first() else { return Err(Answer::of_status(500)) };
     Ok(smallvec![Target {
         hop,
@@ -77,7 +82,7 @@ pub(crate) fn forward_register(
     if !home.zip(asked).is_some_and(|(home, asked): (Host<'_>, Host<'_>)| home.same(&asked)) {
         return Err(Answer::new(404, "Not A User Of This Domain"));
     }
-    towards(shared, upstream)
+    towards(shared, upstream, request)
 }
 
 /// The registrar has done what a REGISTER asked for: the same is done here, so that the bindings end with their connection.
@@ -93,17 +98,8 @@ pub(crate) fn registered(
     shared.metrics.add(Count::RegistersAccepted);
     let Some(granted) = granted(request, response) else { return };
     let Ok(aor) = sip_registrar::address_of_record(request) else { return };
-    let (way, transport, remote, flow) = match from {
-        Hop::Flow(number) => match shard.facts(number) {
-            Some((facts, flow)) => {
-                let remote = shard.remote(number).unwrap_or(facts.remote);
-                (Way::Flow(number.id(shared.incarnation)), facts.transport, remote, Some(flow))
-            }
-            None => return take_back(shared, domain, request, &aor),
-        },
-        Hop::Udp { listener, remote } => {
-            (Way::Udp { listener: u16::from(listener) }, lifecycle::Transport::Udp, remote, None)
-        }
+    let Some(Origin { way, transport, remote, flow }) = Origin::of(shard, from) else {
+        return take_back(shared, domain, request, &aor);
     };
     // What may be registered is the registrar's business; the bound of the whole table holds.
     let policy = sip_registrar::Policy {
@@ -123,7 +119,7 @@ pub(crate) fn registered(
                     shard.end_flow(FlowNumber(flow.counter), ending);
                 }
             }
-            if let Hop::Flow(number) = from {
+            if let Some(number) = shard.flow_of(from) {
                 shard.identify(number, &aor);
             }
         }
@@ -240,22 +236,20 @@ pub(crate) async fn run(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Orphan>) 
 async fn unregister(shared: &Shared, orphan: &Orphan) {
     let Orphan { upstream, aor, contact, call_id, cseq } = orphan;
     let Some(upstream) = shared.upstreams.get(*upstream) else { return };
-    let Some(bound) = upstream.listener(shared) else { return };
     let host = aor.rsplit_once('@').map_or("", |(_, host)| host);
     let request = Ask {
         method: "REGISTER",
         uri: format!("sip:{host}"),
-        from: format!("sip:{aor}"),
+        from: Some(format!("sip:{aor}")),
         to: format!("sip:{aor}"),
         call_id: Some(call_id),
         cseq: cseq.saturating_add(1),
         headers: &format!("Contact: {contact}\r\n"),
     };
-    for hop in upstream.hops() {
-        let Hop::Udp { remote, .. } = hop else { continue };
-        let status = match ask((bound.local.ip(), &bound.host), remote, &request, PATIENCE).await {
-            Ok(Asked { status: 503 }) | Err(_) => continue,
-            Ok(Asked { status }) => status,
+    for hop in upstream.hops(0) {
+        let status = match ask(shared, hop, &request, PATIENCE).await {
+            Some(503) | None => continue,
+            Some(status) => status,
         };
         if (200..300).contains(&status) {
             shared.metrics.add(Count::Unregistered);

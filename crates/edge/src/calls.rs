@@ -15,7 +15,7 @@ use sip_dialog::{Agent, Book, Call, Calls, End, Farewell, Hurt, Moment, Party, R
 use sip_message::Message;
 
 use crate::{
-    clock,
+    clock, dialling,
     hop::{FlowNumber, Hop},
     inbox::Letter,
     metrics::{Count, Gauge},
@@ -72,11 +72,8 @@ impl Shared {
             done
         };
         for (hop, request) in desk.requests {
-            let shard = match hop {
-                Hop::Flow(number) => number.shard(),
-                Hop::Udp { .. } => 0,
-            };
-            let _ = self.tell(shard, Letter::Originate { hop, request: request.into() });
+            let letter = Letter::Originate { hop, request: request.into(), answer: None };
+            let _ = self.tell(dialling::shard_of(self, hop), letter);
         }
         done
     }
@@ -210,6 +207,10 @@ impl Desk<'_> {
                 (Some(Text::new(name)), bound.map(|bound| bound.transport), None)
             }
             Some(Hop::Udp { remote, .. }) => (None, Some(Transport::Udp), Some(remote)),
+            Some(Hop::Peer { listener, remote, .. }) => {
+                let bound = self.shared.listeners.get(usize::from(listener));
+                (None, bound.map(|bound| bound.transport), Some(remote))
+            }
         };
         CallParty {
             aor: party.aor.clone(),

@@ -28,6 +28,8 @@ const RETRY_LATER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Flow {
     pub(crate) number: FlowNumber,
+    /// What its messages come from.
+    pub(crate) hop: Hop,
     open: OpenFlow<Book>,
 }
 
@@ -37,6 +39,7 @@ pub(crate) struct Book {
     shard: Rc<Shard>,
     link: Rc<Link>,
     number: FlowNumber,
+    hop: Hop,
     known: Rc<RefCell<Option<Known>>>,
 }
 
@@ -46,6 +49,19 @@ impl Flow {
     /// # Errors
     /// There is no room, the disk does not do its part, there are too many flows, or the server is ending.
     pub(crate) async fn open(shard: &Rc<Shard>, opening: Opening, link: Rc<Link>) -> Result<Self, Refused> {
+        Self::open_to(shard, opening, link, None).await
+    }
+
+    /// The same for a connection that we made to this peer, if to one.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn open_to(
+        shard: &Rc<Shard>,
+        opening: Opening,
+        link: Rc<Link>,
+        peer: Option<Hop>,
+    ) -> Result<Self, Refused> {
         let shared = &shard.shared;
         let refuse = |reason| {
             shared.metrics.add(Count::FlowsRefused);
@@ -56,18 +72,22 @@ impl Flow {
         }
         let room = shared.admit().map_err(refuse)?;
         let number = shard.next_number(opening.listener.number);
+        let hop = peer.unwrap_or(Hop::Flow(number));
         let (facts, at) = (Arc::new(opening.facts), clock::micros());
         let book = |name: &str| {
             let known = shard.add_flow(number, &facts, name, at, &link);
             if let Some(vouched) = &opening.vouched {
                 shard.vouch(number, vouched);
             }
-            Book { shard: Rc::clone(shard), link, number, known }
+            if peer.is_none() {
+                shared.upstreams.connected(number, &facts);
+            }
+            Book { shard: Rc::clone(shard), link, number, hop, known }
         };
         let id = number.id(shared.incarnation);
         let open = shared.open(id, Arc::clone(&facts), at, room, book).await.map_err(refuse)?;
         shard.opened(number);
-        Ok(Self { number, open })
+        Ok(Self { number, hop, open })
     }
 
     pub(crate) fn close(self, ending: &lifecycle::Ending) {
@@ -99,6 +119,12 @@ impl CloseBook for Book {
         let orphans = backend::orphans(shared, id);
         shared.close(id, closed, room, clock::micros());
         backend::send_all(shared, orphans);
-        self.shard.announce_gone(Hop::Flow(self.number));
+        match self.hop {
+            Hop::Peer { .. } => self.shard.peer_lost(self.hop),
+            Hop::Flow(_) | Hop::Udp { .. } => {
+                shared.upstreams.disconnected(self.number);
+                self.shard.announce_gone(self.hop);
+            }
+        }
     }
 }

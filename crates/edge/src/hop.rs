@@ -16,6 +16,26 @@ pub(crate) enum Hop {
         /// The peer.
         remote: SocketAddr,
     },
+    /// A stream to an address, which is connected when there is something to say. Outlives its connections: after one has
+    /// ended, the next is made when it is wanted.
+    Peer {
+        /// The listener that the peer knows us by; its transport is the stream's.
+        listener: u8,
+        /// Whom the peer must prove to be.
+        proves: Proves,
+        /// The peer.
+        remote: SocketAddr,
+    },
+}
+
+/// Whom the peer of a connection that we make must prove to be, by a number of [`Upstreams`](crate::upstream::Upstreams); 0 is
+/// nobody in particular.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Proves(pub(crate) u8);
+
+impl Proves {
+    /// Nothing: there is no TLS.
+    pub(crate) const NOTHING: Self = Self(0);
 }
 
 /// A flow's counter: who owns it and where it came in stand in its low bits, so that anyone can send there

@@ -29,12 +29,12 @@ const MOST_LETTERS: usize = 65_536;
 pub(crate) enum Letter {
     /// A connection, accepted by this listener.
     Connection { listener: u8, stream: std::net::TcpStream, remote: std::net::SocketAddr },
-    /// A message for a flow of yours.
-    Deliver { flow: FlowNumber, message: Box<[u8]>, from_shard: u8 },
+    /// A message for a flow of yours, or a peer that you speak to.
+    Deliver { hop: Hop, message: Box<[u8]>, from_shard: u8 },
     /// A response to a request that you sent.
     Response { message: Box<[u8]> },
-    /// Send this request, whole but for its Via.
-    Originate { hop: Hop, request: Box<[u8]> },
+    /// Send this request, whole but for its Via, and tell the status of its final response: 408 if there is none.
+    Originate { hop: Hop, request: Box<[u8]>, answer: Option<oneshot::Sender<u16>> },
     /// This hop is gone: nothing more comes from it.
     Gone(Hop),
     /// End this flow.

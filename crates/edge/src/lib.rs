@@ -13,6 +13,7 @@ mod backend;
 mod bookkeeper;
 mod calls;
 mod clock;
+mod dialling;
 mod domains;
 mod draining;
 mod flow;

@@ -98,6 +98,10 @@ counts! {
     Unregistered = "unregistered",
     /// Bindings that a registrar behind this server did not take back: it keeps them until they expire.
     UnregistersFailed = "unregisters_failed",
+    /// Connections made to peers.
+    Dialled = "connections_made",
+    /// Connections to peers that could not be made.
+    DialsFailed = "connections_failed",
     /// Probes that a server behind this one did not answer, or answered 503.
     ProbesFailed = "upstream_probes_failed",
     /// Requests that a server behind this one did not answer in time, or answered 503.

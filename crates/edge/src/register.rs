@@ -27,6 +27,29 @@ pub(crate) const REPLACED: &str = "this user agent is registered on a newer conn
 
 /// The longest address-of-record of a user, in bytes: one that was cut could be another's, and events would tell of that.
 pub(crate) const LONGEST_IDENTITY: usize = 128;
+/// Where a REGISTER came from, as a binding has it.
+pub(crate) struct Origin {
+    pub(crate) way: Way,
+    pub(crate) transport: lifecycle::Transport,
+    pub(crate) remote: std::net::SocketAddr,
+    /// The flow's id as text.
+    pub(crate) flow: Option<String>,
+}
+
+impl Origin {
+    /// None if its flow is gone.
+    pub(crate) fn of(shard: &Shard, from: Hop) -> Option<Self> {
+        if let Hop::Udp { listener, remote } = from {
+            let way = Way::Udp { listener: u16::from(listener) };
+            return Some(Self { way, transport: lifecycle::Transport::Udp, remote, flow: None });
+        }
+        let number = shard.flow_of(from)?;
+        let (facts, flow) = shard.facts(number)?;
+        let way = Way::Flow(number.id(shard.shared.incarnation));
+        let remote = shard.remote(number).unwrap_or(facts.remote);
+        Some(Self { way, transport: facts.transport, remote, flow: Some(flow) })
+    }
+}
 
 /// Handles a REGISTER for a domain of ours.
 pub(crate) fn register(
@@ -67,7 +90,7 @@ fn attempt(
     // A flow that was vouched for by a token is its user's, and no other's.
     let known = match from {
         Hop::Flow(number) => shard.known(number).filter(|known| known.by == By::Voucher),
-        Hop::Udp { .. } => None,
+        Hop::Udp { .. } | Hop::Peer { .. } => None,
     };
     let brings = match domain.is_by_token() {
         true => brought(request).is_some(),
@@ -101,15 +124,8 @@ fn attempt(
         },
     };
     let outbound = Outbound::of(request).map_err(|refusal| refused(&refusal))?;
-    let (way, transport, remote, flow) = match from {
-        Hop::Flow(number) => {
-            let Some((facts, flow)) = shard.facts(number) else { return Err(Answer::of_status(480)) };
-            let remote = shard.remote(number).unwrap_or(facts.remote);
-            (Way::Flow(number.id(shared.incarnation)), facts.transport, remote, Some(flow))
-        }
-        Hop::Udp { listener, remote } => {
-            (Way::Udp { listener: u16::from(listener) }, lifecycle::Transport::Udp, remote, None)
-        }
+    let Some(Origin { way, transport, remote, flow }) = Origin::of(shard, from) else {
+        return Err(Answer::of_status(480));
     };
     let register = Register { request, aor: &aor, way, transport, remote, identity };
     let mut contacts = Vec::new();
@@ -138,7 +154,7 @@ fn attempt(
             shard.end_flow(FlowNumber(flow.counter), ending);
         }
     }
-    if let (Some(identity), Hop::Flow(number)) = (identity, from) {
+    if let (Some(identity), Some(number)) = (identity, shard.flow_of(from)) {
         match &vouched {
             Some(vouched) => {
                 shard.vouch(number, vouched);
@@ -170,7 +186,7 @@ fn tell_outbound(answer: Answer, outbound: Outbound, shard: &Shard, from: Hop) -
             shard.shared.listeners.get(usize::from(number.listener())).and_then(Bound::flow_timer)
         }
         (Outbound::AtEdge, _) => None,
-        (Outbound::No, _) | (Outbound::Direct, Hop::Udp { .. }) => return answer,
+        (Outbound::No, _) | (Outbound::Direct, Hop::Udp { .. } | Hop::Peer { .. }) => return answer,
     };
     let answer = answer.header("Require", "outbound");
     match silence {

@@ -76,7 +76,7 @@ impl World<'_> {
         let aor = claimed.address_of_record();
         let known = match from {
             Hop::Flow(number) => self.shard.known(number),
-            Hop::Udp { .. } => None,
+            Hop::Udp { .. } | Hop::Peer { .. } => None,
         };
         if let Some(Known { identity, outside, .. }) = &known
             && aor.as_deref() == Some(identity.as_str())
@@ -184,7 +184,7 @@ impl World<'_> {
             }
             (Dialog::Within, _) => match from {
                 Hop::Flow(number) => self.shard.known(number)?.identity.to_string(),
-                Hop::Udp { .. } => return None,
+                Hop::Udp { .. } | Hop::Peer { .. } => return None,
             },
         };
         let (user, host) = aor.rsplit_once('@')?;

@@ -84,6 +84,20 @@ pub enum StartError {
         /// Why not.
         error: CertificateError,
     },
+    /// An upstream's certificates cannot be used.
+    #[error("upstream `{upstream}`: {error}")]
+    UpstreamTls {
+        /// Its name.
+        upstream: String,
+        /// Why not.
+        error: CertificateError,
+    },
+    /// More targets over TLS than can be told apart.
+    #[error("there are more than {most} targets over TLS")]
+    TooManyTlsTargets {
+        /// As many as there may be.
+        most: usize,
+    },
     /// More listeners than a flow's number can name.
     #[error("there are more than {most} listeners")]
     TooManyListeners {
@@ -203,7 +217,7 @@ impl Server {
         .min(MOST);
         let (bounds, sockets): (Vec<Bound>, Vec<Sockets>) =
             listeners::bind(config, shards)?.into_iter().unzip();
-        let upstreams = Upstreams::new(&config.upstreams, &bounds);
+        let upstreams = Upstreams::new(&config.upstreams, &config.listeners)?;
         let domains = Domains::new(&config.domains, &upstreams, &rand::random())?;
         let (orphans, orphans_inbox) = mpsc::channel(backend::MOST_WAITING);
         let node = Node::new(config.node.as_str())

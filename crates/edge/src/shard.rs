@@ -6,13 +6,13 @@ use std::{
     net::SocketAddr,
     ops::Bound::{Excluded, Unbounded},
     panic::AssertUnwindSafe,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use defence::Client;
-use lifecycle::{Ending, FlowFacts, Text, event_time};
+use lifecycle::{Direction, Ending, FlowFacts, Text, event_time};
 use sip_message::{FrameError, Leniencies, Leniency, Message};
 use sip_proxy::{Proxy, shard_of};
 use tokio::{
@@ -29,6 +29,7 @@ use transport::{
 use crate::{
     FlowQuery, Pinged,
     audit::{Listed, PART, Part, Stage, Tally, socket_number},
+    dialling::{self, Made},
     draining::{self, Leaving},
     flow::Flow,
     hop::{FlowNumber, Hop},
@@ -46,6 +47,9 @@ mod tests;
 /// How long an answer to plain HTTP may take to write.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
+/// The number of requests of our own whose answer nobody waits for.
+const NOBODY: u64 = 0;
+
 /// Between a panic of the shard's own and what comes next.
 const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
 
@@ -55,7 +59,7 @@ pub(crate) struct Shard {
     pub(crate) shared: Arc<Shared>,
     listeners: Vec<Rc<Listener>>,
     sockets: HashMap<u8, Rc<UdpSocket>>,
-    scratch: Rc<Scratch>,
+    pub(crate) scratch: Rc<Scratch>,
     /// In the order of their numbers, so that a look at all of them can go on where it left off.
     flows: RefCell<BTreeMap<FlowNumber, Entry>>,
     proxy: RefCell<Proxy<Hop>>,
@@ -64,6 +68,13 @@ pub(crate) struct Shard {
     /// The proxy has something to do earlier than it is waited for.
     wake: Notify,
     armed: Cell<Option<Instant>>,
+    /// For tasks that are begun from inside.
+    pub(crate) me: Weak<Self>,
+    /// Peers that we connected to.
+    pub(crate) made: RefCell<HashMap<Hop, Made>>,
+    /// Who waits for the answers to requests of our own, by their numbers.
+    asked: RefCell<HashMap<u64, oneshot::Sender<u16>>>,
+    asked_last: Cell<u64>,
     /// Numbers given.
     numbers: Cell<u64>,
     opened: Cell<u64>,
@@ -216,8 +227,9 @@ impl Shard {
         listeners: Vec<Rc<Listener>>,
         sockets: HashMap<u8, Rc<UdpSocket>>,
     ) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new_cyclic(|me| Self {
             index,
+            me: me.clone(),
             listeners,
             sockets,
             scratch: Rc::new(Scratch::new()),
@@ -226,6 +238,9 @@ impl Shard {
             gone: RefCell::default(),
             wake: Notify::new(),
             armed: Cell::new(None),
+            made: RefCell::default(),
+            asked: RefCell::default(),
+            asked_last: Cell::new(NOBODY),
             numbers: Cell::new(0),
             opened: Cell::new(0),
             closed: Cell::new(0),
@@ -284,12 +299,14 @@ impl Shard {
         let sent = match hop {
             Hop::Flow(number) if number.shard() == usize::from(self.index) => {
                 self.note_call(number, message);
-                let link = self.flows.borrow().get(&number).map(|entry| Rc::clone(&entry.link));
-                link.is_some_and(|link| link.send(message).is_ok())
+                self.link(number).is_some_and(|link| link.send(message).is_ok())
             }
-            Hop::Flow(flow) => {
-                let letter = Letter::Deliver { flow, message: message.into(), from_shard: self.index };
-                self.shared.tell(flow.shard(), letter).is_ok()
+            Hop::Peer { .. } if dialling::shard_of(&self.shared, hop) == usize::from(self.index) => {
+                self.send_to_peer(hop, message)
+            }
+            Hop::Flow(_) | Hop::Peer { .. } => {
+                let letter = Letter::Deliver { hop, message: message.into(), from_shard: self.index };
+                self.shared.tell(dialling::shard_of(&self.shared, hop), letter).is_ok()
             }
             // What the socket does not take now is lost like any datagram; transactions repeat it.
             Hop::Udp { listener, remote } => {
@@ -306,8 +323,7 @@ impl Shard {
     fn read(self: &Rc<Self>, letter: Letter) {
         match letter {
             Letter::Connection { listener, stream, remote } => {
-                let listener = self.listeners.get(usize::from(listener)).map(Rc::clone);
-                if let (Some(listener), Ok(stream)) = (listener, TcpStream::from_std(stream)) {
+                if let (Some(listener), Ok(stream)) = (self.listener(listener), TcpStream::from_std(stream)) {
                     let scratch = Rc::clone(&self.scratch);
                     spawn_local(transport::receive_connection(
                         Rc::clone(self),
@@ -318,9 +334,9 @@ impl Shard {
                     ));
                 }
             }
-            Letter::Deliver { flow, message, from_shard } => {
-                if self.send(Hop::Flow(flow), &message).is_err() {
-                    let _ = self.shared.tell(usize::from(from_shard), Letter::Gone(Hop::Flow(flow)));
+            Letter::Deliver { hop, message, from_shard } => {
+                if self.send(hop, &message).is_err() {
+                    let _ = self.shared.tell(usize::from(from_shard), Letter::Gone(hop));
                 }
             }
             Letter::Response { message } => {
@@ -328,14 +344,15 @@ impl Shard {
                     self.with_proxy(|proxy, world, now| proxy.response(world, &message, now));
                 }
             }
-            Letter::Originate { hop, request } => {
+            Letter::Originate { hop, request, answer } => {
                 if let Ok(request) = Message::parse(&request) {
-                    self.with_proxy(|proxy, world, now| proxy.originate(world, hop, &request, now));
+                    let own = answer.map_or(NOBODY, |answer| self.will_be_answered(answer));
+                    self.with_proxy(|proxy, world, now| proxy.originate(world, hop, &request, own, now));
                 }
             }
             Letter::Gone(hop) => self.hop_gone(hop),
             Letter::Close { flow, ending, done } => {
-                let link = self.flows.borrow().get(&flow).map(|entry| Rc::clone(&entry.link));
+                let link = self.link(flow);
                 let _ = done.send(if link.is_some() { Closing::Begun } else { Closing::NoSuchFlow });
                 if let Some(link) = link {
                     link.close(ending);
@@ -345,7 +362,7 @@ impl Shard {
             Letter::Look { flow, answer } => drop(answer.send(self.view(flow))),
             Letter::List { wanted, answer } => drop(answer.send(self.list(&wanted))),
             Letter::Ping { flow, answer, patience } => {
-                let link = self.flows.borrow().get(&flow).map(|entry| Rc::clone(&entry.link));
+                let link = self.link(flow);
                 spawn_local(async move {
                     let _ = answer.send(match link {
                         Some(link) => timeout(patience, link.ping()).await.map_or(Pinged::Late, Pinged::from),
@@ -357,6 +374,44 @@ impl Shard {
         }
     }
 
+    /// A number for a request of our own, whose final status goes to this.
+    fn will_be_answered(&self, answer: oneshot::Sender<u16>) -> u64 {
+        let own = self.asked_last.get() + 1;
+        self.asked_last.set(own);
+        self.asked.borrow_mut().insert(own, answer);
+        own
+    }
+
+    /// A request of our own has its final answer.
+    pub(crate) fn own_answered(&self, own: u64, status: u16) {
+        if let Some(answer) = self.asked.borrow_mut().remove(&own) {
+            // Whoever asked may have had enough of waiting.
+            let _ = answer.send(status);
+        }
+    }
+
+    /// What to send by on a flow of this shard.
+    pub(crate) fn link(&self, number: FlowNumber) -> Option<Rc<Link>> {
+        self.flows.borrow().get(&number).map(|entry| Rc::clone(&entry.link))
+    }
+
+    /// The flow of this shard that a hop stands for now, if it is one.
+    pub(crate) fn flow_of(&self, hop: Hop) -> Option<FlowNumber> {
+        match hop {
+            Hop::Flow(number) => Some(number),
+            Hop::Peer { .. } => match self.made.borrow().get(&hop) {
+                Some(Made::Open(number)) => Some(*number),
+                Some(Made::Waiting(_)) | None => None,
+            },
+            Hop::Udp { .. } => None,
+        }
+    }
+
+    /// A listener's settings on this shard.
+    pub(crate) fn listener(&self, number: u8) -> Option<Rc<Listener>> {
+        self.listeners.get(usize::from(number)).map(Rc::clone)
+    }
+
     /// Ends a flow of any shard. What its peer had sent by then is handled first.
     pub(crate) fn end_flow(&self, number: FlowNumber, ending: Ending) {
         if number.shard() != usize::from(self.index) {
@@ -364,7 +419,7 @@ impl Shard {
             let letter = Letter::Close { flow: number, ending, done: oneshot::channel().0 };
             return drop(self.shared.tell(number.shard(), letter));
         }
-        let link = self.flows.borrow().get(&number).map(|entry| Rc::clone(&entry.link));
+        let link = self.link(number);
         if let Some(link) = link {
             link.close(ending);
         }
@@ -396,7 +451,12 @@ impl Shard {
             stage: Stage::Opening,
             socket: socket_number(&link.descriptor()),
             known: Rc::clone(&known),
-            calls: Cell::new(Calls::None),
+            // What leads to others than the one who is sent away is sent away last.
+            calls: Cell::new(if facts.direction == Direction::Connected {
+                Calls::Perhaps
+            } else {
+                Calls::None
+            }),
             sent_away: Cell::new(false),
         };
         self.flows.borrow_mut().insert(number, entry);
@@ -598,7 +658,7 @@ impl Owner for Shard {
     }
 
     fn message(self: &Rc<Self>, flow: &Flow, message: &[u8]) {
-        self.receive(Hop::Flow(flow.number), message);
+        self.receive(flow.hop, message);
     }
 
     fn forgiven(self: &Rc<Self>, what: Leniencies) {

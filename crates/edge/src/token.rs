@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use lifecycle::Incarnation;
 use sha2::Sha256;
 
-use crate::hop::{FlowNumber, Hop};
+use crate::hop::{FlowNumber, Hop, Proves};
 
 /// Bytes of the signature that are kept (80 bits, as RFC 5626 §5.2 suggests).
 const SIGNATURE: usize = 10;
@@ -41,8 +41,8 @@ pub(crate) enum Token {
     NotOurs,
 }
 
-/// Bytes of the largest hop: a kind, a listener, a port and an IPv6 address.
-const HOP: usize = 20;
+/// Bytes of the largest hop: a kind, a listener, whom it proves to be, a port and an IPv6 address.
+const HOP: usize = 21;
 
 impl Tokens {
     pub(crate) fn new(secret: &[u8; 32], incarnation: Incarnation) -> Self {
@@ -63,7 +63,7 @@ impl Tokens {
         rest[..SIGNATURE].copy_from_slice(&signature[..SIGNATURE]);
         let start = out.len();
         out.resize(start + 80, 0);
-        // At most 58 bytes become 78 characters: there is always room.
+        // At most 60 bytes become 80 characters: there is always room.
         let written =
             URL_SAFE_NO_PAD.encode_slice(&plain[..length + SIGNATURE], &mut out[start..]).unwrap_or(0);
         out.truncate(start + written);
@@ -119,6 +119,23 @@ fn put(hop: Hop, out: &mut [u8]) -> usize {
                 }
             }
         }
+        Hop::Peer { listener, proves, remote } => {
+            out[1] = listener;
+            out[2] = proves.0;
+            out[3..5].copy_from_slice(&remote.port().to_be_bytes());
+            match remote.ip() {
+                IpAddr::V4(ip) => {
+                    out[0] = b's';
+                    out[5..9].copy_from_slice(&ip.octets());
+                    9
+                }
+                IpAddr::V6(ip) => {
+                    out[0] = b'S';
+                    out[5..21].copy_from_slice(&ip.octets());
+                    21
+                }
+            }
+        }
     }
 }
 
@@ -126,6 +143,11 @@ fn put(hop: Hop, out: &mut [u8]) -> usize {
 fn take(bytes: &[u8]) -> Option<(Hop, &[u8])> {
     let udp = |listener, port: [u8; 2], ip: IpAddr| Hop::Udp {
         listener,
+        remote: SocketAddr::new(ip, u16::from_be_bytes(port)),
+    };
+    let peer = |listener, proves, port: [u8; 2], ip: IpAddr| Hop::Peer {
+        listener,
+        proves: Proves(proves),
         remote: SocketAddr::new(ip, u16::from_be_bytes(port)),
     };
     match *bytes {
@@ -141,6 +163,14 @@ fn take(bytes: &[u8]) -> Option<(Hop, &[u8])> {
             let (ip, rest) = rest.split_first_chunk::<16>()?;
             Some((udp(listener, [p, q], (*ip).into()), rest))
         }
+        [b's', listener, proves, p, q, ref rest @ ..] => {
+            let (ip, rest) = rest.split_first_chunk::<4>()?;
+            Some((peer(listener, proves, [p, q], (*ip).into()), rest))
+        }
+        [b'S', listener, proves, p, q, ref rest @ ..] => {
+            let (ip, rest) = rest.split_first_chunk::<16>()?;
+            Some((peer(listener, proves, [p, q], (*ip).into()), rest))
+        }
         _ => None,
     }
 }
@@ -154,6 +184,8 @@ mod tests {
             Hop::Flow(FlowNumber::new(12345, 1, 2)),
             Hop::Udp { listener: 3, remote: "192.0.2.1:5060".parse().unwrap() },
             Hop::Udp { listener: 3, remote: "[2001:db8::1]:5060".parse().unwrap() },
+            Hop::Peer { listener: 4, proves: Proves::NOTHING, remote: "192.0.2.1:5060".parse().unwrap() },
+            Hop::Peer { listener: 5, proves: Proves(9), remote: "[2001:db8::1]:5061".parse().unwrap() },
         ]
     }
 

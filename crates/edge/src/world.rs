@@ -2,9 +2,10 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use lifecycle::Transport;
 use location::Binding;
 use sip_message::{Contact, Message, Method, Rewrite, Scheme, Uri};
 use sip_proxy::{Answer, Decision, Dialog, Environment, HopGone, Notice, Owned, Target};
@@ -12,15 +13,18 @@ use sip_transaction::Reliability;
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
+    Bound,
     backend::{forward_register, registered, towards},
     calls::hop_of,
     domains::DomainRef,
-    hop::Hop,
+    hop::{Hop, Proves},
     metrics::Count,
     register::register,
     sender::Sender,
     shard::Shard,
+    shared::Shared,
     token::Token,
+    upstream::same_family,
 };
 
 /// What a shard's proxy sees.
@@ -40,7 +44,7 @@ impl Environment for World<'_> {
 
     fn reliability(&self, hop: Hop) -> Reliability {
         match hop {
-            Hop::Flow(_) => Reliability::Reliable,
+            Hop::Flow(_) | Hop::Peer { .. } => Reliability::Reliable,
             Hop::Udp { .. } => Reliability::Unreliable,
         }
     }
@@ -48,14 +52,15 @@ impl Environment for World<'_> {
     fn connection(&self, hop: Hop) -> u64 {
         match hop {
             Hop::Flow(number) => number.0,
-            Hop::Udp { .. } => 0,
+            // A peer may come again by another connection.
+            Hop::Udp { .. } | Hop::Peer { .. } => 0,
         }
     }
 
     fn address(&self, hop: Hop) -> SocketAddr {
         let flow = match hop {
             Hop::Flow(number) => self.shard.remote(number),
-            Hop::Udp { remote, .. } => Some(remote),
+            Hop::Udp { remote, .. } | Hop::Peer { remote, .. } => Some(remote),
         };
         flow.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
     }
@@ -64,8 +69,11 @@ impl Environment for World<'_> {
         if let Some(bound) = self.shard.shared.listeners.get(usize::from(listener_of(hop))) {
             out.extend_from_slice(&bound.via);
         }
-        if matches!(hop, Hop::Udp { .. }) {
-            out.extend_from_slice(b";rport");
+        match hop {
+            Hop::Udp { .. } => out.extend_from_slice(b";rport"),
+            // RFC 5923 §5: requests to us may come over the connection that this goes over.
+            Hop::Peer { proves, .. } if proves != Proves::NOTHING => out.extend_from_slice(b";alias"),
+            Hop::Flow(_) | Hop::Peer { .. } => {}
         }
     }
 
@@ -152,7 +160,7 @@ impl Environment for World<'_> {
         let sender = self.sender(request, from, now)?;
         let (Sender::User { home, .. } | Sender::Anybody(Some(home))) = sender else { return Err(denied()) };
         let behind = home.backend().and_then(|number| upstreams.get(number)).ok_or_else(denied)?;
-        if !behind.hops().contains(&hop) {
+        if !behind.has(hop) {
             return Err(denied());
         }
         home.lets_out(&sender, &self.shard.shared.metrics)?;
@@ -172,6 +180,14 @@ impl Environment for World<'_> {
 
     fn answered(&mut self, status: u16, head: &Message<'_>, by: Option<Hop>, _now: Instant) {
         self.shard.shared.call_response(status, head, by);
+    }
+
+    fn patience(&self, hop: Hop) -> Option<Duration> {
+        self.shard.shared.upstreams.timeout(hop)
+    }
+
+    fn own_answered(&mut self, own: u64, status: u16) {
+        self.shard.own_answered(own, status);
     }
 
     fn random(&mut self) -> u64 {
@@ -209,10 +225,11 @@ impl World<'_> {
             sip_dialog::Way::Unknown => {}
         }
         // Each side of a dialog holds both routes: its own, and the one that leads to the other side.
-        if !(same_peer(hop, from) || same_peer(other, from) || self.same_upstream(other, from)) {
+        let sender = |one| same_peer(one, from) || self.is_at(one, from);
+        if !(sender(hop) || sender(other) || self.same_upstream(other, from)) {
             let ended = |hop| match hop {
                 Hop::Flow(number) => !shared.location().is_open(number.id(shared.incarnation)),
-                Hop::Udp { .. } => false,
+                Hop::Udp { .. } | Hop::Peer { .. } => false,
             };
             // Somebody who came back too late, as far as can be told.
             return if ended(hop) || ended(other) { Owned::Over } else { Owned::Forged };
@@ -265,17 +282,18 @@ impl World<'_> {
         // What comes from a backend is never sent back to it.
         let backend = domain.backend().filter(|_| !from_upstream && method != Some(Method::Ack));
         if let Some(upstream) = backend.filter(|_| domain.registrar().is_some()) {
-            return towards(shared, upstream);
+            return towards(shared, upstream, request);
         }
         let Some(aor) = uri.address_of_record() else { return Err(Answer::new(404, "Not Found")) };
         let location = shared.location();
-        let targets: SmallVec<[_; 1]> = location.bindings(&aor, now).map(target).collect();
+        let targets: SmallVec<[_; 1]> =
+            location.bindings(&aor, now).map(|binding| target(shared, binding)).collect();
         drop(location);
         match backend {
             _ if !targets.is_empty() => Ok(targets),
             Some(upstream) => {
                 domain.lets_out(&sender, &shared.metrics)?;
-                towards(shared, upstream)
+                towards(shared, upstream, request)
             }
             None => Err(nobody_there(domain, &uri, &sender)),
         }
@@ -311,9 +329,23 @@ impl World<'_> {
         upstreams.knows(one) && upstreams.knows(other)
     }
 
+    /// Whether a flow comes from the address that we speak to a peer at: it may open connections to us, too.
+    fn is_at(&self, peer: Hop, from: Hop) -> bool {
+        match (peer, from) {
+            (Hop::Peer { remote, .. }, Hop::Flow(number)) => {
+                self.shard.remote(number).is_some_and(|from| from.ip() == remote.ip())
+            }
+            _ => false,
+        }
+    }
+
     /// Whether an address-of-record is registered over this way.
     pub(crate) fn is_bound(&self, aor: &str, from: Hop, now: Instant) -> bool {
-        self.shard.shared.location().bindings(aor, now).any(|binding| target(binding).hop == from)
+        self.shard
+            .shared
+            .location()
+            .bindings(aor, now)
+            .any(|binding| self.shard.flow_of(from).map_or(from, Hop::Flow) == hop_of(binding))
     }
 
     /// Whether a URI's host and port are those of a listener of ours.
@@ -336,7 +368,7 @@ impl World<'_> {
             Hop::Flow(number) => {
                 number.shard() == usize::from(self.shard.index) && !self.shard.has_flow(number)
             }
-            Hop::Udp { .. } => false,
+            Hop::Udp { .. } | Hop::Peer { .. } => false,
         }
     }
 }
@@ -347,6 +379,11 @@ pub(crate) fn same_peer(one: Hop, other: Hop) -> bool {
         (Hop::Udp { listener: a, remote: one }, Hop::Udp { listener: b, remote: other }) => {
             a == b && one.ip() == other.ip()
         }
+        // It has registered over UDP, and wants to be reached by TCP.
+        (Hop::Udp { remote: one, .. }, Hop::Peer { proves: Proves::NOTHING, remote: other, .. })
+        | (Hop::Peer { proves: Proves::NOTHING, remote: one, .. }, Hop::Udp { remote: other, .. }) => {
+            one.ip() == other.ip()
+        }
         _ => one == other,
     }
 }
@@ -354,19 +391,39 @@ pub(crate) fn same_peer(one: Hop, other: Hop) -> bool {
 fn listener_of(hop: Hop) -> u8 {
     match hop {
         Hop::Flow(number) => number.listener(),
-        Hop::Udp { listener, .. } => listener,
+        Hop::Udp { listener, .. } | Hop::Peer { listener, .. } => listener,
     }
 }
 
-fn target(binding: &Binding<ledger::Reservation>) -> Target<Hop> {
+fn target(shared: &Shared, binding: &Binding<ledger::Reservation>) -> Target<Hop> {
+    let (hop, others) = match wants_tcp(shared, binding) {
+        Some(peer) => (peer, std::iter::once(hop_of(binding)).collect()),
+        None => (hop_of(binding), SmallVec::new()),
+    };
     Target {
-        hop: hop_of(binding),
+        hop,
         request_uri: Some(binding.contact().into()),
         routes: binding.path().map(Box::from).into_iter().collect(),
         q: binding.q().unwrap_or(1000),
-        others: SmallVec::new(),
+        others,
         when_gone: 480,
     }
+}
+
+/// The way to a phone that has registered over UDP and says in its Contact that it wants to be reached by TCP. We connect to nobody
+/// but to where the registration came from.
+fn wants_tcp(shared: &Shared, binding: &Binding<ledger::Reservation>) -> Option<Hop> {
+    let Hop::Udp { remote, .. } = hop_of(binding) else { return None };
+    let contact = Uri::parse(binding.contact()).ok()?;
+    let by_tcp = contact.scheme() == Scheme::Sip && contact.transport() == Some(sip_message::Transport::Tcp);
+    if !by_tcp || contact.host()?.ip()? != remote.ip() {
+        return None;
+    }
+    let fits =
+        |bound: &Bound| bound.transport == Transport::Tcp && same_family(bound.local.ip(), remote.ip());
+    let listener = (0..).zip(&shared.listeners).find(|(_, bound)| fits(bound))?.0;
+    let remote = SocketAddr::new(remote.ip(), contact.port().unwrap_or(5060));
+    Some(Hop::Peer { listener, proves: Proves::NOTHING, remote })
 }
 
 /// Users of the domain are told whether there is such a user; to others all who are not there are alike.

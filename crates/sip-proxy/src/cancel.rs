@@ -89,6 +89,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             when_gone: 408,
             otherwise: None,
             purpose: Purpose::Cancel,
+            silent_until: None,
             timer_c: None,
             rang: Rang::InTime,
             cancel: Cancel::No,

@@ -112,6 +112,8 @@ pub(crate) struct Branch<H> {
     /// Where to try next should this one fail.
     pub(crate) otherwise: Option<Box<Target<H>>>,
     pub(crate) purpose: Purpose,
+    /// Until when its hop may give no sign of life.
+    pub(crate) silent_until: Option<Instant>,
     /// When a ringing branch is given up.
     pub(crate) timer_c: Option<Instant>,
     pub(crate) rang: Rang,
@@ -135,8 +137,8 @@ pub(crate) enum Purpose {
     Forward,
     /// It cancels another branch; its final response says nothing.
     Cancel,
-    /// It is a request of our own; its final response says nothing.
-    Own,
+    /// It is a request of our own; this number's owner is told of its final response.
+    Own(u64),
 }
 
 /// Whether a branch is to be cancelled; CANCEL may be sent only after a provisional response

@@ -1,6 +1,10 @@
 //! What a proxy needs of the world around it.
 
-use std::{fmt::Debug, net::SocketAddr, time::Instant};
+use std::{
+    fmt::Debug,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use sip_message::{Message, Rewrite, Uri};
 use sip_transaction::Reliability;
@@ -141,6 +145,19 @@ pub trait Environment {
     /// A REGISTER that was forwarded is answered 2xx. The default does nothing.
     fn registered(&mut self, request: &Message<'_>, from: Self::Hop, response: &Message<'_>, now: Instant) {
         let _ = (request, from, response, now);
+    }
+
+    /// A request of our own ([`Proxy::originate`](crate::Proxy::originate)) has its final answer: 408 if none came in time, 503 if
+    /// it could not be sent, or its hop is gone. The default does nothing.
+    fn own_answered(&mut self, own: u64, status: u16) {
+        let _ = (own, status);
+    }
+
+    /// How long a hop may give no sign of life before another way is tried, if there is one. The default is as long as its
+    /// transaction lasts.
+    fn patience(&self, hop: Self::Hop) -> Option<Duration> {
+        let _ = hop;
+        None
     }
 
     /// What a hop was asked was not answered in time, or answered 503. The default does nothing.

@@ -125,13 +125,17 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let rings = class == MethodClass::Invite;
         let sent: Option<Rc<[u8]>> = rings.then(|| bytes.into());
         let timer_c = rings.then(|| now + self.settings.timer_c);
+        let otherwise = another(target).map(Box::new);
+        let patience = otherwise.as_ref().and_then(|_| env.patience(target.hop));
+        let silent_until = patience.map(|patience| now + patience);
         let copy = sent.clone();
         let branch = Branch {
             server: Some(id),
             hop: target.hop,
             sent,
             when_gone: target.when_gone,
-            otherwise: another(target).map(Box::new),
+            otherwise,
+            silent_until,
             purpose: Purpose::Forward,
             timer_c,
             rang: Rang::InTime,
@@ -155,6 +159,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         self.waiting_on.insert((target.hop, Waiting::Client(client)));
         if let Some(at) = timer_c {
             self.ringing.insert((at, client));
+        }
+        if let Some(at) = silent_until {
+            self.silent.insert((at, client));
         }
         if let Some(context) = self.transactions.server_mut(id) {
             context.pending.push(client);

@@ -22,6 +22,7 @@ mod proxy;
 mod request;
 mod response;
 mod route;
+mod silent;
 
 pub use answer::Answer;
 pub use branch::{Branches, shard_of};

@@ -42,6 +42,8 @@ pub struct Proxy<H: Copy + Ord> {
     pub(crate) waiting_on: BTreeSet<(H, Waiting)>,
     /// Branches that may ring until then.
     pub(crate) ringing: BTreeSet<(Instant, ClientId)>,
+    /// Branches that may give no sign of life until then.
+    pub(crate) silent: BTreeSet<(Instant, ClientId)>,
     /// INVITE whose caller could not be told something: its connection is gone.
     pub(crate) lost: Vec<ServerId>,
     /// Reused for what is written.
@@ -77,6 +79,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             settings,
             waiting_on: BTreeSet::new(),
             ringing: BTreeSet::new(),
+            silent: BTreeSet::new(),
             lost: Vec::new(),
             out: Vec::new(),
             ack: Vec::new(),
@@ -87,8 +90,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// When [`Proxy::expire`] has something to do; none while nothing waits.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let ringing = self.ringing.first().map(|&(at, _)| at);
-        [self.transactions.next_deadline(), ringing].into_iter().flatten().min()
+        let first = |waiting: &BTreeSet<(Instant, ClientId)>| waiting.first().map(|&(at, _)| at);
+        [self.transactions.next_deadline(), first(&self.ringing), first(&self.silent)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Transactions under way: server, client.
@@ -102,6 +108,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         while let Some(&(at, client)) = self.ringing.first().filter(|&&(at, _)| at <= now) {
             self.ringing.remove(&(at, client));
             self.rang_too_long(env, client, now);
+        }
+        while let Some(&(at, client)) = self.silent.first().filter(|&&(at, _)| at <= now) {
+            self.silent.remove(&(at, client));
+            self.stayed_silent(env, client, now);
         }
         loop {
             if let Some(caller) = self.lost.pop() {
@@ -176,11 +186,17 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         if let Some(at) = branch.timer_c {
             self.ringing.remove(&(at, id));
         }
+        if let Some(at) = branch.silent_until {
+            self.silent.remove(&(at, id));
+        }
         let status = match end {
             ClientEnd::Timeout => 408,
             ClientEnd::TransportError => branch.when_gone,
             ClientEnd::Done => return,
         };
+        if let Purpose::Own(own) = branch.purpose {
+            return env.own_answered(own, status);
+        }
         let Some(server) = branch.server else { return };
         if end == ClientEnd::Timeout && branch.purpose == Purpose::Forward {
             env.failed(branch.hop);
@@ -191,12 +207,13 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     }
 
     /// Sends a request of our own, whole but for its Via, which is no INVITE. It is repeated where that is needed; what
-    /// becomes of it is not told.
+    /// becomes of it is told by [`Environment::own_answered`] under the number `own`.
     pub fn originate<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
         hop: H,
         request: &Message<'_>,
+        own: u64,
         now: Instant,
     ) {
         let number = self.branches.number(env.random());
@@ -206,10 +223,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let mut rewrite = Rewrite::new(request);
         rewrite.push_via(&via);
         if rewrite.write(&mut out).is_err() {
-            return env.notice(Notice::Unwritable);
-        }
-        if env.send(hop, &out).is_err() {
-            return;
+            env.notice(Notice::Unwritable);
+            return env.own_answered(own, 503);
         }
         let branch = Branch {
             server: None,
@@ -217,18 +232,23 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             sent: None,
             when_gone: 408,
             otherwise: None,
-            purpose: Purpose::Own,
+            purpose: Purpose::Own(own),
+            silent_until: None,
             timer_c: None,
             rang: Rang::InTime,
             cancel: Cancel::No,
         };
         let key = ClientKey { branch: number, class: MethodClass::NonInvite };
-        match self.transactions.start_client(key, env.reliability(hop), now, branch, || Rc::from(out)) {
-            Ok(client) => {
-                self.waiting_on.insert((hop, Waiting::Client(client)));
-            }
-            Err(_) => env.notice(Notice::Full),
+        let keep = || Rc::from(&out[..]);
+        let Ok(client) = self.transactions.start_client(key, env.reliability(hop), now, branch, keep) else {
+            env.notice(Notice::Full);
+            return env.own_answered(own, 503);
+        };
+        if env.send(hop, &out).is_err() {
+            self.transactions.abandon_client(client);
+            return env.own_answered(own, 503);
         }
+        self.waiting_on.insert((hop, Waiting::Client(client)));
     }
 
     /// A request whose bytes we kept; it was parsed before.

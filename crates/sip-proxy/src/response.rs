@@ -86,7 +86,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         response: &Message<'_>,
         now: Instant,
     ) {
+        self.not_silent(id);
         let Some(branch) = self.transactions.client_mut(id) else { return };
+        if let (Purpose::Own(own), 200..) = (branch.purpose, status) {
+            return env.own_answered(own, status);
+        }
         let (Purpose::Forward, Some(server)) = (branch.purpose, branch.server) else { return };
         let hop = branch.hop;
         match status {

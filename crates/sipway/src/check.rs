@@ -1,7 +1,7 @@
 //! `sipway check`: mistakes in a configuration file, all at once; what is wrong with users and keys; and whether the servers behind
 //! and the logins are there.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use config::{Config, Host, Machine, WebhookUrl};
 use edge::UsersFound;
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 pub(crate) fn run(check: &Check) -> Outcome {
     let config = match Config::load(&check.config, &Machine) {
-        Ok(config) => config,
+        Ok(config) => Arc::new(config),
         Err(errors) => return Outcome::Misconfigured(errors),
     };
     warn(config.warnings());
@@ -90,26 +90,23 @@ async fn ask_logins(remote: &[(&Host, WebhookUrl)]) -> Outcome {
 }
 
 /// Asks every server of every upstream by OPTIONS, all at once.
-async fn ask_servers(config: &Config) -> Outcome {
+async fn ask_servers(config: &Arc<Config>) -> Outcome {
     let mut asked = JoinSet::new();
-    for upstream in &config.upstreams {
-        let Some(listener) = config.listeners.iter().find(|listener| listener.name == upstream.listener)
-        else {
-            continue;
-        };
-        for target in &upstream.targets {
-            let (name, server) = (upstream.name.clone(), target.0);
-            let (local, host) = (listener.bind.ip(), listener.advertise.host.clone());
+    for (number, upstream) in config.upstreams.iter().enumerate() {
+        for target in upstream.targets.clone() {
+            let config = Arc::clone(config);
             asked.spawn(async move {
-                let answer = edge::ask_whether_there((local, &host), server, PATIENCE).await;
-                (name, server, answer)
+                let answer =
+                    edge::ask_whether_there(&config, &config.upstreams[number], &target, PATIENCE).await;
+                (number, target, answer)
             });
         }
     }
     let mut silent = 0;
     while let Some(asked) = asked.join_next().await {
-        let Ok((name, server, answer)) = asked else { continue };
-        let name = name.as_str();
+        let Ok((number, target, answer)) = asked else { continue };
+        let name = config.upstreams[number].name.as_str();
+        let (server, transport) = (target.address, target.usual().as_str().to_uppercase());
         match answer {
             Ok(503) => {
                 silent += 1;
@@ -118,7 +115,7 @@ async fn ask_servers(config: &Config) -> Outcome {
             Ok(status) => say!("upstream {name}: {server} answers ({status})"),
             Err(error) => {
                 silent += 1;
-                say!("upstream {name}: {server} does not answer OPTIONS over UDP: {error}");
+                say!("upstream {name}: {server} does not answer OPTIONS over {transport}: {error}");
             }
         }
     }

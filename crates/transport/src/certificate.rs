@@ -21,6 +21,9 @@ pub enum CertificateError {
     /// A certificate could not be made.
     #[error("no certificate could be made: {0}")]
     NotMade(#[from] rcgen::Error),
+    /// Nobody could ever prove who it is.
+    #[error("there is no certificate to trust servers by; name a `ca` file, or install ca-certificates")]
+    NoRoots,
 }
 
 /// A certificate that handshakes are served with, and that another can take the place of at any time. Connections that
@@ -43,6 +46,10 @@ impl Fitting {
     ) -> Result<Self, CertificateError> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         Ok(Self(Arc::new(CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &provider)?)))
+    }
+
+    pub(crate) fn into_inner(self) -> Arc<CertifiedKey> {
+        self.0
     }
 }
 

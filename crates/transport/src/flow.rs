@@ -31,12 +31,14 @@ const LAST_READS: usize = 16;
 const FAR: Duration = Duration::from_secs(24 * 3600);
 
 /// How the bytes of a flow become messages.
+#[derive(Debug)]
 pub(crate) enum Codec {
     WebSocket(Connection),
     Stream { framer: StreamFramer, partial: Vec<u8> },
 }
 
 /// The receiving side of an open flow.
+#[derive(Debug)]
 pub(crate) struct Receiver {
     pub(crate) reader: OwnedReadHalf,
     pub(crate) codec: Codec,

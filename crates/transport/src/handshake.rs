@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Bytes taken from a socket at once before it is a flow.
-const READ: usize = 4 * 1024;
+pub(crate) const READ: usize = 4 * 1024;
 
 /// Most frames of one message (RFC 6455 §5.4); SIP needs one.
 const MAX_FRAGMENTS: u32 = 1024;
@@ -141,7 +141,7 @@ async fn refuse<O: Owner>(
     pending.part(&answer, scratch, settings.close_timeout).await;
 }
 
-fn stream_codec(settings: &Settings) -> Codec {
+pub(crate) fn stream_codec(settings: &Settings) -> Codec {
     let limits = FrameLimits { header_section: settings.max_message, body: settings.max_message };
     Codec::Stream { framer: StreamFramer::new(limits), partial: Vec::new() }
 }
@@ -199,7 +199,7 @@ impl Candidate {
 /// Has the kernel watch over a connection by the same times as we do (`tcp_timeout`, `unreachable`): bytes that are not
 /// acknowledged in that time are the end of it. A stream's peer need not answer pings of ours, so there the kernel also asks
 /// when all is silent. It counts in whole seconds.
-fn watch_over(stream: &TcpStream, framing: Framing, settings: &Settings) {
+pub(crate) fn watch_over(stream: &TcpStream, framing: Framing, settings: &Settings) {
     let socket = socket2::SockRef::from(stream);
     let silence = settings.ping_after.as_secs().max(1);
     let answer = settings.pong_timeout.as_secs().max(1);

@@ -1,4 +1,4 @@
-//! Accept, TLS, read, write, bound, time out: WebSocket, TCP, TLS and UDP under SIP.
+//! Accept, connect, TLS, read, write, bound, time out: WebSocket, TCP, TLS and UDP under SIP.
 //!
 //! Everything here runs on a shard: one thread with a single-threaded runtime, so nothing is locked. What a
 //! message means is the [`Owner`]'s business; this crate sees to it that
@@ -14,6 +14,7 @@
 
 pub mod accept;
 pub mod certificate;
+mod dial;
 pub mod flow;
 mod handshake;
 mod linger;
@@ -22,9 +23,11 @@ mod owner;
 mod scratch;
 mod settings;
 mod tls;
+pub mod trust;
 pub mod udp;
 
 pub use defence::ClientAddress;
+pub use dial::{Dial, DialError, Dialled, converse};
 pub use handshake::receive_connection;
 pub use link::{Link, PingFailed, SendFailed};
 pub use owner::{Grant, Opening, Owner, PlainHttp, Refused, Unopened, Vouched};

@@ -5,17 +5,87 @@ use std::{fmt, mem, sync::Arc};
 
 use lifecycle::{Text, TlsFacts};
 use rustls::{
-    ServerConfig,
-    server::UnbufferedServerConnection,
-    unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus},
+    ClientConfig, ServerConfig,
+    client::{ClientConnectionData, UnbufferedClientConnection},
+    server::{ServerConnectionData, UnbufferedServerConnection},
+    unbuffered::{
+        ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus, WriteTraffic,
+    },
 };
+use rustls_pki_types::ServerName;
 
-/// The server's side of one TLS connection.
+/// Our side of one TLS connection.
 pub(crate) struct Tls {
-    connection: Box<UnbufferedServerConnection>,
+    side: Side,
     /// The beginning of a record whose end has not come; empty (and without heap) most of the time.
     partial: Vec<u8>,
     peer: Peer,
+}
+
+/// Who began.
+enum Side {
+    /// The peer did.
+    Server(Box<UnbufferedServerConnection>),
+    /// We did.
+    Client(Box<UnbufferedClientConnection>),
+}
+
+/// What both sides do alike; rustls has it twice.
+trait Records {
+    type Data;
+
+    fn records<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    /// Whether something is to be sent before anything else is done.
+    fn has_records(&self) -> bool;
+}
+
+impl Records for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn records<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(input)
+    }
+
+    fn has_records(&self) -> bool {
+        self.wants_write()
+    }
+}
+
+impl Records for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn records<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(input)
+    }
+
+    fn has_records(&self) -> bool {
+        self.wants_write()
+    }
+}
+
+/// What is to be sent encrypted.
+#[derive(Clone, Copy)]
+enum Outgoing<'p> {
+    Plaintext(&'p [u8]),
+    CloseNotify,
+}
+
+impl Outgoing<'_> {
+    /// Bytes that it takes at most.
+    fn room(self) -> usize {
+        match self {
+            Self::Plaintext(plaintext) => plaintext.len() + (plaintext.len() / 16_384 + 1) * 64,
+            Self::CloseNotify => 64,
+        }
+    }
+
+    fn put<D>(self, traffic: &mut WriteTraffic<'_, D>, space: &mut [u8]) -> Result<usize, EncryptError> {
+        match self {
+            Self::Plaintext(plaintext) => traffic.encrypt(plaintext, space),
+            Self::CloseNotify => traffic.queue_close_notify(space),
+        }
+    }
 }
 
 /// Whether the peer may still say something.
@@ -48,7 +118,20 @@ impl Tls {
     /// A configuration that rustls refuses.
     pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
         let connection = Box::new(UnbufferedServerConnection::new(config)?);
-        Ok(Self { connection, partial: Vec::new(), peer: Peer::Speaks })
+        Ok(Self { side: Side::Server(connection), partial: Vec::new(), peer: Peer::Speaks })
+    }
+
+    /// A connection that we make, to a server that must prove to be `name`. What is to be sent first comes with the first
+    /// [`Tls::receive`], of nothing.
+    ///
+    /// # Errors
+    /// A configuration that rustls refuses.
+    pub(crate) fn connect(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Self, rustls::Error> {
+        let connection = Box::new(UnbufferedClientConnection::new(config, name)?);
+        Ok(Self { side: Side::Client(connection), partial: Vec::new(), peer: Peer::Speaks })
     }
 
     /// Takes in what came from the socket: decrypted bytes are appended to `plaintext`, what TLS itself has
@@ -105,72 +188,9 @@ impl Tls {
         plaintext: &mut Vec<u8>,
         reply: &mut Vec<u8>,
     ) -> (usize, Result<Progress, rustls::Error>) {
-        let mut used = 0;
-        loop {
-            let Some(rest) = input.get_mut(used..) else { return (used, Ok(Progress::Open)) };
-            let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(rest);
-            let done = match state {
-                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    let mut done = None;
-                    while let Some(record) = traffic.next_record() {
-                        match record {
-                            Ok(record) => {
-                                discard += record.discard;
-                                plaintext.extend_from_slice(record.payload);
-                            }
-                            Err(error) => {
-                                done = Some(Err(error));
-                                break;
-                            }
-                        }
-                    }
-                    done
-                }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    let encoded = append(reply, 4096, |space| match data.encode(space) {
-                        Err(EncodeError::InsufficientSize(size)) => Err(size.into()),
-                        Err(EncodeError::AlreadyEncoded) => Ok(0),
-                        Ok(length) => Ok(length),
-                    });
-                    encoded.err().map(Err)
-                }
-                // `reply` is sent by the caller before anything else is.
-                Ok(ConnectionState::TransmitTlsData(sent)) => {
-                    sent.done();
-                    None
-                }
-                Ok(ConnectionState::BlockedHandshake) => Some(Ok(Progress::Handshaking)),
-                Ok(ConnectionState::WriteTraffic(_)) => Some(Ok(Progress::Open)),
-                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Some(Ok(Progress::PeerClosed)),
-                // Early data is never offered by us.
-                Ok(_) => Some(Err(rustls::Error::General("a TLS state that is not ours".into()))),
-                Err(error) => Some(Err(error)),
-            };
-            used += discard;
-            match done {
-                Some(Err(error)) => {
-                    self.write_alert(reply);
-                    return (used, Err(error));
-                }
-                Some(Ok(progress)) => return (used, Ok(progress)),
-                None => {}
-            }
-        }
-    }
-
-    /// After an error rustls has the alert ready, perhaps behind what it was about to say.
-    fn write_alert(&mut self, reply: &mut Vec<u8>) {
-        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
-            self.connection.process_tls_records(&mut [])
-        {
-            let encoded = append(reply, 4096, |space| match data.encode(space) {
-                Err(EncodeError::InsufficientSize(size)) => Err(size.into()),
-                Err(EncodeError::AlreadyEncoded) => Ok(0),
-                Ok(length) => Ok(length),
-            });
-            if encoded.is_err() {
-                return;
-            }
+        match &mut self.side {
+            Side::Server(connection) => process(&mut **connection, input, plaintext, reply),
+            Side::Client(connection) => process(&mut **connection, input, plaintext, reply),
         }
     }
 
@@ -179,8 +199,7 @@ impl Tls {
     /// # Errors
     /// The connection cannot carry data (not open yet, failed, or its keys are used up).
     pub(crate) fn encrypt(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), rustls::Error> {
-        let room = plaintext.len() + (plaintext.len() / 16_384 + 1) * 64;
-        self.write(out, room, |traffic, space| traffic.encrypt(plaintext, space))
+        self.write(Outgoing::Plaintext(plaintext), out)
     }
 
     /// Appends the close_notify alert to `out`.
@@ -188,60 +207,145 @@ impl Tls {
     /// # Errors
     /// The connection cannot carry it.
     pub(crate) fn close_notify(&mut self, out: &mut Vec<u8>) -> Result<(), rustls::Error> {
-        self.write(out, 64, |traffic, space| traffic.queue_close_notify(space))
+        self.write(Outgoing::CloseNotify, out)
     }
 
-    fn write(
-        &mut self,
-        out: &mut Vec<u8>,
-        room: usize,
-        mut put: impl FnMut(
-            &mut rustls::unbuffered::WriteTraffic<'_, rustls::server::ServerConnectionData>,
-            &mut [u8],
-        ) -> Result<usize, EncryptError>,
-    ) -> Result<(), rustls::Error> {
-        // Something of TLS's own (a key update's answer) may have to go first.
-        for _ in 0..8 {
-            let UnbufferedStatus { discard, state } = self.connection.process_tls_records(&mut self.partial);
-            let done = match state? {
-                ConnectionState::WriteTraffic(mut traffic) => {
-                    append(out, room, |space| match put(&mut traffic, space) {
-                        Err(EncryptError::InsufficientSize(size)) => Err(size.into()),
-                        Err(EncryptError::EncryptExhausted) => Err(Unwritten::Exhausted),
-                        Ok(length) => Ok(length),
-                    })?;
-                    true
-                }
-                ConnectionState::EncodeTlsData(mut data) => {
-                    append(out, 4096, |space| match data.encode(space) {
-                        Err(EncodeError::InsufficientSize(size)) => Err(size.into()),
-                        Err(EncodeError::AlreadyEncoded) => Ok(0),
-                        Ok(length) => Ok(length),
-                    })?;
-                    false
-                }
-                ConnectionState::TransmitTlsData(sent) => {
-                    sent.done();
-                    false
-                }
-                ConnectionState::PeerClosed => false,
-                _ => return Err(rustls::Error::General("the TLS connection takes no data".into())),
-            };
-            self.partial.drain(..discard.min(self.partial.len()));
-            if done {
-                return Ok(());
-            }
+    fn write(&mut self, what: Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), rustls::Error> {
+        match &mut self.side {
+            Side::Server(connection) => write(&mut **connection, &mut self.partial, what, out),
+            Side::Client(connection) => write(&mut **connection, &mut self.partial, what, out),
         }
-        Err(rustls::Error::General("the TLS connection takes no data".into()))
     }
 
     /// What was agreed on; known once the handshake is done.
     pub(crate) fn facts(&self) -> TlsFacts {
-        let version = self.connection.protocol_version().and_then(|v| v.as_str()).unwrap_or("unknown");
-        let cipher =
-            self.connection.negotiated_cipher_suite().and_then(|s| s.suite().as_str()).unwrap_or("unknown");
-        TlsFacts { version: Text::new(version), cipher: Text::new(cipher) }
+        let (version, suite) = match &self.side {
+            Side::Server(connection) => (connection.protocol_version(), connection.negotiated_cipher_suite()),
+            Side::Client(connection) => (connection.protocol_version(), connection.negotiated_cipher_suite()),
+        };
+        TlsFacts {
+            version: Text::new(version.and_then(|version| version.as_str()).unwrap_or("unknown")),
+            cipher: Text::new(suite.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown")),
+        }
     }
+}
+
+fn process<R: Records>(
+    connection: &mut R,
+    input: &mut [u8],
+    plaintext: &mut Vec<u8>,
+    reply: &mut Vec<u8>,
+) -> (usize, Result<Progress, rustls::Error>) {
+    let mut used = 0;
+    loop {
+        let Some(rest) = input.get_mut(used..) else { return (used, Ok(Progress::Open)) };
+        let UnbufferedStatus { mut discard, state } = connection.records(rest);
+        let done = match state {
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                let mut done = None;
+                while let Some(record) = traffic.next_record() {
+                    match record {
+                        Ok(record) => {
+                            discard += record.discard;
+                            plaintext.extend_from_slice(record.payload);
+                        }
+                        Err(error) => {
+                            done = Some(Err(error));
+                            break;
+                        }
+                    }
+                }
+                done
+            }
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                let encoded = append(reply, 4096, |space| match data.encode(space) {
+                    Err(EncodeError::InsufficientSize(size)) => Err(size.into()),
+                    Err(EncodeError::AlreadyEncoded) => Ok(0),
+                    Ok(length) => Ok(length),
+                });
+                encoded.err().map(Err)
+            }
+            // `reply` is sent by the caller before anything else is.
+            Ok(ConnectionState::TransmitTlsData(sent)) => {
+                sent.done();
+                None
+            }
+            Ok(ConnectionState::BlockedHandshake) => Some(Ok(Progress::Handshaking)),
+            Ok(ConnectionState::WriteTraffic(_)) => Some(Ok(Progress::Open)),
+            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Some(Ok(Progress::PeerClosed)),
+            // Early data is never offered by us.
+            Ok(_) => Some(Err(rustls::Error::General("a TLS state that is not ours".into()))),
+            Err(error) => Some(Err(error)),
+        };
+        used += discard;
+        match done {
+            Some(Err(error)) => {
+                write_alert(connection, reply);
+                return (used, Err(error));
+            }
+            Some(Ok(progress)) => return (used, Ok(progress)),
+            None => {}
+        }
+    }
+}
+
+/// After an error rustls has the alert ready, perhaps behind what it was about to say.
+fn write_alert<R: Records>(connection: &mut R, reply: &mut Vec<u8>) {
+    // Asked for anything more, it would look for the rest of the input that it failed at.
+    while connection.has_records()
+        && let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut data)), .. } =
+            connection.records(&mut [])
+    {
+        let encoded = append(reply, 4096, |space| match data.encode(space) {
+            Err(EncodeError::InsufficientSize(size)) => Err(size.into()),
+            Err(EncodeError::AlreadyEncoded) => Ok(0),
+            Ok(length) => Ok(length),
+        });
+        if encoded.is_err() {
+            return;
+        }
+    }
+}
+
+fn write<R: Records>(
+    connection: &mut R,
+    partial: &mut Vec<u8>,
+    what: Outgoing<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), rustls::Error> {
+    // Something of TLS's own (a key update's answer) may have to go first.
+    for _ in 0..8 {
+        let UnbufferedStatus { discard, state } = connection.records(partial);
+        let done = match state? {
+            ConnectionState::WriteTraffic(mut traffic) => {
+                append(out, what.room(), |space| match what.put(&mut traffic, space) {
+                    Err(EncryptError::InsufficientSize(size)) => Err(size.into()),
+                    Err(EncryptError::EncryptExhausted) => Err(Unwritten::Exhausted),
+                    Ok(length) => Ok(length),
+                })?;
+                true
+            }
+            ConnectionState::EncodeTlsData(mut data) => {
+                append(out, 4096, |space| match data.encode(space) {
+                    Err(EncodeError::InsufficientSize(size)) => Err(size.into()),
+                    Err(EncodeError::AlreadyEncoded) => Ok(0),
+                    Ok(length) => Ok(length),
+                })?;
+                false
+            }
+            ConnectionState::TransmitTlsData(sent) => {
+                sent.done();
+                false
+            }
+            ConnectionState::PeerClosed => false,
+            _ => return Err(rustls::Error::General("the TLS connection takes no data".into())),
+        };
+        partial.drain(..discard.min(partial.len()));
+        if done {
+            return Ok(());
+        }
+    }
+    Err(rustls::Error::General("the TLS connection takes no data".into()))
 }
 
 /// Why bytes could not be written.

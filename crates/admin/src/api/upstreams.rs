@@ -14,6 +14,7 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<Vec<Value>> {
         json!({
             "upstream": view.upstream,
             "target": view.target.to_string(),
+            "transport": view.transport,
             "health": view.health.as_str(),
             "failures": view.failures,
         })

@@ -13,6 +13,7 @@ pub(crate) fn surroundings() -> Imagined {
     Imagined::new()
         .file("/etc/sipway/fullchain.pem", format!("{CERTIFICATE}{CERTIFICATE}"))
         .file("/etc/sipway/privkey.pem", KEY)
+        .file("/etc/sipway/pbx-ca.pem", CERTIFICATE)
         .file("/etc/sipway/users.txt", "")
         .file("/etc/sipway/login.pem", PUBLIC_KEY)
         .file("/etc/sipway/token.secret", "0123456789abcdef0123456789abcdef\n")

@@ -22,11 +22,12 @@ pub(crate) struct Socket {
 /// The state of a socket that listens, in the kernel's tables.
 const LISTEN: &str = "0A";
 
-/// Takes the kernel's view. Blocks for about as long as there are sockets in this network namespace.
+/// Takes the kernel's view: sockets at these listeners, and those that flows have, which may be connections of our own making.
+/// Blocks for about as long as there are sockets in this network namespace.
 ///
 /// # Errors
 /// There is no `/proc`, or it may not be read.
-pub(crate) fn look(listeners: &[SocketAddr]) -> io::Result<Kernel> {
+pub(crate) fn look(listeners: &[SocketAddr], flows: &HashSet<u64>) -> io::Result<Kernel> {
     let mut held = HashSet::new();
     for entry in fs::read_dir("/proc/self/fd")? {
         // What was closed since it was listed is not held any more.
@@ -44,7 +45,8 @@ pub(crate) fn look(listeners: &[SocketAddr]) -> io::Result<Kernel> {
             Err(error) => return Err(error),
         };
         connected.extend(text.lines().skip(1).filter_map(row).filter(|socket| {
-            held.contains(&socket.inode) && listeners.iter().any(|listener| is_at(socket.local, *listener))
+            let at_listener = || listeners.iter().any(|listener| is_at(socket.local, *listener));
+            held.contains(&socket.inode) && (flows.contains(&socket.inode) || at_listener())
         }));
     }
     Ok(Kernel { held, connected })
@@ -128,12 +130,12 @@ mod tests {
             let client = TcpStream::connect(local).unwrap();
             let (server, remote) = listener.accept().unwrap();
             let inode = rustix::fs::fstat(server.as_fd()).unwrap().st_ino;
-            let seen = look(&[local]).unwrap();
+            let seen = look(&[local], &HashSet::new()).unwrap();
             assert_eq!(seen.connected, [Socket { inode, local, remote }]);
             assert!(seen.held.contains(&inode));
-            assert!(look(&[]).unwrap().connected.is_empty());
+            assert!(look(&[], &HashSet::new()).unwrap().connected.is_empty());
             drop((server, client));
-            assert!(!look(&[local]).unwrap().held.contains(&inode));
+            assert!(!look(&[local], &HashSet::new()).unwrap().held.contains(&inode));
         }
     }
 }

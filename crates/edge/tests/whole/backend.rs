@@ -146,6 +146,31 @@ async fn a_browser_and_a_phone_call_each_other_through_the_registrar_behind() {
     house.end().await;
 }
 
+/// Both the connection that we make to it and the one that it makes to us.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registrar_behind_over_tcp() {
+    let pbx = Kamailio::run_with_tcp("tcp").await;
+    let house = behind("backend-tcp", &format!("\"sip:{};transport=tcp\"", pbx.address), "");
+    let mut ada = registered(&house, Transport::Ws, "ada").await;
+    let mut bob = registered(&house, Transport::Udp, "bob").await;
+    assert!(pbx.contacts("ada").await.contains(".invalid"));
+    call((&mut ada, "ada"), (&mut bob, "bob")).await;
+    call((&mut bob, "bob"), (&mut ada, "ada")).await;
+    let answer = ada.message(&of("nobody"), b"hello").await.unwrap();
+    assert!(String::from_utf8_lossy(&answer.bytes).starts_with("SIP/2.0 404 Not Found Here"));
+    drop(ada);
+    pbx.until_contacts("ada", "unregistered", str::is_empty).await;
+    let connections = |direction| {
+        let text = format!("\"direction\":\"{direction}\"");
+        let tcp = |(kind, event): &(EventKind, String)| {
+            *kind == EventKind::FlowOpened && event.contains(&text) && event.contains("\"transport\":\"tcp\"")
+        };
+        house.events().iter().filter(|event| tcp(event)).count()
+    };
+    assert_eq!((connections("connected"), connections("accepted")), (1, 1));
+    house.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_tab_is_gone_from_the_registrar_behind() {
     let pbx = Kamailio::run("close").await;

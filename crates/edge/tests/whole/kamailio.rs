@@ -20,9 +20,9 @@ const CONFIGURATION: &str = r#"
 debug=2
 log_stderror=yes
 children=1
-disable_tcp=yes
 auto_aliases=no
 listen=udp:ADDRESS
+TCP
 loadmodule "sl.so"
 loadmodule "tm.so"
 loadmodule "rr.so"
@@ -56,7 +56,17 @@ pub(crate) struct Kamailio {
 }
 
 impl Kamailio {
+    /// Over UDP alone.
     pub(crate) async fn run(name: &str) -> Self {
+        Self::run_with(name, "disable_tcp=yes").await
+    }
+
+    /// Over TCP too.
+    pub(crate) async fn run_with_tcp(name: &str) -> Self {
+        Self::run_with(name, "tcp_children=1\nlisten=tcp:ADDRESS").await
+    }
+
+    async fn run_with(name: &str, tcp: &str) -> Self {
         let free = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
@@ -64,7 +74,8 @@ impl Kamailio {
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join("kamailio.cfg");
-        fs::write(&file, CONFIGURATION.replace("ADDRESS", &address.to_string())).unwrap();
+        let text = CONFIGURATION.replace("TCP", tcp).replace("ADDRESS", &address.to_string());
+        fs::write(&file, text).unwrap();
         let log = fs::File::create(directory.join("log")).unwrap();
         let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
         let child = Command::new("kamailio")

@@ -121,7 +121,9 @@ async fn what_the_server_behind_asserts_stays_between_servers() {
     let house = house("told-inside", &pbx, USERS);
     let mut alice = alice(&house).await;
     let more = "P-Asserted-Identity: <sip:chef@pbx.example>\r\nPrivacy: id\r\nRemote-Party-ID: <sip:chef@pbx.example>\r\n";
-    let asked = request("MESSAGE", "sip:alice@example.com", "<sip:anonymous@anonymous.invalid>", ALICE, more);
+    let to_alice =
+        || request("MESSAGE", "sip:alice@example.com", "<sip:anonymous@anonymous.invalid>", ALICE, more);
+    let asked = to_alice();
     let listener =
         |name: &str| house.handle.listeners().iter().find(|bound| bound.name == name).unwrap().local;
     let (answer, came) = tokio::join!(pbx.ask(listener("inside"), &asked), alice.next());
@@ -129,7 +131,8 @@ async fn what_the_server_behind_asserts_stays_between_servers() {
     let seen = String::from_utf8_lossy(came.unwrap().bytes()).into_owned();
     assert_eq!(lines(&seen, IDENTITIES), Vec::<&str>::new(), "{seen}");
     // Its address proves something only where it is spoken to: on another listener anybody could write it.
-    let answer = pbx.ask(listener("outside"), &asked).await;
+    // Another request: a repeat of the one before would be answered as that was.
+    let answer = pbx.ask(listener("outside"), &to_alice()).await;
     assert!(answer.starts_with("SIP/2.0 403 "), "{answer}");
     house.end().await;
 }

@@ -33,6 +33,11 @@ pub(crate) struct Paper {
     pub(crate) notices: Vec<Notice>,
     /// What was told of: the hop that it goes to, and how much had been sent by then.
     pub(crate) told: Vec<(u32, usize)>,
+    /// How long any hop may be silent.
+    pub(crate) patience: Option<Duration>,
+    pub(crate) failed: Vec<u32>,
+    /// Answers to requests of our own.
+    pub(crate) own: Vec<(u64, u16)>,
     pub(crate) path: bool,
     random: u64,
 }
@@ -62,6 +67,9 @@ impl Paper {
             attempts: Vec::new(),
             notices: Vec::new(),
             told: Vec::new(),
+            patience: None,
+            failed: Vec::new(),
+            own: Vec::new(),
             path: false,
             random: 7,
         }
@@ -150,6 +158,18 @@ impl Environment for Paper {
             Ok(hop) => Decision::Forward(smallvec![target(hop)]),
             Err(answer) => Decision::Answer(answer),
         }
+    }
+
+    fn patience(&self, _: u32) -> Option<Duration> {
+        self.patience
+    }
+
+    fn failed(&mut self, hop: u32) {
+        self.failed.push(hop);
+    }
+
+    fn own_answered(&mut self, own: u64, status: u16) {
+        self.own.push((own, status));
     }
 
     fn forwarded(&mut self, _: &Message<'_>, _: u32, to: u32, _: Instant) {
@@ -276,7 +296,7 @@ impl Stage {
         assert_eq!(self.proxy.transactions(), (0, 0), "transactions are left");
         assert_eq!(self.proxy.next_deadline(), None, "something waits for ever");
         let state = format!("{:?}", self.proxy);
-        for empty in ["waiting_on: {}", "ringing: {}"] {
+        for empty in ["waiting_on: {}", "ringing: {}", "silent: {}"] {
             assert!(state.contains(empty), "something is left: no {empty}");
         }
     }

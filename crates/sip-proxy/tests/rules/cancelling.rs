@@ -223,7 +223,7 @@ fn a_request_of_our_own_is_repeated_until_it_is_answered() {
                Call-ID: c\r\nCSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n";
     let bye = sip_message::Message::parse(bye.as_bytes()).unwrap();
     let mut stage = Stage::new();
-    stage.proxy.originate(&mut stage.world, 101, &bye, stage.now);
+    stage.proxy.originate(&mut stage.world, 101, &bye, 4, stage.now);
     let sent = stage.one(101);
     assert_eq!((line(&sent), values(&sent, "Via").len()), ("BYE sip:bob@b.test".into(), 1));
     stage.pass(Duration::from_millis(600));
@@ -232,6 +232,25 @@ fn a_request_of_our_own_is_repeated_until_it_is_answered() {
     stage.pass(Duration::from_secs(3));
     assert!(stage.sent().is_empty());
     stage.settles();
+    assert_eq!(stage.world.own, [(4, 200)]);
+    for (number, hop, gone) in [(5, 101, false), (6, 3, true), (7, 3, false)] {
+        if gone {
+            stage.world.gone.insert(hop);
+        } else {
+            stage.world.gone.remove(&hop);
+        }
+        stage.proxy.originate(&mut stage.world, hop, &bye, number, stage.now);
+        if number == 7 {
+            stage.end(hop);
+        }
+        stage.pass(Duration::from_secs(40));
+    }
+    assert_eq!(
+        stage.world.own[1..],
+        [(5, 408), (6, 503), (7, 408)],
+        "silence, nowhere to go, gone meanwhile"
+    );
+    stage.sent();
     // Somebody else's may not come back to nobody.
     let stray = response(&sent, 200, "OK")
         .replace(&values(&sent, "Via")[0].to_string(), "SIP/2.0/UDP edge.test;branch=z9hG4bKx");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sip_proxy::{Answer, Notice, Target};
 use sip_transaction::Timers;
 
-use crate::paper::{Stage, TIMER_C, request, request_with, response, settings, target, values};
+use crate::paper::{Stage, TIMER_C, line, request, request_with, response, settings, target, values};
 
 #[test]
 fn targets_that_are_gone_are_answered_for_at_once() {
@@ -322,4 +322,51 @@ fn no_other_way_is_tried_for_a_caller_who_has_cancelled_nor_after_the_last() {
     stage.end(3);
     assert_eq!(stage.lines(), ["1: 480 Temporarily Unavailable"]);
     stage.settles();
+}
+
+#[test]
+fn the_next_way_is_tried_when_one_gives_no_sign_of_life() {
+    for (method, rings) in [("INVITE", true), ("MESSAGE", false)] {
+        let mut stage = Stage::new();
+        stage.world.patience = Some(Duration::from_secs(4));
+        stage.user_at("bob", vec![Target { others: [103].into_iter().collect(), ..target(102) }]);
+        stage.receive(1, &request(method, "bob", "s"));
+        let first = stage.pick(102, method);
+        stage.pass(Duration::from_millis(3900));
+        assert!(stage.sent().iter().all(|(hop, _)| *hop != 103));
+        stage.pass(Duration::from_millis(200));
+        assert_eq!(stage.world.failed, [102]);
+        let second = stage.pick(103, method);
+        // The first one wakes up.
+        if rings {
+            stage.receive(102, &response(&first, 180, "Ringing"));
+            assert!(stage.lines().contains(&format!("102: {}", line(&first).replace("INVITE", "CANCEL"))));
+        } else {
+            stage.receive(102, &response(&first, 404, "Not Found"));
+            assert!(stage.lines().is_empty(), "the other one may know better");
+        }
+        stage.receive(103, &response(&second, 200, "OK"));
+        assert!(stage.lines().contains(&"1: 200 OK".to_owned()));
+        // Both of them had 32 s.
+        stage.settles();
+    }
+}
+
+#[test]
+fn a_sign_of_life_is_enough_and_so_is_being_the_only_one() {
+    for (others, trying) in [(vec![103], true), (vec![], false)] {
+        let mut stage = Stage::new();
+        stage.world.patience = Some(Duration::from_secs(4));
+        stage.user_at("bob", vec![Target { others: others.into_iter().collect(), ..target(102) }]);
+        stage.receive(1, &request("INVITE", "bob", "s"));
+        let first = stage.pick(102, "INVITE");
+        if trying {
+            stage.receive(102, &response(&first, 100, "Trying"));
+        }
+        stage.pass(Duration::from_secs(20));
+        assert!(stage.sent().iter().all(|(hop, _)| *hop != 103));
+        assert!(stage.world.failed.is_empty());
+        stage.receive(102, &response(&first, 486, "Busy Here"));
+        stage.settles();
+    }
 }

@@ -1,0 +1,156 @@
+//! Connections that a shard makes: one to each peer, when there is something to say, used both ways (RFC 5923).
+
+use std::{rc::Rc, time::Duration};
+
+use tokio::task::spawn_local;
+use transport::{Dial, Dialled, Opening};
+
+use crate::{
+    flow::Flow,
+    hop::{FlowNumber, Hop},
+    metrics::Count,
+    shard::Shard,
+    shared::Shared,
+};
+
+/// Peers that a shard is connected to, or connects to, at a time; beyond, what is for another is as if it were gone.
+pub(crate) const MOST: usize = 4096;
+
+/// How long a connection to a phone may take.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How far the connection to a peer is.
+#[derive(Debug)]
+pub(crate) enum Made {
+    /// It is being made; this is sent once it stands.
+    Waiting(Queue),
+    /// It is this flow.
+    Open(FlowNumber),
+}
+
+/// Messages for a peer that is being connected to.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    messages: Vec<Box<[u8]>>,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Whether there was room.
+    fn put(&mut self, message: &[u8], most: usize) -> bool {
+        let fits = self.bytes + message.len() <= most;
+        if fits {
+            self.bytes += message.len();
+            self.messages.push(message.into());
+        }
+        fits
+    }
+}
+
+/// The shard that speaks to a peer: the same for all who ask.
+pub(crate) fn shard_of(shared: &Shared, hop: Hop) -> usize {
+    let shards = shared.inboxes.shards().max(1);
+    match hop {
+        Hop::Flow(number) => number.shard(),
+        Hop::Udp { .. } => 0,
+        Hop::Peer { remote, .. } => {
+            let ip = match remote.ip() {
+                std::net::IpAddr::V4(ip) => u128::from(u32::from(ip)),
+                std::net::IpAddr::V6(ip) => u128::from(ip),
+            };
+            let mixed = ip.wrapping_mul(31).wrapping_add(u128::from(remote.port()));
+            (mixed % shards as u128) as usize
+        }
+    }
+}
+
+impl Shard {
+    /// Sends to a peer of this shard, or has it wait until there is a connection; says whether that went well.
+    pub(crate) fn send_to_peer(&self, hop: Hop, message: &[u8]) -> bool {
+        let mut made = self.made.borrow_mut();
+        if let Some(Made::Open(number)) = made.get(&hop) {
+            let number = *number;
+            drop(made);
+            return self.link(number).is_some_and(|link| link.send(message).is_ok());
+        }
+        if let Some(Made::Waiting(queue)) = made.get_mut(&hop) {
+            return queue.put(message, self.queue_bytes(hop));
+        }
+        let Some(me) = self.me.upgrade().filter(|_| made.len() < MOST) else { return false };
+        let mut queue = Queue::default();
+        if !queue.put(message, self.queue_bytes(hop)) {
+            return false;
+        }
+        made.insert(hop, Made::Waiting(queue));
+        spawn_local(connect(me, hop));
+        true
+    }
+
+    /// Unsent bytes that a peer may have waiting, connected or not.
+    fn queue_bytes(&self, hop: Hop) -> usize {
+        let Hop::Peer { listener, .. } = hop else { return 0 };
+        self.listener(listener).map_or(0, |listener| listener.settings.outbound_queue)
+    }
+
+    /// A connection that we made is over, or never came about: what waits for it is told.
+    pub(crate) fn peer_lost(&self, hop: Hop) {
+        self.made.borrow_mut().remove(&hop);
+        self.announce_gone(hop);
+    }
+}
+
+/// Forgets the peer, should the connection not come about, however that is.
+struct Attempt {
+    shard: Rc<Shard>,
+    hop: Hop,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if matches!(self.shard.made.borrow().get(&self.hop), Some(Made::Open(_))) {
+            return;
+        }
+        self.shard.shared.metrics.add(Count::DialsFailed);
+        self.shard.shared.upstreams.failed(self.hop);
+        self.shard.peer_lost(self.hop);
+    }
+}
+
+async fn connect(shard: Rc<Shard>, hop: Hop) {
+    let attempt = Attempt { shard: Rc::clone(&shard), hop };
+    let Some((dialled, flow)) = open(&shard, hop).await else { return };
+    let before = shard.made.borrow_mut().insert(hop, Made::Open(flow.number));
+    drop(attempt);
+    shard.shared.metrics.add(Count::Dialled);
+    if let Some(Made::Waiting(queue)) = before {
+        for message in queue.messages {
+            // Who does not take it has the flow end, and that is told.
+            let _ = dialled.link().send(&message);
+        }
+    }
+    dialled.run(shard, flow).await;
+}
+
+async fn open(shard: &Rc<Shard>, hop: Hop) -> Option<(Dialled, Flow)> {
+    let Hop::Peer { listener, proves, remote } = hop else { return None };
+    let listener = shard.listener(listener)?;
+    let upstreams = &shard.shared.upstreams;
+    let dial =
+        Dial { remote, tls: upstreams.tls(proves), patience: upstreams.timeout(hop).unwrap_or(PATIENCE) };
+    let dialled = match Dialled::connect(&dial, &listener, Rc::clone(&shard.scratch)).await {
+        Ok(dialled) => dialled,
+        Err(error) => {
+            tracing::debug!(%remote, %error, "a peer cannot be connected to");
+            return None;
+        }
+    };
+    let opening = Opening { facts: dialled.facts().clone(), listener: Rc::clone(&listener), vouched: None };
+    match Flow::open_to(shard, opening, Rc::clone(dialled.link()), Some(hop)).await {
+        Ok(flow) => Some((dialled, flow)),
+        Err(refused) => {
+            tracing::debug!(%remote, reason = refused.reason, "a connection to a peer may not be a flow");
+            dialled.let_go().await;
+            None
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! A hop that gives no sign of life while there is another way (RFC 3263 §4.3): its transaction would be over after half a minute.
+
+use std::time::Instant;
+
+use sip_transaction::ClientId;
+
+use crate::{
+    Environment, Proxy,
+    context::{Cancel, Reason},
+};
+
+/// Reason (RFC 3326) of a CANCEL to a hop that does answer, when another has been asked already.
+const ASKED_ANOTHER: Reason = Reason::Borrowed(b"SIP;cause=408;text=\"Another server was asked\"");
+
+impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
+    /// A branch gave a sign of life, or is over.
+    pub(crate) fn not_silent(&mut self, id: ClientId) {
+        if let Some(branch) = self.transactions.client_mut(id)
+            && let Some(at) = branch.silent_until.take()
+        {
+            self.silent.remove(&(at, id));
+        }
+    }
+
+    /// A branch was silent for as long as its hop may be: the next way is tried. Its transaction goes on; should it be answered with
+    /// success before the other, that counts.
+    pub(crate) fn stayed_silent<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ClientId, now: Instant) {
+        let Some(branch) = self.transactions.client_mut(id) else { return };
+        branch.silent_until = None;
+        let (hop, otherwise) = (branch.hop, branch.otherwise.take());
+        if branch.sent.is_some() && branch.cancel == Cancel::No {
+            branch.cancel = Cancel::Wanted(ASKED_ANOTHER);
+        }
+        let Some(server) = branch.server else { return };
+        env.failed(hop);
+        self.try_another(env, server, id, otherwise, now);
+    }
+}

@@ -1,0 +1,49 @@
+//! Whom we believe where we are the one who connects, and who we say we are.
+
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore, client::ResolvesClientCert, sign::SingleCertAndKey};
+use rustls_pki_types::CertificateDer;
+
+use crate::certificate::{CertificateError, Fitting};
+
+/// TLS settings for connections that we make.
+pub type ClientTls = Arc<ClientConfig>;
+
+/// Whose signature makes a server's certificate good.
+#[derive(Clone, Debug)]
+pub enum Roots {
+    /// What the system trusts.
+    System,
+    /// These alone.
+    Only(Vec<CertificateDer<'static>>),
+}
+
+/// TLS settings for connections to servers that prove who they are, with our own certificate if they ask for one.
+///
+/// # Errors
+/// There is no root that can be used.
+pub fn client(roots: Roots, own: Option<Fitting>) -> Result<ClientTls, CertificateError> {
+    let mut store = RootCertStore::empty();
+    let found = match roots {
+        // What of it cannot be read is as good as not there.
+        Roots::System => rustls_native_certs::load_native_certs().certs,
+        Roots::Only(certificates) => certificates,
+    };
+    store.add_parsable_certificates(found);
+    if store.is_empty() {
+        return Err(CertificateError::NoRoots);
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(store);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some(own) => {
+            let resolver: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(own.into_inner()));
+            builder.with_client_cert_resolver(resolver)
+        }
+    };
+    Ok(Arc::new(config))
+}
