@@ -14,6 +14,7 @@ mod calls;
 mod client_address;
 mod dev;
 mod difference;
+mod dns;
 mod document;
 mod domain;
 mod duration;
@@ -51,6 +52,7 @@ pub use admin::Admin;
 pub use audit::{Audit, AuditPace};
 pub use calls::{AtShutdown, Calls};
 pub use dev::DevPorts;
+pub use dns::Dns;
 pub use domain::{
     Authentication, DigestAlgorithm, Domain, Ephemeral, EphemeralHash, Jwt, Outside, TokenSource, UserQuery,
     UserSource,
@@ -90,6 +92,7 @@ const TOP: Shape = Shape {
         "registrar",
         "keepalive",
         "limits",
+        "dns",
         "timers",
         "calls",
         "sink",
@@ -101,7 +104,7 @@ const TOP: Shape = Shape {
 };
 
 /// Every section of the file, the top itself first.
-const SHAPES: [Shape; 15] = [
+const SHAPES: [Shape; 16] = [
     TOP,
     ledger::SHAPE,
     listener::SHAPE,
@@ -110,6 +113,7 @@ const SHAPES: [Shape; 15] = [
     registrar::SHAPE,
     keepalive::SHAPE,
     limits::SHAPE,
+    dns::SHAPE,
     timers::SHAPE,
     calls::SHAPE,
     sink::SHAPE,
@@ -138,6 +142,8 @@ pub struct Config {
     pub keepalive: Keepalive,
     /// Bounds on what peers may take.
     pub limits: Limits,
+    /// Whom names of upstreams are looked up with.
+    pub dns: Dns,
     /// The times of SIP transactions.
     pub timers: Timers,
     /// What becomes of calls.
@@ -167,6 +173,7 @@ impl Default for Config {
             registrar: Registrar::default(),
             keepalive: Keepalive::default(),
             limits: Limits::default(),
+            dns: Dns::default(),
             timers: Timers::default(),
             calls: Calls::default(),
             sinks: Vec::new(),
@@ -242,6 +249,10 @@ impl Config {
             Some(section) => Limits::read(reading, &section),
             None => Limits::default(),
         };
+        let dns = match top.section(reading, dns::SHAPE) {
+            Some(section) => Dns::read(reading, &section),
+            None => Dns::default(),
+        };
         let timers = match top.section(reading, timers::SHAPE) {
             Some(section) => Timers::read(reading, &section),
             None => Timers::default(),
@@ -294,6 +305,7 @@ impl Config {
             registrar,
             keepalive,
             limits,
+            dns,
             timers,
             calls,
             sinks,

@@ -95,9 +95,11 @@ impl UpstreamTransport {
 /// A server of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UpstreamTarget {
-    /// Where it is.
-    pub address: SocketAddr,
-    /// How it is spoken to; none: by UDP, and by TCP what is too large for that (RFC 3261 §18.1.1).
+    /// Where it is: an address, or a name that leads to one or several (RFC 3263).
+    pub host: Host,
+    /// The port, if one is named.
+    pub port: Option<u16>,
+    /// How it is spoken to. None: as DNS says of a name; else by UDP, and by TCP what is too large for that (RFC 3261 §18.1.1).
     pub transport: Option<UpstreamTransport>,
     /// Lower ones are tried first; without one its place in the list, from 1.
     pub priority: u16,
@@ -123,7 +125,7 @@ const TARGET_KEYS: [&str; 3] = ["uri", "priority", "weight"];
 
 impl FromToml for UpstreamTarget {
     fn expected() -> String {
-        "a SIP URI with an IP address, such as \"sip:10.0.0.5:5060\" or \"sip:10.0.0.5;transport=tcp\""
+        "a SIP URI, such as \"sip:10.0.0.5:5060\", \"sip:10.0.0.5;transport=tcp\" or \"sips:pbx.example.com\""
             .to_owned()
     }
 
@@ -174,22 +176,36 @@ impl UpstreamTarget {
             (true, _) => Some(UpstreamTransport::Tls),
             (false, transport) => transport,
         };
-        let (host, port) =
-            host_and_port(authority, if transport == Some(UpstreamTransport::Tls) { 5061 } else { 5060 })?;
-        let ip: IpAddr = match host {
-            Host::V4(address) => address.into(),
-            Host::V6(address) => address.into(),
-            Host::Name(_) => return Err(Fault::value("a name: upstreams are reached by their IP address")),
-        };
-        Ok(Self { address: SocketAddr::new(ip, port), transport, priority: UNSAID, weight: 1 })
+        let (host, port) = host_and_port(authority, NO_PORT)?;
+        let port = Some(port).filter(|&port| port != NO_PORT);
+        Ok(Self { host, port, transport, priority: UNSAID, weight: 1 })
     }
 
-    /// What it is spoken to by, what is small enough.
+    /// Where it is, unless DNS has to say that.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        let ip: IpAddr = match self.host {
+            Host::V4(address) => address.into(),
+            Host::V6(address) => address.into(),
+            Host::Name(_) => return None,
+        };
+        let default = if self.usual() == UpstreamTransport::Tls { 5061 } else { 5060 };
+        Some(SocketAddr::new(ip, self.port.unwrap_or(default)))
+    }
+
+    fn may_be_spoken_by(&self, kind: TransportKind) -> bool {
+        self.transport.map_or_else(|| speaks_sip(kind), |transport| transport.kind() == kind)
+    }
+
+    /// What it is spoken to by, what is small enough, where DNS says nothing else.
     #[must_use]
     pub fn usual(&self) -> UpstreamTransport {
         self.transport.unwrap_or(UpstreamTransport::Udp)
     }
 }
+
+/// No target has this port.
+const NO_PORT: u16 = 0;
 
 /// The priority of a target that says none, until its place in the list is known.
 const UNSAID: u16 = 0;
@@ -268,13 +284,20 @@ impl Upstream {
             identity,
         };
         for (place, At { value: target, span }) in (1..).zip(targets) {
-            let (transport, ip) = (target.usual(), target.address.ip());
-            if all_listeners && read.spoken_to_by(listeners, transport, ip).is_none() {
-                let (word, family) = (transport.as_str(), if ip.is_ipv4() { "IPv4" } else { "IPv6" });
+            let transport = target.usual();
+            let (family, spoken) = match target.address().map(|address| address.ip()) {
+                Some(ip) => {
+                    let family = if ip.is_ipv4() { " with an IPv4 address" } else { " with an IPv6 address" };
+                    (family, read.spoken_to_by(listeners, transport, ip).is_some())
+                }
+                None => ("", listeners.iter().any(|one| target.may_be_spoken_by(one.transport.kind()))),
+            };
+            if all_listeners && !spoken {
+                let word = transport.as_str();
                 let title = "there is no such listener to speak to this target by";
                 reading.error(
                     Problem::new(ProblemKind::BadValue, span, title)
-                        .label(format!("this needs a `{word}` listener with an {family} address"))
+                        .label(format!("this needs a `{word}` listener{family}"))
                         .help(format!("add a `[[listener]]` with `transport = \"{word}\"`")),
                 );
                 return None;

@@ -47,6 +47,7 @@ fn the_example_states_the_defaults() {
     assert_eq!(config.calls, default.calls);
     assert_eq!(config.audit, default.audit);
     assert_eq!(config.log, default.log);
+    assert_eq!(config.dns.servers, ["10.0.0.53:53".parse().unwrap()]);
     let admin = config.admin.unwrap();
     assert_eq!((admin.bind, admin.token.is_some()), (Admin::default().bind, true));
     assert_eq!(config.shutdown, default.shutdown);
@@ -176,13 +177,13 @@ fn the_example_becomes_valid_types() {
     );
     let targets = config.upstreams[0].targets.iter();
     let targets: Vec<_> =
-        targets.map(|at| (at.address.to_string(), at.transport, at.priority, at.weight)).collect();
+        targets.map(|at| (at.host.to_string(), at.port, at.transport, at.priority, at.weight)).collect();
     assert_eq!(
         targets,
         [
-            ("10.0.0.5:5060".to_owned(), None, 1, 1),
-            ("10.0.0.6:5060".to_owned(), Some(UpstreamTransport::Tcp), 2, 3),
-            ("10.0.0.7:5061".to_owned(), Some(UpstreamTransport::Tls), 2, 1),
+            ("10.0.0.5".to_owned(), Some(5060), None, 1, 1),
+            ("10.0.0.6".to_owned(), None, Some(UpstreamTransport::Tcp), 2, 3),
+            ("sbc.example.com".to_owned(), None, Some(UpstreamTransport::Tls), 2, 1),
         ]
     );
     let tokens: Vec<&Jwt> = config.domains[4..7]

@@ -222,7 +222,10 @@ fn upstreams() {
     );
     let mend = "write sip:, or leave out `;transport=udp`";
     one(&of("«\"sips:10.0.0.5;transport=udp\"»"), BadValue, Some(mend));
-    one(&of("«\"sip:pbx.example.com\"»"), BadValue, None);
+    parse(&of("\"sip:pbx.example.com\"")).unwrap();
+    let mend = "add a `[[listener]]` with `transport = \"tls\"`";
+    one(&of("«\"sips:pbx.example.com\"»"), BadValue, Some(mend));
+    one("[dns]\nservers = [\"10.0.0.1\", «\"ns.example.com\"»]", BadValue, None);
     // The default listeners are all IPv4, and none speaks TLS.
     let mend = "add a `[[listener]]` with `transport = \"udp\"`";
     one(&of("\"sip:10.0.0.5\", «\"sip:[::1]\"»"), BadValue, Some(mend));

@@ -11,8 +11,9 @@ use crate::{
     dialling,
     hop::Hop,
     inbox::Letter,
+    resolve::{Found, Unresolved, resolve, resolver},
     shared::Shared,
-    upstream::{client_tls, server_name},
+    upstream::{client_tls, place, server_name, speaking, spoken},
 };
 
 /// T1 of RFC 3261 §17.1.2.2: when a request is first repeated.
@@ -78,6 +79,41 @@ pub(crate) async fn ask(shared: &Shared, hop: Hop, ask: &Ask<'_>, patience: Dura
     (status != 408).then_some(status)
 }
 
+/// Where a server of an upstream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerPlace {
+    /// How it is spoken to.
+    pub transport: UpstreamTransport,
+    /// Its address.
+    pub address: SocketAddr,
+}
+
+/// The servers that a target of the configuration leads to now, those that are wanted more first. Needs no server of ours that runs.
+///
+/// # Errors
+/// Its name cannot be looked up.
+pub async fn find_servers(
+    config: &Config,
+    upstream: &config::Upstream,
+    target: &UpstreamTarget,
+) -> Result<Vec<ServerPlace>, Unresolved> {
+    let Some(place) = place(target) else {
+        let address = target.address();
+        return Ok(address
+            .map(|address| ServerPlace { transport: target.usual(), address })
+            .into_iter()
+            .collect());
+    };
+    let spoken = spoken(&speaking(upstream, &config.listeners));
+    let (mut found, _) = resolve(&resolver(&config.dns.servers)?, &place, &spoken).await?;
+    found.sort_by_key(|found| found.preference.priority);
+    let place = |found: &Found| {
+        let (transport, address, _) = found.server();
+        ServerPlace { transport, address }
+    };
+    Ok(found.iter().map(place).collect())
+}
+
 /// Asks a server by OPTIONS whether it is there; gives the status of its answer, whatever it is. Needs no server of ours that runs.
 ///
 /// # Errors
@@ -86,10 +122,11 @@ pub async fn ask_whether_there(
     config: &Config,
     upstream: &config::Upstream,
     target: &UpstreamTarget,
+    place: ServerPlace,
     patience: Duration,
 ) -> Result<u16, DialError> {
-    let server = target.address;
-    let listener = upstream.spoken_to_by(&config.listeners, target.usual(), server.ip());
+    let server = place.address;
+    let listener = upstream.spoken_to_by(&config.listeners, place.transport, server.ip());
     let listener = listener.and_then(|number| config.listeners.get(number));
     let Some(listener) = listener else { return Err(io::Error::from(io::ErrorKind::NotFound).into()) };
     let (local, host) = (SocketAddr::new(listener.bind.ip(), 0), &listener.advertise.host);
@@ -100,12 +137,13 @@ pub async fn ask_whether_there(
     };
     let answered = |bytes: &[u8]| final_status(bytes, branch.as_bytes());
     let port = listener.advertised_port(listener.bind);
-    let tls = match target.usual() {
+    let tls = match place.transport {
         UpstreamTransport::Udp => return Ok(by_datagrams(local, server, request, answered, patience).await?),
         UpstreamTransport::Tcp => None,
         UpstreamTransport::Tls => {
             let tls = client_tls(upstream).map_err(|error| DialError::Io(io::Error::other(error)))?;
-            Some((tls, server_name(target)))
+            let name = server_name(target).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+            Some((tls, name))
         }
     };
     let request = request(if tls.is_some() { "TLS" } else { "TCP" }, port);

@@ -102,6 +102,8 @@ counts! {
     Dialled = "connections_made",
     /// Connections to peers that could not be made.
     DialsFailed = "connections_failed",
+    /// Names of servers behind this one that could not be looked up.
+    LookUpsFailed = "upstream_lookups_failed",
     /// Probes that a server behind this one did not answer, or answered 503.
     ProbesFailed = "upstream_probes_failed",
     /// Requests that a server behind this one did not answer in time, or answered 503.

@@ -40,6 +40,7 @@ use crate::{
     listeners::{self, Sockets},
     metrics::Count,
     recovery,
+    resolve::resolver,
     retention::Policy,
     shard,
     shared::{Pages, Parts, Shared},
@@ -92,6 +93,9 @@ pub enum StartError {
         /// Why not.
         error: CertificateError,
     },
+    /// How names are looked up on this system cannot be read.
+    #[error("how names are looked up on this system cannot be read ({0}); write `servers` under [dns]")]
+    Dns(String),
     /// More targets over TLS than can be told apart.
     #[error("there are more than {most} targets over TLS")]
     TooManyTlsTargets {
@@ -218,6 +222,7 @@ impl Server {
         let (bounds, sockets): (Vec<Bound>, Vec<Sockets>) =
             listeners::bind(config, shards)?.into_iter().unzip();
         let upstreams = Upstreams::new(&config.upstreams, &config.listeners)?;
+        let resolver = resolver(&config.dns.servers).map_err(|error| StartError::Dns(error.to_string()))?;
         let domains = Domains::new(&config.domains, &upstreams, &rand::random())?;
         let (orphans, orphans_inbox) = mpsc::channel(backend::MOST_WAITING);
         let node = Node::new(config.node.as_str())
@@ -322,6 +327,10 @@ impl Server {
         acceptors.push(tokio::spawn(backend::run(Arc::clone(&shared), orphans_inbox)));
         for upstream in 0..config.upstreams.len() {
             acceptors.push(tokio::spawn(upstream::probe(Arc::clone(&shared), upstream)));
+        }
+        for name in shared.upstreams.names() {
+            let resolver = resolver.clone();
+            acceptors.push(tokio::spawn(upstream::look_up(Arc::clone(&shared), resolver, name)));
         }
         for domain in shared.domains.by_token() {
             acceptors.push(tokio::spawn(jwks::keep(Arc::clone(&shared), domain.clone())));

@@ -1,7 +1,7 @@
 //! SIP servers behind this one: where they are, and whether they answer.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -10,11 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use config::{Listener, Name, Unregister, UpstreamTransport};
+use config::{Host, Listener, Name, Unregister, UpstreamTarget, UpstreamTransport};
+use hickory_resolver::TokioResolver;
 use lifecycle::{FlowFacts, Transport};
 use rustls_pki_types::ServerName;
 use smallvec::SmallVec;
-use targets::{Preference, Standing, Turned, order};
+use targets::{Place, Preference, Standing, Turned, order};
 use transport::{
     certificate::{CertificateError, Fitting},
     trust::{self, ClientTls, Roots},
@@ -25,6 +26,7 @@ use crate::{
     ask::{Ask, ask},
     hop::{FlowNumber, Hop, Proves},
     metrics::Count,
+    resolve::{Found, resolve},
     shared::Shared,
 };
 
@@ -37,6 +39,9 @@ const LARGEST_DATAGRAM: usize = 1300;
 /// What a request grows by on its way through: a Via, two Record-Routes or a Path. Rather too much.
 const GROWTH: usize = 350;
 
+/// How long after a name could not be looked up it is tried again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// Several servers that do the same.
 #[derive(Debug)]
 pub(crate) struct Upstream {
@@ -44,18 +49,39 @@ pub(crate) struct Upstream {
     pub(crate) unregister: Unregister,
     probe: Option<Duration>,
     timeout: Duration,
-    /// Never empty.
-    targets: Vec<Target>,
+    /// What the configuration names; never empty.
+    entries: Vec<Entry>,
+    /// Where that is, as far as it is known.
+    servers: RwLock<Servers>,
+    /// The listeners that servers are spoken to by, by transport and whether it is IPv4.
+    listeners: BTreeMap<(UpstreamTransport, bool), u8>,
+}
+
+type Servers = Arc<[Arc<Server>]>;
+
+/// One target of the configuration.
+#[derive(Debug)]
+struct Entry {
+    preference: Preference,
+    /// What is to be looked up for it.
+    place: Option<Place>,
+    /// The transport that the configuration names.
+    transport: Option<UpstreamTransport>,
+    /// Whom its servers over TLS must prove to be.
+    proves: Proves,
 }
 
 /// One server.
 #[derive(Debug)]
-struct Target {
+struct Server {
+    /// The place of its target in the configuration.
+    entry: usize,
     address: SocketAddr,
     transport: UpstreamTransport,
     way: Way,
     /// What is too large for `way` goes by this.
     large: Option<Way>,
+    /// Among the servers of its target.
     preference: Preference,
     failures: AtomicU64,
 }
@@ -129,57 +155,45 @@ impl Upstreams {
         for upstream in upstreams {
             let wrong =
                 |error| StartError::UpstreamTls { upstream: upstream.name.as_str().to_owned(), error };
+            let listeners = speaking(upstream, listeners);
             let mut tls = None;
-            let mut targets = Vec::with_capacity(upstream.targets.len());
+            let mut entries = Vec::with_capacity(upstream.targets.len());
             for target in &upstream.targets {
-                let (address, transport) = (target.address, target.usual());
-                let listener = |transport| {
-                    // Numbers of listeners are checked when they are bound.
-                    let place = upstream.spoken_to_by(listeners, transport, address.ip())?;
-                    u8::try_from(place).ok()
+                let by_tls = listeners.keys().any(|(transport, _)| *transport == UpstreamTransport::Tls)
+                    && (target.transport == Some(UpstreamTransport::Tls) || target.address().is_none());
+                let proves = if by_tls {
+                    let config = match &tls {
+                        Some(config) => Arc::clone(config),
+                        None => Arc::clone(tls.insert(client_tls(upstream).map_err(wrong)?)),
+                    };
+                    made.proofs.extend(server_name(target).map(|name| (config, name)));
+                    let number = u8::try_from(made.proofs.len());
+                    Proves(number.map_err(|_| StartError::TooManyTlsTargets { most: u8::MAX.into() })?)
+                } else {
+                    Proves::NOTHING
                 };
-                let proves = match transport {
-                    UpstreamTransport::Udp | UpstreamTransport::Tcp => Proves::NOTHING,
-                    UpstreamTransport::Tls => {
-                        let config = match &tls {
-                            Some(config) => Arc::clone(config),
-                            None => Arc::clone(tls.insert(client_tls(upstream).map_err(wrong)?)),
-                        };
-                        made.proofs.push((config, server_name(target)));
-                        let number = u8::try_from(made.proofs.len());
-                        Proves(number.map_err(|_| StartError::TooManyTlsTargets { most: u8::MAX.into() })?)
-                    }
-                };
-                let way = |transport, proves| {
-                    let listener = listener(transport)?;
-                    Some(Way::new(match transport {
-                        UpstreamTransport::Udp => Hop::Udp { listener, remote: address },
-                        UpstreamTransport::Tcp | UpstreamTransport::Tls => {
-                            Hop::Peer { listener, proves, remote: address }
-                        }
-                    }))
-                };
-                // The configuration has no target that nobody could speak to.
-                let Some(usual) = way(transport, proves) else { continue };
-                targets.push(Target {
-                    address,
-                    transport,
-                    way: usual,
-                    large: match target.transport {
-                        None => way(UpstreamTransport::Tcp, Proves::NOTHING),
-                        Some(_) => None,
-                    },
-                    preference: Preference { priority: target.priority, weight: target.weight },
-                    failures: AtomicU64::new(0),
+                entries.push(Entry {
+                    preference: Preference { priority: target.priority.into(), weight: target.weight },
+                    place: place(target),
+                    transport: target.transport,
+                    proves,
                 });
             }
-            made.all.push(Upstream {
+            let one = Upstream {
                 name: upstream.name.clone(),
                 unregister: upstream.unregister,
                 probe: upstream.probe,
                 timeout: upstream.timeout,
-                targets,
-            });
+                entries,
+                servers: RwLock::new(Arc::new([])),
+                listeners,
+            };
+            for (entry, target) in upstream.targets.iter().enumerate() {
+                if let Some(address) = target.address() {
+                    one.learn(entry, &[(target.usual(), address, Preference::ONLY)]);
+                }
+            }
+            made.all.push(one);
         }
         Ok(made)
     }
@@ -196,14 +210,17 @@ impl Upstreams {
         self.all.get(number.0)
     }
 
-    fn targets(&self) -> impl Iterator<Item = (&Upstream, &Target)> {
-        self.all.iter().flat_map(|upstream| upstream.targets.iter().map(move |target| (upstream, target)))
+    fn servers(&self) -> impl Iterator<Item = (&Upstream, Arc<Server>)> {
+        self.all.iter().flat_map(|upstream| {
+            let servers = upstream.servers();
+            (0..servers.len()).map(move |at| (upstream, Arc::clone(&servers[at])))
+        })
     }
 
     /// The server that a hop leads to. Its port counts too: others may share its host; and so does the listener that it is spoken to
     /// by: whoever reaches another could write its address on datagrams.
-    fn server(&self, hop: Hop) -> Option<(&Upstream, &Target)> {
-        self.targets().find(|(_, target)| target.ways().any(|way| way.hop == hop))
+    fn server(&self, hop: Hop) -> Option<(&Upstream, Arc<Server>)> {
+        self.servers().find(|(_, server)| server.ways().any(|way| way.hop == hop))
     }
 
     /// Whether a hop leads to a server of ours.
@@ -223,15 +240,15 @@ impl Upstreams {
         if from == facts.local.ip().to_canonical() || facts.forwarded.is_some() {
             return;
         }
-        let fits = |target: &Target| {
+        let fits = |server: &Server| {
             let speaks = match facts.transport {
-                Transport::Tcp => target.transport != UpstreamTransport::Tls,
-                Transport::Tls => target.transport == UpstreamTransport::Tls,
+                Transport::Tcp => server.transport != UpstreamTransport::Tls,
+                Transport::Tls => server.transport == UpstreamTransport::Tls,
                 Transport::Ws | Transport::Wss | Transport::Udp => false,
             };
-            speaks && target.address.ip() == from
+            speaks && server.address.ip() == from
         };
-        if self.targets().any(|(_, target)| fits(target)) {
+        if self.servers().any(|(_, server)| fits(&server)) {
             let mut connections = self.connections.write().unwrap_or_else(PoisonError::into_inner);
             connections.insert(number);
             self.connected.store(connections.len(), Ordering::Release);
@@ -254,7 +271,7 @@ impl Upstreams {
 
     /// The way to a server of ours by its address, for a route that names it.
     pub(crate) fn at(&self, address: SocketAddr) -> Option<Hop> {
-        self.targets().find(|(_, target)| target.address == address).map(|(_, target)| target.way.hop)
+        self.servers().find(|(_, server)| server.address == address).map(|(_, server)| server.way.hop)
     }
 
     /// How long a hop may give no sign of life before another way is tried.
@@ -269,23 +286,72 @@ impl Upstreams {
 
     /// A server did not answer a request in time, answered 503, or could not be connected to.
     pub(crate) fn failed(&self, hop: Hop) {
-        let Some((upstream, target)) = self.server(hop) else { return };
-        target.failures.fetch_add(1, Ordering::Relaxed);
-        if let Some(way) = target.ways().find(|way| way.hop == hop) {
+        let Some((upstream, server)) = self.server(hop) else { return };
+        server.failures.fetch_add(1, Ordering::Relaxed);
+        if let Some(way) = server.ways().find(|way| way.hop == hop) {
             way.change(|standing| standing.failed(Instant::now()));
         }
-        let (upstream, target) = (upstream.name.as_str(), target.address);
-        tracing::debug!(upstream, %target, ?hop, "a server failed a request");
+        let (upstream, server) = (upstream.name.as_str(), server.address);
+        tracing::debug!(upstream, %server, ?hop, "a server failed a request");
     }
 
     pub(crate) fn views(&self) -> impl Iterator<Item = UpstreamView> {
-        self.targets().map(|(upstream, target)| UpstreamView {
+        self.servers().map(|(upstream, server)| UpstreamView {
             upstream: upstream.name.as_str().to_owned(),
-            target: target.address,
-            transport: target.transport.as_str(),
-            health: target.way.health(),
-            failures: target.failures.load(Ordering::Relaxed),
+            target: server.address,
+            transport: server.transport.as_str(),
+            health: server.way.health(),
+            failures: server.failures.load(Ordering::Relaxed),
         })
+    }
+
+    /// The targets that are named and have to be looked up, again and again: see [`look_up`].
+    pub(crate) fn names(&self) -> Vec<(usize, usize)> {
+        let named = |(at, upstream): (usize, &Upstream)| {
+            let entries =
+                (0..upstream.entries.len()).filter(|&entry| upstream.entries[entry].place.is_some());
+            entries.map(move |entry| (at, entry)).collect::<Vec<_>>()
+        };
+        self.all.iter().enumerate().flat_map(named).collect()
+    }
+}
+
+/// The listeners that an upstream's servers can be spoken to by.
+pub(crate) fn speaking(
+    upstream: &config::Upstream,
+    listeners: &[Listener],
+) -> BTreeMap<(UpstreamTransport, bool), u8> {
+    let transports = [UpstreamTransport::Udp, UpstreamTransport::Tcp, UpstreamTransport::Tls];
+    let any: [IpAddr; 2] = [std::net::Ipv4Addr::UNSPECIFIED.into(), std::net::Ipv6Addr::UNSPECIFIED.into()];
+    let ways = transports.into_iter().flat_map(|transport| any.map(|ip| (transport, ip)));
+    let speaking = ways.filter_map(|(transport, ip)| {
+        // Numbers of listeners are checked when they are bound.
+        let listener = u8::try_from(upstream.spoken_to_by(listeners, transport, ip)?).ok()?;
+        Some(((transport, ip.is_ipv4()), listener))
+    });
+    speaking.collect()
+}
+
+/// What is to be looked up for a target that is a name.
+pub(crate) fn place(target: &UpstreamTarget) -> Option<Place> {
+    let Host::Name(host) = &target.host else { return None };
+    Some(Place { host: host.clone(), port: target.port, transport: target.transport.map(looked_up) })
+}
+
+/// The same transport in the words of either side.
+pub(crate) fn looked_up(transport: UpstreamTransport) -> targets::Transport {
+    match transport {
+        UpstreamTransport::Udp => targets::Transport::Udp,
+        UpstreamTransport::Tcp => targets::Transport::Tcp,
+        UpstreamTransport::Tls => targets::Transport::Tls,
+    }
+}
+
+pub(crate) fn spoken_to(transport: targets::Transport) -> UpstreamTransport {
+    match transport {
+        targets::Transport::Udp => UpstreamTransport::Udp,
+        targets::Transport::Tcp => UpstreamTransport::Tcp,
+        targets::Transport::Tls => UpstreamTransport::Tls,
     }
 }
 
@@ -297,53 +363,112 @@ pub(crate) fn client_tls(upstream: &config::Upstream) -> Result<ClientTls, Certi
 }
 
 /// Whom a server over TLS must prove to be.
-pub(crate) fn server_name(target: &config::UpstreamTarget) -> ServerName<'static> {
-    ServerName::IpAddress(target.address.ip().into())
+pub(crate) fn server_name(target: &UpstreamTarget) -> Option<ServerName<'static>> {
+    match &target.host {
+        // RFC 5922 §4: the domain that was asked for, whatever names DNS led to.
+        Host::Name(name) => ServerName::try_from(name.clone()).ok(),
+        Host::V4(address) => Some(ServerName::IpAddress(IpAddr::from(*address).into())),
+        Host::V6(address) => Some(ServerName::IpAddress(IpAddr::from(*address).into())),
+    }
 }
 
 impl Upstream {
     /// Whether a hop leads to one of its servers.
     pub(crate) fn has(&self, hop: Hop) -> bool {
-        self.targets.iter().any(|target| target.ways().any(|way| way.hop == hop))
+        self.servers().iter().any(|server| server.ways().any(|way| way.hop == hop))
+    }
+
+    fn servers(&self) -> Servers {
+        // Nothing can panic under this lock.
+        Arc::clone(&self.servers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The servers of an entry are these from now on; those that were there keep what is known of them. None is no news.
+    fn learn(&self, entry: usize, found: &[(UpstreamTransport, SocketAddr, Preference)]) {
+        let Some(target) = self.entries.get(entry).filter(|_| !found.is_empty()) else { return };
+        let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept: Vec<Arc<Server>> =
+            servers.iter().filter(|server| server.entry != entry).map(Arc::clone).collect();
+        for &(transport, address, preference) in found {
+            let way = |transport| {
+                let listener = *self.listeners.get(&(transport, address.is_ipv4()))?;
+                let proves =
+                    if transport == UpstreamTransport::Tls { target.proves } else { Proves::NOTHING };
+                Some(Way::new(match transport {
+                    UpstreamTransport::Udp => Hop::Udp { listener, remote: address },
+                    UpstreamTransport::Tcp | UpstreamTransport::Tls => {
+                        Hop::Peer { listener, proves, remote: address }
+                    }
+                }))
+            };
+            let Some(usual) = way(transport) else { continue };
+            let same = |server: &&Arc<Server>| {
+                server.entry == entry && server.way.hop == usual.hop && server.preference == preference
+            };
+            kept.push(match servers.iter().find(same) {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(Server {
+                    entry,
+                    address,
+                    transport,
+                    way: usual,
+                    large: match (target.transport, transport) {
+                        (None, UpstreamTransport::Udp) => way(UpstreamTransport::Tcp),
+                        _ => None,
+                    },
+                    preference,
+                    failures: AtomicU64::new(0),
+                }),
+            });
+        }
+        kept.sort_by_key(|server| server.entry);
+        *servers = kept.into();
     }
 
     /// Ways to it for a request of so many bytes: those that are wanted before those that are not, each by priority and weight.
     pub(crate) fn hops(&self, length: usize) -> SmallVec<[Hop; 2]> {
         let now = Instant::now();
         let large = length + GROWTH > LARGEST_DATAGRAM;
-        let preferences: SmallVec<[Preference; 4]> =
-            self.targets.iter().map(|target| target.preference).collect();
-        let order = match preferences.len() {
-            1 => vec![0],
-            _ => order(&preferences, |below| rand::random_range(0..below)),
-        };
+        let servers = self.servers();
+        let ordered = in_order(&self.entries, |entry| entry.preference).into_iter().flat_map(|entry| {
+            let own: Vec<&Arc<Server>> = servers.iter().filter(|server| server.entry == entry).collect();
+            in_order(&own, |server| server.preference).into_iter().map(move |at| own[at]).collect::<Vec<_>>()
+        });
+        let ordered: SmallVec<[&Arc<Server>; 4]> = ordered.collect();
         let mut hops = SmallVec::new();
         for wanted in [true, false] {
-            for target in order.iter().filter_map(|&at| self.targets.get(at)) {
-                if target.way.is_wanted(now) == wanted {
-                    // What refused it lately is spared a large request.
-                    let by_stream = target.large.as_ref().filter(|way| large && way.is_wanted(now));
-                    hops.extend(by_stream.map(|way| way.hop));
-                    hops.push(target.way.hop);
-                }
+            for server in ordered.iter().filter(|server| server.way.is_wanted(now) == wanted) {
+                // What refused it lately is spared a large request.
+                let by_stream = server.large.as_ref().filter(|way| large && way.is_wanted(now));
+                hops.extend(by_stream.map(|way| way.hop));
+                hops.push(server.way.hop);
             }
         }
         hops
     }
 
-    fn turned(&self, target: &Target, turned: Turned) {
-        let (upstream, target) = (self.name.as_str(), target.address);
+    fn turned(&self, server: &Server, turned: Turned) {
+        let (upstream, server) = (self.name.as_str(), server.address);
         match turned {
             Turned::Nothing => {}
-            Turned::Up => tracing::info!(upstream, %target, "a server answers again"),
+            Turned::Up => tracing::info!(upstream, %server, "a server answers again"),
             Turned::Down => {
-                tracing::warn!(upstream, %target, "a server does not answer: it is passed over until it does");
+                tracing::warn!(upstream, %server, "a server does not answer: it is passed over until it does");
             }
         }
     }
 }
 
-impl Target {
+/// The places of these in the order in which to try them.
+fn in_order<T>(all: &[T], preference: impl Fn(&T) -> Preference) -> Vec<usize> {
+    if all.len() < 2 {
+        return (0..all.len()).collect();
+    }
+    let preferences: SmallVec<[Preference; 4]> = all.iter().map(preference).collect();
+    order(&preferences, |below| rand::random_range(0..below))
+}
+
+impl Server {
     fn ways(&self) -> impl Iterator<Item = &Way> {
         std::iter::once(&self.way).chain(&self.large)
     }
@@ -382,20 +507,69 @@ pub(crate) async fn probe(shared: Arc<Shared>, number: usize) {
     let Some(upstream) = shared.upstreams.get(Number(number)) else { return };
     let Some(every) = upstream.probe else { return };
     loop {
-        for target in &upstream.targets {
-            let options = Ask::options(target.address);
-            let turned = match ask(&shared, target.way.hop, &options, PROBE_TIMEOUT).await {
+        for server in upstream.servers().iter() {
+            let options = Ask::options(server.address);
+            let turned = match ask(&shared, server.way.hop, &options, PROBE_TIMEOUT).await {
                 // Whatever it answers, it is there; but for 503 it says itself that it is not to be used.
-                Some(status) if status != 503 => target.way.change(Standing::answered),
+                Some(status) if status != 503 => server.way.change(Standing::answered),
                 _ => {
                     shared.metrics.add(Count::ProbesFailed);
-                    target.failures.fetch_add(1, Ordering::Relaxed);
-                    target.way.change(Standing::unanswered)
+                    server.failures.fetch_add(1, Ordering::Relaxed);
+                    server.way.change(Standing::unanswered)
                 }
             };
-            upstream.turned(target, turned);
+            upstream.turned(server, turned);
         }
         tokio::time::sleep(every).await;
+    }
+}
+
+/// Looks a target's name up, again and again, as soon as what was answered has run out. What DNS does not answer leaves what is
+/// known as it is.
+pub(crate) async fn look_up(shared: Arc<Shared>, resolver: TokioResolver, (number, entry): (usize, usize)) {
+    let Some(upstream) = shared.upstreams.get(Number(number)) else { return };
+    let Some(place) = upstream.entries.get(entry).and_then(|entry| entry.place.as_ref()) else { return };
+    let spoken = spoken(&upstream.listeners);
+    let name = upstream.name.as_str();
+    let mut last = None;
+    loop {
+        let pause = match resolve(&resolver, place, &spoken).await {
+            Ok((found, lasts)) => {
+                let servers: Vec<_> = found.iter().map(Found::server).collect();
+                upstream.learn(entry, &servers);
+                if last.replace(servers.len()).is_none() {
+                    tracing::info!(
+                        upstream = name,
+                        host = place.host,
+                        servers = servers.len(),
+                        "a name leads to servers"
+                    );
+                }
+                lasts
+            }
+            Err(error) => {
+                shared.metrics.add(Count::LookUpsFailed);
+                last = None;
+                tracing::warn!(upstream = name, host = place.host, %error, "a name cannot be looked up; what is known of it stays");
+                LOOK_AGAIN
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// The transports that there are listeners for, most wanted first.
+pub(crate) fn spoken(listeners: &BTreeMap<(UpstreamTransport, bool), u8>) -> Vec<targets::Transport> {
+    let spoken = |transport: &targets::Transport| {
+        listeners.keys().any(|(listener, _)| looked_up(*listener) == *transport)
+    };
+    targets::Transport::ALL.into_iter().filter(spoken).collect()
+}
+
+impl Found {
+    /// In the words of an upstream.
+    pub(crate) fn server(&self) -> (UpstreamTransport, SocketAddr, Preference) {
+        (spoken_to(self.transport), self.address, self.preference)
     }
 }
 

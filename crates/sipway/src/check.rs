@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use config::{Config, Host, Machine, WebhookUrl};
-use edge::UsersFound;
+use edge::{ServerPlace, UsersFound};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -96,26 +96,46 @@ async fn ask_servers(config: &Arc<Config>) -> Outcome {
         for target in upstream.targets.clone() {
             let config = Arc::clone(config);
             asked.spawn(async move {
-                let answer =
-                    edge::ask_whether_there(&config, &config.upstreams[number], &target, PATIENCE).await;
-                (number, target, answer)
+                let upstream = &config.upstreams[number];
+                match edge::find_servers(&config, upstream, &target).await {
+                    Ok(places) => {
+                        let mut answers = Vec::with_capacity(places.len());
+                        for place in places {
+                            let asking = edge::ask_whether_there(&config, upstream, &target, place, PATIENCE);
+                            answers.push((place, asking.await));
+                        }
+                        (number, target, Ok(answers))
+                    }
+                    Err(error) => (number, target, Err(error)),
+                }
             });
         }
     }
     let mut silent = 0;
     while let Some(asked) = asked.join_next().await {
-        let Ok((number, target, answer)) = asked else { continue };
+        let Ok((number, target, answers)) = asked else { continue };
         let name = config.upstreams[number].name.as_str();
-        let (server, transport) = (target.address, target.usual().as_str().to_uppercase());
-        match answer {
-            Ok(503) => {
-                silent += 1;
-                say!("upstream {name}: {server} answers 503: it is not to be used now");
-            }
-            Ok(status) => say!("upstream {name}: {server} answers ({status})"),
-            Err(error) => {
-                silent += 1;
-                say!("upstream {name}: {server} does not answer OPTIONS over {transport}: {error}");
+        let answers = answers.unwrap_or_else(|error| {
+            silent += 1;
+            say!("upstream {name}: {} cannot be looked up: {error}", target.host);
+            Vec::new()
+        });
+        for (ServerPlace { transport, address }, answer) in answers {
+            let transport = transport.as_str().to_uppercase();
+            let server = match target.host {
+                Host::Name(ref host) => format!("{host} at {address}"),
+                Host::V4(_) | Host::V6(_) => address.to_string(),
+            };
+            match answer {
+                Ok(503) => {
+                    silent += 1;
+                    say!("upstream {name}: {server} answers 503: it is not to be used now");
+                }
+                Ok(status) => say!("upstream {name}: {server} answers ({status})"),
+                Err(error) => {
+                    silent += 1;
+                    say!("upstream {name}: {server} does not answer OPTIONS over {transport}: {error}");
+                }
             }
         }
     }

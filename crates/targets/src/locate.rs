@@ -1,7 +1,7 @@
 //! From a SIP URI to servers (RFC 3263 §4): what to ask DNS for next, and what its answers mean. Each step is a function of the
 //! answers before it; whoever asks DNS goes from one to the next.
 
-use crate::{Preference, order};
+use crate::Preference;
 
 /// How a server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,6 +112,8 @@ pub struct Server {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// How much it is wanted.
+    pub preference: Preference,
 }
 
 /// Where to begin (RFC 3263 §4.1, §4.2). `spoken` are the transports that we speak, most wanted first.
@@ -147,22 +149,21 @@ pub fn services(host: &str, records: &[Naptr], spoken: &[Transport]) -> Vec<Serv
     usable.into_iter().map(|(record, transport)| Service { name: name(record), transport }).collect()
 }
 
-/// The servers that SRV records name, in the order in which to try them. None says that there are no records, and that the host's
-/// own addresses are to be looked up ([`fallback`]); an empty list, that the service is not offered there.
+/// The servers that SRV records name. `rank` is the place of their service among the services of a domain: all servers of one
+/// are wanted more than those of the next. Where no service has any record, not even one that says that there is no server, the
+/// host itself is the server ([`fallback`]).
 #[must_use]
-pub fn servers(records: &[Srv], below: impl FnMut(u64) -> u64) -> Option<Vec<Server>> {
-    if records.is_empty() {
-        return None;
-    }
-    let preferences: Vec<Preference> = records
-        .iter()
-        .map(|record| Preference { priority: record.priority, weight: record.weight })
-        .collect();
+pub fn servers(rank: u16, records: &[Srv]) -> Vec<Server> {
     let there = |record: &&Srv| !matches!(record.target.as_str(), "" | ".");
-    let ordered = order(&preferences, below).into_iter().filter_map(|at| records.get(at)).filter(there);
-    let server =
-        |record: &Srv| Server { host: record.target.trim_end_matches('.').to_owned(), port: record.port };
-    Some(ordered.map(server).collect())
+    let server = |record: &Srv| Server {
+        host: record.target.trim_end_matches('.').to_owned(),
+        port: record.port,
+        preference: Preference {
+            priority: u32::from(rank) << 16 | u32::from(record.priority),
+            weight: record.weight,
+        },
+    };
+    records.iter().filter(there).map(server).collect()
 }
 
 /// The transport and port of the host itself, where no SRV record is (RFC 3263 §4.1, §4.2).
@@ -238,12 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn srv_records_are_tried_by_priority_and_a_dot_is_nobody() {
-        assert_eq!(servers(&[], |_| 0), None);
-        assert_eq!(servers(&[srv(0, 0, ".")], |_| 0), Some(Vec::new()));
-        let found = servers(&[srv(2, 1, "b.example.com."), srv(1, 1, "a.example.com")], |_| 0).expect("some");
+    fn servers_of_one_service_are_wanted_more_than_those_of_the_next_and_a_dot_is_nobody() {
+        assert_eq!(servers(0, &[srv(0, 0, ".")]), []);
+        let mut found = servers(1, &[srv(2, 1, "b.example.com."), srv(1, 1, "a.example.com")]);
+        found.extend(servers(0, &[srv(65_535, 1, "c.example.com")]));
+        found.sort_by_key(|server| server.preference.priority);
         let hosts: Vec<_> = found.iter().map(|server| (server.host.as_str(), server.port)).collect();
-        assert_eq!(hosts, [("a.example.com", 5070), ("b.example.com", 5070)]);
+        assert_eq!(hosts, [("c.example.com", 5070), ("a.example.com", 5070), ("b.example.com", 5070)]);
     }
 
     #[test]

@@ -4,9 +4,14 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preference {
     /// Lower ones are tried first.
-    pub priority: u16,
+    pub priority: u32,
     /// Among those of one priority, how often it is the first, in proportion to the others' weights. 0: hardly ever.
     pub weight: u16,
+}
+
+impl Preference {
+    /// Of a server that there is no other beside.
+    pub const ONLY: Self = Self { priority: 0, weight: 1 };
 }
 
 /// The places of the servers in the order in which to try them: by priority, and within one by chance, as the weights say.
@@ -38,7 +43,7 @@ mod tests {
 
     use super::*;
 
-    fn server(priority: u16, weight: u16) -> Preference {
+    fn server(priority: u32, weight: u16) -> Preference {
         Preference { priority, weight }
     }
 
@@ -66,7 +71,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_server_stands_in_it_once_and_no_priority_before_a_lower_one(
-            servers in proptest::collection::vec((0u16..4, 0u16..9), 0..12),
+            servers in proptest::collection::vec((0u32..4, 0u16..9), 0..12),
             seed in any::<u64>(),
         ) {
             let servers: Vec<_> = servers.into_iter().map(|(priority, weight)| server(priority, weight)).collect();

@@ -9,6 +9,7 @@ mod house;
 mod in_flight;
 mod kamailio;
 mod keys;
+mod named;
 mod outgoing;
 mod replaced;
 mod server_behind;

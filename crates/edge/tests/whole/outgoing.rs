@@ -10,7 +10,7 @@ use crate::{
     server_behind::{Authority, ServerBehind, Then},
 };
 
-const UDP: &str = "[[listener]]\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n";
+pub(crate) const UDP: &str = "[[listener]]\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n";
 
 /// Users of `localhost` register here; who is not there is looked for behind.
 fn behind(targets: &str, upstream: &str) -> String {
@@ -20,7 +20,7 @@ fn behind(targets: &str, upstream: &str) -> String {
     )
 }
 
-async fn status(client: &mut Client, body: &[u8]) -> u16 {
+pub(crate) async fn status(client: &mut Client, body: &[u8]) -> u16 {
     client.message("sip:nobody@localhost", body).await.unwrap().status
 }
 

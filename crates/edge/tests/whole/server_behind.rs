@@ -53,8 +53,13 @@ impl ServerBehind {
 
     /// Answers 200 over TLS to those who show a certificate of this authority's.
     pub(crate) async fn tls(authority: &Authority) -> Self {
+        Self::tls_as(authority, "127.0.0.1").await
+    }
+
+    /// The same, with a certificate for this name.
+    pub(crate) async fn tls_as(authority: &Authority, name: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::stream(listener, 200, Then::Stays, Some(authority.acceptor()))
+        Self::stream(listener, 200, Then::Stays, Some(authority.acceptor(name)))
     }
 
     pub(crate) fn stream(listener: TcpListener, status: u16, then: Then, tls: Option<TlsAcceptor>) -> Self {
@@ -183,12 +188,12 @@ impl Authority {
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
+    fn acceptor(&self, name: &str) -> TlsAcceptor {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-        let (certificate, key) = self.certify("127.0.0.1");
+        let (certificate, key) = self.certify(name);
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
