@@ -73,8 +73,9 @@ impl<T> Field<T> {
 
 /// One pass over one text: what it may look at, and what it has found.
 pub(crate) struct Reading<'a> {
-    surroundings: &'a dyn Surroundings,
-    base: PathBuf,
+    pub(crate) surroundings: &'a dyn Surroundings,
+    /// Where the text came from.
+    pub(crate) file: PathBuf,
     pub(crate) errors: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
 }
@@ -82,8 +83,7 @@ pub(crate) struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// A pass over a text that came from `file`; relative paths in it start where the file lies.
     pub(crate) fn new(file: &Path, surroundings: &'a dyn Surroundings) -> Self {
-        let base = file.parent().map(Path::to_owned).unwrap_or_default();
-        Self { surroundings, base, errors: Vec::new(), warnings: Vec::new() }
+        Self { surroundings, file: file.to_owned(), errors: Vec::new(), warnings: Vec::new() }
     }
 
     pub(crate) fn error(&mut self, problem: Problem) {
@@ -96,7 +96,7 @@ impl<'a> Reading<'a> {
 
     /// The path as seen from the configuration file.
     pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
-        self.base.join(path)
+        self.file.with_file_name("").join(path)
     }
 
     /// The content of a file that a key refers to; what keeps it from being read is noted at the key.

@@ -275,7 +275,7 @@ impl Config {
         };
         let admin = top.section(reading, admin::SHAPE).map(|section| Admin::read(reading, &section));
         let sections = top.sections(reading, sink::SHAPE);
-        let sinks = sink::read(reading, &sections);
+        let sinks = sink::read(reading, &sections, &ledger.directory);
 
         let admin_bind = admin.as_ref().map(|at| At { value: at.value.bind, span: at.span.clone() });
         let sections = top.sections(reading, listener::SHAPE);

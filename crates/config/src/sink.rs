@@ -8,7 +8,7 @@ mod webhook;
 
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lifecycle::EventKind;
@@ -117,7 +117,7 @@ impl Kind {
         self,
         reading: &mut Reading<'_>,
         section: &Section<'_>,
-        taken: &mut file::Taken,
+        taken: &mut file::Taken<'_>,
     ) -> Option<SinkTarget> {
         match self {
             Self::File => File::read(reading, section, taken).map(SinkTarget::File),
@@ -161,9 +161,9 @@ pub enum SinkTarget {
 }
 
 /// Reads all sinks. Names and files are checked against each other, also of sinks with other faults.
-pub(crate) fn read(reading: &mut Reading<'_>, sections: &[Section<'_>]) -> Vec<Sink> {
+pub(crate) fn read(reading: &mut Reading<'_>, sections: &[Section<'_>], ledger: &Path) -> Vec<Sink> {
     let mut names = Unique::new("sink");
-    let mut taken = file::Taken::default();
+    let mut taken = file::Taken::new(ledger);
     let mut sinks = Vec::with_capacity(sections.len());
     for section in sections {
         let kind = section.required::<Kind>(reading, "kind", "\"file\"");

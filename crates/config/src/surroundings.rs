@@ -3,7 +3,7 @@
 //! Reading goes through a trait, so that tests and the fuzzer run without a disk and a validated [`Config`](crate::Config)
 //! depends on nothing that is not named here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env::VarError;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,13 @@ pub trait Surroundings {
     /// # Errors
     /// The variable is not set, or its value is not UTF-8.
     fn variable(&self, name: &str) -> Result<String, VarError>;
+
+    /// Where a path leads, past symbolic links and `..`; also that of a file which is yet to be made. Two paths that lead to
+    /// one place are one file.
+    fn place(&self, path: &Path) -> PathBuf;
+
+    /// Whether a directory is there.
+    fn is_directory(&self, path: &Path) -> bool;
 }
 
 /// Why a file could not be read, in words for the operator.
@@ -55,12 +62,32 @@ impl Surroundings for Machine {
     fn variable(&self, name: &str) -> Result<String, VarError> {
         std::env::var(name)
     }
+
+    fn place(&self, path: &Path) -> PathBuf {
+        for part in path.ancestors() {
+            let part = if part.as_os_str().is_empty() { Path::new(".") } else { part };
+            if let Ok(place) = part.canonicalize() {
+                // The rest is not there yet.
+                return place
+                    .components()
+                    .chain(path.strip_prefix(part).unwrap_or(path).components())
+                    .collect();
+            }
+        }
+        path.to_owned()
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
 }
 
 /// Surroundings made up in memory: for tests, and for checking a configuration meant for another machine.
 #[derive(Debug, Clone, Default)]
 pub struct Imagined {
     files: BTreeMap<PathBuf, Vec<u8>>,
+    directories: BTreeSet<PathBuf>,
+    links: BTreeMap<PathBuf, PathBuf>,
     variables: BTreeMap<String, String>,
 }
 
@@ -75,6 +102,20 @@ impl Imagined {
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>, content: impl Into<Vec<u8>>) -> Self {
         self.files.insert(path.into(), content.into());
+        self
+    }
+
+    /// Adds a directory under exactly this path.
+    #[must_use]
+    pub fn directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.directories.insert(path.into());
+        self
+    }
+
+    /// Adds a symbolic link to a file.
+    #[must_use]
+    pub fn link(mut self, path: impl Into<PathBuf>, to: impl Into<PathBuf>) -> Self {
+        self.links.insert(path.into(), to.into());
         self
     }
 
@@ -93,5 +134,36 @@ impl Surroundings for Imagined {
 
     fn variable(&self, name: &str) -> Result<String, VarError> {
         self.variables.get(name).cloned().ok_or(VarError::NotPresent)
+    }
+
+    fn place(&self, path: &Path) -> PathBuf {
+        // "a" and "./a" are one file.
+        Path::new(".").join(self.links.get(path).map_or(path, PathBuf::as_path))
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        self.directories.contains(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_the_same_by_every_path_to_it() {
+        let folder =
+            std::env::temp_dir().canonicalize().unwrap().join(format!("sipway-place-{}", std::process::id()));
+        let (real, link) = (folder.join("real"), folder.join("link"));
+        std::fs::create_dir_all(&real).unwrap();
+        std::fs::write(real.join("file"), "").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        assert_eq!(Machine.place(&link.join("file")), real.join("file"));
+        assert_eq!(Machine.place(&link.join("../real/file")), real.join("file"));
+        assert_eq!(Machine.place(&link.join("new")), real.join("new"));
+        assert_eq!(Machine.place(&link.join("new/newer")), real.join("new/newer"));
+        assert!(Machine.place(Path::new("no-such-file")).is_absolute());
+        assert!(Machine.is_directory(&link) && !Machine.is_directory(&link.join("file")));
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

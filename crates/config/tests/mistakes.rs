@@ -19,6 +19,8 @@ fn parse(text: &str) -> Result<Config, Errors> {
         .file("guessed.secret", "swordfish\n")
         .file("login.pem", "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n")
         .file("short.secret", "whsec_MDEy")
+        .directory("logs")
+        .link("same", "e")
         .set("SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
     Config::parse(text, Path::new("sipway.toml"), &surroundings)
 }
@@ -428,6 +430,21 @@ fn no_sink_writes_where_another_moves_its_old_files() {
     one(&(rotating("\"e\"") + &plain("«\"e.3\"»")), Duplicate, None);
     one(&(plain("\"e.1\"") + &rotating("«\"e\"»")), Duplicate, None);
     parse(&(rotating("\"e\"") + &plain("\"e.4\""))).expect("not a name that is used");
+}
+
+#[test]
+fn no_sink_writes_over_what_is_there_for_another_purpose() {
+    let sink =
+        |name: &str, path: &str| format!("[[sink]]\nkind = \"file\"\nname = \"{name}\"\npath = {path}\n");
+    one(&(sink("a", "\"e\"") + &sink("b", "«\"same\"»")), Duplicate, None);
+    one(&sink("a", "«\"logs\"»"), BadFile, Some("name a file in it"));
+    one(&sink("a", "«\"sipway-ledger/e\"»"), BadFile, Some("choose a file elsewhere"));
+    one(
+        &format!("[ledger]\ndirectory = \"./l\"\n{}", sink("a", "«\"l/e\"»")),
+        BadFile,
+        Some("choose a file elsewhere"),
+    );
+    one(&sink("a", "«\"./sipway.toml\"»"), BadFile, Some("choose another file"));
 }
 
 #[test]

@@ -135,6 +135,14 @@ pub enum StartError {
         /// Its type's number.
         kind: u16,
     },
+    /// It is not known how far a sink had come.
+    #[error("sink `{sink}`: {error}")]
+    Cursor {
+        /// Its name.
+        sink: String,
+        /// What is wrong with its cursor.
+        error: ledger::CursorError,
+    },
     /// What an earlier process owed cannot be written.
     #[error(
         "there is no room in the ledger for the closes that the last process owed: {0}; free some disk and start again, nothing is lost"
@@ -228,6 +236,10 @@ impl Server {
         let node = Node::new(config.node.as_str())
             .expect("the configuration checks the node's name by the same rule");
         let (ledger, recovered, books) = recovery::open(storage, &config.ledger, &node, clock::micros())?;
+        for sink in &config.sinks {
+            let cursor = ledger.cursor(sink.name.as_str());
+            cursor.map_err(|error| StartError::Cursor { sink: sink.name.to_string(), error })?;
+        }
         let secret = route_secret(config)?;
         let (inboxes, receivers) = Inboxes::new(shards);
         let descriptors = descriptors();

@@ -139,7 +139,7 @@ pub(super) async fn ping_one(server: &Handle, flow: &str, timeout: Option<&str>)
     let patience = match timeout {
         None => PATIENCE.0,
         Some(text) => config::duration(text).filter(|&time| time <= PATIENCE.1).ok_or_else(|| {
-            let error = format!("timeout={text}: give a duration of at most 60s, such as 500ms or 5s");
+            let error = format!("timeout={text}: give a duration of 1ms to 60s, such as 500ms or 5s");
             Failure::new(StatusCode::BAD_REQUEST, error)
         })?,
     };

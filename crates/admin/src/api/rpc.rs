@@ -94,11 +94,12 @@ pub(super) async fn call(State(admin): State<Arc<Admin>>, body: Bytes) -> Respon
 }
 
 async fn one(server: &Handle, call: Value) -> Option<Value> {
+    let id = call.get("id").filter(|id| id.is_string() || id.is_number()).cloned().unwrap_or_default();
     let call = match serde_json::from_value::<Call>(call) {
         Ok(call) if call.jsonrpc == "2.0" => call,
         _ => {
             let message = "this is no call: it needs \"jsonrpc\": \"2.0\" and a \"method\"".to_owned();
-            return Some(answer(&Value::Null, Err(Refused { code: NO_CALL, message })));
+            return Some(answer(&id, Err(Refused { code: NO_CALL, message })));
         }
     };
     let outcome = perform(server, &call.method, call.params).await;

@@ -37,7 +37,11 @@ pub struct Rotation {
 }
 
 impl File {
-    pub(super) fn read(reading: &mut Reading<'_>, section: &Section<'_>, taken: &mut Taken) -> Option<Self> {
+    pub(super) fn read(
+        reading: &mut Reading<'_>,
+        section: &Section<'_>,
+        taken: &mut Taken<'_>,
+    ) -> Option<Self> {
         let path = section.path_field(reading, "path");
         if path.is_absent() {
             section.missing(reading, "path", "\"events.jsonl\"");
@@ -66,20 +70,41 @@ impl File {
 }
 
 /// The files that sinks write to, and where each was named.
-#[derive(Debug, Default)]
-pub(super) struct Taken(BTreeMap<PathBuf, Range<usize>>);
+#[derive(Debug)]
+pub(super) struct Taken<'a> {
+    ledger: &'a Path,
+    files: BTreeMap<PathBuf, Range<usize>>,
+}
 
-impl Taken {
-    /// Takes a file, or notes that it was taken before.
+impl<'a> Taken<'a> {
+    /// None yet; the ledger's directory is not for sinks.
+    pub(super) fn new(ledger: &'a Path) -> Self {
+        Self { ledger, files: BTreeMap::new() }
+    }
+
+    /// Takes a file, or notes why it cannot be this sink's.
     pub(super) fn claim(&mut self, reading: &mut Reading<'_>, path: At<PathBuf>) -> Option<PathBuf> {
-        // "a" and "./a" are one file.
-        let file = Path::new(".").join(&path.value);
-        if let Some(first) = self.0.get(&file) {
-            let problem = Problem::new(ProblemKind::Duplicate, path.span, "two sinks write to one file");
-            reading.error(problem.label("this file is taken").related(first.clone(), "by this sink"));
-            return None;
-        }
-        self.0.insert(file, path.span);
-        Some(path.value)
+        let At { value, span } = path;
+        let place = reading.surroundings.place(&value);
+        let bad =
+            |title: &str, label: &str| Problem::new(ProblemKind::BadFile, span.clone(), title).label(label);
+        let problem = if let Some(first) = self.files.get(&place) {
+            Problem::new(ProblemKind::Duplicate, span.clone(), "two sinks write to one file")
+                .label("this file is taken")
+                .related(first.clone(), "by this sink")
+        } else if reading.surroundings.is_directory(&value) {
+            bad("a sink writes to a file", "this is a directory").help("name a file in it")
+        } else if place.starts_with(reading.surroundings.place(self.ledger)) {
+            bad("a sink cannot write where the ledger is kept", "this is in the ledger's directory")
+                .help("choose a file elsewhere")
+        } else if place == reading.surroundings.place(&reading.file) {
+            bad("a sink cannot write to the configuration", "this is the file that you are checking")
+                .help("choose another file")
+        } else {
+            self.files.insert(place, span);
+            return Some(value);
+        };
+        reading.error(problem);
+        None
     }
 }

@@ -1,6 +1,6 @@
 //! A disk that takes nothing for a while: nobody comes in, and everybody inside goes on (DESIGN invariant 9).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ledger::Health;
 use lifecycle::{Cause, Transport};
@@ -8,8 +8,11 @@ use prove::{AfterClose, Client, CloseWord, ConnectError, Ending, Farewell, Setup
 
 use crate::house::{House, PATIENCE};
 
+/// As long as it takes to be noticed; with `STALL_SECONDS=30`, at least so long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stalled_disk_stops_admission_and_no_conversation() {
+    let lasting = std::env::var("STALL_SECONDS").map_or(0, |text| text.parse().expect("seconds"));
+    let lasting = Duration::from_secs(lasting);
     let house = House::new("stalled", "");
     let mut ada = house.registered("ada").await;
     let mut bob = house.registered("bob").await;
@@ -18,6 +21,7 @@ async fn a_stalled_disk_stops_admission_and_no_conversation() {
     let bob = tokio::spawn(async move { bob.serve().await });
     assert_eq!(ada.message(&to_bob, b"before").await.unwrap().status, 200);
 
+    let stalled = Instant::now();
     house.disk.stall();
     // Whoever comes before anything is noticed waits, for its opening is not durable.
     let target = house.target(Transport::Ws);
@@ -34,6 +38,11 @@ async fn a_stalled_disk_stops_admission_and_no_conversation() {
     // Inside, all goes on: messages, registrations that are there already, and ends.
     for _ in 0..20 {
         assert_eq!(ada.message(&to_bob, b"meanwhile").await.unwrap().status, 200);
+    }
+    while stalled.elapsed() < lasting {
+        assert_eq!(ada.message(&to_bob, b"still").await.unwrap().status, 200);
+        assert!(matches!(Client::connect(&target, &setup).await, Err(ConnectError::Refused(503))));
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(ada.register(600).await.unwrap().status, 200);
     let ending = Ending::Close(CloseWord::Normal, AfterClose::Wait);

@@ -97,11 +97,13 @@ pub(crate) fn append_many(ledger: &Ledger, count: u64) {
 
 /// The one sink of this TOML, quick to retry.
 pub(crate) fn settings(toml: &str) -> Settings {
-    let around = Imagined::new()
-        .set("SECRET", SECRET)
-        .set("RIGHT", "right")
-        .set("WRONG", "wrong")
-        .set("PASSWORD", "s3cret");
+    settings_among(Imagined::new(), toml)
+}
+
+/// The same where there are files.
+pub(crate) fn settings_among(files: Imagined, toml: &str) -> Settings {
+    let around =
+        files.set("SECRET", SECRET).set("RIGHT", "right").set("WRONG", "wrong").set("PASSWORD", "s3cret");
     let config = Config::parse(toml, Path::new("sipway.toml"), &around).unwrap();
     let mut settings = Settings::from(&config.sinks[0]);
     settings.pace = Pace {

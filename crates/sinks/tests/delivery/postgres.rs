@@ -2,11 +2,15 @@
 
 pub(crate) mod server;
 
+use config::Imagined;
 use ledger::{Batch, Ledger, Position, Save};
 use lifecycle::EventKind;
 use sinks::{Settings, State};
 
-use crate::place::{PATIENCE, Place, append, eventually, file, ids, ids_in, settings, start, take};
+use crate::broker;
+use crate::place::{
+    PATIENCE, Place, append, eventually, file, ids, ids_in, settings, settings_among, start, take,
+};
 use server::Server;
 
 fn postgres(name: &str, url: &str, more: &str) -> Settings {
@@ -190,6 +194,23 @@ fn what_keeps_it_from_delivering_is_said_in_plain_words() {
     server.ask("INSERT INTO telephony.schema_version VALUES (9)");
     let text = error(postgres("f", &net, "password_env = \"RIGHT\"\nschema = \"telephony\""));
     assert!(text.contains("version 9"), "{text}");
+}
+
+#[test]
+fn tls_only_to_a_server_that_is_trusted() {
+    let place = Place::new("pg-tls");
+    let (certificate, key) = broker::certificate(&place);
+    let mut server = Server::start(place.root());
+    server.secure(&certificate, &key);
+    server.ask("CREATE ROLE guest LOGIN PASSWORD 'right'; GRANT CREATE ON DATABASE postgres TO guest");
+    let sink = |more: &str| {
+        let files = Imagined::new().file(&certificate, std::fs::read(&certificate).unwrap());
+        let url = format!("postgres://guest@127.0.0.1:{}/postgres", server.port);
+        let secured = format!("url = \"{url}\"\npassword_env = \"RIGHT\"\ntls = \"verify\"\n{more}\n");
+        settings_among(files, &format!("[[sink]]\nkind = \"postgres\"\nname = \"db\"\n{secured}"))
+    };
+    broker::over_tls(&place, sink(""), sink(&format!("ca_file = \"{certificate}\"")));
+    assert_eq!(server.number("SELECT count(*) FROM sipway.events"), 5);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Descriptors: when they run out, and that none is kept for a peer that is gone.
 
 use std::fs;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use lifecycle::Transport;
-use prove::Client;
+use prove::{Client, Setup};
 use tokio::process::Command;
 
 use crate::directory::Directory;
@@ -84,6 +84,63 @@ async fn connections_never_take_the_last_ones() {
     until("freed", async || in_use(&server) <= before + 8).await;
     registered(&server, "eve").await;
     bob.abort();
+    assert!(server.terminate().await.success());
+}
+
+/// Lets the process have so many from now on; it may have as many as before again.
+fn limit(server: &Server, most: usize) {
+    let pid = server.pid().to_string();
+    let done =
+        std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={most}:")]).status();
+    assert!(done.expect("prlimit is part of util-linux").success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_system_has_none_left_the_listener_waits_and_goes_on() {
+    let directory = Directory::new("none-left");
+    let mut command = sipway(["run", "--config"]);
+    command.arg(configuration(&directory, ""));
+    let mut server = Server::run(command).await;
+    let mut ada = registered(&server, "ada").await;
+    let to_ada = ada.address_of_record();
+    // Asked over a connection that is there already.
+    let mut admin = BufReader::new(TcpStream::connect(server.address("admin")).unwrap());
+    let mut starved = || {
+        admin.get_mut().write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let (mut line, mut length) = (String::new(), 0);
+        while line != "\r\n" {
+            line.clear();
+            admin.read_line(&mut line).unwrap();
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut page = vec![0; length];
+        admin.read_exact(&mut page).unwrap();
+        let page = String::from_utf8(page).unwrap();
+        let line = page.lines().find(|line| line.starts_with("sipway_accepts_starved_total")).unwrap();
+        line.split(' ').next_back().unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(starved(), 0);
+
+    limit(&server, 3);
+    let waiting = tokio::spawn({
+        let target = server.target(Transport::Ws);
+        async move { Client::connect(&target, &Setup::new("bob")).await }
+    });
+    until("starved", async || starved() > 0).await;
+    let (first, begun) = (starved(), Instant::now());
+    until("tried again", async || starved() >= first + 5).await;
+    let (tried, within) = (starved() - first, begun.elapsed());
+    assert!(u128::from(tried) <= within.as_millis() / 100 + 1, "{tried} attempts within {within:?}");
+    assert!(!waiting.is_finished(), "nobody turned it away");
+    assert_eq!(ada.register(600).await.unwrap().status, 200, "who is there goes on");
+
+    limit(&server, 1024);
+    let mut bob = waiting.await.unwrap().expect("it was kept waiting, not refused");
+    let serving = tokio::spawn(async move { ada.serve().await });
+    assert_eq!(bob.message(&to_ada, b"at last").await.unwrap().status, 200);
+    serving.abort();
     assert!(server.terminate().await.success());
 }
 

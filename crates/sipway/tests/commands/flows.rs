@@ -164,6 +164,7 @@ async fn the_admin_api_asks_for_its_token_and_answers_in_json() {
         assert_eq!(call(body.clone()).await.json()["error"]["code"], code, "{body}");
     }
     assert_eq!(ask(admin, "POST /rpc", &mine, "{").await.json()["error"]["code"], -32700);
+    assert_eq!(call(json!({ "method": "ws.dump", "id": "a" })).await.json()["id"], "a");
     // One that wants no answer, and one that does.
     let both = json!([{ "jsonrpc": "2.0", "method": "core.uptime" }, method("core.version", json!(null))]);
     assert_eq!(call(both).await.json().as_array().unwrap().len(), 1);

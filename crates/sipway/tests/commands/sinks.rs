@@ -70,6 +70,28 @@ async fn every_sink_shows_how_far_it_is_and_what_keeps_it() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_know_how_far_a_sink_had_come_does_not_start() {
+    let directory = Directory::new("spoilt-cursor");
+    let file = directory.write(
+        "sipway.toml",
+        "[[sink]]\nkind = \"file\"\nname = \"archive\"\npath = \"events.jsonl\"\n\
+         [[listener]]\ntransport = \"ws\"\nbind = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n",
+    );
+    std::fs::create_dir_all(directory.at("sipway-ledger/cursors")).unwrap();
+    directory.write("sipway-ledger/cursors/archive.cursor", "spoilt");
+    let mut serve = sipway(["run", "--config"]);
+    serve.arg(&file);
+    let refused = run(serve).await;
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.err.contains("sink `archive`: cursors/archive.cursor is damaged. To mend: "),
+        "{}",
+        refused.err
+    );
+    assert!(!refused.out.contains("ready") && !refused.err.contains("\"ready\""), "{}", refused.err);
+}
+
+#[tokio::test]
 async fn the_schema_is_printed_under_the_name_that_was_asked_for() {
     let printed = run(sipway(["schema", "--name", "telephony"])).await;
     assert_eq!((printed.code, printed.err.as_str()), (Some(0), ""));

@@ -122,6 +122,20 @@ impl Server {
         }
     }
 
+    /// Restarts it with TLS, with this certificate and key.
+    pub(crate) fn secure(&mut self, certificate: &str, key: &str) {
+        self.stop();
+        let data = self.home.join("data");
+        for (from, name) in [(certificate, "server.crt"), (key, "server.key")] {
+            let to = data.join(name);
+            done(Command::new("install").arg("-m600").arg(from).arg(&to));
+            done(Command::new("chown").arg("--reference").arg(data.join("PG_VERSION")).arg(&to));
+        }
+        let settings = data.join("postgresql.auto.conf");
+        std::fs::write(&settings, std::fs::read_to_string(&settings).unwrap() + "ssl = on\n").unwrap();
+        self.go_on();
+    }
+
     fn signal(&mut self, signal: &str) {
         let Some(mut process) = self.process.take() else { return };
         done(Command::new("kill").args([signal, &process.id().to_string()]));
