@@ -21,6 +21,7 @@ mod flow_list;
 mod hop;
 mod inbox;
 mod jwks;
+mod kept;
 mod listeners;
 mod metrics;
 mod recovery;

@@ -94,6 +94,8 @@ counts! {
     RegistersAccepted = "registers_accepted",
     /// Registrations refused.
     RegistersRefused = "registers_refused",
+    /// Changes of bindings over UDP that were not kept for the next start: the disk was too slow.
+    BindingsUnkept = "bindings_unkept",
     /// Bindings that a registrar behind this server took back because their connection had ended.
     Unregistered = "unregistered",
     /// Bindings that a registrar behind this server did not take back: it keeps them until they expire.

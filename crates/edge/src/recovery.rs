@@ -1,12 +1,9 @@
 //! What an earlier process owed: read back from the ledger, written before anything is served.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use ledger::{Batch, Durability, Ledger, Opened, Position, ReadFrom, Reader, Settings, storage::Storage};
-use lifecycle::{Event, EventId, EventKind, Node, NodeStarted, Text, Unfinished};
+use lifecycle::{Event, EventId, EventKind, LeftBinding, Node, NodeStarted, RemovalCause, Text, Unfinished};
 
 use crate::StartError;
 
@@ -21,8 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Recovered {
     /// Flows that an earlier process left open, closed now.
     pub flows: u64,
-    /// Bindings that went with them or were left over UDP.
+    /// Bindings that went with them, or were left over UDP and could not be kept.
     pub bindings: u64,
+    /// Bindings over UDP that are there again.
+    pub kept: u64,
     /// Bytes of unfinished commits that were cut.
     pub torn_bytes: u64,
     /// Records that were folded: those since the checkpoint.
@@ -41,17 +40,15 @@ pub(crate) struct Books {
     pub(crate) checkpoints: Vec<Position>,
 }
 
-/// Opens the ledger and writes what an earlier process owed (DESIGN invariant 4). The books end where that begins.
+/// Opens the ledger.
 ///
 /// # Errors
-/// The ledger cannot be opened, read or written.
+/// It cannot be opened.
 pub(crate) fn open(
     storage: Arc<dyn Storage>,
     config: &config::Ledger,
     node: &Node,
-    now: u64,
-) -> Result<(Ledger, Recovered, Books), StartError> {
-    let began = Instant::now();
+) -> Result<Opened, StartError> {
     let mut settings = Settings::new(node.as_str());
     settings.segment_bytes = config.segment_size;
     settings.block_bytes =
@@ -61,16 +58,27 @@ pub(crate) fn open(
         config::Durability::Memory => Durability::Memory,
         config::Durability::Disk => Durability::Disk,
     };
-    let opened = Ledger::open_on(storage, settings)?;
-    let (mut recovered, books) = settle(&opened, now, |batch| write(&opened.ledger, batch))?;
-    recovered.took = began.elapsed();
-    Ok((opened.ledger, recovered, books))
+    Ok(Ledger::open_on(storage, settings)?)
+}
+
+/// Writes what an earlier process owed (DESIGN invariant 4). The books end where that begins. `end` says why a binding that
+/// had no flow goes, or that it stays; `now` is microseconds since the Unix epoch.
+///
+/// # Errors
+/// The ledger cannot be read or written.
+pub(crate) fn recover(
+    opened: &Opened,
+    now: u64,
+    end: impl FnMut(&LeftBinding) -> Option<RemovalCause>,
+) -> Result<(Recovered, Books), StartError> {
+    settle(opened, now, end, |batch| write(&opened.ledger, batch))
 }
 
 /// Folds the history and has written what it leaves open; `now` is microseconds since the Unix epoch.
 pub(crate) fn settle(
     opened: &Opened,
     now: u64,
+    mut end: impl FnMut(&LeftBinding) -> Option<RemovalCause>,
     mut write: impl FnMut(Batch) -> Result<(), StartError>,
 ) -> Result<(Recovered, Books), StartError> {
     let (books, records) = fold(opened)?;
@@ -92,7 +100,13 @@ pub(crate) fn settle(
     let mut failed = None;
     // Small segments have small blocks, and a batch must fit one.
     let enough = BATCH.min(ledger.largest_payload() / 4);
-    unfinished.settle(last_alive, now, |event| {
+    let mut kept = 0;
+    let ends = |left: &LeftBinding| {
+        let cause = end(left);
+        kept += u64::from(cause.is_none());
+        cause
+    };
+    unfinished.settle(last_alive, now, ends, |event| {
         if event.kind() == EventKind::BindingRemoved {
             recovered.bindings += 1;
         }
@@ -101,6 +115,7 @@ pub(crate) fn settle(
             failed = write(std::mem::take(&mut batch)).err();
         }
     });
+    recovered.kept = kept;
     match failed {
         Some(error) => Err(error),
         None => write(batch).map(|()| (recovered, books)),

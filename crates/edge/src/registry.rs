@@ -17,11 +17,15 @@ use lifecycle::{
     FlowClosed, FlowFacts, FlowId, FlowOpened, Incarnation, NAMED_BINDINGS, Node, NodeStopped, OpenFlow,
     REMOVAL_ROOM, RemovalCause, Text,
 };
-use location::{Binding, Location, Register, RegisterError, Registration, Taken, Way};
+use location::{Binding, Kept, Location, Register, RegisterError, Registration, Taken, Way};
 use sip_registrar::Policy;
 use smallvec::SmallVec;
 
-use crate::{Metrics, metrics::Count};
+use crate::{
+    Metrics,
+    kept::{Keeping, Staying, TooMuch},
+    metrics::Count,
+};
 
 /// Bytes of one batch of closing records; a flow with more bindings than fit is closed in several.
 const BATCH: usize = 256 * 1024;
@@ -34,6 +38,8 @@ pub struct Registry {
     pub(crate) metrics: Arc<Metrics>,
     location: Mutex<Location<Reservation>>,
     closing: AtomicBool,
+    /// Keeps the bindings that belong to no flow.
+    keeping: Option<Keeping>,
 }
 
 impl Registry {
@@ -45,6 +51,21 @@ impl Registry {
             metrics: Arc::new(Metrics::new()),
             location: Mutex::new(Location::new(max_bindings)),
             closing: AtomicBool::new(false),
+            keeping: None,
+        }
+    }
+
+    /// Puts back what an earlier process had, and keeps what belongs to no flow for the next one.
+    pub(crate) fn keep(&mut self, keeping: Keeping, staying: Vec<Staying>, at: u64) {
+        self.keeping = Some(keeping);
+        for Staying { kept, room, .. } in staying {
+            let restored = self.location().restore(&kept, room);
+            if let Err(room) = restored {
+                let (aor, contact) = (Text::new(&kept.aor), Text::new(&kept.contact));
+                let cause = RemovalCause::NodeCrash;
+                let removed = Event::BindingRemoved(BindingRemoved { aor, contact, flow: None, cause });
+                self.write(room, at, &removed);
+            }
         }
     }
 
@@ -214,6 +235,12 @@ impl Registry {
             registration.added().map(|binding| added_record(binding, flow, at, now)).collect();
         let mut left = flows_left(&registration, register.way);
         registration.added().for_each(|binding| tell(Changed::Added(binding)));
+        let there: Vec<Kept> = match self.keeping {
+            Some(_) => {
+                registration.added().chain(registration.refreshed()).filter_map(Binding::kept).collect()
+            }
+            None => Vec::new(),
+        };
         for (binding, cause) in registration.removed {
             if cause == RemovalCause::Replaced {
                 tell(Changed::Replaced(&binding));
@@ -225,6 +252,8 @@ impl Registry {
         }
         // Written while the table is locked: whoever removes a binding finds its addition before it in the ledger.
         self.append(batch);
+        // Behind the removals: a replaced one may have the same name.
+        there.into_iter().for_each(|kept| self.put(kept, (now, at)));
         left.retain(|flow| location.bindings_of_flow(*flow).next().is_none());
         Ok(left)
     }
@@ -238,8 +267,11 @@ impl Registry {
         count
     }
 
-    /// Takes away the bindings that no flow takes with it (UDP), for the end of the process.
-    pub fn remove_unowned(&self, at: u64) {
+    /// The end of the process: bindings that belong to no flow (UDP) go, unless they are kept for the next one.
+    pub fn let_go_of_unowned(&self, at: u64) {
+        if let Some(keeping) = &self.keeping {
+            return keeping.finish();
+        }
         let mut location = self.location();
         let taken = location.take_unowned(usize::MAX);
         self.append_removed(taken, RemovalCause::Shutdown, at);
@@ -267,8 +299,24 @@ impl Registry {
         self.append(batch);
     }
 
+    fn put(&self, kept: Kept, (now, at): (Instant, u64)) {
+        if let Some(keeping) = &self.keeping {
+            let left = kept.expires.saturating_duration_since(now);
+            self.told(keeping.put(kept, at + u64::try_from(left.as_micros()).unwrap_or(0)));
+        }
+    }
+
+    fn told(&self, told: Result<(), TooMuch>) {
+        if told.is_err() {
+            self.metrics.add(Count::BindingsUnkept);
+        }
+    }
+
     /// Adds the record of a binding's end to a batch, in the room that was reserved with it.
     fn push_removed(&self, batch: &mut Batch, binding: Binding<Reservation>, cause: RemovalCause, at: u64) {
+        if let (Some(keeping), Some(kept)) = (&self.keeping, binding.kept()) {
+            self.told(keeping.remove(kept));
+        }
         let flow = binding.flow().map(|flow| self.node.flow(flow));
         let record = Event::BindingRemoved(BindingRemoved {
             aor: Text::new(binding.aor()),

@@ -14,7 +14,7 @@ use ledger::{
     Ledger,
     storage::{Directory, Storage},
 };
-use lifecycle::{Cause, Ending, EventId, FlowId, Node};
+use lifecycle::{Cause, Ending, EventId, FlowId, Node, RemovalCause};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -36,10 +36,11 @@ use crate::{
     draining::Purpose,
     hop::{FlowNumber, MOST},
     inbox::{Closing, Inboxes, Letter},
-    jwks,
+    jwks, kept,
     listeners::{self, Sockets},
     metrics::Count,
     recovery,
+    registry::Registry,
     resolve::resolver,
     retention::Policy,
     shard,
@@ -235,7 +236,17 @@ impl Server {
         let (orphans, orphans_inbox) = mpsc::channel(backend::MOST_WAITING);
         let node = Node::new(config.node.as_str())
             .expect("the configuration checks the node's name by the same rule");
-        let (ledger, recovered, books) = recovery::open(storage, &config.ledger, &node, clock::micros())?;
+        let began = Instant::now();
+        let opened = recovery::open(storage, &config.ledger, &node)?;
+        let now = (began, clock::micros());
+        let mut found = kept::open(&config.ledger.directory, &bounds, now);
+        let mut staying = Vec::new();
+        let (recovered, books) = recovery::recover(&opened, now.1, |left| {
+            let taken = found.as_mut().map(|found| found.take(left, &opened.ledger, now.1));
+            taken.unwrap_or(Err(RemovalCause::NodeCrash)).map(|stays| staying.push(stays)).err()
+        })?;
+        let recovered = Recovered { took: began.elapsed(), ..recovered };
+        let ledger = opened.ledger;
         for sink in &config.sinks {
             let cursor = ledger.cursor(sink.name.as_str());
             cursor.map_err(|error| StartError::Cursor { sink: sink.name.to_string(), error })?;
@@ -259,9 +270,14 @@ impl Server {
         let per_shard = config.limits.max_transactions / u32::try_from(shards).unwrap_or(1).max(1);
         let (orders, orders_inbox) = std::sync::mpsc::sync_channel(MOST_ORDERS);
         let tokens = Tokens::new(&secret, ledger.incarnation());
+        let max_bindings = usize::try_from(max_flows).unwrap_or(usize::MAX).saturating_mul(BINDINGS_PER_FLOW);
+        let mut registry = Registry::new(node, ledger, max_bindings);
+        if let Some(found) = found {
+            let there = staying.iter().map(|stays| (stays.kept.clone(), stays.expires_at)).collect();
+            registry.keep(found.keep(there).map_err(StartError::Thread)?, staying, now.1);
+        }
         let shared = Shared::new(Parts {
-            node,
-            ledger,
+            registry,
             listeners: bounds,
             domains,
             upstreams,
@@ -279,7 +295,6 @@ impl Server {
                 max_transactions: per_shard.max(1),
             },
             max_flows,
-            max_bindings: usize::try_from(max_flows).unwrap_or(usize::MAX).saturating_mul(BINDINGS_PER_FLOW),
             inboxes,
             audit: Audit::new(config.limits.handshake_timeout, config.limits.close_timeout),
             calls: CallTable::new(&config.calls, config.timers.timer_c),
@@ -387,7 +402,7 @@ impl Server {
             acceptor.abort();
         }
         shared.end_calls();
-        shared.remove_unowned(clock::micros());
+        shared.let_go_of_unowned(clock::micros());
         self.bookkeeper.close_gate();
         if let Ok(appended) = shared.stopped(clock::micros()) {
             let durable =

@@ -6,8 +6,7 @@ use std::{
     time::Instant,
 };
 
-use ledger::{Ledger, Reservation};
-use lifecycle::Node;
+use ledger::Reservation;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -71,8 +70,7 @@ impl std::fmt::Debug for Shared {
 
 /// What [`Shared`] is made of.
 pub(crate) struct Parts {
-    pub(crate) node: Node,
-    pub(crate) ledger: Ledger,
+    pub(crate) registry: Registry,
     pub(crate) listeners: Vec<Bound>,
     pub(crate) domains: Domains,
     pub(crate) upstreams: Upstreams,
@@ -82,7 +80,6 @@ pub(crate) struct Parts {
     pub(crate) replaced_flow: config::ReplacedFlow,
     pub(crate) proxy: sip_proxy::Settings,
     pub(crate) max_flows: u64,
-    pub(crate) max_bindings: usize,
     pub(crate) inboxes: Inboxes,
     pub(crate) audit: Audit,
     pub(crate) calls: CallTable,
@@ -92,7 +89,7 @@ pub(crate) struct Parts {
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
-            registry: Registry::new(parts.node, parts.ledger, parts.max_bindings),
+            registry: parts.registry,
             listeners: parts.listeners,
             domains: parts.domains,
             upstreams: parts.upstreams,

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ledger::{Batch, Ledger, ReadError, Settings, Stepped as Did, Stepper, storage::Storage};
-use lifecycle::{Node, Unfinished};
+use lifecycle::{Node, RemovalCause, Unfinished};
 
 pub use crate::bookkeeper::Step;
 pub use crate::registry::Registry;
@@ -45,8 +45,12 @@ impl Stepped {
         now: u64,
     ) -> Result<Self, StartError> {
         let (opened, mut stepper) = Ledger::open_stepped(storage, settings)?;
-        let (recovered, books) =
-            recovery::settle(&opened, now, |batch| commit(&opened.ledger, &mut stepper, batch))?;
+        let (recovered, books) = recovery::settle(
+            &opened,
+            now,
+            |_| Some(RemovalCause::NodeCrash),
+            |batch| commit(&opened.ledger, &mut stepper, batch),
+        )?;
         let registry = Arc::new(Registry::new(node.clone(), opened.ledger.clone(), max_bindings));
         let gate = Arc::new(Gate::default());
         let bookkeeper = Bookkeeper::new(Parts {

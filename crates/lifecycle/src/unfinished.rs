@@ -242,8 +242,15 @@ impl Unfinished {
 
     /// Hands over the closes that are owed for a process that died (DESIGN invariant 4), in the order in
     /// which they must be written: the ends of calls; for each flow its bindings' removals, then its close; at last
-    /// the bindings that had no flow. `last_alive` and `now` are microseconds since the Unix epoch.
-    pub fn settle(&self, last_alive: u64, now: u64, mut write: impl FnMut(Event<'_>)) {
+    /// the bindings that had no flow, unless `end` has none for them: those stay. `last_alive` and `now` are microseconds since
+    /// the Unix epoch.
+    pub fn settle(
+        &self,
+        last_alive: u64,
+        now: u64,
+        mut end: impl FnMut(&LeftBinding) -> Option<RemovalCause>,
+        mut write: impl FnMut(Event<'_>),
+    ) {
         let ending = Ending::of(Cause::NodeCrash);
         self.calls.settle(last_alive, now, &mut write);
         let mut hurt = self.calls.by_flow();
@@ -251,16 +258,16 @@ impl Unfinished {
         for (flow, binding) in self.bindings() {
             by_flow.entry(flow).or_default().push(binding);
         }
-        let removed = |flow, binding: &LeftBinding| BindingRemoved {
+        let removed = |flow, binding: &LeftBinding, cause| BindingRemoved {
             aor: binding.aor.clone(),
             contact: binding.contact.clone(),
             flow,
-            cause: RemovalCause::NodeCrash,
+            cause,
         };
         for (flow, left) in &self.flows {
             let held = by_flow.remove(&Some(&**flow)).unwrap_or_default();
             for binding in &held {
-                write(Event::BindingRemoved(removed(Some(flow), binding)));
+                write(Event::BindingRemoved(removed(Some(flow), binding, RemovalCause::NodeCrash)));
             }
             let named: Vec<_> = held.iter().take(NAMED_BINDINGS).map(|b| b.aor.clone()).collect();
             let hurt = hurt.remove(&**flow).unwrap_or_default();
@@ -285,7 +292,10 @@ impl Unfinished {
         }
         for (flow, bindings) in by_flow {
             for binding in bindings {
-                write(Event::BindingRemoved(removed(flow, binding)));
+                let cause = if flow.is_none() { end(binding) } else { Some(RemovalCause::NodeCrash) };
+                if let Some(cause) = cause {
+                    write(Event::BindingRemoved(removed(flow, binding, cause)));
+                }
             }
         }
     }

@@ -90,9 +90,14 @@ fn fold(records: &[(EventKind, Vec<u8>)]) -> Unfinished {
 
 fn settled(unfinished: &Unfinished) -> Vec<(EventKind, serde_json::Value)> {
     let mut owed = Vec::new();
-    unfinished.settle(9_000_000, 12_000_000, |event| {
-        owed.push((event.kind(), serde_json::from_slice(&event.to_json()).unwrap()));
-    });
+    unfinished.settle(
+        9_000_000,
+        12_000_000,
+        |_| None,
+        |event| {
+            owed.push((event.kind(), serde_json::from_slice(&event.to_json()).unwrap()));
+        },
+    );
     owed
 }
 

@@ -146,7 +146,12 @@ fn what_a_crash_left_open_is_closed_once_with_its_bindings_before_it() {
     ];
     let settle = |records: &[_]| {
         let mut settled = Vec::new();
-        fold(records).settle(7_000_000, 8_000_000, |event| settled.push(record(&event)));
+        fold(records).settle(
+            7_000_000,
+            8_000_000,
+            |_| Some(RemovalCause::NodeCrash),
+            |event| settled.push(record(&event)),
+        );
         settled
     };
     let settled = settle(&records);
@@ -365,7 +370,7 @@ proptest! {
         let unfinished = fold(&records);
         prop_assert!(unfinished.closed_without_open.is_empty() && unfinished.opened_twice.is_empty());
         prop_assert_eq!(unfinished.opened - unfinished.closed, open.len() as u64);
-        unfinished.settle(0, 1, |event| settled.push(record(&event)));
+        unfinished.settle(0, 1, |_| Some(RemovalCause::NodeCrash), |event| settled.push(record(&event)));
         prop_assert_eq!(settled.len(), open.len());
         records.extend(settled);
         prop_assert!(fold(&records).flows().is_empty());

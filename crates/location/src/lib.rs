@@ -13,9 +13,11 @@ mod aor_index;
 mod binding;
 mod expiry;
 mod flow_index;
+mod kept;
 mod location;
 mod register;
 
 pub use binding::{Binding, Way};
+pub use kept::Kept;
 pub use location::{Location, Taken};
 pub use register::{Register, RegisterError, Registration};

@@ -51,16 +51,20 @@ pub enum RegisterError<E> {
 pub struct Registration<'l, R> {
     /// What went, and why: `Unregistered`, `Replaced`, or `Expired` for what had ended before.
     pub removed: SmallVec<[(Box<Binding<R>>, RemovalCause); 1]>,
-    /// How many bindings were refreshed.
-    pub refreshed: usize,
     location: &'l Location<R>,
     added: SmallVec<[u32; 1]>,
+    refreshed: SmallVec<[u32; 1]>,
 }
 
 impl<R> Registration<'_, R> {
     /// What came, replacements included, in the order of the request.
     pub fn added(&self) -> impl ExactSizeIterator<Item = &Binding<R>> {
         self.added.iter().map(|&slot| self.location.binding(slot))
+    }
+
+    /// What was there before and stays.
+    pub fn refreshed(&self) -> impl ExactSizeIterator<Item = &Binding<R>> {
+        self.refreshed.iter().map(|&slot| self.location.binding(slot))
     }
 }
 
@@ -85,7 +89,7 @@ impl<R> Location<R> {
 
         let mut removed = SmallVec::new();
         let mut added = SmallVec::new();
-        let mut refreshed = 0;
+        let mut refreshed = SmallVec::new();
         for slot in ended {
             removed.push((self.take(slot), RemovalCause::Expired));
         }
@@ -103,7 +107,7 @@ impl<R> Location<R> {
                     continue;
                 }
                 Change::Refresh { binding, with } => {
-                    refreshed += 1;
+                    refreshed.push(live[*binding]);
                     let facts = facts(register, with, decision.cseq, now);
                     let texts = texts.with(register, with, decision.call_id);
                     self.refresh(live[*binding], |binding| binding.refresh(&texts, &facts));
@@ -118,7 +122,7 @@ impl<R> Location<R> {
         }
         added.reverse();
         self.write_contacts(register.aor, now, contacts);
-        Ok(Registration { removed, refreshed, location: self, added })
+        Ok(Registration { removed, location: self, added, refreshed })
     }
 
     /// Everything that can go wrong, before anything is changed.

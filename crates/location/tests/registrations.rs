@@ -72,7 +72,7 @@ impl Edge {
         };
         let mut contacts = Vec::new();
         let done = self.location.register(&register, &POLICY, self.now, &mut contacts, reserve)?;
-        let (added, refreshed) = (done.added().len(), done.refreshed);
+        let (added, refreshed) = (done.added().len(), done.refreshed().len());
         let removed = done.removed.iter().map(|(binding, cause)| (contact(binding), *cause)).collect();
         Ok((removed, added, refreshed, String::from_utf8(contacts).expect("text")))
     }
@@ -253,6 +253,37 @@ fn a_udp_binding_goes_with_its_remote_address() {
     assert_eq!((binding.remote().port(), binding.flow()), (7000, None));
     assert_eq!(edge.location.take_unowned(10).len(), 1);
     assert!(edge.location.is_empty());
+}
+
+#[test]
+fn what_belongs_to_no_flow_is_put_back_as_it_was() {
+    let phone = "Path: <sip:p1;lr>, <sip:p2;lr>\r\nContact: <sip:a@h;x=1>;q=0.3;expires=600;+sip.instance=\"<urn:x>\";reg-id=2";
+    let mut edge = Edge::with_flows(&[1]);
+    edge.register_over(Way::Udp { listener: 3 }, "[2001:db8::1]:5060", &[phone]).unwrap();
+    edge.register(1, &[SIPJS]).unwrap();
+    let kept: Vec<_> = edge.location.bindings(ALICE, edge.now).filter_map(Binding::kept).collect();
+    let [kept] = kept.as_slice() else { panic!("the one over UDP alone: {kept:?}") };
+
+    let mut next = Edge::new();
+    next.location.restore(kept, 7).unwrap();
+    let binding = next.location.bindings(ALICE, next.now).next().unwrap();
+    assert_eq!((binding.kept().as_ref(), binding.room), (Some(kept), 7));
+    assert_eq!(binding.path(), Some(&b"<sip:p1;lr>, <sip:p2;lr>"[..]));
+    assert_eq!(next.location.next_expiry(), Some(kept.expires));
+    // It is the same binding to its user agent: what is older than its last REGISTER is refused, what is newer refreshes it.
+    assert!(matches!(
+        next.register_over(Way::Udp { listener: 3 }, "[2001:db8::1]:5060", &[phone]),
+        Err(RegisterError::Refused(Refusal::OutOfOrder))
+    ));
+    next.cseq = 10;
+    let done = next.register_over(Way::Udp { listener: 3 }, "[2001:db8::1]:5060", &[phone]).unwrap();
+    assert_eq!((done.0.len(), done.1, done.2), (0, 0, 1));
+
+    let mut full = Edge::new();
+    full.location = Location::new(0);
+    assert_eq!(full.location.restore(kept, 9), Err(9));
+    let endless = location::Kept { user_agent: "x".repeat(70_000), ..kept.clone() };
+    assert_eq!(next.location.restore(&endless, 9), Err(9));
 }
 
 #[test]

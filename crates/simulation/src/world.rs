@@ -669,7 +669,7 @@ impl World {
         }
         let now = self.clock.micros();
         let Some(process) = &mut self.process else { return Ok(()) };
-        process.registry.remove_unowned(now);
+        process.registry.let_go_of_unowned(now);
         process.stepped.close_gate();
         let mut left = 64;
         while let Err(rejected) = process.registry.stopped(now) {

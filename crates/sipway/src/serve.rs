@@ -293,7 +293,7 @@ fn announce(server: &Server, talk: Talk, config: &Config) {
             }
             tracing::info!(
                 node = %handle.node(), incarnation = handle.ledger().incarnation(),
-                flows_recovered = recovered.flows, bindings_recovered = recovered.bindings, torn_bytes = recovered.torn_bytes,
+                flows_recovered = recovered.flows, bindings_recovered = recovered.bindings, bindings_kept = recovered.kept, torn_bytes = recovered.torn_bytes,
                 records_read = recovered.records, recovery_ms = recovered.took.as_millis() as u64,
                 "ready"
             );

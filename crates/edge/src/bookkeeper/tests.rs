@@ -27,7 +27,7 @@ fn settings() -> Settings {
 }
 
 fn settle(opened: &Opened) -> Result<(recovery::Recovered, Books), StartError> {
-    recovery::settle(opened, clock::micros(), |batch| recovery::write(&opened.ledger, batch))
+    recovery::recover(opened, clock::micros(), |_| Some(RemovalCause::NodeCrash))
 }
 
 type Payloads = BTreeMap<Position, (EventKind, Vec<u8>)>;
@@ -75,7 +75,12 @@ fn facts(number: u8) -> FlowFacts {
 
 fn settled(unfinished: &Unfinished) -> Vec<(EventKind, Vec<u8>)> {
     let mut settled = Vec::new();
-    unfinished.settle(0, 1, |event| settled.push((event.kind(), event.to_json())));
+    unfinished.settle(
+        0,
+        1,
+        |_| Some(RemovalCause::NodeCrash),
+        |event| settled.push((event.kind(), event.to_json())),
+    );
     settled
 }
 

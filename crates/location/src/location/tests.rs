@@ -398,7 +398,7 @@ impl World {
             assert_eq!((binding.way(), binding.cseq(), binding.identity()), (way, cseq, Some("ann")));
         }
         let removed = done.removed.iter().map(|(binding, cause)| (key(binding), *cause)).collect();
-        Ok((removed, added, done.refreshed))
+        Ok((removed, added, done.refreshed().len()))
     }
 
     fn ended(&self, aor: u8) -> Gone {

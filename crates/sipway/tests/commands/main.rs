@@ -14,6 +14,7 @@ mod flows;
 mod full_disk;
 mod held;
 mod http;
+mod kept;
 mod mistakes;
 mod namespace;
 mod operator;

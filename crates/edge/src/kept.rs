@@ -1,0 +1,321 @@
+//! Bindings over UDP belong to no flow and outlive the process. The ledger says which there are; how to reach them is kept here, in an
+//! SQLite file beside it.
+//!
+//! The file may be behind, damaged or gone: a binding that it does not know ends at the next start, and its user agent
+//! registers again in its time. So nobody waits for it.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    time::{Duration, Instant},
+};
+
+use ledger::{Ledger, Reservation};
+use lifecycle::{LeftBinding, REMOVAL_ROOM, RemovalCause, Text};
+use location::Kept;
+use rusqlite::{Connection, params};
+
+use crate::listeners::Bound;
+
+/// The file, in the ledger's directory.
+const FILE: &str = "bindings.sqlite";
+
+/// Changes that may wait for the disk; what comes beyond is not kept.
+const MOST_WAITING: usize = 8192;
+
+/// Changes in one transaction.
+const AT_ONCE: usize = 512;
+
+/// How long the last changes may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The layout that this program writes.
+const LAYOUT: i64 = 1;
+
+const MAKE: &str = "
+    CREATE TABLE IF NOT EXISTS binding (
+        aor TEXT NOT NULL, contact BLOB NOT NULL, instance BLOB NOT NULL, reg_id INTEGER NOT NULL,
+        q INTEGER, call_id BLOB NOT NULL, cseq INTEGER NOT NULL, path BLOB NOT NULL, identity TEXT NOT NULL,
+        user_agent TEXT NOT NULL, listener TEXT NOT NULL, remote TEXT NOT NULL, expires_at INTEGER NOT NULL,
+        PRIMARY KEY (aor, contact, instance, reg_id)
+    ) WITHOUT ROWID;
+    PRAGMA user_version = 1;";
+
+enum Change {
+    /// Nothing is there.
+    Clear,
+    /// It is there now; microseconds since the Unix epoch at which it ends.
+    Put(Box<Kept>, u64),
+    /// It is gone.
+    Remove(Box<Kept>),
+}
+
+enum Told {
+    Change(Change),
+    /// That was all: the file is closed once this is dropped.
+    Finish(SyncSender<()>),
+}
+
+/// To whoever keeps bindings.
+pub(crate) struct Keeping(SyncSender<Told>);
+
+/// More waits for the disk than may.
+pub(crate) struct TooMuch;
+
+impl Keeping {
+    /// This binding is there, new or refreshed, until then: microseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// It is not kept.
+    pub(crate) fn put(&self, kept: Kept, expires_at: u64) -> Result<(), TooMuch> {
+        self.tell(Change::Put(Box::new(kept), expires_at))
+    }
+
+    /// This binding is gone.
+    ///
+    /// # Errors
+    /// It is kept all the same; the ledger knows better.
+    pub(crate) fn remove(&self, kept: Kept) -> Result<(), TooMuch> {
+        self.tell(Change::Remove(Box::new(kept)))
+    }
+
+    fn tell(&self, change: Change) -> Result<(), TooMuch> {
+        self.0.try_send(Told::Change(change)).map_err(|_| TooMuch)
+    }
+
+    /// Waits until everything said so far is on disk, or for some seconds.
+    pub(crate) fn finish(&self) {
+        let (done, finished) = sync_channel(1);
+        if self.0.send(Told::Finish(done)).is_ok() {
+            let _ = finished.recv_timeout(PATIENCE);
+        }
+    }
+}
+
+/// What an earlier process kept.
+pub(crate) struct Found {
+    file: Connection,
+    listeners: Vec<String>,
+    /// By what the ledger knows of them: the address-of-record and the contact, both cut to a bounded length.
+    rows: BTreeMap<LeftBinding, Vec<(Kept, u64)>>,
+}
+
+/// A binding that is there again.
+pub(crate) struct Staying {
+    pub(crate) kept: Kept,
+    /// Microseconds since the Unix epoch.
+    pub(crate) expires_at: u64,
+    /// For the record of its end.
+    pub(crate) room: Reservation,
+}
+
+/// Opens the file. One that cannot be used is moved away, and a new one begun; if that fails too, nothing is kept.
+///
+/// The ledger's directory must be ours by then.
+pub(crate) fn open(directory: &Path, listeners: &[Bound], (now, at): (Instant, u64)) -> Option<Found> {
+    let path = directory.join(FILE);
+    let tried = load(&path, listeners, (now, at)).or_else(|error| {
+        let aside = directory.join("bindings.damaged");
+        tracing::warn!(
+            file = %path.display(), aside = %aside.display(), %error,
+            "the file of bindings over UDP cannot be used and is moved away; phones register again in their time"
+        );
+        move_away(&path, &aside)?;
+        load(&path, listeners, (now, at))
+    });
+    tried.inspect_err(|error| {
+        tracing::error!(file = %path.display(), %error, "bindings over UDP will not outlive this process");
+    })
+    .ok()
+}
+
+fn move_away(path: &Path, aside: &Path) -> Result<(), rusqlite::Error> {
+    let beside = |end: &str| PathBuf::from(format!("{}{end}", path.display()));
+    let gone = |outcome: io::Result<()>| match outcome {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(rusqlite::Error::ToSqlConversionFailure(error.into()))
+        }
+        _ => Ok(()),
+    };
+    gone(std::fs::rename(path, aside))?;
+    gone(std::fs::remove_file(beside("-wal")))?;
+    gone(std::fs::remove_file(beside("-shm")))
+}
+
+fn load(path: &Path, listeners: &[Bound], (now, at): (Instant, u64)) -> Result<Found, rusqlite::Error> {
+    let file = Connection::open(path)?;
+    file.pragma_update(None, "journal_mode", "WAL")?;
+    file.pragma_update(None, "synchronous", "NORMAL")?;
+    let layout: i64 = file.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if layout != 0 && layout != LAYOUT {
+        return Err(rusqlite::Error::IntegralValueOutOfRange(0, layout));
+    }
+    file.execute_batch(MAKE)?;
+    let listeners: Vec<String> = listeners.iter().map(|bound| bound.name.clone()).collect();
+    let mut rows: BTreeMap<LeftBinding, Vec<(Kept, u64)>> = BTreeMap::new();
+    let mut all = file.prepare(
+        "SELECT aor, contact, instance, reg_id, q, call_id, cseq, path, identity, user_agent, listener, remote, \
+         expires_at FROM binding",
+    )?;
+    let mut found = all.query([])?;
+    while let Some(row) = found.next()? {
+        let listener: String = row.get(10)?;
+        let Some(listener) = listeners.iter().position(|name| *name == listener) else { continue };
+        let remote: String = row.get(11)?;
+        let (Ok(listener), Ok(remote)) = (u16::try_from(listener), remote.parse::<SocketAddr>()) else {
+            continue;
+        };
+        let expires_at = u64::try_from(row.get::<_, i64>(12)?).unwrap_or(0);
+        let kept = Kept {
+            aor: row.get(0)?,
+            contact: row.get(1)?,
+            instance: row.get(2)?,
+            reg_id: Some(row.get(3)?).filter(|&id| id != 0),
+            q: row.get(4)?,
+            call_id: row.get(5)?,
+            cseq: row.get(6)?,
+            path: row.get(7)?,
+            identity: row.get(8)?,
+            user_agent: row.get(9)?,
+            listener,
+            remote,
+            expires: now + Duration::from_micros(expires_at.saturating_sub(at)),
+        };
+        let known = LeftBinding { aor: Text::new(&kept.aor), contact: Text::new(&kept.contact) };
+        rows.entry(known).or_default().push((kept, expires_at));
+    }
+    drop(found);
+    drop(all);
+    Ok(Found { file, listeners, rows })
+}
+
+impl Found {
+    /// Whether a binding that the ledger has stays, or else why it goes.
+    pub(crate) fn take(
+        &mut self,
+        left: &LeftBinding,
+        ledger: &Ledger,
+        at: u64,
+    ) -> Result<Staying, RemovalCause> {
+        let row = self.rows.get_mut(left).and_then(Vec::pop);
+        let (kept, expires_at) = row.ok_or(RemovalCause::NodeCrash)?;
+        if expires_at <= at {
+            return Err(RemovalCause::Expired);
+        }
+        let room = ledger.reserve(REMOVAL_ROOM).map_err(|_| RemovalCause::NodeCrash)?;
+        Ok(Staying { kept, expires_at, room })
+    }
+
+    /// Keeps what is told from now on, and of what was kept before only `staying`.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(crate) fn keep(self, staying: Vec<(Kept, u64)>) -> io::Result<Keeping> {
+        let Self { file, listeners, .. } = self;
+        let (sender, receiver) = sync_channel(MOST_WAITING);
+        std::thread::Builder::new().name("bindings".to_owned()).spawn(move || {
+            let mut file = File { file, listeners, warned: None };
+            file.begin(staying);
+            let waiting = file.follow(&receiver);
+            // Closed, it is one whole file.
+            drop(file);
+            drop(waiting);
+        })?;
+        Ok(Keeping(sender))
+    }
+}
+
+struct File {
+    file: Connection,
+    listeners: Vec<String>,
+    warned: Option<Instant>,
+}
+
+impl File {
+    fn begin(&mut self, staying: Vec<(Kept, u64)>) {
+        let there = staying.into_iter().map(|(kept, expires_at)| Change::Put(Box::new(kept), expires_at));
+        let outcome = self.write(std::iter::once(Change::Clear).chain(there).collect());
+        self.warn(outcome);
+    }
+
+    /// Writes what comes until the end; says who waits for that.
+    fn follow(&mut self, told: &Receiver<Told>) -> Option<SyncSender<()>> {
+        while let Ok(first) = told.recv() {
+            let (mut batch, mut end) = (Vec::new(), None);
+            for told in std::iter::once(first).chain(told.try_iter()).take(AT_ONCE) {
+                match told {
+                    Told::Change(change) => batch.push(change),
+                    Told::Finish(done) => end = Some(done),
+                }
+            }
+            let outcome = self.write(batch);
+            self.warn(outcome);
+            if end.is_some() {
+                return end;
+            }
+        }
+        None
+    }
+
+    /// One transaction.
+    fn write(&mut self, batch: Vec<Change>) -> Result<(), rusqlite::Error> {
+        let transaction = self.file.transaction()?;
+        {
+            let mut put = transaction.prepare(
+                "INSERT OR REPLACE INTO binding (aor, contact, instance, reg_id, q, call_id, cseq, path, identity, \
+                 user_agent, listener, remote, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?;
+            let mut remove = transaction.prepare(
+                "DELETE FROM binding WHERE aor = ? AND contact = ? AND instance = ? AND reg_id = ?",
+            )?;
+            for change in batch {
+                match change {
+                    Change::Clear => {
+                        transaction.execute("DELETE FROM binding", [])?;
+                    }
+                    Change::Put(kept, expires_at) => {
+                        let Some(listener) = self.listeners.get(usize::from(kept.listener)) else { continue };
+                        put.execute(params![
+                            kept.aor,
+                            kept.contact,
+                            kept.instance,
+                            kept.reg_id.unwrap_or(0),
+                            kept.q,
+                            kept.call_id,
+                            kept.cseq,
+                            kept.path,
+                            kept.identity,
+                            kept.user_agent,
+                            listener,
+                            kept.remote.to_string(),
+                            i64::try_from(expires_at).unwrap_or(i64::MAX),
+                        ])?;
+                    }
+                    Change::Remove(kept) => {
+                        remove.execute(params![
+                            kept.aor,
+                            kept.contact,
+                            kept.instance,
+                            kept.reg_id.unwrap_or(0)
+                        ])?;
+                    }
+                }
+            }
+        }
+        transaction.commit()
+    }
+
+    /// Says once a minute what goes wrong.
+    fn warn(&mut self, outcome: Result<(), rusqlite::Error>) {
+        const EVERY: Duration = Duration::from_secs(60);
+        if let Err(error) = outcome
+            && self.warned.is_none_or(|at| at.elapsed() >= EVERY)
+        {
+            self.warned = Some(Instant::now());
+            tracing::warn!(%error, "bindings over UDP are not kept for the next start");
+        }
+    }
+}
