@@ -7,8 +7,10 @@ use std::time::Duration;
 use crate::document::{At, Field, Reading, Section, Shape};
 use crate::duration::Span;
 use crate::host::Host;
+use crate::listener::Listener;
 use crate::report::{Problem, ProblemKind};
 use crate::secret::TokenSecret;
+use crate::tls::TlsMaterial;
 use crate::unique::Unique;
 use crate::upstream::Upstream;
 use crate::url::{Scheme, WebhookUrl};
@@ -110,12 +112,17 @@ impl DigestAlgorithm {
 enum Auth {
     Digest,
     Jwt,
+    Certificate,
     Open,
 }
 
 impl Keyword for Auth {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("digest", Self::Digest), ("jwt", Self::Jwt), ("open", Self::Open)];
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("digest", Self::Digest),
+        ("jwt", Self::Jwt),
+        ("certificate", Self::Certificate),
+        ("open", Self::Open),
+    ];
 }
 
 /// Where the users of a domain with a backend register.
@@ -259,6 +266,8 @@ pub enum Authentication {
         /// Passwords that are good for a while, if there are any.
         ephemeral: Option<Ephemeral>,
     },
+    /// Those whom a certificate of their own names, at a listener that asks for one.
+    Certificate,
     /// Whoever the backend lets in: registrations are forwarded to it, with a Path (RFC 3327) that leads back here.
     Backend,
     /// Those whose WebSocket was opened with a token that names them.
@@ -326,6 +335,7 @@ pub(crate) fn read(
     reading: &mut Reading<'_>,
     top: &Section<'_>,
     outside: Option<Range<usize>>,
+    listeners: &[Listener],
     upstreams: &[Upstream],
 ) -> Vec<Domain> {
     let before = reading.errors.len();
@@ -346,7 +356,9 @@ pub(crate) fn read(
     let mut names = Unique::new("domain");
     let mut domains = Vec::with_capacity(sections.len());
     for section in &sections {
-        if let Some(domain) = Domain::read(reading, section, &mut names, outside.as_ref(), upstreams) {
+        if let Some(domain) =
+            Domain::read(reading, section, &mut names, outside.as_ref(), (listeners, upstreams))
+        {
             domains.push(domain);
         }
     }
@@ -365,7 +377,7 @@ impl Domain {
         section: &Section<'_>,
         names: &mut Unique,
         outside: Option<&Range<usize>>,
-        upstreams: &[Upstream],
+        (listeners, upstreams): (&[Listener], &[Upstream]),
     ) -> Option<Self> {
         let name = section.required::<Host>(reading, "name", "\"example.com\"");
         if let Some(name) = &name {
@@ -446,6 +458,21 @@ impl Domain {
                 section.not_applicable(reading, JWT_KEYS, why, "remove it, or write auth = \"jwt\"");
                 digest(reading, section, &name)
             }
+            Field::Given(At { value: Auth::Certificate, span }) => {
+                for (keys, other) in [(DIGEST_KEYS, "digest"), (JWT_KEYS, "jwt")] {
+                    let help = format!("remove it, or write auth = \"{other}\"");
+                    section.not_applicable(reading, keys, "certificates are asked here", &help);
+                }
+                if !listeners.iter().any(asks_for_certificates) {
+                    reading.error(
+                        Problem::new(ProblemKind::Conflict, span, "no listener asks for certificates")
+                            .label("nobody could be let in")
+                            .help("name a `client_ca` in a `wss` or `tls` listener"),
+                    );
+                    return None;
+                }
+                Some(Authentication::Certificate)
+            }
             Field::Given(At { value: Auth::Jwt, .. }) => {
                 let why = "tokens are asked here, not passwords";
                 section.not_applicable(reading, DIGEST_KEYS, why, "remove it, or write auth = \"digest\"");
@@ -456,6 +483,10 @@ impl Domain {
         let outside = who_gets_out(reading, section, &authentication)?;
         Some(Self { name: name?.value, authentication, backend, outside })
     }
+}
+
+fn asks_for_certificates(listener: &Listener) -> bool {
+    matches!(listener.transport.tls(), Some(TlsMaterial::Files(files)) if files.clients.is_some())
 }
 
 /// Where nobody proves who they are, nobody gets out unless that is asked for by name: never an open relay by oversight.

@@ -75,7 +75,7 @@ pub use sink::{
 };
 pub use surroundings::{Imagined, LARGEST_FILE, Machine, Surroundings};
 pub use timers::Timers;
-pub use tls::{TlsFiles, TlsMaterial};
+pub use tls::{ClientAuthorities, ClientCertificate, ClientIdentity, TlsFiles, TlsMaterial};
 pub use upstream::{Unregister, Upstream, UpstreamTarget, UpstreamTransport};
 pub use url::{Scheme, WebhookUrl};
 pub use value::Name;
@@ -292,7 +292,7 @@ impl Config {
         }
         let sections = top.sections(reading, upstream::SHAPE);
         let upstreams = upstream::read(reading, &sections, &listeners);
-        let domains = domain::read(reading, top, outside, &upstreams);
+        let domains = domain::read(reading, top, outside, &listeners, &upstreams);
 
         let admin = admin.map(|at| at.value);
         let warnings = Warnings::new(Path::new(""), "", Vec::new());

@@ -30,6 +30,9 @@ pub(crate) const SHAPE: Shape = Shape {
         "missing_origin",
         "certificate",
         "private_key",
+        "client_ca",
+        "client_certificate",
+        "client_identity",
         "ping_after",
         "pong_timeout",
         "max_message",
@@ -303,7 +306,7 @@ fn transport(reading: &mut Reading<'_>, section: &Section<'_>, kind: TransportKi
         let secure = if speaks_websocket { "wss" } else { "tls" };
         section.not_applicable(
             reading,
-            &["certificate", "private_key"],
+            &["certificate", "private_key", "client_ca", "client_certificate", "client_identity"],
             &format!("a {word} listener does not speak TLS"),
             &format!("remove it, or set `transport` to \"{secure}\""),
         );

@@ -8,6 +8,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::document::{At, Reading, Section};
 use crate::report::{Problem, ProblemKind};
+use crate::value::Keyword;
 
 /// What a TLS listener proves itself with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +33,56 @@ pub struct TlsFiles {
     pub chain: Arc<[CertificateDer<'static>]>,
     /// The key. Its `Debug` does not show it.
     pub key: Arc<PrivateKeyDer<'static>>,
+    /// Whose certificates clients prove themselves with, if they are asked for one.
+    pub clients: Option<ClientAuthorities>,
+}
+
+/// Who signs the certificates of clients, and what they say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAuthorities {
+    /// The authorities; never empty.
+    pub authorities: Arc<[CertificateDer<'static>]>,
+    /// Whether a client must have a certificate.
+    pub wanted: ClientCertificate,
+    /// What in a certificate names its user.
+    pub identity: ClientIdentity,
+}
+
+/// Whether a client must have a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// Without one the handshake fails.
+    Required,
+    /// One that has none is nobody yet.
+    Optional,
+}
+
+impl Keyword for ClientCertificate {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("required", Self::Required), ("optional", Self::Optional)];
+}
+
+/// What in a client's certificate names its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientIdentity {
+    /// A SIP URI among its alternative names (RFC 5922).
+    Uri,
+    /// An e-mail address among its alternative names.
+    Email,
+    /// The subject's common name, `user@domain`.
+    CommonName,
+}
+
+impl Keyword for ClientIdentity {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("uri", Self::Uri), ("email", Self::Email), ("cn", Self::CommonName)];
 }
 
 impl TlsMaterial {
     pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Self> {
         let certificate = path(reading, section, "certificate", "\"fullchain.pem\"");
         let private_key = path(reading, section, "private_key", "\"privkey.pem\"");
+        let clients = ClientAuthorities::read(reading, section);
         let chain = certificate.as_ref().and_then(|at| chain(reading, at));
         let key = private_key.as_ref().and_then(|at| key(reading, at));
         Some(Self::Files(TlsFiles {
@@ -45,6 +90,7 @@ impl TlsMaterial {
             private_key: private_key?.value,
             chain: chain?.into(),
             key: Arc::new(key?),
+            clients: clients?,
         }))
     }
 }
@@ -59,6 +105,23 @@ impl TlsFiles {
             TlsMaterial::Files(files) => Some(files),
             TlsMaterial::SelfSigned { .. } => None,
         }
+    }
+}
+
+impl ClientAuthorities {
+    /// Reads them if there are any; nothing if something is wrong, which has been noted then.
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
+        let authorities = section.path_field(reading, "client_ca");
+        if authorities.is_absent() {
+            let keys = &["client_certificate", "client_identity"];
+            let why = "clients are asked for no certificate";
+            section.not_applicable(reading, keys, why, "remove it, or name `client_ca`");
+            return Some(None);
+        }
+        let wanted = section.or(reading, "client_certificate", ClientCertificate::Required);
+        let identity = section.or(reading, "client_identity", ClientIdentity::Uri);
+        let authorities = chain(reading, &authorities.given()?)?.into();
+        Some(Some(Self { authorities, wanted, identity }))
     }
 }
 

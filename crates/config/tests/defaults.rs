@@ -88,6 +88,7 @@ fn each_default_of_the_example_is_what_leaving_it_out_gives() {
         "outside_claim = ",
         "ephemeral_secret_",
         "users_db = ",
+        "client_ca = ",
     ];
     let lines: Vec<&str> = example::TEXT.lines().collect();
     let mut tried = 0;
@@ -131,9 +132,9 @@ fn the_example_becomes_valid_types() {
     let config = example();
     let kinds: Vec<TransportKind> = config.listeners.iter().map(|l| l.transport.kind()).collect();
     use TransportKind::{Tcp, Tls, Udp, Ws, Wss};
-    assert_eq!(kinds, [Wss, Ws, Udp, Tcp, Tls]);
+    assert_eq!(kinds, [Wss, Ws, Udp, Tcp, Tls, Tls]);
     let names: Vec<&str> = config.listeners.iter().map(|l| l.name.as_str()).collect();
-    assert_eq!(names, ["browsers", "ws-8080", "udp-5060", "tcp-5060", "tls-5061"]);
+    assert_eq!(names, ["browsers", "ws-8080", "udp-5060", "tcp-5060", "tls-5061", "fleet"]);
 
     let browsers = &config.listeners[0];
     assert_eq!(browsers.advertise.to_string(), "sip.example.com:443");

@@ -318,6 +318,32 @@ fn domains() {
 }
 
 #[test]
+fn certificates_of_clients() {
+    let tls = |keys: &str, auth: &str| {
+        format!(
+            "[[listener]]\ntransport = \"tls\"\nbind = \"127.0.0.1:5061\"\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"\n\
+             {keys}\n[[domain]]\nname = \"a.com\"\nauth = {auth}\n"
+        )
+    };
+    let both = "client_ca = \"cert.pem\"\nclient_certificate = \"optional\"\nclient_identity = \"cn\"";
+    parse(&tls(both, "\"certificate\"")).unwrap();
+    let mend = Some("name a `client_ca` in a `wss` or `tls` listener");
+    one(&tls("", "«\"certificate\"»"), Conflict, mend);
+    let mend = Some("name the PEM file with the certificate and those of its issuers (often fullchain.pem)");
+    one(&tls("client_ca = «\"key.pem\"»", "\"open\""), BadFile, mend);
+    one(
+        &tls("«client_identity» = \"cn\"", "\"open\""),
+        NotApplicable,
+        Some("remove it, or name `client_ca`"),
+    );
+    one(&tls("client_ca = \"cert.pem\"\nclient_identity = «\"dns\"»", "\"open\""), BadValue, None);
+    let udp = "transport = \"udp\"\nbind = \"127.0.0.1:5060\"\n«client_ca» = \"cert.pem\"";
+    one(&listener(udp), NotApplicable, Some("remove it, or set `transport` to \"tls\""));
+    let keys = format!("{}users = \"users.txt\"", tls(both, "\"certificate\""));
+    one(&keys.replace("users =", "«users» ="), NotApplicable, Some("remove it, or write auth = \"digest\""));
+}
+
+#[test]
 fn tokens() {
     let jwt = |keys: &str| format!("[[domain]]\nname = \"a.com\"\nauth = \"jwt\"\n{keys}");
     parse(&jwt("keys = \"login.pem\"\nissuer = \"login\"\naudience = \"sipway\"\nclaim = \"user\"")).unwrap();

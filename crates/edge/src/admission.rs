@@ -74,7 +74,7 @@ impl Tokens {
         }
         let holder = holder?;
         let identity = identity(&holder.user, &self.domain).ok_or(TokenError::NoUser)?;
-        let left = Duration::from_secs(holder.until.saturating_sub(seconds)).min(LONGEST);
+        let left = lasting(Duration::from_secs(holder.until.saturating_sub(seconds)));
         let outside = match holder.granted {
             Granted::Yes => Grant::Given,
             Granted::No => Grant::NotGiven,
@@ -150,7 +150,7 @@ fn decoded(text: &str) -> Option<String> {
 /// Who an ephemeral password names, and until when.
 pub(crate) fn vouched_for(name: EphemeralName<'_>, domain: &Host, at: (Instant, u64)) -> Option<Vouched> {
     let (now, seconds) = at;
-    let left = Duration::from_secs(name.until.saturating_sub(seconds)).min(LONGEST);
+    let left = lasting(Duration::from_secs(name.until.saturating_sub(seconds)));
     let identity = identity(name.user, domain)?;
     Some(Vouched { identity, until: now + left, outside: Grant::NotGiven })
 }
@@ -160,8 +160,13 @@ fn value_of<'a>(pairs: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a 
     pairs.find(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| value)
 }
 
+/// No longer than what cannot overflow a time.
+pub(crate) fn lasting(time: Duration) -> Duration {
+    time.min(LONGEST)
+}
+
 /// The address-of-record of a user, who is named alone or with the domain.
-fn identity(name: &str, domain: &Host) -> Option<Text<LONGEST_IDENTITY>> {
+pub(crate) fn identity(name: &str, domain: &Host) -> Option<Text<LONGEST_IDENTITY>> {
     let name = name.strip_prefix("sip:").unwrap_or(name);
     let user = match name.rsplit_once('@') {
         Some((user, host)) if Host::new(host).as_ref() == Some(domain) => user,

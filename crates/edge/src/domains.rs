@@ -9,6 +9,7 @@ use std::{
 };
 
 use config::{Authentication, DigestAlgorithm, Domain, Host, Outside, TokenSource, UserSource};
+use lifecycle::Text;
 use sip_auth::{
     Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName, Request,
     Role, Secret, Settings, Stale, TokenError, TokenKeys, TokenRules, UserTable, Verdict,
@@ -18,10 +19,11 @@ use sip_proxy::Answer;
 use transport::{Grant, Vouched, upgrade};
 
 use crate::{
-    admission::{Tokens, named_in_query, vouched_for},
+    admission::{Tokens, identity, named_in_query, vouched_for},
     clock,
     jwks::Remote,
     metrics::{Count, Metrics},
+    register::LONGEST_IDENTITY,
     sender::Sender,
     upstream::{Number, Upstreams},
     user_database::{self, DatabaseError, UserDatabase},
@@ -88,6 +90,8 @@ enum Gate {
     Open,
     /// The backend decides.
     Backend,
+    /// The client's certificate, when its connection was made.
+    Certificate,
     Digest(Box<Digest>),
     Tokens(Box<Tokens>),
 }
@@ -189,7 +193,7 @@ impl Domains {
         let vouching = |domain: &&Domain| match &domain.authentication {
             Authentication::Jwt(_) => true,
             Authentication::Digest { ephemeral, .. } => ephemeral.is_some(),
-            Authentication::Open | Authentication::Backend => false,
+            Authentication::Open | Authentication::Backend | Authentication::Certificate => false,
         };
         Ok(Self {
             vouching: domains.iter().filter(vouching).map(|domain| domain.name.clone()).collect(),
@@ -227,6 +231,15 @@ impl Domains {
         &self.by_token
     }
 
+    /// The address-of-record of a user, `user@domain`, whose domain is ours and asks for a proof.
+    pub(crate) fn identity(&self, name: &str) -> Option<Text<LONGEST_IDENTITY>> {
+        let domain = Host::new(name.rsplit_once('@')?.1)?;
+        match &self.all.get(&domain)?.gate {
+            Gate::Open | Gate::Backend => None,
+            Gate::Certificate | Gate::Digest(_) | Gate::Tokens(_) => identity(name, &domain),
+        }
+    }
+
     /// The domains whose users are in a database.
     pub(crate) fn by_database(&self) -> impl Iterator<Item = &Host> {
         self.all.keys().filter(|domain| self.database(domain).is_some())
@@ -247,7 +260,7 @@ impl Domains {
     fn digest(&self, domain: &Host) -> Option<&Digest> {
         match &self.all.get(domain)?.gate {
             Gate::Digest(digest) => Some(digest),
-            Gate::Open | Gate::Backend | Gate::Tokens(_) => None,
+            Gate::Open | Gate::Backend | Gate::Certificate | Gate::Tokens(_) => None,
         }
     }
 
@@ -255,7 +268,7 @@ impl Domains {
     pub(crate) fn tokens(&self, domain: &Host) -> Option<&Tokens> {
         match &self.all.get(domain)?.gate {
             Gate::Tokens(tokens) => Some(tokens),
-            Gate::Open | Gate::Backend | Gate::Digest(_) => None,
+            Gate::Open | Gate::Backend | Gate::Certificate | Gate::Digest(_) => None,
         }
     }
 
@@ -302,7 +315,7 @@ impl Domains {
                     Some(Some(vouched)) => return Ok(Some(vouched)),
                     Some(None) => refused = Some(BAD_PASSWORD),
                 },
-                Gate::Open | Gate::Backend => {}
+                Gate::Open | Gate::Backend | Gate::Certificate => {}
             }
         }
         if let Some(why) = worst.map(TokenError::message).or(refused) {
@@ -401,7 +414,9 @@ impl UsersFound {
     /// What would keep it from starting.
     pub fn of(domain: &Domain) -> Result<Self, UsersError> {
         match &domain.authentication {
-            Authentication::Open | Authentication::Backend => Ok(Self::NotAsked),
+            Authentication::Open | Authentication::Backend | Authentication::Certificate => {
+                Ok(Self::NotAsked)
+            }
             Authentication::Digest { users: None, .. } => Ok(Self::NotAsked),
             Authentication::Digest { realm, algorithms, users: Some(users), .. } => {
                 let users = read_users(users, realm)?;
@@ -433,6 +448,7 @@ fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
     let (realm, algorithms, passwords) = match &domain.authentication {
         Authentication::Open => return Ok(Gate::Open),
         Authentication::Backend => return Ok(Gate::Backend),
+        Authentication::Certificate => return Ok(Gate::Certificate),
         Authentication::Jwt(jwt) => {
             return Ok(Gate::Tokens(Box::new(Tokens {
                 domain: domain.name.clone(),
@@ -494,6 +510,8 @@ impl DomainRef<'_> {
     ) -> Result<Proof, Answer> {
         let digest = match &self.0.gate {
             Gate::Open | Gate::Backend => return Ok(Proof::NotAsked),
+            // Nothing in a request proves anything there.
+            Gate::Certificate => return Err(Answer::new(403, "A Client Certificate Is Needed")),
             Gate::Tokens(tokens) => {
                 let at = (Instant::now(), clock::seconds());
                 return tokens.prove(request, role, at, metrics).map(Proof::Vouched);
@@ -594,7 +612,7 @@ impl DomainRef<'_> {
     /// Whether a user of this name can exist.
     pub(crate) fn may_have(self, user: &str) -> bool {
         match &self.0.gate {
-            Gate::Open | Gate::Backend | Gate::Tokens(_) => true,
+            Gate::Open | Gate::Backend | Gate::Certificate | Gate::Tokens(_) => true,
             Gate::Digest(digest) => {
                 let passwords = digest.passwords.read().unwrap_or_else(PoisonError::into_inner);
                 passwords.ephemeral.is_some() || passwords.users.lookup(user, &digest.realm).is_some()

@@ -12,6 +12,7 @@ mod audit;
 mod backend;
 mod bookkeeper;
 mod calls;
+mod client_certificate;
 mod clock;
 mod dialling;
 mod domains;

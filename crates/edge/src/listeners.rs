@@ -7,11 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use config::{Config, Host, TlsMaterial};
+use config::{ClientCertificate, ClientIdentity, Config, Host, TlsFiles, TlsMaterial};
 use lifecycle::Transport;
 use transport::{
     Settings,
-    certificate::{self, Certificate, Fitting, TlsConfig},
+    certificate::{self, Certificate, Clients, Fitting, TlsConfig},
 };
 
 use crate::{StartError, hop::MOST};
@@ -96,7 +96,10 @@ fn bind_one(
         Some(TlsMaterial::Files(files)) => {
             let first = Fitting::new(&files.chain, &files.key).map_err(wrong)?;
             let certificate = Certificate::new(first);
-            (Some(certificate::serving(Arc::clone(&certificate)).map_err(wrong)?), Some(certificate))
+            (
+                Some(certificate::serving(Arc::clone(&certificate), clients(files)).map_err(wrong)?),
+                Some(certificate),
+            )
         }
     };
     let (local, sockets) = match transport {
@@ -135,7 +138,25 @@ fn bind_one(
     Ok((bound, sockets))
 }
 
+fn clients(files: &TlsFiles) -> Clients<'_> {
+    match &files.clients {
+        None => Clients::Unasked,
+        Some(clients) => match clients.wanted {
+            ClientCertificate::Required => Clients::Required(&clients.authorities),
+            ClientCertificate::Optional => Clients::Optional(&clients.authorities),
+        },
+    }
+}
+
 impl Bound {
+    /// What in the certificates of its clients names them, if they are asked for one.
+    pub(crate) fn client_identity(&self) -> Option<ClientIdentity> {
+        match self.config.transport.tls()? {
+            TlsMaterial::Files(files) => files.clients.as_ref().map(|clients| clients.identity),
+            TlsMaterial::SelfSigned { .. } => None,
+        }
+    }
+
     /// What its connections must keep to, for one shard.
     pub(crate) fn for_shard(&self, number: u8) -> transport::Listener {
         let websocket = self.config.transport.websocket();

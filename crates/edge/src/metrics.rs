@@ -54,6 +54,10 @@ counts! {
     UsersRead = "users_read",
     /// Databases of users that could not be read; those that are known stay.
     UsersUnread = "users_unread",
+    /// Connections whose client's certificate names a user of a domain.
+    CertificatesAccepted = "client_certificates_accepted",
+    /// Connections with a client's certificate that is good and names nobody here.
+    CertificatesOfNobody = "client_certificates_of_nobody",
     /// Connections that said nothing whole in time.
     HandshakeTimeouts = "handshake_timeouts",
     /// Connections whose TLS failed before they were flows.

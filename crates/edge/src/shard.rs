@@ -29,6 +29,7 @@ use transport::{
 use crate::{
     FlowQuery, Pinged,
     audit::{Listed, PART, Part, Stage, Tally, socket_number},
+    client_certificate, clock,
     dialling::{self, Made},
     draining::{self, Leaving},
     flow::Flow,
@@ -635,6 +636,17 @@ fn client_of(facts: &FlowFacts) -> SocketAddr {
 
 impl Owner for Shard {
     type Flow = Flow;
+
+    fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<Vouched> {
+        let rule = self.shared.listeners.get(usize::from(listener.number))?.client_identity()?;
+        let at = (Instant::now(), clock::seconds());
+        let vouched = client_certificate::vouched_by(certificate, rule, &self.shared.domains, at);
+        self.shared.metrics.add(match vouched {
+            Some(_) => Count::CertificatesAccepted,
+            None => Count::CertificatesOfNobody,
+        });
+        vouched
+    }
 
     fn admit(self: &Rc<Self>, request: &upgrade::Request<'_>) -> Result<Option<Vouched>, upgrade::Refusal> {
         let admitted = self.shared.domains.admit(request, Instant::now());

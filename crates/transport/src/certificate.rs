@@ -3,8 +3,12 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::{
-    ServerConfig,
-    server::{ClientHello, ResolvesServerCert},
+    RootCertStore, ServerConfig,
+    crypto::CryptoProvider,
+    server::{
+        ClientHello, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier,
+        danger::ClientCertVerifier,
+    },
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -18,6 +22,9 @@ pub enum CertificateError {
     /// The certificate and key do not fit, or are of a kind that TLS cannot use.
     #[error("this certificate and key cannot be used together: {0}")]
     Unusable(#[from] rustls::Error),
+    /// What should sign the certificates of clients cannot.
+    #[error("`client_ca` cannot be used: {0}")]
+    NoAuthority(#[from] VerifierBuilderError),
     /// A certificate could not be made.
     #[error("no certificate could be made: {0}")]
     NotMade(#[from] rcgen::Error),
@@ -85,15 +92,48 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
+/// Whether clients are asked for a certificate, and who must have signed it.
+#[derive(Clone, Copy, Debug)]
+pub enum Clients<'a> {
+    /// They are not.
+    Unasked,
+    /// One that has none, or will not show it, is let in all the same; one of another signer is not.
+    Optional(&'a [CertificateDer<'static>]),
+    /// Without one the handshake fails.
+    Required(&'a [CertificateDer<'static>]),
+}
+
+impl Clients<'_> {
+    fn verifier(
+        self,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
+        let (Self::Optional(authorities) | Self::Required(authorities)) = self else {
+            return Ok(WebPkiClientVerifier::no_client_auth());
+        };
+        let mut roots = RootCertStore::empty();
+        for authority in authorities {
+            roots.add(authority.clone())?;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = match self {
+            Self::Optional(_) => verifier.allow_unauthenticated(),
+            Self::Required(_) | Self::Unasked => verifier,
+        };
+        Ok(verifier.build()?)
+    }
+}
+
 /// TLS settings for a listener that serves with whatever certificate is current.
 ///
 /// # Errors
-/// The system gives no randomness for the keys of session tickets.
-pub fn serving(certificate: Arc<Certificate>) -> Result<TlsConfig, CertificateError> {
+/// The system gives no randomness for the keys of session tickets, or an authority of clients is none.
+pub fn serving(certificate: Arc<Certificate>, clients: Clients<'_>) -> Result<TlsConfig, CertificateError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = clients.verifier(Arc::clone(&provider))?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificate);
     // Tickets keep no state here; one instead of two saves a reconnect storm half of its bytes.
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
@@ -109,5 +149,5 @@ pub fn serving(certificate: Arc<Certificate>) -> Result<TlsConfig, CertificateEr
 pub fn self_signed(names: Vec<String>) -> Result<TlsConfig, CertificateError> {
     let made = rcgen::generate_simple_self_signed(names)?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    serving(Certificate::new(Fitting::new(&[made.cert.der().clone()], &key.into())?))
+    serving(Certificate::new(Fitting::new(&[made.cert.der().clone()], &key.into())?), Clients::Unasked)
 }

@@ -100,7 +100,8 @@ pub async fn receive_connection<O: Owner>(
         }
         Greeting::Message => {
             let codec = stream_codec(&settings);
-            let candidate = Candidate { pending, facts, codec, response: None, vouched: None };
+            let vouched = pending.known_by_certificate(&owner, &listener);
+            let candidate = Candidate { pending, facts, codec, response: None, vouched };
             candidate.open(owner, listener, scratch).await;
         }
         Greeting::Http if pending.tls.is_none() => {
@@ -305,7 +306,13 @@ impl Pending {
                 continue;
             }
             if Framing::of(listener.transport) == Some(Framing::WebSocket) {
-                if let Some(greeting) = examine(owner, &self.received, self.remote, listener) {
+                if let Some(greeting) = examine(
+                    owner,
+                    &self.received,
+                    self.remote,
+                    self.known_by_certificate(owner, listener),
+                    listener,
+                ) {
                     return Ok(greeting);
                 }
                 continue;
@@ -344,6 +351,11 @@ impl Pending {
                 _ => return Err(Unopened::LeftEarly),
             }
         }
+    }
+
+    /// Who the peer is by the certificate that it has shown.
+    fn known_by_certificate<O: Owner>(&self, owner: &Rc<O>, listener: &Listener) -> Option<Vouched> {
+        owner.recognise(self.tls.as_ref()?.client_certificate()?, listener)
     }
 
     async fn read_more(&mut self) -> Result<Heard, Unopened> {
@@ -459,6 +471,7 @@ fn examine<O: Owner>(
     owner: &Rc<O>,
     received: &[u8],
     remote: SocketAddr,
+    known: Option<Vouched>,
     listener: &Listener,
 ) -> Option<Greeting> {
     let paths: Vec<&str> = listener.paths.iter().map(String::as_str).collect();
@@ -474,7 +487,8 @@ fn examine<O: Owner>(
         Outcome::NotUpgrade(_) => Some(Greeting::Http),
         Outcome::Refuse(refused) => Some(Greeting::Refuse(refused.refusal)),
         Outcome::Accept(accepted) => {
-            let vouched = match owner.admit(&accepted.request) {
+            let vouched = match known.map_or_else(|| owner.admit(&accepted.request), |known| Ok(Some(known)))
+            {
                 Ok(vouched) => vouched,
                 Err(refusal) => return Some(Greeting::Refuse(refusal)),
             };

@@ -105,6 +105,12 @@ pub trait Owner: Sized + 'static {
     /// An open flow. Dropping one closes it as an internal error.
     type Flow: 'static;
 
+    /// Who a TLS client is by its certificate (DER), which an authority of the listener's has signed. The default knows nobody.
+    fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<Vouched> {
+        let _ = (certificate, listener);
+        None
+    }
+
     /// Who asks for a WebSocket, if that is asked at all. The request is otherwise good.
     ///
     /// # Errors

@@ -172,6 +172,11 @@ impl Tls {
         progress
     }
 
+    /// The certificate that the client has shown, and that an authority of ours has signed.
+    pub(crate) fn client_certificate(&self) -> Option<&[u8]> {
+        self.connection.peer_certificates()?.first().map(AsRef::as_ref)
+    }
+
     /// Whether close_notify came: nothing more can come after it.
     pub(crate) fn has_peer_closed(&self) -> bool {
         self.peer == Peer::Closed

@@ -12,6 +12,7 @@ pub(crate) const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZ
 pub(crate) fn surroundings() -> Imagined {
     Imagined::new()
         .file("/etc/sipway/fullchain.pem", format!("{CERTIFICATE}{CERTIFICATE}"))
+        .file("/etc/sipway/fleet-ca.pem", CERTIFICATE)
         .file("/etc/sipway/privkey.pem", KEY)
         .file("/etc/sipway/pbx-ca.pem", CERTIFICATE)
         .file("/etc/sipway/users.txt", "")

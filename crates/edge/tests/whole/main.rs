@@ -3,6 +3,7 @@
 
 mod audited;
 mod backend;
+mod certificates;
 mod database;
 mod ephemeral;
 mod house;

@@ -62,6 +62,7 @@ impl Installed {
         directory.write("fullchain.pem", pair.cert.pem());
         directory.write("privkey.pem", pair.signing_key.serialize_pem());
         directory.write("pbx-ca.pem", pair.cert.pem());
+        directory.write("fleet-ca.pem", pair.cert.pem());
         directory.write("users.txt", "# who may come in\nalice:wonder land\nbob:builder\n");
         let database = rusqlite::Connection::open(directory.at("users.sqlite")).unwrap();
         let schema = "CREATE TABLE subscriber(username TEXT, domain TEXT, ha1 TEXT, ha1_sha256 TEXT)";
