@@ -174,7 +174,10 @@ impl Tls {
 
     /// The certificate that the client has shown, and that an authority of ours has signed.
     pub(crate) fn client_certificate(&self) -> Option<&[u8]> {
-        self.connection.peer_certificates()?.first().map(AsRef::as_ref)
+        match &self.side {
+            Side::Server(connection) => connection.peer_certificates()?.first().map(AsRef::as_ref),
+            Side::Client(_) => None,
+        }
     }
 
     /// Whether close_notify came: nothing more can come after it.
