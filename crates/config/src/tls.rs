@@ -79,19 +79,11 @@ impl Keyword for ClientIdentity {
 }
 
 impl TlsMaterial {
+    /// What a listener proves itself with, and asks its clients for.
     pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Self> {
-        let certificate = path(reading, section, "certificate", "\"fullchain.pem\"");
-        let private_key = path(reading, section, "private_key", "\"privkey.pem\"");
-        let clients = ClientAuthorities::read(reading, section);
-        let chain = certificate.as_ref().and_then(|at| chain(reading, at));
-        let key = private_key.as_ref().and_then(|at| key(reading, at));
-        Some(Self::Files(TlsFiles {
-            certificate: certificate?.value,
-            private_key: private_key?.value,
-            chain: chain?.into(),
-            key: Arc::new(key?),
-            clients: clients?,
-        }))
+        // Both are read before either is judged, so that the faults of both are seen.
+        let (files, clients) = (TlsFiles::read(reading, section), ClientAuthorities::read(reading, section));
+        Some(Self::Files(TlsFiles { clients: clients?, ..files? }))
     }
 }
 
@@ -101,10 +93,21 @@ impl TlsFiles {
         if !section.has("certificate") && !section.has("private_key") {
             return None;
         }
-        match TlsMaterial::read(reading, section)? {
-            TlsMaterial::Files(files) => Some(files),
-            TlsMaterial::SelfSigned { .. } => None,
-        }
+        Self::read(reading, section)
+    }
+
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Self> {
+        let certificate = path(reading, section, "certificate", "\"fullchain.pem\"");
+        let private_key = path(reading, section, "private_key", "\"privkey.pem\"");
+        let chain = certificate.as_ref().and_then(|at| chain(reading, at));
+        let key = private_key.as_ref().and_then(|at| key(reading, at));
+        Some(Self {
+            certificate: certificate?.value,
+            private_key: private_key?.value,
+            chain: chain?.into(),
+            key: Arc::new(key?),
+            clients: None,
+        })
     }
 }
 
