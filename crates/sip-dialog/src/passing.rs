@@ -139,6 +139,10 @@ impl<H: Hop, R> Calls<H, R> {
                         .pending
                         .take_if(|pending| (pending.by, pending.cseq) == (side, cseq.number));
                 }
+                // JsSIP refreshes towards phones that know neither UPDATE nor session timers: they go on talking without.
+                if cseq.method == Method::Update && matches!(status, 405 | 501) && by.is_some() {
+                    self.lasts(number, Session::Untimed, self.settings.silence, now);
+                }
             }
             _ => {}
         }
@@ -166,7 +170,8 @@ impl<H: Hop, R> Calls<H, R> {
                 let (cause, by) = match (status, by) {
                     (487, _) => (CallCause::Cancelled, CallBy::Caller),
                     (_, None) if call.lost_callee.is_some() => (CallCause::FlowLost, CallBy::Callee),
-                    (408, _) => (CallCause::NoAnswer, CallBy::Server),
+                    (408, None) => (CallCause::NoAnswer, CallBy::Server),
+                    (408, Some(_)) => (CallCause::NoAnswer, CallBy::Callee),
                     (_, None) => (CallCause::Failed, CallBy::Server),
                     (_, Some(_)) => (CallCause::Rejected, CallBy::Callee),
                 };
@@ -249,14 +254,17 @@ impl<H: Hop, R> Calls<H, R> {
 
     /// A 2xx may say how long the session lasts (RFC 4028 §8).
     fn refreshed(&mut self, number: u64, answer: &Message<'_>, now: Moment) {
-        let silence = self.settings.silence;
-        let Some(call) = self.call_mut(number) else { return };
-        let session = answer.value(HeaderId::SessionExpires).and_then(seconds);
-        let (session, lasts) = match session {
+        let (session, time) = match answer.value(HeaderId::SessionExpires).and_then(seconds) {
             Some(seconds) => (Session::Timed, Duration::from_secs(u64::from(seconds)) + SESSION_GRACE),
-            None => (Session::Untimed, silence),
+            None => (Session::Untimed, self.settings.silence),
         };
-        (call.session, call.dead_at) = (session, now.instant + lasts);
+        self.lasts(number, session, time, now);
+    }
+
+    /// The call is there for so long from now on, if nothing is heard of it.
+    fn lasts(&mut self, number: u64, session: Session, time: Duration, now: Moment) {
+        let Some(call) = self.call_mut(number) else { return };
+        (call.session, call.dead_at) = (session, now.instant + time);
         self.reschedule(number);
     }
 

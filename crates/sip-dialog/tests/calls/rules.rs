@@ -71,6 +71,7 @@ fn a_call_that_is_not_answered_says_why() {
         (486, Some(BOB), CallCause::Rejected, CallBy::Callee),
         (603, Some(BOB), CallCause::Rejected, CallBy::Callee),
         (408, None, CallCause::NoAnswer, CallBy::Server),
+        (408, Some(BOB), CallCause::NoAnswer, CallBy::Callee),
         (480, None, CallCause::Failed, CallBy::Server),
         (503, None, CallCause::Failed, CallBy::Server),
     ];
@@ -337,6 +338,23 @@ fn a_call_whose_session_is_not_refreshed_is_dead_and_one_that_is_lives() {
     scene.wait(Duration::from_secs(43));
     let done = scene.done();
     assert_eq!((ended(&done), sent(&done).len()), (vec![(CallCause::Expired, CallBy::Server)], 0));
+}
+
+#[test]
+fn a_session_timer_that_the_other_side_does_not_know_kills_no_call() {
+    for status in [405, 501] {
+        let mut scene = scene();
+        scene.request(&invite(1), ALICE, BOB);
+        let answer = answer_with(&invite(1), 200, "b", "Session-Expires: 90;refresher=uas\r\n");
+        scene.response(&answer, Some(BOB));
+        scene.wait(Duration::from_secs(45));
+        let refresh = within("UPDATE", Side::Callee, "b", 1, "");
+        scene.request(&refresh, BOB, ALICE);
+        scene.response(&answer_with(&refresh, status, "", ""), Some(ALICE));
+        scene.done();
+        scene.wait(settings().silence - Duration::from_secs(1));
+        assert_eq!((scene.done(), scene.calls.live()), (vec![], 1), "{status}");
+    }
 }
 
 #[test]
