@@ -292,6 +292,7 @@ impl Server {
                     t4: config.timers.t4,
                 },
                 timer_c: config.timers.timer_c,
+                ring_timeout: config.timers.ring_timeout,
                 max_transactions: per_shard.max(1),
             },
             max_flows,

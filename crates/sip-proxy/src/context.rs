@@ -114,13 +114,15 @@ pub(crate) struct Branch<H> {
     pub(crate) purpose: Purpose,
     /// Until when its hop may give no sign of life.
     pub(crate) silent_until: Option<Instant>,
-    /// When a ringing branch is given up.
-    pub(crate) timer_c: Option<Instant>,
+    /// When a branch of an INVITE is given up: Timer C, or before if it rings too long.
+    pub(crate) given_up_at: Option<Instant>,
+    /// Once it rings: until when it may.
+    pub(crate) rings_until: Option<Instant>,
     pub(crate) rang: Rang,
     pub(crate) cancel: Cancel,
 }
 
-/// Whether Timer C fired.
+/// Whether it was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rang {
     InTime,

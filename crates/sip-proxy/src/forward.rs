@@ -124,10 +124,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let target = forward.target;
         let rings = class == MethodClass::Invite;
         let sent: Option<Rc<[u8]>> = rings.then(|| bytes.into());
-        let timer_c = rings.then(|| now + self.settings.timer_c);
         let otherwise = another(target).map(Box::new);
         let patience = otherwise.as_ref().and_then(|_| env.patience(target.hop));
         let silent_until = patience.map(|patience| now + patience);
+        let given_up_at = rings.then(|| now + self.settings.timer_c);
         let copy = sent.clone();
         let branch = Branch {
             server: Some(id),
@@ -137,7 +137,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             otherwise,
             silent_until,
             purpose: Purpose::Forward,
-            timer_c,
+            given_up_at,
+            rings_until: None,
             rang: Rang::InTime,
             cancel: Cancel::No,
         };
@@ -157,7 +158,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             return Err(target.when_gone);
         }
         self.waiting_on.insert((target.hop, Waiting::Client(client)));
-        if let Some(at) = timer_c {
+        if let Some(at) = given_up_at {
             self.ringing.insert((at, client));
         }
         if let Some(at) = silent_until {

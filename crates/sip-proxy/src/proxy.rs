@@ -25,8 +25,10 @@ use crate::{
 pub struct Settings {
     /// T1, T2, T4 of RFC 3261 §17.
     pub timers: Timers,
-    /// How long an INVITE may ring (Timer C, RFC 3261 §16.6 step 11).
+    /// How long an INVITE may be without a provisional response (Timer C, RFC 3261 §16.6 step 11).
     pub timer_c: Duration,
+    /// How long it may ring at one place, from the first provisional response beyond 100, however many follow.
+    pub ring_timeout: Duration,
     /// Most transactions of each kind; beyond, requests are answered 503.
     pub max_transactions: u32,
 }
@@ -183,7 +185,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         self.waiting_on.remove(&(branch.hop, Waiting::Client(id)));
-        if let Some(at) = branch.timer_c {
+        if let Some(at) = branch.given_up_at {
             self.ringing.remove(&(at, id));
         }
         if let Some(at) = branch.silent_until {
@@ -234,7 +236,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             otherwise: None,
             purpose: Purpose::Own(own),
             silent_until: None,
-            timer_c: None,
+            given_up_at: None,
+            rings_until: None,
             rang: Rang::InTime,
             cancel: Cancel::No,
         };

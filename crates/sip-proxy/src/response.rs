@@ -95,11 +95,12 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let hop = branch.hop;
         match status {
             100..=199 => {
-                if let Some(old) = branch.timer_c.as_mut()
+                if let Some(old) = branch.given_up_at.as_mut()
                     && status > 100
                 {
                     self.ringing.remove(&(*old, id));
-                    *old = now + self.settings.timer_c;
+                    let rings_until = *branch.rings_until.get_or_insert(now + self.settings.ring_timeout);
+                    *old = rings_until.min(now + self.settings.timer_c);
                     self.ringing.insert((*old, id));
                 }
                 if let Cancel::Wanted(reason) = branch.cancel.clone() {
@@ -371,7 +372,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// Its ringing time does not count any more.
     fn branch_done(&mut self, id: ClientId) {
         if let Some(branch) = self.transactions.client_mut(id)
-            && let Some(at) = branch.timer_c.take()
+            && let Some(at) = branch.given_up_at.take()
         {
             self.ringing.remove(&(at, id));
         }

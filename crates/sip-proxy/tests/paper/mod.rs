@@ -198,14 +198,22 @@ pub(crate) struct Stage {
     pub(crate) now: Instant,
 }
 
-/// How long it may ring.
+/// How long an INVITE may be without news.
 pub(crate) const TIMER_C: Duration = Duration::from_secs(181);
+
+/// How long it may ring.
+pub(crate) const RING_TIMEOUT: Duration = Duration::from_secs(500);
 
 /// Longer than anything can last without news.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(3600);
 
 pub(crate) fn settings() -> Settings {
-    Settings { timers: Timers::default(), timer_c: TIMER_C, max_transactions: 1000 }
+    Settings {
+        timers: Timers::default(),
+        timer_c: TIMER_C,
+        ring_timeout: RING_TIMEOUT,
+        max_transactions: 1000,
+    }
 }
 
 impl Stage {

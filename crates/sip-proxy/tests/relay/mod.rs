@@ -169,6 +169,7 @@ impl Relay {
         let settings = Settings {
             timers: Timers::default(),
             timer_c: std::time::Duration::from_secs(181),
+            ring_timeout: std::time::Duration::from_secs(120),
             max_transactions: 1000,
         };
         Self {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use sip_proxy::{Answer, Notice, Target};
 use sip_transaction::Timers;
 
-use crate::paper::{Stage, TIMER_C, line, request, request_with, response, settings, target, values};
+use crate::paper::{
+    RING_TIMEOUT, Stage, TIMER_C, line, request, request_with, response, settings, target, values,
+};
 
 #[test]
 fn targets_that_are_gone_are_answered_for_at_once() {
@@ -192,6 +194,30 @@ fn it_may_ring_for_timer_c_after_each_sign_of_life() {
     stage.pass(Duration::from_secs(1));
     let cancel = stage.one(2);
     assert_eq!(values(&cancel, "Reason"), ["SIP;cause=408;text=\"Rang too long\""]);
+    stage.receive(2, &response(&fork, 487, "Request Terminated"));
+    assert_eq!(stage.lines(), ["2: ACK sip:bob@edge.test", "1: 408 Request Timeout"]);
+    stage.settles();
+}
+
+#[test]
+fn it_rings_no_longer_than_it_may_however_many_signs_of_life_there_are() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("INVITE", "bob", "c"));
+    let fork = stage.pick(2, "INVITE");
+    stage.pass(Duration::from_secs(20));
+    let mut rung = Duration::ZERO;
+    let minute = Duration::from_secs(60);
+    while rung + minute < RING_TIMEOUT {
+        stage.receive(2, &response(&fork, 180, "Ringing"));
+        assert_eq!(stage.lines(), ["1: 180 Ringing"], "after {rung:?}");
+        stage.pass(minute);
+        rung += minute;
+    }
+    stage.pass(RING_TIMEOUT - rung - Duration::from_secs(1));
+    assert!(stage.sent().is_empty());
+    stage.pass(Duration::from_secs(1));
+    assert_eq!(stage.lines(), ["2: CANCEL sip:bob@edge.test"]);
     stage.receive(2, &response(&fork, 487, "Request Terminated"));
     assert_eq!(stage.lines(), ["2: ACK sip:bob@edge.test", "1: 408 Request Timeout"]);
     stage.settles();
