@@ -96,6 +96,11 @@ impl Shared {
         calls.way(request, named, from, speaks_for)
     }
 
+    /// The user agent whose call an INVITE is to take the place of (RFC 3891).
+    pub(crate) fn call_replaced(&self, invite: &Message<'_>) -> Option<sip_dialog::Replaced<Hop>> {
+        self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner).replaced(invite)
+    }
+
     /// A flow is about to lose its bindings and to be closed. Its calls are held for the user agents that are registered over it, or
     /// go on over another flow of theirs; at the end of the process they end.
     pub(crate) fn calls_lose_flow(&self, number: FlowNumber, cause: Cause) -> Hurt {

@@ -7,7 +7,7 @@ use std::{
 
 use lifecycle::Transport;
 use location::Binding;
-use sip_message::{Contact, Message, Method, Rewrite, Scheme, Uri};
+use sip_message::{Contact, HeaderId, Message, Method, Rewrite, Scheme, Uri};
 use sip_proxy::{Answer, Decision, Dialog, Environment, HopGone, Notice, Owned, Target};
 use sip_transaction::Reliability;
 use smallvec::{SmallVec, smallvec};
@@ -255,6 +255,15 @@ impl World<'_> {
         {
             return way;
         }
+        if method == Some(Method::Invite)
+            && let Some((domain, replaced)) = self.replaced(request, from)
+        {
+            let sender = self.let_in(request, from, domain, now)?;
+            if replaced.hop.is_some_and(|hop| shared.upstreams.knows(hop)) {
+                domain.lets_out(&sender, &shared.metrics)?;
+            }
+            return in_its_place(replaced);
+        }
         let domain = uri.host().and_then(|host| shared.domains.find(&host));
         let Some(domain) = domain else {
             return Err(match method {
@@ -274,10 +283,7 @@ impl World<'_> {
             (_, None) => return Err(Answer::new(404, "No User In Request-URI")),
             (_, Some(_)) => {}
         }
-        let sender = self.sender(request, from, now)?;
-        if !domain.is_open() && matches!(sender, Sender::Anybody(_)) {
-            return Err(Answer::new(403, "Strangers Are Not Let In"));
-        }
+        let sender = self.let_in(request, from, domain, now)?;
         let from_upstream = matches!(sender, Sender::Behind);
         // What comes from a backend is never sent back to it.
         let backend = domain.backend().filter(|_| !from_upstream && method != Some(Method::Ack));
@@ -297,6 +303,37 @@ impl World<'_> {
             }
             None => Err(nobody_there(domain, &uri, &sender)),
         }
+    }
+
+    /// Who sends a request for a user of a domain, if he may.
+    fn let_in(
+        &self,
+        request: &Message<'_>,
+        from: Hop,
+        domain: DomainRef<'_>,
+        now: Instant,
+    ) -> Result<Sender<'_>, Answer> {
+        let sender = self.sender(request, from, now)?;
+        if !domain.is_open() && matches!(sender, Sender::Anybody(_)) {
+            return Err(Answer::new(403, "Strangers Are Not Let In"));
+        }
+        Ok(sender)
+    }
+
+    /// Whose call an INVITE is to take the place of, and the domain of that user: he is called there, on that device, and by whatever
+    /// name. Where a server behind us decides about calls, only its own side of a call is reached this way.
+    fn replaced(
+        &self,
+        invite: &Message<'_>,
+        from: Hop,
+    ) -> Option<(DomainRef<'_>, sip_dialog::Replaced<Hop>)> {
+        let shared = &self.shard.shared;
+        let replaced = invite.value(HeaderId::Replaces).and_then(|_| shared.call_replaced(invite))?;
+        let uri = format!("sip:{}", replaced.aor);
+        let domain = shared.domains.find(&Uri::parse(uri.as_bytes()).ok()?.host()?)?;
+        let knows = |hop| shared.upstreams.knows(hop);
+        let may = domain.backend().is_none() || replaced.hop.is_some_and(knows) && !knows(from);
+        may.then_some((domain, replaced))
     }
 
     /// Where a request goes that a server behind us sends along a Path of ours; none if there is none in it.
@@ -408,6 +445,20 @@ fn target(shared: &Shared, binding: &Binding<ledger::Reservation>) -> Target<Hop
         others,
         when_gone: 480,
     }
+}
+
+/// The way to whoever has a call that another takes the place of.
+fn in_its_place(replaced: sip_dialog::Replaced<Hop>) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
+    let sip_dialog::Replaced { hop, target, routes, aor: _ } = replaced;
+    let hop = hop.ok_or_else(|| Answer::of_status(480))?;
+    Ok(smallvec![Target {
+        hop,
+        request_uri: Some(target),
+        routes: Some(routes).filter(|routes| !routes.is_empty()).into_iter().collect(),
+        q: 1000,
+        others: SmallVec::new(),
+        when_gone: 480,
+    }])
 }
 
 /// The way to a phone that has registered over UDP and says in its Contact that it wants to be reached by TCP. We connect to nobody

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lifecycle::{CallBy, CallCause};
+use lifecycle::{CallBy, CallCause, Text};
 use sip_message::Message;
 use smallvec::SmallVec;
 
@@ -162,9 +162,13 @@ impl<H: Hop, R> Calls<H, R> {
     ) -> Option<u64> {
         let number = self.last + 1;
         let dead_at = now.instant + self.settings.ringing;
-        let call = (self.calls.len() < self.settings.most)
+        let mut call = (self.calls.len() < self.settings.most)
             .then(|| Call::new(number, invite, from, now.micros, dead_at))
             .flatten();
+        // Its Request-URI may be a Contact that says nothing to anybody.
+        if let Some((call, replaced)) = call.as_mut().zip(self.replaced(invite)) {
+            call.callee_party.aor = Text::new(replaced.aor);
+        }
         let begun = call.and_then(|call| Some((book.started(&call)?, call)));
         let Some((Rooms { answered, ended }, call)) = begun else {
             self.untracked += 1;

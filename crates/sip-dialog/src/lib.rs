@@ -19,6 +19,7 @@ mod calls;
 mod flows;
 mod key;
 mod passing;
+mod replaces;
 mod sdp;
 mod way;
 
@@ -27,4 +28,5 @@ pub use book::{Book, Hop, Moment, Rooms};
 pub use call::{Call, End, Party, Side};
 pub use calls::{Calls, Farewell, Settings};
 pub use flows::Hurt;
+pub use replaces::Replaced;
 pub use way::Way;

@@ -373,6 +373,44 @@ fn a_call_without_session_timer_that_nothing_is_heard_of_is_dead() {
 }
 
 #[test]
+fn who_takes_the_place_of_a_call_reaches_the_one_who_has_it() {
+    let mut scene = scene();
+    scene.call();
+    let found = |scene: &crate::paper::Scene, uri: &str, tags: &str| {
+        let invite = invite(1)
+            .replace("INVITE sip:bob@x", &format!("INVITE {uri}"))
+            .replace("User-Agent: paper", &format!("Replaces: call-1 ;{tags}"));
+        scene
+            .calls
+            .replaced(&Message::parse(invite.as_bytes()).unwrap())
+            .map(|replaced| (replaced.aor, replaced.hop))
+    };
+    let bob = "sip:bob-device@bob.invalid;transport=ws";
+    let alice = "sip:alice-device@ALICE.invalid;transport=ws";
+    // His tag is the to-tag, whether he called or was called; he is named by his Contact, or by his address.
+    assert_eq!(found(&scene, bob, "to-tag=b;from-tag=a"), Some(("bob@x".to_owned(), Some(BOB))));
+    assert_eq!(
+        found(&scene, "sip:bob@x", "From-Tag=a; to-tag=b;early-only"),
+        Some(("bob@x".to_owned(), Some(BOB)))
+    );
+    assert_eq!(found(&scene, alice, "to-tag=a;from-tag=b"), Some(("alice@x".to_owned(), Some(ALICE))));
+    // Somebody else's name, another dialog, or half a dialog are nobody's.
+    for (uri, tags) in [
+        (alice, "to-tag=b;from-tag=a"),
+        ("sip:eve@x", "to-tag=b;from-tag=a"),
+        (bob, "to-tag=b;from-tag=c"),
+        (bob, "to-tag=b"),
+    ] {
+        assert_eq!(found(&scene, uri, tags), None, "{uri} {tags}");
+    }
+    // He came back on another flow, or is away.
+    scene.gone(BOB, &[agent("bob")]);
+    assert_eq!(found(&scene, bob, "to-tag=b;from-tag=a"), Some(("bob@x".to_owned(), None)));
+    scene.back(&agent("bob"), 7);
+    assert_eq!(found(&scene, bob, "to-tag=b;from-tag=a"), Some(("bob@x".to_owned(), Some(7))));
+}
+
+#[test]
 fn a_full_ledger_or_table_lets_calls_pass_untracked() {
     let mut scene = Scene::new(sip_dialog::Settings { most: 1, ..settings() });
     scene.paper.full = true;
