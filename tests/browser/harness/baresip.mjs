@@ -35,9 +35,10 @@ const HELD = /^a=(sendonly|inactive)\r?$/m;
 
 export class BaresipPhone extends Phone {
   cannot = {
-    press: "sends keys in the media alone (RFC 4733)",
-    update: "knows no UPDATE",
-    transferTo: "knows no attended transfer",
+    press: "baresip sends keys in the media alone (RFC 4733)",
+    update: "baresip knows no UPDATE",
+    transferTo: "baresip knows no attended transfer",
+    replace: "baresip takes no part in one: as the transferee it puts Replaces into the Request-URI, as the target it knows no Replaces",
   };
   #state = phoneState();
   #calls = new Map(); // by Call-ID

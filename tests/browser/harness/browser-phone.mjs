@@ -23,6 +23,21 @@ export class PhonePage {
     return this.#broken;
   }
 
+  /**
+   * What passes over its WebSockets from now on.
+   * @param {import("node:test").TestContext} t
+   * @returns {Promise<{sent: string[], received: string[]}>}
+   */
+  async watch(t) {
+    const frames = { sent: [], received: [] };
+    const watcher = await this.page.context().newCDPSession(this.page);
+    t.after(() => watcher.detach());
+    await watcher.send("Network.enable");
+    watcher.on("Network.webSocketFrameSent", ({ response }) => frames.sent.push(response.payloadData));
+    watcher.on("Network.webSocketFrameReceived", ({ response }) => frames.received.push(response.payloadData));
+    return frames;
+  }
+
   async close() {
     await this.page.context().close().catch(() => {}); // the browser may be gone already
     await this.pages.close();
@@ -30,6 +45,7 @@ export class PhonePage {
 }
 
 export class BrowserPhone extends Phone {
+  cannot = this.client === "SIP.js" ? { update: "SIP.js knows no UPDATE" } : {};
   #tab;
 
   /**

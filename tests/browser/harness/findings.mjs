@@ -1,12 +1,12 @@
 // What worked between whom: collected while tests run, told as a table.
-
-/** A case between two phones. */
 export class Findings {
   #rows = new Map(); // pair of clients → case → {passed, failed, cannot}
-  #cases = [];
+  #title;
+  #cases;
 
-  /** @param {string[]} cases the columns */
-  constructor(cases) {
+  /** @param {string} title what a row is, @param {string[]} cases the columns */
+  constructor(title, cases) {
+    this.#title = title;
     this.#cases = cases;
   }
 
@@ -18,7 +18,7 @@ export class Findings {
 
   /**
    * Plays a case, if both can, and notes what became of it.
-   * @param {string[]} [why] why it cannot be played
+   * @param {string} [why] why it cannot be played
    */
   async play(name, caller, callee, why, act) {
     const cell = this.#cell(caller, callee, name);
@@ -43,7 +43,7 @@ export class Findings {
       return [...cannot].map((why) => `–${note(why)}`).join(" ") || " ";
     };
     const rows = [...this.#rows].sort(([one], [other]) => one.localeCompare(other)).map(([row, cells]) => [row, ...this.#cases.map((name) => cell(cells.get(name)))]);
-    const lines = [["caller → callee", ...this.#cases], ["---", ...this.#cases.map(() => "---")], ...rows].map((line) => `| ${line.join(" | ")} |`);
+    const lines = [[this.#title, ...this.#cases], ["---", ...this.#cases.map(() => "---")], ...rows].map((line) => `| ${line.join(" | ")} |`);
     return [...lines, "", ...notes.map((why, index) => `–${index + 1}: ${why}.`)].join("\n");
   }
 }

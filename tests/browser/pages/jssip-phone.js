@@ -8,10 +8,18 @@ export class JsSipPhone {
   #ua;
   #sessions = [];
   #plain;
+  #expires = {};
 
-  /** @param {{server: string, uri: string, plain?: boolean}} options `plain`: it speaks with phones that know RTP alone */
-  constructor({ server, uri, plain = false }) {
+  /**
+   * @param {{server: string, uri: string, plain?: boolean, session?: number}} options `plain`: it speaks with phones that know RTP alone;
+   *   `session`: seconds that a session lasts without refresh (RFC 4028), however few
+   */
+  constructor({ server, uri, plain = false, session }) {
     this.#plain = plain;
+    if (session) {
+      JsSIP.C.MIN_SESSION_EXPIRES = Math.min(JsSIP.C.MIN_SESSION_EXPIRES, session);
+      this.#expires = { sessionTimersExpires: session };
+    }
     this.#ua = new JsSIP.UA({ sockets: [new JsSIP.WebSocketInterface(server)], uri, register_expires: 120, connection_recovery_min_interval: 1, connection_recovery_max_interval: 2 });
     this.#ua.on("connected", () => (this.state.connected = true));
     this.#ua.on("disconnected", () => Object.assign(this.state, { connected: false, registered: false }));
@@ -37,10 +45,8 @@ export class JsSipPhone {
       const next = callState("out", request.refer_to.uri.user);
       accept((fresh) => this.#follow(fresh, next), await media());
     });
-    session.on("replaces", ({ request, accept }) => accept(async (fresh) => {
-      this.#follow(fresh, callState("in", request.from.uri.user));
-      fresh.answer(await media());
-    }));
+    // The new call is told of as any other.
+    session.on("replaces", ({ accept }) => accept(async (fresh) => fresh.answer(await media())));
     const over = ({ originator, message }) => Object.assign(call, { now: "over", endedBy: originator === "local" ? "us" : "other", status: message?.status_code });
     session.on("ended", over);
     session.on("failed", over);
@@ -48,19 +54,27 @@ export class JsSipPhone {
   }
 
   async call(target) {
-    const given = await media();
+    const given = { ...(await media()), ...this.#expires };
     this.#follow(this.#ua.call(target, given), callState("out", JsSIP.URI.parse(target).user));
   }
 
-  answer = async (at) => void this.#session(at).answer(await media());
+  answer = async (at) => void this.#session(at).answer({ ...(await media()), ...this.#expires });
   refuse = (at, status) => void this.#session(at).terminate({ status_code: status });
   hangUp = (at) => void this.#session(at).terminate();
-  hold = (at) => this.#session(at).hold();
-  resume = (at) => this.#session(at).unhold();
+  hold = (at) => this.#reoffer(at, (session, done) => session.hold({}, done));
+  resume = (at) => this.#reoffer(at, (session, done) => session.unhold({}, done));
+  update = (at) => this.#reoffer(at, (session, done) => session.renegotiate({ useUpdate: true }, done));
   press = (at, key) => void this.#session(at).sendDTMF(key, { transportType: "INFO" });
   playKey = (at, key) => void this.#session(at).sendDTMF(key, { transportType: "RFC2833" });
-  update = (at) => this.#session(at).renegotiate({ useUpdate: true });
   sound = (at) => soundOf(this.#session(at).connection);
+
+  /** Offers anew once the offer before is through; until it is answered. */
+  async #reoffer(at, offer) {
+    const session = this.#session(at);
+    while (!session.isReadyToReOffer()) await new Promise((resolve) => setTimeout(resolve, 10));
+    const ended = new Promise((_, reject) => session.on("ended", ({ cause }) => reject(new Error(`the call ended: ${cause}`))));
+    await Promise.race([ended, new Promise((done) => offer(session, done))]);
+  }
 
   transfer = (at, target) => this.#refer(at, target);
   /** Attended: to whoever is in another call of ours. The page knows who that is by an address that can be called. */

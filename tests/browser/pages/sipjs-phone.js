@@ -41,6 +41,8 @@ export class SipJsPhone {
         onDisconnect: () => Object.assign(this.state, { connected: false, registered: false }),
         onInvite: (invitation) => {
           this.#follow(invitation, callState("in", invitation.remoteIdentity.uri.user));
+          // What is to be acknowledged, SIP.js does not send by itself.
+          if (reliable) invitation.progress();
           // The one who asks knows the call that this one takes the place of.
           if (invitation.request.hasHeader("replaces")) invitation.accept();
         },
@@ -60,7 +62,7 @@ export class SipJsPhone {
     this.state.calls.push(call);
     session.stateChange.addListener((now) => {
       if (now === SessionState.Established) call.now = "active";
-      if (now === SessionState.Terminated) Object.assign(call, { now: "over", endedBy: call.endedBy ?? "us" });
+      if (now === SessionState.Terminated) call.now = "over";
     });
     session.delegate = {
       onBye: (bye) => {
@@ -89,7 +91,7 @@ export class SipJsPhone {
     return inviter.invite({
       requestDelegate: {
         onProgress: ({ message }) => message.statusCode > 100 && call.now === "calling" && (call.now = "ringing"),
-        onReject: ({ message }) => Object.assign(call, { status: message.statusCode, endedBy: "other" }),
+        onReject: ({ message }) => Object.assign(call, { status: message.statusCode, endedBy: call.endedBy ?? "other" }),
       },
     });
   }
@@ -100,7 +102,11 @@ export class SipJsPhone {
   }
 
   answer = (at) => this.#session(at).accept();
-  refuse = (at, status) => this.#session(at).reject({ statusCode: status });
+
+  async refuse(at, status) {
+    this.state.calls.at(at).endedBy = "us";
+    await this.#session(at).reject({ statusCode: status });
+  }
 
   async hangUp(at) {
     const session = this.#session(at);
