@@ -259,7 +259,7 @@ impl World<'_> {
             && let Some((domain, replaced)) = self.replaced(request, from)
         {
             let sender = self.let_in(request, from, domain, now)?;
-            if replaced.hop.is_some_and(|hop| shared.upstreams.knows(hop)) {
+            if domain.registrar().is_none() && replaced.hop.is_some_and(|hop| shared.upstreams.knows(hop)) {
                 domain.lets_out(&sender, &shared.metrics)?;
             }
             return in_its_place(replaced);
