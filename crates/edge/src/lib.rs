@@ -30,6 +30,7 @@ mod register;
 mod registry;
 mod reload;
 mod resolve;
+mod response_address;
 mod retention;
 mod sender;
 mod server;

@@ -37,6 +37,7 @@ use crate::{
     inbox::{Closing, Letter},
     metrics::Count,
     register::LONGEST_IDENTITY,
+    response_address::response_address,
     shared::Shared,
     view::{BindingView, FlowView},
     world::World,
@@ -310,12 +311,12 @@ impl Shard {
                 self.shared.tell(dialling::shard_of(&self.shared, hop), letter).is_ok()
             }
             // What the socket does not take now is lost like any datagram; transactions repeat it.
-            Hop::Udp { listener, remote } => {
-                self.sockets.get(&listener).is_some_and(|socket| match socket.try_send_to(message, remote) {
+            Hop::Udp { listener, remote } => self.sockets.get(&listener).is_some_and(|socket| {
+                match socket.try_send_to(message, response_address(message, remote)) {
                     Ok(_) => true,
                     Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
-                })
-            }
+                }
+            }),
         };
         self.shared.metrics.add(if sent { Count::MessagesSent } else { Count::SendsFailed });
         if sent { Ok(()) } else { Err(sip_proxy::HopGone) }
