@@ -3,6 +3,7 @@
 mod access;
 mod answer;
 mod audit;
+mod bans;
 mod calls;
 mod development;
 mod drain;
@@ -22,7 +23,7 @@ use axum::{
     Router,
     http::{Method, StatusCode, Uri},
     middleware::{from_fn, from_fn_with_state},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use edge::Handle;
 
@@ -65,6 +66,8 @@ pub fn router(server: Handle, sinks: Arc<Sinks>, development: Development, acces
         .route("/api/flows/{flow}/ping", post(flows::ping))
         .route("/api/drain", get(drain::show).post(drain::begin).delete(drain::cancel))
         .route("/api/calls", get(calls::list))
+        .route("/api/bans", get(bans::list))
+        .route("/api/bans/{address}", delete(bans::lift))
         .route("/api/events", get(events::stream))
         .route("/api/sinks", get(sinks::list))
         .route("/api/upstreams", get(upstreams::list))
@@ -94,7 +97,7 @@ pub fn router(server: Handle, sinks: Arc<Sinks>, development: Development, acces
 async fn nothing_there(uri: Uri) -> Failure {
     let path = uri.path();
     let error = format!(
-        "there is nothing at {path}; there are /api/node, /api/flows, /api/drain, /api/events, /api/snapshot, /api/audit, /api/sinks, /api/upstreams, /rpc, /metrics and /healthz"
+        "there is nothing at {path}; there are /api/node, /api/flows, /api/drain, /api/events, /api/snapshot, /api/audit, /api/sinks, /api/upstreams, /api/bans, /rpc, /metrics and /healthz"
     );
     Failure::new(StatusCode::NOT_FOUND, error)
 }

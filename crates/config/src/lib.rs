@@ -12,6 +12,7 @@ mod admin;
 mod audit;
 mod calls;
 mod client_address;
+mod defence;
 mod dev;
 mod difference;
 mod dns;
@@ -48,6 +49,7 @@ use toml::de::DeTable;
 
 use document::{At, Reading, Section, Shape};
 
+pub use self::defence::Defence;
 pub use admin::Admin;
 pub use audit::{Audit, AuditPace};
 pub use calls::{AtShutdown, Calls};
@@ -93,6 +95,7 @@ const TOP: Shape = Shape {
         "keepalive",
         "limits",
         "dns",
+        "defence",
         "timers",
         "calls",
         "sink",
@@ -104,7 +107,7 @@ const TOP: Shape = Shape {
 };
 
 /// Every section of the file, the top itself first.
-const SHAPES: [Shape; 16] = [
+const SHAPES: [Shape; 17] = [
     TOP,
     ledger::SHAPE,
     listener::SHAPE,
@@ -114,6 +117,7 @@ const SHAPES: [Shape; 16] = [
     keepalive::SHAPE,
     limits::SHAPE,
     dns::SHAPE,
+    self::defence::SHAPE,
     timers::SHAPE,
     calls::SHAPE,
     sink::SHAPE,
@@ -144,6 +148,8 @@ pub struct Config {
     pub limits: Limits,
     /// Whom names of upstreams are looked up with.
     pub dns: Dns,
+    /// What one address may take.
+    pub defence: Defence,
     /// The times of SIP transactions.
     pub timers: Timers,
     /// What becomes of calls.
@@ -174,6 +180,7 @@ impl Default for Config {
             keepalive: Keepalive::default(),
             limits: Limits::default(),
             dns: Dns::default(),
+            defence: Defence::default(),
             timers: Timers::default(),
             calls: Calls::default(),
             sinks: Vec::new(),
@@ -253,6 +260,10 @@ impl Config {
             Some(section) => Dns::read(reading, &section),
             None => Dns::default(),
         };
+        let defence = match top.section(reading, self::defence::SHAPE) {
+            Some(section) => Defence::read(reading, &section),
+            None => Defence::default(),
+        };
         let timers = match top.section(reading, timers::SHAPE) {
             Some(section) => Timers::read(reading, &section),
             None => Timers::default(),
@@ -306,6 +317,7 @@ impl Config {
             keepalive,
             limits,
             dns,
+            defence,
             timers,
             calls,
             sinks,

@@ -13,6 +13,7 @@ pub(crate) const SHAPE: Shape = Shape {
     header: "[limits]",
     keys: &[
         "max_flows",
+        "max_handshakes",
         "max_message",
         "handshake_timeout",
         "close_timeout",
@@ -22,6 +23,7 @@ pub(crate) const SHAPE: Shape = Shape {
         "lifetime",
         "message_rate",
         "max_transactions",
+        "transaction_memory",
         "shards",
     ],
 };
@@ -48,6 +50,8 @@ pub enum Shards {
 pub struct Limits {
     /// Flows open at once: 1 to 10,000,000. The descriptors that the process may open can lower it.
     pub max_flows: u32,
+    /// Connections of one listener whose handshake is not done: 1 to 10,000,000. Beyond it the oldest gives way.
+    pub max_handshakes: u32,
     /// Length of one SIP message in bytes, headers and body: 1 KiB to 16 MiB.
     pub max_message: u64,
     /// Time for TLS and the WebSocket upgrade together: 10 ms to 1 h.
@@ -63,6 +67,8 @@ pub struct Limits {
     pub flow: FlowLimits,
     /// Transactions at once: 1 to 10,000,000. Beyond it requests are answered 503.
     pub max_transactions: u32,
+    /// Bytes of messages kept for transactions: 1 MiB to 1024 GiB. Beyond it requests are answered 503.
+    pub transaction_memory: u64,
     /// Over how many owners the flows are spread.
     pub shards: Shards,
 }
@@ -71,6 +77,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_flows: 100_000,
+            max_handshakes: 10_000,
             max_message: 128 << 10,
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
@@ -78,6 +85,7 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(30),
             flow: FlowLimits::default(),
             max_transactions: 200_000,
+            transaction_memory: 256 << 20,
             shards: Shards::Auto,
         }
     }
@@ -90,6 +98,9 @@ impl Limits {
         let outbound_queue = section.size(reading, "outbound_queue", 1 << 10..=64 << 20);
         let limits = Self {
             max_flows: section.bounded(reading, "max_flows", 1..=10_000_000).or(default.max_flows),
+            max_handshakes: section
+                .bounded(reading, "max_handshakes", 1..=10_000_000)
+                .or(default.max_handshakes),
             max_message: max_message.compared(default.max_message, 0),
             handshake_timeout: section
                 .duration(reading, "handshake_timeout", PATIENCE)
@@ -101,6 +112,9 @@ impl Limits {
             max_transactions: section
                 .bounded(reading, "max_transactions", 1..=10_000_000)
                 .or(default.max_transactions),
+            transaction_memory: section
+                .size(reading, "transaction_memory", 1 << 20..=1 << 40)
+                .or(default.transaction_memory),
             shards: match section.bounded::<u32>(reading, "shards", 0..=1024).or(0) {
                 0 => Shards::Auto,
                 shards => {

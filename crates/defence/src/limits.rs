@@ -5,6 +5,9 @@ use std::{num::NonZeroU32, time::Duration};
 /// Seconds over which rates are taken: so many times the rate may come at once.
 pub(crate) const BURST: u32 = 20;
 
+/// So many requests without credentials weigh as much as one other failure.
+pub(crate) const UNPROVED: u32 = 50;
+
 /// What one address may take. None: as much as it wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -50,14 +53,17 @@ pub enum Offence {
     Malformed,
     /// A request that was refused: to a user or domain that is not here, or to be relayed elsewhere.
     Refused,
+    /// A request without credentials, for which they were asked. Everybody does that once, and has it forgotten with the answer;
+    /// whoever tries one user after the other does it again and again. Fifty of them weigh as much as one of the others.
+    Unproved,
     /// The name of a scanner. This alone is answered with a ban.
     Scanner,
 }
 
 impl Offence {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Credentials, Self::Handshake, Self::Malformed, Self::Refused, Self::Scanner];
+    pub const ALL: [Self; 6] =
+        [Self::Credentials, Self::Handshake, Self::Malformed, Self::Refused, Self::Unproved, Self::Scanner];
 
     /// A word for it.
     #[must_use]
@@ -67,6 +73,7 @@ impl Offence {
             Self::Handshake => "handshake",
             Self::Malformed => "malformed",
             Self::Refused => "refused",
+            Self::Unproved => "unproved",
             Self::Scanner => "scanner",
         }
     }

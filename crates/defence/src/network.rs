@@ -93,6 +93,11 @@ impl Networks {
         Self(vec![Network::around(v4.into(), 8), Network::around(v6.into(), 128)])
     }
 
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = Network> + '_ {
+        self.0.iter().copied()
+    }
+
     /// Whether an address is in one of them.
     #[must_use]
     pub fn contain(&self, address: IpAddr) -> bool {

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Limits, Offence, Source, Why, limits::BURST};
+use crate::{
+    Limits, Offence, Source, Why,
+    limits::{BURST, UNPROVED},
+};
 
 /// How many addresses are remembered. About 200 bytes each.
 const MOST: usize = 100_000;
@@ -256,7 +259,10 @@ impl Standings {
         }
         let fits = match offence {
             Offence::Scanner => false,
-            _ => standing.failures.takes(forget / failures.get(), forget, now),
+            Offence::Unproved => standing.failures.takes(forget / failures.get() / UNPROVED, forget, now),
+            Offence::Credentials | Offence::Handshake | Offence::Malformed | Offence::Refused => {
+                standing.failures.takes(forget / failures.get(), forget, now)
+            }
         };
         if fits {
             return Judgement::Noted;

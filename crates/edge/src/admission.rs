@@ -97,6 +97,7 @@ impl Tokens {
         role: Role,
         at: (Instant, u64),
         metrics: &Metrics,
+        wrong: impl FnOnce(),
     ) -> Result<Vouched, Answer> {
         let ask = |again| {
             let server = self.rules.issuer.as_deref().filter(|issuer| issuer.starts_with("https://"));
@@ -112,6 +113,10 @@ impl Tokens {
         self.judge(token, at).map_err(|error| {
             metrics.add(Count::TokensRefused);
             tracing::debug!(why = error.message(), "a request's token is refused");
+            // A login made the token that has expired: its holder is no burglar.
+            if error != TokenError::Expired {
+                wrong();
+            }
             ask(Again::Yes)
         })
     }

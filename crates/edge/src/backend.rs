@@ -119,6 +119,7 @@ pub(crate) fn registered(
                     shard.end_flow(FlowNumber(flow.counter), ending);
                 }
             }
+            shard.proved(from);
             if let Some(number) = shard.flow_of(from) {
                 shard.identify(number, &aor);
             }

@@ -145,7 +145,7 @@ async fn open(shard: &Rc<Shard>, hop: Hop) -> Option<(Dialled, Flow)> {
         }
     };
     let opening = Opening { facts: dialled.facts().clone(), listener: Rc::clone(&listener), vouched: None };
-    match Flow::open_to(shard, opening, Rc::clone(dialled.link()), Some(hop)).await {
+    match Flow::open_to(shard, opening, (Rc::clone(dialled.link()), None), Some(hop)).await {
         Ok(flow) => Some((dialled, flow)),
         Err(refused) => {
             tracing::debug!(%remote, reason = refused.reason, "a connection to a peer may not be a flow");

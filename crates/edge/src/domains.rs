@@ -9,6 +9,7 @@ use std::{
 };
 
 use config::{Authentication, DigestAlgorithm, Domain, Host, Outside, TokenSource, UserSource};
+use defence::Offence;
 use lifecycle::Text;
 use sip_auth::{
     Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName, Request,
@@ -294,12 +295,12 @@ impl Domains {
     /// Who asks for a WebSocket. Without a token nobody is let in where every domain wants one.
     ///
     /// # Errors
-    /// What is wrong with the token, or that there must be one.
+    /// What is wrong with the token, or that there must be one; and what is remembered of it.
     pub(crate) fn admit(
         &self,
         request: &upgrade::Request<'_>,
         now: Instant,
-    ) -> Result<Option<Vouched>, upgrade::Refusal> {
+    ) -> Result<Option<Vouched>, (upgrade::Refusal, Option<Offence>)> {
         let at = (now, clock::seconds());
         let mut refused: Option<&'static str> = None;
         let mut worst: Option<TokenError> = None;
@@ -318,13 +319,18 @@ impl Domains {
                 Gate::Open | Gate::Backend | Gate::Certificate => {}
             }
         }
-        if let Some(why) = worst.map(TokenError::message).or(refused) {
-            return Err(upgrade::Refusal::Unauthorized { why });
+        if let Some(error) = worst {
+            // A login made the token that has expired: its holder is no burglar.
+            let offence = (error != TokenError::Expired).then_some(Offence::Credentials);
+            return Err((upgrade::Refusal::Unauthorized { why: error.message() }, offence));
+        }
+        if let Some(why) = refused {
+            return Err((upgrade::Refusal::Unauthorized { why }, Some(Offence::Credentials)));
         }
         if self.by_token.len() < self.all.len() || self.all.is_empty() {
             return Ok(None);
         }
-        Err(upgrade::Refusal::Unauthorized { why: NO_TOKEN })
+        Err((upgrade::Refusal::Unauthorized { why: NO_TOKEN }, None))
     }
 }
 
@@ -497,7 +503,7 @@ fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
 pub(crate) struct DomainRef<'a>(&'a Served);
 
 impl DomainRef<'_> {
-    /// Who sent this request. `salt` must be a random number.
+    /// Who sent this request. `salt` must be a random number; `wrong` is told of wrong credentials.
     ///
     /// # Errors
     /// What to answer: a challenge, or 400 for credentials that no client should send.
@@ -507,6 +513,7 @@ impl DomainRef<'_> {
         role: Role,
         salt: u64,
         metrics: &Metrics,
+        wrong: impl FnOnce(),
     ) -> Result<Proof, Answer> {
         let digest = match &self.0.gate {
             Gate::Open | Gate::Backend => return Ok(Proof::NotAsked),
@@ -514,7 +521,7 @@ impl DomainRef<'_> {
             Gate::Certificate => return Err(Answer::new(403, "A Client Certificate Is Needed")),
             Gate::Tokens(tokens) => {
                 let at = (Instant::now(), clock::seconds());
-                return tokens.prove(request, role, at, metrics).map(Proof::Vouched);
+                return tokens.prove(request, role, at, metrics, wrong).map(Proof::Vouched);
             }
             Gate::Digest(digest) => digest,
         };
@@ -542,7 +549,10 @@ impl DomainRef<'_> {
             Verdict::Challenge { stale, reason } => {
                 metrics.add(Count::Challenges);
                 match reason {
-                    ChallengeReason::WrongCredentials => metrics.add(Count::WrongCredentials),
+                    ChallengeReason::WrongCredentials => {
+                        metrics.add(Count::WrongCredentials);
+                        wrong();
+                    }
                     ChallengeReason::ReplayedCount => metrics.add(Count::CredentialsReplayed),
                     ChallengeReason::NoCredentials
                     | ChallengeReason::NotOffered

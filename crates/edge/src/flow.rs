@@ -13,6 +13,7 @@ use transport::{Link, Opening, Refused};
 
 use crate::{
     backend, clock,
+    door::Guest,
     hop::{FlowNumber, Hop},
     metrics::Count,
     shard::{Known, Shard},
@@ -48,8 +49,19 @@ impl Flow {
     ///
     /// # Errors
     /// There is no room, the disk does not do its part, there are too many flows, or the server is ending.
-    pub(crate) async fn open(shard: &Rc<Shard>, opening: Opening, link: Rc<Link>) -> Result<Self, Refused> {
-        Self::open_to(shard, opening, link, None).await
+    pub(crate) async fn open(
+        shard: &Rc<Shard>,
+        opening: Opening,
+        guest: Option<Guest>,
+        link: Rc<Link>,
+    ) -> Result<Self, Refused> {
+        if let Some(guest) = &guest {
+            guest.greeted();
+            if opening.vouched.is_some() {
+                guest.proved();
+            }
+        }
+        Self::open_to(shard, opening, (link, guest), None).await
     }
 
     /// The same for a connection that we made to this peer, if to one.
@@ -59,7 +71,7 @@ impl Flow {
     pub(crate) async fn open_to(
         shard: &Rc<Shard>,
         opening: Opening,
-        link: Rc<Link>,
+        (link, guest): (Rc<Link>, Option<Guest>),
         peer: Option<Hop>,
     ) -> Result<Self, Refused> {
         let shared = &shard.shared;
@@ -75,7 +87,7 @@ impl Flow {
         let hop = peer.unwrap_or(Hop::Flow(number));
         let (facts, at) = (Arc::new(opening.facts), clock::micros());
         let book = |name: &str| {
-            let known = shard.add_flow(number, &facts, name, at, &link);
+            let known = shard.add_flow(number, &facts, name, at, (&link, guest));
             if let Some(vouched) = &opening.vouched {
                 shard.vouch(number, vouched);
             }

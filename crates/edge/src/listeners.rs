@@ -10,7 +10,7 @@ use std::{
 use config::{ClientCertificate, ClientIdentity, Config, Host, TlsFiles, TlsMaterial};
 use lifecycle::Transport;
 use transport::{
-    Settings,
+    Settings, Waiting,
     certificate::{self, Certificate, Clients, Fitting, TlsConfig},
 };
 
@@ -46,6 +46,7 @@ struct Handshake {
     timeout: std::time::Duration,
     close_timeout: std::time::Duration,
     write_timeout: std::time::Duration,
+    most: u32,
     outbound_queue: usize,
 }
 
@@ -132,6 +133,7 @@ fn bind_one(
             timeout: config.limits.handshake_timeout,
             close_timeout: config.limits.close_timeout,
             write_timeout: config.limits.write_timeout,
+            most: config.limits.max_handshakes.div_ceil(u32::try_from(shards).unwrap_or(1).max(1)),
             outbound_queue: usize::try_from(config.limits.outbound_queue).unwrap_or(usize::MAX),
         },
     };
@@ -179,6 +181,7 @@ impl Bound {
             transport: self.transport,
             local: self.local,
             client_address: self.config.client_address.clone(),
+            waiting: Rc::new(Waiting::new(usize::try_from(self.handshake.most).unwrap_or(usize::MAX))),
             paths: paths.unwrap_or_default(),
             origins: origins.unwrap_or_default(),
             missing_origin,

@@ -66,6 +66,36 @@ counts! {
     LeftEarly = "left_early",
     /// Connections that did not come by the proxy of their listener, or without a header of the PROXY protocol.
     NotByProxy = "not_by_proxy",
+    /// Connections whose first bytes were no TLS where TLS is spoken; they are failed TLS handshakes, too.
+    NotTls = "not_tls",
+    /// Connections that said nothing whole and gave way to newer ones.
+    CrowdedOut = "handshakes_crowded_out",
+    /// Connections, and messages of strangers, turned away because their address is banned.
+    TurnedBanned = "turned_away_banned",
+    /// Connections turned away because their address had as many as it may have.
+    TurnedConnections = "turned_away_connections",
+    /// Connections turned away because their address had as many handshakes under way as it may have.
+    TurnedHandshakes = "turned_away_handshakes",
+    /// Connections turned away because those of their address came too fast.
+    TurnedHandshakeRate = "turned_away_handshake_rate",
+    /// Messages of strangers that were not listened to because those of their address came too fast.
+    TurnedMessageRate = "turned_away_message_rate",
+    /// Connections let in uncounted because as many addresses as can be were remembered.
+    Uncounted = "arrivals_uncounted",
+    /// Addresses banned.
+    Bans = "bans",
+    /// Wrong credentials and tokens of strangers.
+    OffencesCredentials = "offences_credentials",
+    /// Refused handshakes of strangers.
+    OffencesHandshake = "offences_handshake",
+    /// Bytes of strangers that are no SIP, no WebSocket frames or no TLS.
+    OffencesMalformed = "offences_malformed",
+    /// Refused requests of strangers.
+    OffencesRefused = "offences_refused",
+    /// Requests of strangers that were asked for credentials.
+    OffencesUnproved = "offences_unproved",
+    /// Requests of scanners.
+    OffencesScanner = "offences_scanner",
     /// Streams that began with something else than SIP.
     NotSip = "not_sip",
     /// Accepts that failed for want of descriptors or memory.
@@ -88,6 +118,8 @@ counts! {
     Loops = "loops",
     /// Requests refused because the transaction table was full.
     TransactionsFull = "transactions_full",
+    /// Requests refused because the messages kept for transactions were as many bytes as they may be.
+    TransactionMemoryFull = "transaction_memory_full",
     /// Messages that could not be rewritten.
     Unwritable = "messages_unwritable",
     /// Messages for a hop that was gone.
@@ -208,6 +240,10 @@ gauges! {
     CheckpointBytes = "ledger_checkpoint_bytes",
     /// Bytes free on the disk under the ledger.
     DiskFree = "ledger_disk_free_bytes",
+    /// Bytes of messages kept for transactions.
+    TransactionMemory = "transaction_memory_bytes",
+    /// Addresses of which something is remembered: connections, rates, failures, bans.
+    Addresses = "addresses",
     /// Calls under way.
     CallsLive = "calls_live",
     /// Calls with a side that lost its connection and is expected back.
@@ -262,6 +298,12 @@ impl Metrics {
 
     pub(crate) fn set(&self, gauge: Gauge, value: u64) {
         self.gauges[gauge as usize].store(value, Ordering::Relaxed);
+    }
+
+    /// Moves a gauge that several shards have their part in.
+    pub(crate) fn change(&self, gauge: Gauge, from: u64, to: u64) {
+        // Around zero and back again: the parts add up, in whatever order they come.
+        self.gauges[gauge as usize].fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
     }
 
     pub(crate) fn forgive(&self, what: Leniencies) {

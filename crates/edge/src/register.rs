@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use config::ReplacedFlow;
+use defence::Offence;
 use lifecycle::{Cause, Ending};
 use location::{Register, RegisterError, Way};
 use sip_auth::Role;
@@ -103,7 +104,9 @@ fn attempt(
     let identity = match &known {
         Some(known) if known.identity.as_str() == aor && !brings => Some(aor.as_str()),
         Some(known) if known.identity.as_str() != aor && domain.is_by_token() => return Err(not_yours()),
-        _ => match domain.prove(request, Role::UserAgent, rand::random(), &shared.metrics)? {
+        _ => match domain.prove(request, Role::UserAgent, rand::random(), &shared.metrics, || {
+            shard.offends(from, Offence::Credentials);
+        })? {
             Proof::NotAsked => None,
             Proof::User(user) => {
                 let own = to.and_then(|to| to.unescaped_user());
@@ -154,6 +157,7 @@ fn attempt(
             shard.end_flow(FlowNumber(flow.counter), ending);
         }
     }
+    shard.proved(from);
     if let (Some(identity), Some(number)) = (identity, shard.flow_of(from)) {
         match &vouched {
             Some(vouched) => {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use defence::Offence;
 use sip_auth::Role;
 use sip_message::{HeaderId, Host, Message, Method, NameAddr, Rewrite, Uri};
 use sip_proxy::{Answer, Dialog};
@@ -97,7 +98,12 @@ impl World<'_> {
         if request.method() == Some(Method::Ack) {
             return Err(Answer::new(403, "Strangers Are Not Let In"));
         }
-        match home.prove(request, Role::Proxy, rand::random(), &shared.metrics)? {
+        let wrong = || self.shard.offends(from, Offence::Credentials);
+        let proof = home.prove(request, Role::Proxy, rand::random(), &shared.metrics, wrong)?;
+        if proof != Proof::NotAsked {
+            self.shard.proved(from);
+        }
+        match proof {
             Proof::User(user) if user.as_bytes() == name => {
                 Ok(Sender::User { home, name, outside: Grant::NotGiven })
             }

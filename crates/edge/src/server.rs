@@ -26,7 +26,7 @@ use transport::{
 };
 
 use crate::{
-    Bound, CallView, FlowView, Gauge, Metrics, Recovered, UsersError,
+    BanView, Bound, CallView, FlowView, Gauge, Metrics, Recovered, UsersError,
     audit::{self, Audit, AuditView, NoAudit},
     backend,
     bookkeeper::{self, Gate, MOST_ORDERS, Standing},
@@ -59,6 +59,9 @@ const SPARE_DESCRIPTORS: u64 = 128;
 
 /// Those of them that no connection gets, whatever comes in: the ledger, sinks and admin open theirs at any time.
 const KEPT_DESCRIPTORS: u64 = 64;
+
+/// Bans that are shown at a time.
+const MOST_BANS: usize = 10_000;
 
 /// Between two warnings that no connection can be accepted.
 const WARN_EVERY: Duration = Duration::from_secs(10);
@@ -294,12 +297,14 @@ impl Server {
                 timer_c: config.timers.timer_c,
                 ring_timeout: config.timers.ring_timeout,
                 max_transactions: per_shard.max(1),
+                max_kept: config.limits.transaction_memory / u64::try_from(shards).unwrap_or(1).max(1),
             },
             max_flows,
             inboxes,
             audit: Audit::new(config.limits.handshake_timeout, config.limits.close_timeout),
             calls: CallTable::new(&config.calls, config.timers.timer_c),
             orders: orders.clone(),
+            defence: config.defence.clone(),
         });
         let took = u64::try_from(recovered.took.as_millis()).unwrap_or(u64::MAX);
         shared.metrics.set(Gauge::RecoveryTime, took);
@@ -492,6 +497,18 @@ impl Handle {
     #[must_use]
     pub fn upstreams(&self) -> Vec<UpstreamView> {
         self.0.upstreams.views().collect()
+    }
+
+    /// The addresses that are banned now; of very many, some.
+    #[must_use]
+    pub fn bans(&self) -> Vec<BanView> {
+        self.0.door.bans(MOST_BANS).into_iter().map(BanView::from).collect()
+    }
+
+    /// Ends the bans of an address; gives those there were.
+    #[must_use]
+    pub fn lift_bans(&self, address: std::net::IpAddr) -> Vec<BanView> {
+        self.0.door.lift(address).into_iter().map(BanView::from).collect()
     }
 
     /// Bindings and addresses-of-record there are now.

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     ops::Bound::{Excluded, Unbounded},
     panic::AssertUnwindSafe,
     rc::{Rc, Weak},
@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use defence::Client;
-use lifecycle::{Direction, Ending, FlowFacts, Text, event_time};
+use defence::{Client, Offence};
+use lifecycle::{Cause, Direction, Ending, FlowFacts, Text, event_time};
 use sip_message::{FrameError, Leniencies, Leniency, Message};
 use sip_proxy::{Proxy, shard_of};
 use tokio::{
@@ -31,14 +31,16 @@ use crate::{
     audit::{Listed, PART, Part, Stage, Tally, socket_number},
     client_certificate, clock,
     dialling::{self, Made},
+    door::{Acquaintance, Consequence, Guest},
     draining::{self, Leaving},
     flow::Flow,
     hop::{FlowNumber, Hop},
     inbox::{Closing, Letter},
-    metrics::Count,
+    metrics::{Count, Gauge},
     register::LONGEST_IDENTITY,
     response_address::response_address,
     shared::Shared,
+    strangers::sent_away,
     view::{BindingView, FlowView},
     world::World,
 };
@@ -77,6 +79,8 @@ pub(crate) struct Shard {
     /// Who waits for the answers to requests of our own, by their numbers.
     asked: RefCell<HashMap<u64, oneshot::Sender<u16>>>,
     asked_last: Cell<u64>,
+    /// Bytes that the proxy kept when it was last at work.
+    kept: Cell<u64>,
     /// Numbers given.
     numbers: Cell<u64>,
     opened: Cell<u64>,
@@ -87,6 +91,8 @@ pub(crate) struct Shard {
 struct Entry {
     link: Rc<Link>,
     facts: Arc<FlowFacts>,
+    /// Who came in; none if it is a trusted proxy for itself.
+    guest: Option<Guest>,
     /// The client's address: the socket's, or what a proxy told.
     client: SocketAddr,
     name: Box<str>,
@@ -243,6 +249,7 @@ impl Shard {
             made: RefCell::default(),
             asked: RefCell::default(),
             asked_last: Cell::new(NOBODY),
+            kept: Cell::new(0),
             numbers: Cell::new(0),
             opened: Cell::new(0),
             closed: Cell::new(0),
@@ -264,13 +271,24 @@ impl Shard {
     /// A SIP message came on a hop.
     pub(crate) fn receive(&self, from: Hop, bytes: &[u8]) {
         self.shared.metrics.add(Count::MessagesReceived);
+        let Some(speaker) = self.speaker(from) else { return };
+        let stranger = Some(from).filter(|_| speaker == Acquaintance::Stranger);
         if let Hop::Flow(number) = from {
             self.note_call(number, bytes);
         }
         match Message::parse(bytes) {
-            Err(error) => self.with_proxy(|proxy, world, _| proxy.unparsed(world, from, bytes, error)),
+            Err(error) => self.with_proxy(|proxy, world, _| {
+                world.stranger = stranger;
+                proxy.unparsed(world, from, bytes, error);
+            }),
             Ok(message) if message.is_request() => {
-                self.with_proxy(|proxy, world, now| proxy.request(world, from, &message, now));
+                if stranger.is_some() && self.is_of_a_scanner(from, &message) {
+                    return;
+                }
+                self.with_proxy(|proxy, world, now| {
+                    world.stranger = stranger;
+                    proxy.request(world, from, &message, now);
+                });
             }
             Ok(message) => match shard_of(&message) {
                 Some(shard) if shard != self.index => {
@@ -285,9 +303,14 @@ impl Shard {
     fn with_proxy(&self, act: impl FnOnce(&mut Proxy<Hop>, &mut World<'_>, Instant)) {
         let now = Instant::now();
         let mut proxy = self.proxy.borrow_mut();
-        let mut world = World { shard: self };
+        let mut world = World { shard: self, stranger: None };
         act(&mut proxy, &mut world, now);
         proxy.expire(&mut world, now);
+        let kept = proxy.kept_bytes();
+        let before = self.kept.replace(kept);
+        if kept != before {
+            self.shared.metrics.change(Gauge::TransactionMemory, before, kept);
+        }
         if let Some(next) = proxy.next_deadline()
             && self.armed.get().is_none_or(|armed| next < armed)
         {
@@ -441,12 +464,13 @@ impl Shard {
         facts: &Arc<FlowFacts>,
         name: &str,
         opened_at: u64,
-        link: &Rc<Link>,
+        (link, guest): (&Rc<Link>, Option<Guest>),
     ) -> Rc<RefCell<Option<Known>>> {
         let known = Rc::default();
         let entry = Entry {
             link: Rc::clone(link),
             facts: Arc::clone(facts),
+            guest,
             client: client_of(facts),
             name: name.into(),
             opened_at,
@@ -511,6 +535,21 @@ impl Shard {
             entry.link.close(ending.clone());
             self.shared.metrics.add(Count::FlowsSentAway);
         }
+    }
+
+    /// Asks or tells the guest of a flow something, and does what follows from it.
+    pub(crate) fn with_guest<T>(
+        &self,
+        number: FlowNumber,
+        act: impl FnOnce(Option<&Guest>) -> (T, Consequence),
+    ) -> T {
+        let flows = self.flows.borrow();
+        let entry = flows.get(&number);
+        let (answer, consequence) = act(entry.and_then(|entry| entry.guest.as_ref()));
+        if let (Some(entry), Consequence::Leaves) = (entry, consequence) {
+            entry.link.close(sent_away());
+        }
+        answer
     }
 
     pub(crate) fn has_flow(&self, number: FlowNumber) -> bool {
@@ -637,6 +676,7 @@ fn client_of(facts: &FlowFacts) -> SocketAddr {
 
 impl Owner for Shard {
     type Flow = Flow;
+    type Guest = Guest;
 
     fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<Vouched> {
         let rule = self.shared.listeners.get(usize::from(listener.number))?.client_identity()?;
@@ -649,21 +689,37 @@ impl Owner for Shard {
         vouched
     }
 
-    fn admit(self: &Rc<Self>, request: &upgrade::Request<'_>) -> Result<Option<Vouched>, upgrade::Refusal> {
-        let admitted = self.shared.domains.admit(request, Instant::now());
-        match &admitted {
-            Ok(None) => {}
-            Ok(Some(_)) => self.shared.metrics.add(Count::TokensAccepted),
-            Err(refusal) => {
-                self.shared.metrics.add(Count::TokensRefused);
-                tracing::debug!(why = refusal.message(), "a WebSocket is refused for its token");
-            }
-        }
-        admitted
+    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<Guest> {
+        let door = &self.shared.door;
+        if self.shared.upstreams.has(client) { Some(door.let_in_uncounted()) } else { door.let_in(client) }
     }
 
-    async fn open(self: &Rc<Self>, opening: Opening, link: Rc<Link>) -> Result<Flow, Refused> {
-        Flow::open(self, opening, link).await
+    fn admit(
+        self: &Rc<Self>,
+        request: &upgrade::Request<'_>,
+        guest: Option<&Guest>,
+    ) -> Result<Option<Vouched>, upgrade::Refusal> {
+        let admitted = self.shared.domains.admit(request, Instant::now());
+        if let Ok(Some(_)) = &admitted {
+            self.shared.metrics.add(Count::TokensAccepted);
+        }
+        admitted.map_err(|(refusal, offence)| {
+            self.shared.metrics.add(Count::TokensRefused);
+            tracing::debug!(why = refusal.message(), "a WebSocket is refused for its token");
+            if let (Some(guest), Some(offence)) = (guest, offence) {
+                guest.offends(offence);
+            }
+            refusal
+        })
+    }
+
+    async fn open(
+        self: &Rc<Self>,
+        opening: Opening,
+        guest: Option<Guest>,
+        link: Rc<Link>,
+    ) -> Result<Flow, Refused> {
+        Flow::open(self, opening, guest, link).await
     }
 
     fn turn(flow: &Flow) -> u64 {
@@ -684,6 +740,9 @@ impl Owner for Shard {
     }
 
     fn close(self: &Rc<Self>, flow: Flow, ending: Ending) {
+        if let Cause::ProtocolError | Cause::InvalidPayload | Cause::MessageTooBig = ending.cause {
+            self.offends(Hop::Flow(flow.number), Offence::Malformed);
+        }
         flow.close(&ending);
     }
 
@@ -697,14 +756,36 @@ impl Owner for Shard {
         }
     }
 
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened) {
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, guest: Option<&Guest>) {
+        let offence = match why {
+            // Of wrong tokens is told where they are judged; 429 is what those get who are turned away.
+            Unopened::HandshakeRefused(401 | 429 | 500..) => None,
+            Unopened::HandshakeRefused(_) => Some(Offence::Handshake),
+            Unopened::NotSip | Unopened::NotTls => Some(Offence::Malformed),
+            // Networks and browsers do all of this, too.
+            Unopened::HandshakeTimeout
+            | Unopened::LeftEarly
+            | Unopened::TlsFailed
+            | Unopened::CrowdedOut
+            | Unopened::NotByProxy
+            | Unopened::TurnedAway
+            | Unopened::NoRoom => None,
+        };
+        if let (Some(guest), Some(offence)) = (guest, offence) {
+            guest.offends(offence);
+        }
         tracing::debug!(%remote, %why, "a connection ended before it was a flow");
         self.shared.metrics.add(match why {
             Unopened::HandshakeTimeout => Count::HandshakeTimeouts,
             Unopened::LeftEarly => Count::LeftEarly,
             Unopened::TlsFailed => Count::TlsFailures,
+            Unopened::NotTls => {
+                self.shared.metrics.add(Count::NotTls);
+                Count::TlsFailures
+            }
+            Unopened::CrowdedOut => Count::CrowdedOut,
             // Counted where it was decided.
-            Unopened::HandshakeRefused(503) | Unopened::NoRoom => return,
+            Unopened::HandshakeRefused(429 | 503) | Unopened::NoRoom | Unopened::TurnedAway => return,
             Unopened::HandshakeRefused(_) => Count::HandshakesRefused,
             Unopened::NotByProxy => Count::NotByProxy,
             Unopened::NotSip => Count::NotSip,
@@ -715,7 +796,7 @@ impl Owner for Shard {
         let error = error.as_parse_error()?;
         self.shared.metrics.add(Count::MessagesUnparsed);
         let hop = Hop::Flow(FlowNumber(u64::MAX));
-        let world = World { shard: self };
+        let world = World { shard: self, stranger: None };
         self.proxy.borrow_mut().answer_to_damaged(&world, hop, bytes, error)
     }
 }

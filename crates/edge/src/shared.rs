@@ -16,6 +16,7 @@ use crate::{
     bookkeeper::{Order, Standing},
     calls::CallTable,
     domains::Domains,
+    door::Door,
     draining::Stance,
     inbox::{Inboxes, Letter},
     metrics::Count,
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     registry: Registry,
     pub(crate) listeners: Vec<Bound>,
     pub(crate) domains: Domains,
+    pub(crate) door: Arc<Door>,
     pub(crate) upstreams: Upstreams,
     /// Bindings to be taken back from the registrars behind us.
     pub(crate) orphans: mpsc::Sender<Orphan>,
@@ -84,11 +86,13 @@ pub(crate) struct Parts {
     pub(crate) audit: Audit,
     pub(crate) calls: CallTable,
     pub(crate) orders: SyncSender<Order>,
+    pub(crate) defence: config::Defence,
 }
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
+            door: Door::new(&parts.defence, Arc::clone(&parts.registry.metrics)),
             registry: parts.registry,
             listeners: parts.listeners,
             domains: parts.domains,

@@ -20,6 +20,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         while shared.expire((Instant::now(), clock::micros()), AT_ONCE) == AT_ONCE {
             tokio::task::yield_now().await;
         }
+        shared.door.measure();
         shared.keep_calls().await;
     }
 }

@@ -269,6 +269,11 @@ impl Upstreams {
         self.connections.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a server of ours is at this address.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        self.targets().any(|(_, target)| target.address.ip() == address)
+    }
+
     /// The way to a server of ours by its address, for a route that names it.
     pub(crate) fn at(&self, address: SocketAddr) -> Option<Hop> {
         self.servers().find(|(_, server)| server.address == address).map(|(_, server)| server.way.hop)

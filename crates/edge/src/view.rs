@@ -78,6 +78,33 @@ impl RegisteredView {
     }
 }
 
+/// An address that is banned.
+#[derive(Clone, Debug, Serialize)]
+pub struct BanView {
+    /// The address, or the network of an IPv6 one.
+    pub address: String,
+    /// How it comes: by `connection` or by `datagram`.
+    pub by: &'static str,
+    /// What it did last before it was banned.
+    pub offence: &'static str,
+    /// Seconds until it may come again.
+    pub seconds_left: u64,
+    /// How often it was turned away since.
+    pub turned_away: u64,
+}
+
+impl From<defence::Ban> for BanView {
+    fn from(ban: defence::Ban) -> Self {
+        Self {
+            address: ban.source.to_string(),
+            by: ban.source.by.as_str(),
+            offence: ban.offence.as_str(),
+            seconds_left: ban.left.as_secs(),
+            turned_away: ban.turned,
+        }
+    }
+}
+
 /// A call.
 #[derive(Clone, Debug, Serialize)]
 pub struct CallView {

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use defence::Offence;
 use lifecycle::Transport;
 use location::Binding;
 use sip_message::{Contact, HeaderId, Message, Method, Rewrite, Scheme, Uri};
@@ -30,6 +31,8 @@ use crate::{
 /// What a shard's proxy sees.
 pub(crate) struct World<'s> {
     pub(crate) shard: &'s Shard,
+    /// Whose request is at hand, if it is a stranger's.
+    pub(crate) stranger: Option<Hop>,
 }
 
 /// Methods that the server itself understands, for `Allow`.
@@ -170,7 +173,16 @@ impl Environment for World<'_> {
     fn decide(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Decision<Hop> {
         match self.targets(request, from, now) {
             Ok(targets) => Decision::Forward(targets),
-            Err(answer) => Decision::Answer(answer),
+            Err(answer) => {
+                if let Some(stranger) = self.stranger {
+                    match answer.status {
+                        403 | 404 => self.shard.offends(stranger, Offence::Refused),
+                        401 | 407 => self.shard.offends(stranger, Offence::Unproved),
+                        _ => {}
+                    }
+                }
+                Decision::Answer(answer)
+            }
         }
     }
 
@@ -196,6 +208,9 @@ impl Environment for World<'_> {
 
     fn notice(&mut self, notice: Notice) {
         tracing::debug!(?notice, "sip");
+        if let (Some(stranger), Notice::Unparsed(_) | Notice::Invalid(_)) = (self.stranger, notice) {
+            self.shard.offends(stranger, Offence::Malformed);
+        }
         self.shard.shared.metrics.add(match notice {
             Notice::Unparsed(_) => Count::MessagesUnparsed,
             Notice::Invalid(_) => Count::MessagesInvalid,
@@ -205,6 +220,7 @@ impl Environment for World<'_> {
             Notice::Repeat => Count::RequestsRepeated,
             Notice::Loop => Count::Loops,
             Notice::Full => Count::TransactionsFull,
+            Notice::FullOfBytes => Count::TransactionMemoryFull,
             Notice::Unwritable => Count::Unwritable,
         });
     }

@@ -129,6 +129,11 @@ impl Client {
         Dialled::connect(target, setup).await?.upgrade(setup).await
     }
 
+    /// From now on challenges are answered with this password.
+    pub fn set_password(&mut self, password: &str) {
+        self.me.password = Some(password.to_owned());
+    }
+
     /// This end's address, as the server sees it where nothing stands between.
     #[must_use]
     pub const fn local(&self) -> SocketAddr {

@@ -1,7 +1,7 @@
 //! Branches are given up: by the caller, because another won, because they rang too long (RFC 3261 §9,
 //! §16.8, §16.10).
 
-use std::{rc::Rc, time::Instant};
+use std::time::Instant;
 
 use sip_message::request::cancel_for;
 use sip_transaction::{ClientId, ClientKey, ClientState, InviteClient, MethodClass, ServerId};
@@ -96,8 +96,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             cancel: Cancel::No,
         };
         let key = ClientKey { branch: key.branch, class: MethodClass::NonInvite };
-        let started =
-            self.transactions.start_client(key, env.reliability(hop), now, branch, || Rc::from(cancel));
+        let started = self
+            .transactions
+            .start_client(key, env.reliability(hop), now, branch, || self.store.keep(&cancel));
         match started {
             Ok(client) => {
                 self.waiting_on.insert((hop, Waiting::Client(client)));

@@ -1,13 +1,13 @@
 //! What belongs to one request: the response context of RFC 3261 §16, kept with its server transaction,
 //! and one branch for each place it was forwarded to, kept with its client transaction.
 
-use std::{borrow::Cow, rc::Rc, time::Instant};
+use std::{borrow::Cow, time::Instant};
 
 use sip_message::HeaderId;
 use sip_transaction::{ClientId, MethodClass, ServerId};
 use smallvec::SmallVec;
 
-use crate::{Target, breadth::Breadth, route::Dialog};
+use crate::{Target, breadth::Breadth, kept::Kept, route::Dialog};
 
 /// A request and what came of it so far.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Context<H> {
     /// Where it came from and its answers go.
     pub(crate) from: H,
     /// As received; none once there is nothing more to make of it.
-    pub(crate) request: Option<Rc<[u8]>>,
+    pub(crate) request: Option<Kept>,
     pub(crate) invite: Invite,
     /// Branches without a final response.
     pub(crate) pending: SmallVec<[ClientId; 1]>,
@@ -77,7 +77,7 @@ pub(crate) enum Progress {
 pub(crate) struct Best<H> {
     pub(crate) status: u16,
     /// As received, and from where; none if it is we who say it of a silent or vanished branch.
-    pub(crate) response: Option<(Box<[u8]>, H)>,
+    pub(crate) response: Option<(Kept, H)>,
 }
 
 /// How branches of this request are written.
@@ -107,7 +107,7 @@ pub(crate) struct Branch<H> {
     pub(crate) server: Option<ServerId>,
     pub(crate) hop: H,
     /// The INVITE as sent, until its final response: CANCEL and ACK are made of it.
-    pub(crate) sent: Option<Rc<[u8]>>,
+    pub(crate) sent: Option<Kept>,
     pub(crate) when_gone: u16,
     /// Where to try next should this one fail.
     pub(crate) otherwise: Option<Box<Target<H>>>,

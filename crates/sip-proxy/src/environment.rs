@@ -82,6 +82,8 @@ pub enum Notice {
     Loop,
     /// No room for another transaction.
     Full,
+    /// A request that was refused because the messages kept for others are as many bytes as they may be.
+    FullOfBytes,
     /// A message could not be rewritten.
     Unwritable,
 }

@@ -3,7 +3,6 @@
 use std::{
     io::Write as _,
     net::{IpAddr, SocketAddr},
-    rc::Rc,
     time::Instant,
 };
 
@@ -123,7 +122,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     ) -> Result<(), u16> {
         let target = forward.target;
         let rings = class == MethodClass::Invite;
-        let sent: Option<Rc<[u8]>> = rings.then(|| bytes.into());
+        if !self.store.has_room(bytes.len()) {
+            env.notice(Notice::FullOfBytes);
+            return Err(503);
+        }
+        let sent = rings.then(|| self.store.keep(bytes));
         let otherwise = another(target).map(Box::new);
         let patience = otherwise.as_ref().and_then(|_| env.patience(target.hop));
         let silent_until = patience.map(|patience| now + patience);
@@ -143,7 +146,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             cancel: Cancel::No,
         };
         let reliability = env.reliability(target.hop);
-        let keep = || copy.unwrap_or_else(|| bytes.into());
+        let keep = || copy.unwrap_or_else(|| self.store.keep(bytes));
         let key = ClientKey { branch: forward.number, class };
         let Ok(client) = self.transactions.start_client(key, reliability, now, branch, keep) else {
             env.notice(Notice::Full);

@@ -18,6 +18,7 @@ mod cancel;
 mod context;
 mod environment;
 mod forward;
+mod kept;
 mod proxy;
 mod request;
 mod response;

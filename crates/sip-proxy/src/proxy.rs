@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -17,6 +16,7 @@ use crate::{
     branch::BEGINS_HERE,
     context::{Branch, Cancel, Context, Purpose, Rang, Reason},
     forward::Splices,
+    kept::{Kept, Store},
     response::Tried,
 };
 
@@ -31,15 +31,19 @@ pub struct Settings {
     pub ring_timeout: Duration,
     /// Most transactions of each kind; beyond, requests are answered 503.
     pub max_transactions: u32,
+    /// Most bytes of messages kept for transactions; beyond, requests are answered 503.
+    pub max_kept: u64,
 }
 
 /// RFC 3261 §16 (see the [crate] for the contract).
 #[derive(Debug)]
 pub struct Proxy<H: Copy + Ord> {
-    pub(crate) transactions: Transactions<Context<H>, Branch<H>, Rc<[u8]>>,
+    pub(crate) transactions: Transactions<Context<H>, Branch<H>, Kept>,
     pub(crate) keys: KeyMaker,
     pub(crate) branches: Branches,
     pub(crate) settings: Settings,
+    /// The messages that the transactions keep.
+    pub(crate) store: Store,
     /// What waits for whom: a connection's end concerns only its own.
     pub(crate) waiting_on: BTreeSet<(H, Waiting)>,
     /// Branches that may ring until then.
@@ -79,6 +83,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             keys: KeyMaker::new(secret),
             branches: Branches::new(secret, shard),
             settings,
+            store: Store::new(settings.max_kept),
             waiting_on: BTreeSet::new(),
             ringing: BTreeSet::new(),
             silent: BTreeSet::new(),
@@ -105,6 +110,12 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         (self.transactions.server_count(), self.transactions.client_count())
     }
 
+    /// Bytes of messages that are kept for transactions under way.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        self.store.kept()
+    }
+
     /// Does what is due by now.
     pub fn expire<E: Environment<Hop = H>>(&mut self, env: &mut E, now: Instant) {
         while let Some(&(at, client)) = self.ringing.first().filter(|&&(at, _)| at <= now) {
@@ -129,7 +140,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     fn happened<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
-        event: Event<Context<H>, Branch<H>, Rc<[u8]>>,
+        event: Event<Context<H>, Branch<H>, Kept>,
         now: Instant,
     ) {
         match event {
@@ -242,7 +253,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             cancel: Cancel::No,
         };
         let key = ClientKey { branch: number, class: MethodClass::NonInvite };
-        let keep = || Rc::from(&out[..]);
+        let keep = || self.store.keep(&out);
         let Ok(client) = self.transactions.start_client(key, env.reliability(hop), now, branch, keep) else {
             env.notice(Notice::Full);
             return env.own_answered(own, 503);

@@ -1,6 +1,6 @@
 //! A request comes in: validity, its transaction, CANCEL and ACK (RFC 3261 §16.3, §16.10, §17.2).
 
-use std::{rc::Rc, time::Instant};
+use std::time::Instant;
 
 use sip_message::{EditError, HeaderId, Invalid, Message, Method, ParseError, response::ResponseBuilder};
 use sip_transaction::{LegacyFacts, Received, RequestKey, ServerId, Status};
@@ -65,9 +65,18 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let loosened = loosened.as_deref().and_then(|bytes| Message::parse(bytes).ok());
         let request = loosened.as_ref().unwrap_or(request);
         let invite = if method == Method::Invite { Invite::Yes } else { Invite::No };
+        if !self.has_room(&key, request, method) {
+            env.notice(Notice::FullOfBytes);
+            return self.answer_stateless(
+                env,
+                from,
+                request,
+                &Answer::of_status(503).header("Retry-After", "5"),
+            );
+        }
         let context = || Context {
             from,
-            request: Some(Rc::from(request.bytes())),
+            request: Some(self.store.keep(request.bytes())),
             invite,
             pending: SmallVec::new(),
             waiting: Vec::new(),
@@ -106,6 +115,16 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 self.answer_stateless(env, from, request, &Answer::of_status(503).header("Retry-After", "5"));
             }
         }
+    }
+
+    /// Whether a request may be kept. What belongs to a transaction that is there needs no room.
+    fn has_room(&self, key: &RequestKey, request: &Message<'_>, method: Method<'_>) -> bool {
+        let length = request.bytes().len();
+        let in_dialog = request.to().is_ok_and(|to| to.tag().is_some());
+        self.store.has_room_for_new(length)
+            || matches!(method, Method::Ack | Method::Cancel)
+            || (in_dialog && self.store.has_room(length))
+            || self.transactions.has_request(key)
     }
 
     /// `connection` is part of it: another connection's peer may know the branch, and must not cancel with it.
@@ -301,7 +320,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     ) {
         let Some(status) = Status::new(status) else { return };
         // A refusal means that it has its final response, or is gone, or that RFC 4320 wants silence.
-        if self.transactions.respond(id, status, now, || Rc::from(response)).is_ok()
+        if self.transactions.respond(id, status, now, || self.store.keep(response)).is_ok()
             && env.send(from, response).is_err()
         {
             self.transactions.server_transport_error(id);

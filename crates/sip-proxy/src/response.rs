@@ -1,6 +1,6 @@
 //! A response comes in (RFC 3261 §16.7).
 
-use std::{rc::Rc, time::Instant};
+use std::time::Instant;
 
 use sip_message::{
     EditError, HeaderId, Invalid, Message, Method, Rewrite, ViaError, request::ack_for_non2xx,
@@ -75,7 +75,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         let _ = env.send(hop, &self.ack);
         let ack = &self.ack[..];
-        self.transactions.ack_sent(id, || Rc::from(ack));
+        self.transactions.ack_sent(id, || self.store.keep(ack));
     }
 
     fn branch_answered<E: Environment<Hop = H>>(
@@ -258,7 +258,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             return;
         }
         if context.best.as_ref().is_none_or(|best| best::rank(status) < best::rank(best.status)) {
-            let response = response.map(|(response, hop)| (response.bytes().into(), hop));
+            let response = response.map(|(response, hop)| (self.store.keep(response.bytes()), hop));
             context.best = Some(Best { status, response });
         } else if let (401 | 407, Some((response, _))) = (status, response) {
             for id in [HeaderId::WwwAuthenticate, HeaderId::ProxyAuthenticate] {

@@ -137,6 +137,16 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
         }
     }
 
+    /// Whether a request belongs to a transaction that is there, or is an ACK or CANCEL for one.
+    pub fn has_request(&self, key: &RequestKey) -> bool {
+        let has = |key: &ServerKey| self.by_server_key.contains_key(key);
+        match key {
+            RequestKey::Invite(own) | RequestKey::Other(own) => has(own),
+            RequestKey::Cancel { own, invite } => has(own) || has(invite),
+            RequestKey::Ack { invite, before_tag } => has(invite) || before_tag.as_ref().is_some_and(has),
+        }
+    }
+
     fn find_or_start(
         &mut self,
         key: ServerKey,

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Audit(Audit),
     /// See, ping and close the connections that are open on a running server
     Flows(Flows),
+    /// See which addresses a running server has banned, and let them in again
+    Bans(Bans),
     /// Empty a running server: let nobody in, and close what is open at a pace
     Drain(Drain),
     /// Print what a PostgreSQL sink needs in its database, as SQL for an administrator
@@ -258,6 +260,28 @@ pub(crate) struct FlowsList {
     /// Print each as a line of JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bans {
+    #[command(subcommand)]
+    pub(crate) order: BansOrder,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BansOrder {
+    /// List the addresses that are banned
+    List {
+        #[command(flatten)]
+        place: AdminPlace,
+    },
+    /// Let one in again
+    Lift {
+        #[command(flatten)]
+        place: AdminPlace,
+        /// Its address, as it is listed
+        address: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@
 mod admin_place;
 mod audit;
 mod backwards;
+mod bans;
 mod check;
 mod command;
 mod dev;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Why(why) => why::run(&why),
         Command::Audit(audit) => audit::run(&audit),
         Command::Flows(flows) => flows::run(&flows),
+        Command::Bans(bans) => bans::run(&bans),
         Command::Drain(drain) => drain::run(&drain),
         Command::Schema(schema) => schema::run(&schema),
         Command::Prove(prove) => prove::run(&prove),

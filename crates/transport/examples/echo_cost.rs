@@ -5,7 +5,7 @@
 use std::{
     error::Error,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -22,7 +22,7 @@ use tokio_rustls::rustls::{
 };
 use transport::{
     ClientAddress, Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings,
-    Unopened,
+    Unopened, Waiting,
     accept::{self, Accepted},
     certificate, receive_connection,
 };
@@ -40,8 +40,13 @@ struct Echo;
 
 impl Owner for Echo {
     type Flow = Rc<Link>;
+    type Guest = ();
 
-    async fn open(self: &Rc<Self>, _: Opening, link: Rc<Link>) -> Result<Rc<Link>, Refused> {
+    fn let_in(self: &Rc<Self>, _: IpAddr) -> Option<()> {
+        Some(())
+    }
+
+    async fn open(self: &Rc<Self>, _: Opening, _: Option<()>, link: Rc<Link>) -> Result<Rc<Link>, Refused> {
         Ok(link)
     }
 
@@ -57,7 +62,7 @@ impl Owner for Echo {
 
     fn http(self: &Rc<Self>, _: PlainHttp) {}
 
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened) {
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, _: Option<&()>) {
         eprintln!("{remote}: {why}");
     }
 
@@ -128,6 +133,7 @@ fn serve(socket: std::net::TcpListener, transport: Transport, tls: Option<certif
         transport,
         local,
         client_address: ClientAddress::Socket,
+        waiting: Rc::new(Waiting::new(usize::MAX)),
         paths: Vec::new(),
         origins: Vec::new(),
         missing_origin: MissingOrigin::Allow,

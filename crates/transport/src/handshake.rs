@@ -12,7 +12,7 @@ use sip_message::{Frame, FrameLimits, StreamFramer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use websocket::{
     Connection, Limits, Role,
@@ -32,8 +32,14 @@ pub(crate) const READ: usize = 4 * 1024;
 /// Most frames of one message (RFC 6455 §5.4); SIP needs one.
 const MAX_FRAGMENTS: u32 = 1024;
 
+/// Longest header section of a SIP message, bytes; others are not understood anyway.
+const HEADERS: u32 = 64 * 1024;
+
 /// Most probes that the kernel sends to a silent stream's peer.
 const MOST_PROBES: u64 = 3;
+
+/// What someone is told who is turned away and has come by a proxy.
+const TURNED_AWAY: Refusal = Refusal::RateLimited { retry_after: 60 };
 
 /// What someone is told who forgot the `s` of `wss` or `https`.
 const HTTP_WITHOUT_TLS: &str = "This port speaks TLS. Use wss:// here, or the port that serves plain ws://\n";
@@ -46,22 +52,39 @@ pub async fn receive_connection<O: Owner>(
     stream: TcpStream,
     remote: SocketAddr,
 ) {
+    let mut guest = None;
+    if !listener.client_address.trusts(remote.ip()) {
+        guest = owner.let_in(remote.ip());
+        if guest.is_none() {
+            // The kernel keeps nothing of it either.
+            let _ = stream.set_zero_linger();
+            return;
+        }
+    }
     let _ = stream.set_nodelay(true);
-    let Ok(local) = stream.local_addr() else { return owner.unopened(remote, Unopened::LeftEarly) };
+    let Ok(local) = stream.local_addr() else {
+        return owner.unopened(remote, Unopened::LeftEarly, guest.as_ref());
+    };
     let mut pending = Pending::new(stream, remote);
-    let greeting = timeout(listener.settings.handshake_timeout, pending.greeting(&owner, &listener)).await;
+    let place = listener.waiting.enter();
+    let greeting = tokio::select! {
+        greeting = pending.greeting(&owner, &listener, &mut guest) => Ok(greeting),
+        () = sleep(listener.settings.handshake_timeout) => Err(Unopened::HandshakeTimeout),
+        () = place.crowded_out() => Err(Unopened::CrowdedOut),
+    };
+    drop(place);
     let greeting = match greeting {
         Ok(Ok(greeting)) => greeting,
         Ok(Err(why)) => {
-            owner.unopened(remote, why);
-            if why == Unopened::TlsFailed {
+            owner.unopened(remote, why, guest.as_ref());
+            if matches!(why, Unopened::TlsFailed | Unopened::NotTls) {
                 // The alert is on its way.
                 pending.let_go(&scratch, listener.settings.close_timeout).await;
             }
             return;
         }
-        Err(_late) => {
-            owner.unopened(remote, Unopened::HandshakeTimeout);
+        Err(why) => {
+            owner.unopened(remote, why, guest.as_ref());
             return pending.too_slow(&listener);
         }
     };
@@ -96,21 +119,23 @@ pub async fn receive_connection<O: Owner>(
             let codec = Codec::WebSocket(Connection::new(Role::Server, limits));
             let (response, vouched) = (Some(upgrade.response), upgrade.vouched);
             let candidate = Candidate { pending, facts, codec, response, vouched };
-            candidate.open(owner, listener, scratch).await;
+            candidate.open(owner, guest, listener, scratch).await;
         }
         Greeting::Message => {
             let codec = stream_codec(&settings);
             let vouched = pending.known_by_certificate(&owner, &listener);
             let candidate = Candidate { pending, facts, codec, response: None, vouched };
-            candidate.open(owner, listener, scratch).await;
+            candidate.open(owner, guest, listener, scratch).await;
         }
         Greeting::Http if pending.tls.is_none() => {
             owner.http(PlainHttp { stream: pending.stream, remote, head: pending.received });
         }
-        Greeting::Http => refuse(&owner, pending, remote, Refusal::MissingUpgrade, &scratch, &settings).await,
-        Greeting::Refuse(refusal) => refuse(&owner, pending, remote, refusal, &scratch, &settings).await,
+        Greeting::Http => {
+            refuse(&owner, pending, guest, Refusal::MissingUpgrade, &scratch, &settings).await;
+        }
+        Greeting::Refuse(refusal) => refuse(&owner, pending, guest, refusal, &scratch, &settings).await,
         Greeting::HttpWithoutTls => {
-            owner.unopened(remote, Unopened::TlsFailed);
+            owner.unopened(remote, Unopened::TlsFailed, guest.as_ref());
             pending.tls = None;
             let answer = format!(
                 "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -120,7 +145,7 @@ pub async fn receive_connection<O: Owner>(
             pending.part(answer.as_bytes(), &scratch, settings.close_timeout).await;
         }
         Greeting::NotSip(answer) => {
-            owner.unopened(remote, Unopened::NotSip);
+            owner.unopened(remote, Unopened::NotSip, guest.as_ref());
             if let Some(answer) = answer {
                 pending.part(&answer, &scratch, settings.close_timeout).await;
             }
@@ -131,19 +156,20 @@ pub async fn receive_connection<O: Owner>(
 async fn refuse<O: Owner>(
     owner: &Rc<O>,
     pending: Pending,
-    remote: SocketAddr,
+    guest: Option<O::Guest>,
     refusal: Refusal,
     scratch: &Scratch,
     settings: &Settings,
 ) {
-    owner.unopened(remote, Unopened::HandshakeRefused(refusal.status()));
+    owner.unopened(pending.remote, Unopened::HandshakeRefused(refusal.status()), guest.as_ref());
     let mut answer = Vec::new();
     refusal.write_response(&mut answer);
     pending.part(&answer, scratch, settings.close_timeout).await;
 }
 
 pub(crate) fn stream_codec(settings: &Settings) -> Codec {
-    let limits = FrameLimits { header_section: settings.max_message, body: settings.max_message };
+    let limits =
+        FrameLimits { header_section: settings.max_message.min(HEADERS), body: settings.max_message };
     Codec::Stream { framer: StreamFramer::new(limits), partial: Vec::new() }
 }
 
@@ -160,7 +186,13 @@ struct Candidate {
 
 impl Candidate {
     /// Asks the owner and, with its consent, answers and starts the flow's own task.
-    async fn open<O: Owner>(self, owner: Rc<O>, listener: Rc<Listener>, scratch: Rc<Scratch>) {
+    async fn open<O: Owner>(
+        self,
+        owner: Rc<O>,
+        guest: Option<O::Guest>,
+        listener: Rc<Listener>,
+        scratch: Rc<Scratch>,
+    ) {
         let settings = Rc::clone(&listener.settings);
         let Self { pending: Pending { stream, tls, received, .. }, facts, codec, response, vouched } = self;
         let framing = if response.is_some() { Framing::WebSocket } else { Framing::Stream };
@@ -171,7 +203,7 @@ impl Candidate {
         if let Some(vouched) = &vouched {
             link.vouch_until(vouched.until);
         }
-        match owner.open(Opening { facts, listener, vouched }, Rc::clone(&link)).await {
+        match owner.open(Opening { facts, listener, vouched }, guest, Rc::clone(&link)).await {
             Ok(flow) => {
                 if let Some(response) = response {
                     let _ = link.put_head(&response);
@@ -187,9 +219,9 @@ impl Candidate {
                     status.write_response(&mut answer);
                     let _ = link.put_head(&answer);
                     link.close_notify();
-                    owner.unopened(remote, Unopened::HandshakeRefused(status.status()));
+                    owner.unopened(remote, Unopened::HandshakeRefused(status.status()), None);
                 } else {
-                    owner.unopened(remote, Unopened::NoRoom);
+                    owner.unopened(remote, Unopened::NoRoom, None);
                 }
                 linger::let_go(link, reader, linger::Peer::Present).await;
             }
@@ -284,12 +316,20 @@ impl Pending {
     }
 
     /// Reads until it is clear what the peer wants.
-    async fn greeting<O: Owner>(&mut self, owner: &Rc<O>, listener: &Listener) -> Result<Greeting, Unopened> {
+    async fn greeting<O: Owner>(
+        &mut self,
+        owner: &Rc<O>,
+        listener: &Listener,
+        guest: &mut Option<O::Guest>,
+    ) -> Result<Greeting, Unopened> {
         if let ClientAddress::ProxyProtocol(_) = &listener.client_address {
             if !listener.client_address.trusts(self.remote.ip()) {
                 return Err(Unopened::NotByProxy);
             }
             self.read_proxy_header().await?;
+            if let Some(client) = self.client {
+                *guest = Some(owner.let_in(client.ip).ok_or(Unopened::TurnedAway)?);
+            }
         }
         if let Some(config) = &listener.tls {
             self.tls = Some(Tls::new(config.clone()).map_err(|_| Unopened::TlsFailed)?);
@@ -312,6 +352,7 @@ impl Pending {
                     self.remote,
                     self.known_by_certificate(owner, listener),
                     listener,
+                    guest,
                 ) {
                     return Ok(greeting);
                 }
@@ -395,6 +436,7 @@ impl Pending {
             // It may have said all it wanted to say.
             Ok(Progress::PeerClosed) if self.received.len() > before => Ok(Heard::Bytes),
             Ok(Progress::PeerClosed) => Err(Unopened::LeftEarly),
+            Err(rustls::Error::InvalidMessage(_)) => Err(Unopened::NotTls),
             Err(_) => Err(Unopened::TlsFailed),
         }
     }
@@ -473,7 +515,20 @@ fn examine<O: Owner>(
     remote: SocketAddr,
     known: Option<Vouched>,
     listener: &Listener,
+    guest: &mut Option<O::Guest>,
 ) -> Option<Greeting> {
+    // Whom the request is for, by a proxy in front; none if it says nothing that is believed.
+    let mut client = None;
+    let mut meet = |request: &Request<'_>| {
+        client = client_in(request, remote, listener);
+        match client {
+            Some(client) => {
+                *guest = owner.let_in(client.ip);
+                if guest.is_some() { Ok(()) } else { Err(Greeting::Refuse(TURNED_AWAY)) }
+            }
+            None => Ok(()),
+        }
+    };
     let paths: Vec<&str> = listener.paths.iter().map(String::as_str).collect();
     let origins: Vec<&str> = listener.origins.iter().map(String::as_str).collect();
     let policy = Policy {
@@ -485,10 +540,16 @@ fn examine<O: Owner>(
     match handshake::examine(received, &policy) {
         Outcome::Incomplete => None,
         Outcome::NotUpgrade(_) => Some(Greeting::Http),
-        Outcome::Refuse(refused) => Some(Greeting::Refuse(refused.refusal)),
+        Outcome::Refuse(refused) => {
+            let met = refused.request.as_ref().map_or(Ok(()), meet);
+            Some(met.err().unwrap_or(Greeting::Refuse(refused.refusal)))
+        }
         Outcome::Accept(accepted) => {
-            let vouched = match known.map_or_else(|| owner.admit(&accepted.request), |known| Ok(Some(known)))
-            {
+            if let Err(greeting) = meet(&accepted.request) {
+                return Some(greeting);
+            }
+            let admit = || owner.admit(&accepted.request, guest.as_ref());
+            let vouched = match known.map_or_else(admit, |known| Ok(Some(known))) {
                 Ok(vouched) => vouched,
                 Err(refusal) => return Some(Greeting::Refuse(refusal)),
             };
@@ -504,7 +565,7 @@ fn examine<O: Owner>(
                 head: request.head_len,
                 response,
                 vouched,
-                client: client_in(request, remote, listener),
+                client,
             })))
         }
     }

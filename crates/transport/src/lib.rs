@@ -25,6 +25,7 @@ mod settings;
 mod tls;
 pub mod trust;
 pub mod udp;
+mod waiting;
 
 pub use defence::ClientAddress;
 pub use dial::{Dial, DialError, Dialled, converse};
@@ -33,4 +34,5 @@ pub use link::{Link, PingFailed, SendFailed};
 pub use owner::{Grant, Opening, Owner, PlainHttp, Refused, Unopened, Vouched};
 pub use scratch::Scratch;
 pub use settings::{Framing, Listener, MissingOrigin, Settings};
+pub use waiting::Waiting;
 pub use websocket::handshake as upgrade;

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::Future,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -80,6 +80,12 @@ pub enum Unopened {
     HandshakeRefused(u16),
     /// It did not come by the proxy that all connections of its listener come by, or not with a header of the PROXY protocol.
     NotByProxy,
+    /// Bytes came where TLS should begin that are none of it.
+    NotTls,
+    /// Others came, and it had waited longest for what it wanted to say.
+    CrowdedOut,
+    /// The owner would not let in whom the proxy told.
+    TurnedAway,
     /// The first bytes of a stream were no SIP.
     NotSip,
     /// The owner would not have another flow (a stream has no status to say so).
@@ -94,6 +100,9 @@ impl fmt::Display for Unopened {
             Self::TlsFailed => f.write_str("tls_failed"),
             Self::HandshakeRefused(status) => write!(f, "handshake_refused_{status}"),
             Self::NotByProxy => f.write_str("not_by_proxy"),
+            Self::NotTls => f.write_str("not_tls"),
+            Self::CrowdedOut => f.write_str("crowded_out"),
+            Self::TurnedAway => f.write_str("turned_away"),
             Self::NotSip => f.write_str("not_sip"),
             Self::NoRoom => f.write_str("no_room"),
         }
@@ -105,6 +114,13 @@ pub trait Owner: Sized + 'static {
     /// An open flow. Dropping one closes it as an internal error.
     type Flow: 'static;
 
+    /// Somebody who was let in; it is over when this is dropped.
+    type Guest: 'static;
+
+    /// Somebody connects from this address. None if it is turned away; then it gets no answer, or 429 if it has asked for a
+    /// WebSocket already. Connections that a trusted proxy makes for itself are not asked about.
+    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<Self::Guest>;
+
     /// Who a TLS client is by its certificate (DER), which an authority of the listener's has signed. The default knows nobody.
     fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<Vouched> {
         let _ = (certificate, listener);
@@ -115,8 +131,12 @@ pub trait Owner: Sized + 'static {
     ///
     /// # Errors
     /// Who it is must be proved and is not: the answer.
-    fn admit(self: &Rc<Self>, request: &Request<'_>) -> Result<Option<Vouched>, Refusal> {
-        let _ = request;
+    fn admit(
+        self: &Rc<Self>,
+        request: &Request<'_>,
+        guest: Option<&Self::Guest>,
+    ) -> Result<Option<Vouched>, Refusal> {
+        let _ = (request, guest);
         Ok(None)
     }
 
@@ -124,6 +144,7 @@ pub trait Owner: Sized + 'static {
     fn open(
         self: &Rc<Self>,
         opening: Opening,
+        guest: Option<Self::Guest>,
         link: Rc<Link>,
     ) -> impl Future<Output = Result<Self::Flow, Refused>>;
 
@@ -143,7 +164,7 @@ pub trait Owner: Sized + 'static {
     fn http(self: &Rc<Self>, request: PlainHttp);
 
     /// A connection ended before it was a flow.
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened);
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, guest: Option<&Self::Guest>);
 
     /// Answers bytes on a stream that cannot be framed as SIP: what to send back before the connection is
     /// closed, if anything.

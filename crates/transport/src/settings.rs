@@ -6,7 +6,7 @@ use defence::ClientAddress;
 use lifecycle::{FlowLimits, Transport};
 pub use websocket::handshake::MissingOrigin;
 
-use crate::certificate::TlsConfig;
+use crate::{Waiting, certificate::TlsConfig};
 
 /// How SIP messages are told apart on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct Listener {
     pub local: SocketAddr,
     /// By what it knows its clients.
     pub client_address: ClientAddress,
+    /// Its connections that are no flows yet.
+    pub waiting: Rc<Waiting>,
     /// WebSocket paths that exist; empty: any.
     pub paths: Vec<String>,
     /// Origins that may come in; empty: any.

@@ -104,6 +104,17 @@ fn many_failures_without_a_success_are_a_ban_and_few_or_slow_ones_are_none() {
     for times in 0..1000 {
         assert_eq!(all.offend(slow, Offence::Credentials, now + 10 * times * SECOND), Judgement::Noted);
     }
+    // A storm of an office: everybody is asked for credentials before anybody has given them.
+    let storm = at("192.0.2.4");
+    for _ in 0..5 * 50 {
+        assert_eq!(all.offend(storm, Offence::Unproved, now), Judgement::Noted);
+    }
+    all.proved(storm, now);
+    // Somebody who tries one user after the other.
+    for _ in 0..5 * 50 {
+        assert_eq!(all.offend(storm, Offence::Unproved, now), Judgement::Noted);
+    }
+    assert!(matches!(all.offend(storm, Offence::Unproved, now), Judgement::Banned(_)));
     // An office: people mistype, others log in.
     let office = at("192.0.2.3");
     for _ in 0..100 {

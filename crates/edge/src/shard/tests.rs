@@ -18,9 +18,19 @@ struct Panicking(Rc<Shard>);
 
 impl Owner for Panicking {
     type Flow = Flow;
+    type Guest = Guest;
 
-    async fn open(self: &Rc<Self>, opening: Opening, link: Rc<Link>) -> Result<Flow, Refused> {
-        self.0.open(opening, link).await
+    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<Guest> {
+        self.0.let_in(client)
+    }
+
+    async fn open(
+        self: &Rc<Self>,
+        opening: Opening,
+        guest: Option<Guest>,
+        link: Rc<Link>,
+    ) -> Result<Flow, Refused> {
+        self.0.open(opening, guest, link).await
     }
 
     fn turn(flow: &Flow) -> u64 {
@@ -46,8 +56,8 @@ impl Owner for Panicking {
         self.0.http(request);
     }
 
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened) {
-        self.0.unopened(remote, why);
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, guest: Option<&Guest>) {
+        self.0.unopened(remote, why, guest);
     }
 
     fn unframed(self: &Rc<Self>, bytes: &[u8], error: FrameError) -> Option<Vec<u8>> {

@@ -213,6 +213,7 @@ pub(crate) fn settings() -> Settings {
         timer_c: TIMER_C,
         ring_timeout: RING_TIMEOUT,
         max_transactions: 1000,
+        max_kept: 1 << 30,
     }
 }
 
@@ -303,6 +304,7 @@ impl Stage {
         self.pass(FOR_EVER);
         assert_eq!(self.proxy.transactions(), (0, 0), "transactions are left");
         assert_eq!(self.proxy.next_deadline(), None, "something waits for ever");
+        assert_eq!(self.proxy.kept_bytes(), 0, "messages are kept");
         let state = format!("{:?}", self.proxy);
         for empty in ["waiting_on: {}", "ringing: {}", "silent: {}"] {
             assert!(state.contains(empty), "something is left: no {empty}");

@@ -171,6 +171,7 @@ impl Relay {
             timer_c: std::time::Duration::from_secs(181),
             ring_timeout: std::time::Duration::from_secs(120),
             max_transactions: 1000,
+            max_kept: 1 << 30,
         };
         Self {
             proxy: Proxy::new(settings, [3; 16], 0, now),

@@ -278,3 +278,36 @@ fn whoever_follows_calls_hears_of_a_request_before_it_is_sent() {
     assert_eq!(sent, [2, 3]);
     assert_eq!(stage.world.told, [(2, 0), (3, 1)]);
 }
+
+/// 3,000 unanswered INVITEs of 130 kB once held 761 MB.
+#[test]
+fn unanswered_requests_keep_so_many_bytes_and_no_more() {
+    let mut stage = Stage::with(Settings { max_kept: 18_000, ..settings() });
+    stage.user("bob", &[2]);
+    let long =
+        |branch: &str| request_with("INVITE", "bob", branch, &format!("Subject: {}\r\n", "x".repeat(3000)));
+    let mut forwarded = Vec::new();
+    let refused = loop {
+        stage.receive(1, &long(&format!("k{}", forwarded.len())));
+        let sent = stage.sent();
+        match sent.into_iter().find(|(hop, text)| *hop == 2 || text.starts_with("SIP/2.0 503 ")) {
+            Some((2, invite)) => forwarded.push(invite),
+            Some((_, answer)) => break answer,
+            None => panic!("neither forwarded nor refused"),
+        }
+    };
+    assert_eq!(values(&refused, "Retry-After"), ["5"]);
+    assert!(forwarded.len() == 2 && stage.proxy.kept_bytes() <= 18_000, "{}", forwarded.len());
+    // What belongs to what is there is heard all the same, and so is what belongs to a dialog.
+    stage.receive(1, &long("k0"));
+    assert_eq!(stage.lines(), ["1: 100 Trying"]);
+    let bye = request_with("BYE", "bob", "k8", "")
+        .replace("To: <sip:bob@edge.test>", "To: <sip:bob@edge.test>;tag=b2");
+    stage.receive(1, &bye.replace("Max-Forwards", &format!("Subject: {}\r\nMax-Forwards", "x".repeat(500))));
+    stage.pick(2, "BYE");
+    stage.receive(2, &response(&forwarded[0], 486, "Busy Here"));
+    stage.pick(2, "ACK");
+    stage.receive(1, &long("k9"));
+    stage.pick(2, "INVITE");
+    stage.settles();
+}

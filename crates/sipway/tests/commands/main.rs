@@ -4,6 +4,8 @@
 
 mod behind;
 mod churn;
+mod crowd;
+mod defence;
 mod descriptors;
 mod directory;
 mod draining;
@@ -13,7 +15,9 @@ mod example;
 mod flows;
 mod full_disk;
 mod held;
+mod hostile;
 mod http;
+mod ipv6;
 mod kept;
 mod mistakes;
 mod namespace;
@@ -23,6 +27,7 @@ mod prove;
 mod reading;
 mod signals;
 mod sinks;
+mod sipvicious;
 mod systemd;
 mod taken;
 mod tokens;

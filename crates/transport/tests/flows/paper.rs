@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     future::Future,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -19,7 +19,7 @@ use tokio::{
 };
 use transport::{
     ClientAddress, Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings,
-    Unopened,
+    Unopened, Waiting,
     accept::{self, Accepted},
     receive_connection,
 };
@@ -37,6 +37,12 @@ pub(crate) struct Paper {
     pub(crate) lost: Cell<usize>,
     pub(crate) unopened: RefCell<Vec<Unopened>>,
     pub(crate) pages: RefCell<Vec<PlainHttp>>,
+    /// Whom it let in.
+    pub(crate) guests: RefCell<Vec<IpAddr>>,
+    /// How many of them have gone.
+    pub(crate) gone: Cell<usize>,
+    /// Whom it does not let in.
+    pub(crate) turns_away: RefCell<Vec<IpAddr>>,
     pub(crate) refuses: Cell<bool>,
     /// Opening takes as long as this is so.
     pub(crate) opens_slowly: Cell<bool>,
@@ -48,6 +54,7 @@ pub(crate) struct PaperFlow {
     link: Rc<Link>,
     turn: u64,
     closed: Cell<bool>,
+    _guest: Option<PaperGuest>,
 }
 
 impl fmt::Debug for Paper {
@@ -71,10 +78,35 @@ impl Drop for PaperFlow {
     }
 }
 
+/// Somebody who was let in.
+pub(crate) struct PaperGuest(Rc<Paper>);
+
+impl Drop for PaperGuest {
+    fn drop(&mut self) {
+        self.0.gone.set(self.0.gone.get() + 1);
+        self.0.changed.notify_waiters();
+    }
+}
+
 impl Owner for Paper {
     type Flow = PaperFlow;
+    type Guest = PaperGuest;
 
-    async fn open(self: &Rc<Self>, opening: Opening, link: Rc<Link>) -> Result<PaperFlow, Refused> {
+    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<PaperGuest> {
+        if self.turns_away.borrow().contains(&client) {
+            return None;
+        }
+        self.guests.borrow_mut().push(client);
+        self.changed.notify_waiters();
+        Some(PaperGuest(Rc::clone(self)))
+    }
+
+    async fn open(
+        self: &Rc<Self>,
+        opening: Opening,
+        guest: Option<PaperGuest>,
+        link: Rc<Link>,
+    ) -> Result<PaperFlow, Refused> {
         if self.refuses.get() {
             return Err(Refused { retry_after: Duration::from_secs(7), reason: "paper is full" });
         }
@@ -85,7 +117,7 @@ impl Owner for Paper {
             tokio::task::yield_now().await;
         }
         let turn = self.opened.borrow().len() as u64;
-        Ok(PaperFlow { paper: Rc::clone(self), link, turn, closed: Cell::new(false) })
+        Ok(PaperFlow { paper: Rc::clone(self), link, turn, closed: Cell::new(false), _guest: guest })
     }
 
     fn turn(flow: &PaperFlow) -> u64 {
@@ -117,7 +149,7 @@ impl Owner for Paper {
         self.changed.notify_waiters();
     }
 
-    fn unopened(self: &Rc<Self>, _: SocketAddr, why: Unopened) {
+    fn unopened(self: &Rc<Self>, _: SocketAddr, why: Unopened, _: Option<&PaperGuest>) {
         self.unopened.borrow_mut().push(why);
         self.changed.notify_waiters();
     }
@@ -216,6 +248,7 @@ impl Place {
             transport,
             local: address,
             client_address: ClientAddress::Socket,
+            waiting: Rc::new(Waiting::new(usize::MAX)),
             paths: Vec::new(),
             origins: Vec::new(),
             missing_origin: MissingOrigin::Allow,

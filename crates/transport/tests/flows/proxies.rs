@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lifecycle::Transport;
 use tokio::io::AsyncWriteExt;
-use transport::{ClientAddress, Unopened};
+use transport::{ClientAddress, Unopened, Waiting};
 
 use crate::{
     client::{Client, Heard, PLAIN, read_all, text_frame, upgrade},
@@ -168,5 +168,83 @@ fn handshakes_tell_whose_they_are_if_a_trusted_proxy_passes_them_on() {
             drop(Client::answered(stream).await);
             assert_eq!(client(&place).await.as_deref(), told);
         }
+    });
+}
+
+#[test]
+fn whom_the_owner_turns_away_gets_nothing_or_429_from_behind_a_proxy() {
+    on_a_shard(async {
+        let banned: std::net::IpAddr = "192.0.2.1".parse().unwrap();
+        let here = || ["127.0.0.0/8".parse().unwrap()].into_iter().collect();
+        // By the socket, before TLS.
+        let place = Place::new(Transport::Wss, settings(), |_| ());
+        place.paper.turns_away.borrow_mut().push([127, 0, 0, 1].into());
+        let mut stream = place.connect().await;
+        let (said, _) = read_all(&mut stream).await;
+        assert!(said.is_empty() && place.paper.opened.borrow().is_empty());
+        // By the proxy's header, before TLS, too.
+        let place = proxied(Transport::Wss);
+        place.paper.turns_away.borrow_mut().push(banned);
+        let mut stream = place.connect().await;
+        stream.write_all(LINE).await.unwrap();
+        let (said, _) = read_all(&mut stream).await;
+        assert!(said.is_empty());
+        place.paper.unopened(Unopened::TurnedAway).await;
+        // By a header of the handshake.
+        let place = Place::new(Transport::Ws, settings(), |listener| {
+            listener.client_address = ClientAddress::XForwardedFor(here());
+        });
+        place.paper.turns_away.borrow_mut().push(banned);
+        let mut stream = place.connect().await;
+        stream
+            .write_all(upgrade(&format!("{PLAIN}X-Forwarded-For: 192.0.2.1\r\n")).as_bytes())
+            .await
+            .unwrap();
+        let (said, _) = read_all(&mut stream).await;
+        assert!(said.starts_with(b"HTTP/1.1 429 "), "{}", String::from_utf8_lossy(&said));
+        place.paper.unopened(Unopened::HandshakeRefused(429)).await;
+    });
+}
+
+#[test]
+fn a_guest_stays_as_long_as_its_connection() {
+    on_a_shard(async {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let place = Place::at(address, Transport::Ws, settings(), |_| ());
+            let client = Client::open(&place).await;
+            place.paper.until_open(1).await;
+            assert_eq!(*place.paper.guests.borrow(), [place.address.ip()]);
+            assert_eq!(place.paper.gone.get(), 0);
+            client.reset();
+            place.paper.until("gone", |paper| paper.gone.get() == 1).await;
+            // And one that never becomes a flow.
+            drop(place.connect().await);
+            place.paper.until("gone", |paper| paper.gone.get() == 2).await;
+        }
+    });
+}
+
+#[test]
+fn the_oldest_that_say_nothing_give_way_and_those_who_speak_do_not() {
+    on_a_shard(async {
+        let place =
+            Place::new(Transport::Ws, settings(), |listener| listener.waiting = Waiting::new(3).into());
+        let mut silent = Vec::new();
+        for arrived in 1..=20 {
+            silent.push(place.connect().await);
+            place.paper.until("let in", |paper| paper.guests.borrow().len() == arrived).await;
+        }
+        let mut open = Client::open(&place).await;
+        place.paper.until("crowded out", |paper| paper.unopened.borrow().len() == 18).await;
+        assert!(place.paper.unopened.borrow().iter().all(|why| *why == Unopened::CrowdedOut));
+        for stream in &mut silent[..18] {
+            drop(read_all(stream).await);
+        }
+        // A flow has no place there any more.
+        for _ in 0..5 {
+            drop(Client::open(&place).await);
+        }
+        open.text("echo 1").await;
+        assert_eq!(open.next().await, Some(Heard::Text(b"echo 1".to_vec())));
     });
 }

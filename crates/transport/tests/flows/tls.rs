@@ -240,7 +240,7 @@ fn a_handshake_that_fails_is_answered_with_an_alert() {
         stream.write_all(&[0x15; 4000]).await.unwrap();
         let (answer, end) = read_all(&mut stream).await;
         assert!(answer.starts_with(&[0x15, 3]) && end.is_ok(), "{answer:?} {end:?}");
-        place.paper.unopened(Unopened::TlsFailed).await;
+        place.paper.unopened(Unopened::NotTls).await;
     });
 }
 

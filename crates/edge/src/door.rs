@@ -1,0 +1,261 @@
+//! Who is let in and listened to: how all addresses stand, behind one lock that is held for a look-up; and what is counted and
+//! logged of it.
+
+use std::{
+    cell::Cell,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use config::Defence;
+use defence::{Arrived, Ban, By, Judgement, Log, Networks, Offence, Source, Standings, Turned, Why};
+use sip_message::{HeaderId, Message};
+
+use crate::{Gauge, Metrics, metrics::Count};
+
+/// The door of a server.
+#[derive(Debug)]
+pub(crate) struct Door {
+    standings: Mutex<Standings>,
+    exempt: Networks,
+    /// In lower case.
+    scanners: Vec<String>,
+    /// Wrong credentials after which a connection is closed whose user is known.
+    patience: u32,
+    metrics: Arc<Metrics>,
+}
+
+/// Somebody who was let in; it leaves when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    door: Arc<Door>,
+    /// None if no limit holds for it.
+    source: Option<Source>,
+    counted: Arrived,
+    stage: Cell<Stage>,
+    acquaintance: Cell<Acquaintance>,
+    /// Wrong credentials since it is known.
+    failures: Cell<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Handshake,
+    Flow,
+}
+
+/// Whether somebody has proved to be a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acquaintance {
+    /// Or registered, where that is asked of nobody; or no limits hold for it.
+    Known,
+    Stranger,
+}
+
+/// What to do with the one who did it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Consequence {
+    None,
+    /// Its connection is closed.
+    Leaves,
+}
+
+impl Door {
+    pub(crate) fn new(config: &Defence, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            standings: Mutex::new(Standings::new(config.limits, Instant::now())),
+            exempt: config.exempt.clone(),
+            scanners: config.scanners.clone(),
+            patience: config.limits.failures.map_or(u32::MAX, std::num::NonZeroU32::get),
+            metrics,
+        })
+    }
+
+    fn standings(&self) -> MutexGuard<'_, Standings> {
+        // A panic under this lock is a bug of ours; the table's own invariants are kept by its methods.
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whom limits are counted for; none if none hold.
+    fn source(&self, address: IpAddr, by: By) -> Option<Source> {
+        (!self.exempt.contain(address)).then(|| Source::of(address, by))
+    }
+
+    /// Somebody connects. None if it is turned away.
+    pub(crate) fn let_in(self: &Arc<Self>, address: IpAddr) -> Option<Guest> {
+        let Some(source) = self.source(address, By::Connection) else { return Some(self.let_in_uncounted()) };
+        let arrived = self.standings().arrive(source, Instant::now());
+        let counted = match arrived {
+            Ok(counted) => counted,
+            Err(turned) => return self.turned_away(source, turned),
+        };
+        if counted == Arrived::Uncounted {
+            self.metrics.add(Count::Uncounted);
+        }
+        Some(self.guest(Some(source), counted, Acquaintance::Stranger))
+    }
+
+    /// Somebody connects for whom no limits hold.
+    pub(crate) fn let_in_uncounted(self: &Arc<Self>) -> Guest {
+        self.guest(None, Arrived::Uncounted, Acquaintance::Known)
+    }
+
+    fn guest(
+        self: &Arc<Self>,
+        source: Option<Source>,
+        counted: Arrived,
+        acquaintance: Acquaintance,
+    ) -> Guest {
+        Guest {
+            door: Arc::clone(self),
+            source,
+            counted,
+            stage: Cell::new(Stage::Handshake),
+            acquaintance: Cell::new(acquaintance),
+            failures: Cell::new(0),
+        }
+    }
+
+    /// A datagram comes. None if it is not listened to.
+    pub(crate) fn hear_datagram(&self, address: IpAddr) -> Option<Acquaintance> {
+        match self.source(address, By::Datagram) {
+            None => Some(Acquaintance::Known),
+            Some(source) => self.hear(source).map(|()| Acquaintance::Stranger),
+        }
+    }
+
+    fn hear(&self, source: Source) -> Option<()> {
+        let heard = self.standings().message(source, Instant::now());
+        heard.map_err(|turned| self.turned_away::<()>(source, turned)).ok()
+    }
+
+    fn turned_away<T>(&self, source: Source, turned: Turned) -> Option<T> {
+        self.metrics.add(match turned.why {
+            Why::Banned => Count::TurnedBanned,
+            Why::Connections => Count::TurnedConnections,
+            Why::Handshakes => Count::TurnedHandshakes,
+            Why::HandshakeRate => Count::TurnedHandshakeRate,
+            Why::MessageRate => Count::TurnedMessageRate,
+        });
+        if let Log::Say { times } = turned.log {
+            let (by, why) = (source.by.as_str(), turned.why.as_str());
+            tracing::warn!(address = %source, by, why, times, "an address is turned away; see [defence]");
+        }
+        None
+    }
+
+    /// Somebody who sends datagrams did something that only strangers do.
+    pub(crate) fn datagram_offends(&self, address: IpAddr, offence: Offence) {
+        if let Some(source) = self.source(address, By::Datagram) {
+            self.offends(source, offence);
+        }
+    }
+
+    /// Somebody who sends datagrams proved to be a user.
+    pub(crate) fn datagram_proved(&self, address: IpAddr) {
+        if let Some(source) = self.source(address, By::Datagram) {
+            self.standings().proved(source, Instant::now());
+        }
+    }
+
+    fn offends(&self, source: Source, offence: Offence) -> Consequence {
+        self.metrics.add(match offence {
+            Offence::Credentials => Count::OffencesCredentials,
+            Offence::Handshake => Count::OffencesHandshake,
+            Offence::Malformed => Count::OffencesMalformed,
+            Offence::Refused => Count::OffencesRefused,
+            Offence::Unproved => Count::OffencesUnproved,
+            Offence::Scanner => Count::OffencesScanner,
+        });
+        let judgement = self.standings().offend(source, offence, Instant::now());
+        match judgement {
+            Judgement::Noted => return Consequence::None,
+            Judgement::StillBanned => {}
+            Judgement::Banned(log) => {
+                self.metrics.add(Count::Bans);
+                if let Log::Say { .. } = log {
+                    let (by, offence) = (source.by.as_str(), offence.as_str());
+                    tracing::warn!(address = %source, by, offence, "an address is banned for a while; see [defence]");
+                }
+            }
+        }
+        Consequence::Leaves
+    }
+
+    /// Whether a request says that it comes from a scanner.
+    pub(crate) fn is_scanner(&self, request: &Message<'_>) -> bool {
+        let mut names = request.all(HeaderId::UserAgent).map(|header| header.value.to_ascii_lowercase());
+        names.any(|name| {
+            self.scanners.iter().any(|word| memchr::memmem::find(&name, word.as_bytes()).is_some())
+        })
+    }
+
+    /// Who is banned now, at most so many.
+    pub(crate) fn bans(&self, most: usize) -> Vec<Ban> {
+        self.standings().bans(Instant::now(), most)
+    }
+
+    /// Ends the bans of an address.
+    pub(crate) fn lift(&self, address: IpAddr) -> Vec<Ban> {
+        let (mut standings, now) = (self.standings(), Instant::now());
+        let ways = [By::Connection, By::Datagram];
+        ways.into_iter().filter_map(|by| standings.lift(Source::of(address, by), now)).collect()
+    }
+
+    /// Measures what is seen on the metrics page.
+    pub(crate) fn measure(&self) {
+        let remembered = self.standings().len();
+        self.metrics.set(Gauge::Addresses, remembered as u64);
+    }
+}
+
+impl Guest {
+    /// Its handshake is done.
+    pub(crate) fn greeted(&self) {
+        if self.stage.replace(Stage::Flow) == Stage::Handshake
+            && let (Some(source), Arrived::Counted) = (self.source, self.counted)
+        {
+            self.door.standings().greeted(source);
+        }
+    }
+
+    /// A message comes of it. None if it is not listened to: then its connection is closed.
+    pub(crate) fn speaks(&self) -> Option<Acquaintance> {
+        match (self.acquaintance.get(), self.source) {
+            (Acquaintance::Stranger, Some(source)) => self.door.hear(source).map(|()| Acquaintance::Stranger),
+            (acquaintance, _) => Some(acquaintance),
+        }
+    }
+
+    /// It proved to be a user.
+    pub(crate) fn proved(&self) {
+        self.acquaintance.set(Acquaintance::Known);
+        if let Some(source) = self.source {
+            self.door.standings().proved(source, Instant::now());
+        }
+    }
+
+    /// It did something that only strangers do. Those who are known may mistype, and guess no more than strangers; their address
+    /// is not banned for it.
+    pub(crate) fn offends(&self, offence: Offence) -> Consequence {
+        match (self.acquaintance.get(), self.source, offence) {
+            (_, None, _) => Consequence::None,
+            (Acquaintance::Stranger, Some(source), _) => self.door.offends(source, offence),
+            (Acquaintance::Known, Some(_), Offence::Credentials) => {
+                self.failures.set(self.failures.get().saturating_add(1));
+                if self.failures.get() > self.door.patience { Consequence::Leaves } else { Consequence::None }
+            }
+            (Acquaintance::Known, Some(_), _) => Consequence::None,
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.greeted();
+        if let (Some(source), Arrived::Counted) = (self.source, self.counted) {
+            self.door.standings().leave(source);
+        }
+    }
+}
