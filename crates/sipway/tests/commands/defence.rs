@@ -21,10 +21,11 @@ pub(crate) async fn start(directory: &Directory, defence: &str) -> Server {
             "[[listener]]\nname = \"{name}\"\ntransport = \"{transport}\"\nbind = \"127.0.0.1:0\"\n{more}\n"
         )
     };
+    let exempt = if defence.contains("exempt") { "" } else { "exempt = [\"127.0.0.1\"]" };
     let text = [
         "[ledger]\ndirectory = \"ledger\"\n[log]\nformat = \"json\"\n[admin]\nbind = \"127.0.0.1:0\"\n",
         "[[domain]]\nname = \"localhost\"\nusers = \"users.txt\"\nalgorithms = [\"MD5\"]\n",
-        &format!("[defence]\nexempt = [\"127.0.0.1\"]\n{defence}\n"),
+        &format!("[defence]\n{exempt}\n{defence}\n"),
         &listener("ws", "ws", ""),
         &listener("tcp", "tcp", ""),
         &listener("udp", "udp", ""),
