@@ -271,7 +271,7 @@ impl Upstreams {
 
     /// Whether a server of ours is at this address.
     pub(crate) fn has(&self, address: IpAddr) -> bool {
-        self.targets().any(|(_, target)| target.address.ip() == address)
+        self.servers().any(|(_, server)| server.address.ip() == address)
     }
 
     /// The way to a server of ours by its address, for a route that names it.
