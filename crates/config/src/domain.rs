@@ -129,11 +129,27 @@ impl Keyword for Auth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Register {
     Local,
-    Path,
+    Behind(Registration),
 }
 
 impl Keyword for Register {
-    const CHOICES: &'static [(&'static str, Self)] = &[("local", Self::Local), ("path", Self::Path)];
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("local", Self::Local),
+        ("path", Self::Behind(Registration::Path)),
+        ("contact-rewrite", Self::Behind(Registration::ContactRewrite)),
+        ("auto", Self::Behind(Registration::Both)),
+    ];
+}
+
+/// By what a registrar behind learns that its users are reached through here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Registration {
+    /// By a Path (RFC 3327), which it must save and call along.
+    Path,
+    /// By Contacts of this server's, which stand for those of the user agents.
+    ContactRewrite,
+    /// By both: whichever it goes by.
+    Both,
 }
 
 /// Text that can stand in quotes in a challenge.
@@ -268,8 +284,8 @@ pub enum Authentication {
     },
     /// Those whom a certificate of their own names, at a listener that asks for one.
     Certificate,
-    /// Whoever the backend lets in: registrations are forwarded to it, with a Path (RFC 3327) that leads back here.
-    Backend,
+    /// Whoever the backend lets in: registrations are forwarded to it, with what leads back here.
+    Backend(Registration),
     /// Those whose WebSocket was opened with a token that names them.
     Jwt(Box<Jwt>),
 }
@@ -405,7 +421,10 @@ impl Domain {
             );
         }
         let register = section.field::<Register>(reading, "register");
-        if !backend.is_absent() && register.compared(Register::Path, Register::Local) == Register::Path {
+        let register = register.compared(Register::Behind(Registration::Path), Register::Local);
+        if !backend.is_absent()
+            && let Register::Behind(registration) = register
+        {
             for keys in [&["auth", "outside"][..], DIGEST_KEYS, JWT_KEYS] {
                 section.not_applicable(
                     reading,
@@ -417,7 +436,7 @@ impl Domain {
             let backend = Some(backend.given()?.value);
             return Some(Self {
                 name: name?.value,
-                authentication: Authentication::Backend,
+                authentication: Authentication::Backend(registration),
                 backend,
                 outside: Outside::Users,
             });

@@ -56,8 +56,8 @@ pub use calls::{AtShutdown, Calls};
 pub use dev::DevPorts;
 pub use dns::Dns;
 pub use domain::{
-    Authentication, DigestAlgorithm, Domain, Ephemeral, EphemeralHash, Jwt, Outside, TokenSource, UserQuery,
-    UserSource,
+    Authentication, DigestAlgorithm, Domain, Ephemeral, EphemeralHash, Jwt, Outside, Registration,
+    TokenSource, UserQuery, UserSource,
 };
 pub use duration::duration;
 pub use event::EventTypes;

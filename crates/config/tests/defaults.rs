@@ -11,8 +11,8 @@ use std::time::Duration;
 use config::{
     Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, Domain,
     EventTypes, File, Host, Imagined, Jwt, Limits, Machine, MissingOrigin, NatsLogin, Origins, Outside,
-    Password, Paths, ProblemKind, Rotation, Security, SinkTarget, StreamName, Style, TlsMaterial,
-    TokenSource, TransportKind, UpstreamTransport, UserSource,
+    Password, Paths, ProblemKind, Registration, Rotation, Security, SinkTarget, StreamName, Style,
+    TlsMaterial, TokenSource, TransportKind, UpstreamTransport, UserSource,
 };
 use lifecycle::FlowLimits;
 
@@ -171,7 +171,7 @@ fn the_example_becomes_valid_types() {
             &Domain {
                 name: Host::Name("pbx.example.com".into()),
                 backend: Some(pbx),
-                authentication: Authentication::Backend,
+                authentication: Authentication::Backend(Registration::Path),
                 outside: Outside::Users,
             }
         ]

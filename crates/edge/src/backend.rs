@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use config::{ReplacedFlow, Unregister};
+use config::{Registration, ReplacedFlow, Unregister};
 use lifecycle::FlowId;
 use location::{Binding, Register};
-use sip_message::{Contact, Host, Message, NameAddr, NameAddrError, Value};
+use sip_message::{Contact, Host, Message, NameAddr, NameAddrError, Uri, Value};
 use sip_proxy::{Answer, Target};
 use smallvec::{SmallVec, smallvec};
 use tokio::{
@@ -18,7 +18,8 @@ use tokio::{
 
 use crate::{
     ask::{Ask, ask},
-    clock,
+    calls::hop_of,
+    clock, contact,
     domains::DomainRef,
     hop::{FlowNumber, Hop},
     metrics::Count,
@@ -96,10 +97,10 @@ pub(crate) fn registered(
 ) {
     let shared = &*shard.shared;
     shared.metrics.add(Count::RegistersAccepted);
-    let Some(granted) = granted(request, response) else { return };
+    let Some(granted) = granted(shared, request, response) else { return };
     let Ok(aor) = sip_registrar::address_of_record(request) else { return };
     let Some(Origin { way, transport, remote, flow }) = Origin::of(shard, from) else {
-        return take_back(shared, domain, request, &aor);
+        return take_back(shared, domain, request, from, &aor);
     };
     // What may be registered is the registrar's business; the bound of the whole table holds.
     let policy = sip_registrar::Policy {
@@ -127,14 +128,14 @@ pub(crate) fn registered(
         // Nobody would take it away when its connection ends.
         Err(error) => {
             tracing::debug!(%aor, %error, "a registration at the backend is not kept here");
-            take_back(shared, domain, request, &aor);
+            take_back(shared, domain, request, from, &aor);
         }
     }
 }
 
 /// The longest time that the registrar gives one of the request's contacts; none if it gives none of them any, and the
 /// request did not want to take them away.
-fn granted(request: &Message<'_>, response: &Message<'_>) -> Option<u32> {
+fn granted(shared: &Shared, request: &Message<'_>, response: &Message<'_>) -> Option<u32> {
     let overall = response.expires().ok().flatten();
     let mut best = None;
     for contact in request.contacts() {
@@ -144,7 +145,8 @@ fn granted(request: &Message<'_>, response: &Message<'_>) -> Option<u32> {
         let own = address.expires().or(request.expires().ok().flatten());
         let given = response.contacts().find_map(|listed| {
             let listed = self::address(listed)?;
-            let uri = listed.uri().ok()?;
+            let stands_for = contact::original(&shared.tokens, &listed);
+            let uri = stands_for.as_ref().map_or_else(|| listed.uri(), |uri| Uri::parse(uri)).ok()?;
             uri.same(&wanted).then(|| listed.expires().or(overall).or(own).unwrap_or(3600))
         });
         let time = if own == Some(0) { Some(0) } else { given };
@@ -160,15 +162,16 @@ fn address<'b>((_, contact): (Value<'b>, Result<Contact<'b>, NameAddrError>)) ->
     }
 }
 
-fn take_back(shared: &Shared, domain: DomainRef<'_>, request: &Message<'_>, aor: &str) {
-    let Some(upstream) = domain.registrar() else { return };
+fn take_back(shared: &Shared, domain: DomainRef<'_>, request: &Message<'_>, from: Hop, aor: &str) {
+    let Some(registrar) = Registrar::of(domain) else { return };
     let cseq = request.cseq().map_or(0, |cseq| cseq.number);
     let call_id = String::from_utf8_lossy(request.call_id().unwrap_or_default()).into_owned();
     for contact in request.contacts() {
         let Some(address) = address(contact) else { continue };
         let (aor, call_id) = (aor.to_owned(), call_id.clone());
-        let contact = value(address.uri_bytes(), address.instance(), address.reg_id());
-        send(shared, Orphan { upstream, aor, contact, call_id, cseq });
+        let contact =
+            registrar.value(shared, from, address.uri_bytes(), address.instance(), address.reg_id());
+        send(shared, Orphan { upstream: registrar.upstream, aor, contact, call_id, cseq });
     }
 }
 
@@ -179,11 +182,12 @@ pub(crate) fn orphans(shared: &Shared, flow: FlowId) -> Vec<Orphan> {
     }
     let one = |binding: &Binding<ledger::Reservation>| {
         let (_, host) = binding.aor().rsplit_once('@')?;
-        let upstream = shared.domains.find(&Host::parse(host.as_bytes())?)?.registrar()?;
+        let registrar = Registrar::of(shared.domains.find(&Host::parse(host.as_bytes())?)?)?;
+        let (uri, instance, reg_id) = (binding.contact(), binding.instance(), binding.reg_id());
         Some(Orphan {
-            upstream,
+            upstream: registrar.upstream,
             aor: binding.aor().to_owned(),
-            contact: value(binding.contact(), binding.instance(), binding.reg_id()),
+            contact: registrar.value(shared, hop_of(binding), uri, instance, reg_id),
             call_id: String::from_utf8_lossy(binding.call_id()).into_owned(),
             cseq: binding.cseq(),
         })
@@ -205,16 +209,42 @@ fn send(shared: &Shared, orphan: Orphan) {
     }
 }
 
-/// The Contact value that names a binding to the registrar.
-fn value(uri: &[u8], instance: Option<&[u8]>, reg_id: Option<u32>) -> String {
-    let mut value = format!("<{}>;expires=0", String::from_utf8_lossy(uri));
-    if let Some(instance) = instance {
-        value.push_str(&format!(";+sip.instance=\"<{}>\"", String::from_utf8_lossy(instance)));
-        if let Some(reg_id) = reg_id {
-            value.push_str(&format!(";reg-id={reg_id}"));
-        }
+/// Where the users of a domain register, and by what it knows them.
+#[derive(Clone, Copy)]
+struct Registrar {
+    upstream: Number,
+    by: Registration,
+}
+
+impl Registrar {
+    fn of(domain: DomainRef<'_>) -> Option<Self> {
+        Some(Self { upstream: domain.registrar()?, by: domain.registration()? })
     }
-    value
+
+    /// The Contact value that takes a binding back.
+    fn value(
+        self,
+        shared: &Shared,
+        hop: Hop,
+        uri: &[u8],
+        instance: Option<&[u8]>,
+        reg_id: Option<u32>,
+    ) -> String {
+        let (mut ours, mut reg_id) = (Vec::new(), reg_id);
+        if self.by != Registration::Path && contact::write(shared, self.upstream, hop, uri, &mut ours) {
+            // It was not told of it.
+            reg_id = None;
+        }
+        let uri = if ours.is_empty() { uri } else { &ours };
+        let mut value = format!("<{}>;expires=0", String::from_utf8_lossy(uri));
+        if let Some(instance) = instance {
+            value.push_str(&format!(";+sip.instance=\"<{}>\"", String::from_utf8_lossy(instance)));
+            if let Some(reg_id) = reg_id {
+                value.push_str(&format!(";reg-id={reg_id}"));
+            }
+        }
+        value
+    }
 }
 
 /// Takes back what connections leave behind at registrars.

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use config::{Authentication, DigestAlgorithm, Domain, Host, Outside, TokenSource, UserSource};
+use config::{Authentication, DigestAlgorithm, Domain, Host, Outside, Registration, TokenSource, UserSource};
 use defence::Offence;
 use lifecycle::Text;
 use sip_auth::{
@@ -90,7 +90,7 @@ pub(crate) enum Proof {
 enum Gate {
     Open,
     /// The backend decides.
-    Backend,
+    Backend(Registration),
     /// The client's certificate, when its connection was made.
     Certificate,
     Digest(Box<Digest>),
@@ -194,7 +194,7 @@ impl Domains {
         let vouching = |domain: &&Domain| match &domain.authentication {
             Authentication::Jwt(_) => true,
             Authentication::Digest { ephemeral, .. } => ephemeral.is_some(),
-            Authentication::Open | Authentication::Backend | Authentication::Certificate => false,
+            Authentication::Open | Authentication::Backend(_) | Authentication::Certificate => false,
         };
         Ok(Self {
             vouching: domains.iter().filter(vouching).map(|domain| domain.name.clone()).collect(),
@@ -236,7 +236,7 @@ impl Domains {
     pub(crate) fn identity(&self, name: &str) -> Option<Text<LONGEST_IDENTITY>> {
         let domain = Host::new(name.rsplit_once('@')?.1)?;
         match &self.all.get(&domain)?.gate {
-            Gate::Open | Gate::Backend => None,
+            Gate::Open | Gate::Backend(_) => None,
             Gate::Certificate | Gate::Digest(_) | Gate::Tokens(_) => identity(name, &domain),
         }
     }
@@ -261,7 +261,7 @@ impl Domains {
     fn digest(&self, domain: &Host) -> Option<&Digest> {
         match &self.all.get(domain)?.gate {
             Gate::Digest(digest) => Some(digest),
-            Gate::Open | Gate::Backend | Gate::Certificate | Gate::Tokens(_) => None,
+            Gate::Open | Gate::Backend(_) | Gate::Certificate | Gate::Tokens(_) => None,
         }
     }
 
@@ -269,7 +269,7 @@ impl Domains {
     pub(crate) fn tokens(&self, domain: &Host) -> Option<&Tokens> {
         match &self.all.get(domain)?.gate {
             Gate::Tokens(tokens) => Some(tokens),
-            Gate::Open | Gate::Backend | Gate::Certificate | Gate::Digest(_) => None,
+            Gate::Open | Gate::Backend(_) | Gate::Certificate | Gate::Digest(_) => None,
         }
     }
 
@@ -316,7 +316,7 @@ impl Domains {
                     Some(Some(vouched)) => return Ok(Some(vouched)),
                     Some(None) => refused = Some(BAD_PASSWORD),
                 },
-                Gate::Open | Gate::Backend | Gate::Certificate => {}
+                Gate::Open | Gate::Backend(_) | Gate::Certificate => {}
             }
         }
         if let Some(error) = worst {
@@ -420,7 +420,7 @@ impl UsersFound {
     /// What would keep it from starting.
     pub fn of(domain: &Domain) -> Result<Self, UsersError> {
         match &domain.authentication {
-            Authentication::Open | Authentication::Backend | Authentication::Certificate => {
+            Authentication::Open | Authentication::Backend(_) | Authentication::Certificate => {
                 Ok(Self::NotAsked)
             }
             Authentication::Digest { users: None, .. } => Ok(Self::NotAsked),
@@ -453,7 +453,7 @@ fn offered(algorithms: &[DigestAlgorithm]) -> Vec<Algorithm> {
 fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
     let (realm, algorithms, passwords) = match &domain.authentication {
         Authentication::Open => return Ok(Gate::Open),
-        Authentication::Backend => return Ok(Gate::Backend),
+        Authentication::Backend(registration) => return Ok(Gate::Backend(*registration)),
         Authentication::Certificate => return Ok(Gate::Certificate),
         Authentication::Jwt(jwt) => {
             return Ok(Gate::Tokens(Box::new(Tokens {
@@ -516,7 +516,7 @@ impl DomainRef<'_> {
         wrong: impl FnOnce(),
     ) -> Result<Proof, Answer> {
         let digest = match &self.0.gate {
-            Gate::Open | Gate::Backend => return Ok(Proof::NotAsked),
+            Gate::Open | Gate::Backend(_) => return Ok(Proof::NotAsked),
             // Nothing in a request proves anything there.
             Gate::Certificate => return Err(Answer::new(403, "A Client Certificate Is Needed")),
             Gate::Tokens(tokens) => {
@@ -611,7 +611,15 @@ impl DomainRef<'_> {
 
     /// The upstream that its users register at; none if they do so here.
     pub(crate) fn registrar(self) -> Option<Number> {
-        self.0.backend.filter(|_| matches!(self.0.gate, Gate::Backend))
+        self.0.backend.filter(|_| matches!(self.0.gate, Gate::Backend(_)))
+    }
+
+    /// By what that upstream learns that they are reached through here.
+    pub(crate) fn registration(self) -> Option<Registration> {
+        match self.0.gate {
+            Gate::Backend(registration) => Some(registration),
+            Gate::Open | Gate::Certificate | Gate::Digest(_) | Gate::Tokens(_) => None,
+        }
     }
 
     /// Whether its users are known by tokens, and by nothing else.
@@ -622,7 +630,7 @@ impl DomainRef<'_> {
     /// Whether a user of this name can exist.
     pub(crate) fn may_have(self, user: &str) -> bool {
         match &self.0.gate {
-            Gate::Open | Gate::Backend | Gate::Certificate | Gate::Tokens(_) => true,
+            Gate::Open | Gate::Backend(_) | Gate::Certificate | Gate::Tokens(_) => true,
             Gate::Digest(digest) => {
                 let passwords = digest.passwords.read().unwrap_or_else(PoisonError::into_inner);
                 passwords.ephemeral.is_some() || passwords.users.lookup(user, &digest.realm).is_some()

@@ -14,6 +14,7 @@ mod bookkeeper;
 mod calls;
 mod client_certificate;
 mod clock;
+mod contact;
 mod dialling;
 mod domains;
 mod door;

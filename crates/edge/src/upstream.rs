@@ -378,6 +378,14 @@ pub(crate) fn server_name(target: &UpstreamTarget) -> Option<ServerName<'static>
 }
 
 impl Upstream {
+    /// The listener that it knows us by: that of its first server.
+    pub(crate) fn face(&self) -> Option<u8> {
+        self.servers().first().map(|server| match server.way.hop {
+            Hop::Udp { listener, .. } | Hop::Peer { listener, .. } => listener,
+            Hop::Flow(number) => number.listener(),
+        })
+    }
+
     /// Whether a hop leads to one of its servers.
     pub(crate) fn has(&self, hop: Hop) -> bool {
         self.servers().iter().any(|server| server.ways().any(|way| way.hop == hop))

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use config::Registration;
 use defence::Offence;
 use lifecycle::Transport;
 use location::Binding;
@@ -17,6 +18,7 @@ use crate::{
     Bound,
     backend::{forward_register, registered, towards},
     calls::hop_of,
+    contact,
     domains::DomainRef,
     hop::{Hop, Proves},
     metrics::Count,
@@ -25,7 +27,7 @@ use crate::{
     shard::Shard,
     shared::Shared,
     token::Token,
-    upstream::same_family,
+    upstream::{Number, same_family},
 };
 
 /// What a shard's proxy sees.
@@ -89,6 +91,9 @@ impl Environment for World<'_> {
     }
 
     fn write_path(&self, request: &Message<'_>, from: Hop, to: Hop, out: &mut Vec<u8>) {
+        if self.registrar(request).is_some_and(|(_, by)| by == Registration::ContactRewrite) {
+            return;
+        }
         if let Some(bound) = self.shard.shared.listeners.get(usize::from(listener_of(to))) {
             out.extend_from_slice(b"<sip:");
             self.shard.shared.tokens.write(from, to, out);
@@ -101,6 +106,16 @@ impl Environment for World<'_> {
                 out.extend_from_slice(b";ob>");
             }
         }
+    }
+
+    fn write_contacts(&self, request: &Message<'_>, from: Hop, out: &mut Vec<u8>) {
+        if let Some((upstream, Registration::ContactRewrite | Registration::Both)) = self.registrar(request) {
+            contact::write_all(&self.shard.shared, upstream, request, from, out);
+        }
+    }
+
+    fn restore_contacts(&self, response: &Message<'_>, out: &mut Vec<u8>) {
+        contact::restore_all(&self.shard.shared.tokens, response, out);
     }
 
     fn amend_request<'m>(
@@ -267,7 +282,7 @@ impl World<'_> {
         let shared = &*self.shard.shared;
         let method = request.method();
         if shared.upstreams.knows(from)
-            && let Some(way) = self.along_path(request, from)
+            && let Some(way) = self.to_contact(&uri).or_else(|| self.along_path(request, from))
         {
             return way;
         }
@@ -350,6 +365,30 @@ impl World<'_> {
         let knows = |hop| shared.upstreams.knows(hop);
         let may = domain.backend().is_none() || replaced.hop.is_some_and(knows) && !knows(from);
         may.then_some((domain, replaced))
+    }
+
+    /// The upstream that a REGISTER is for, and by what it learns that its users are reached through here.
+    fn registrar(&self, request: &Message<'_>) -> Option<(Number, Registration)> {
+        let domain = self.shard.shared.domains.find(&request.request_uri().ok()?.host()?)?;
+        Some((domain.registrar()?, domain.registration()?))
+    }
+
+    /// Where a request goes that a server behind us sends to a Contact that stands for a user agent's; none if this is none.
+    fn to_contact(&self, uri: &Uri<'_>) -> Option<Result<SmallVec<[Target<Hop>; 1]>, Answer>> {
+        if !self.is_here(uri) {
+            return None;
+        }
+        match contact::read(&self.shard.shared.tokens, uri)? {
+            contact::Meaning::Of(hop, own) if !self.is_gone(hop) => Some(Ok(smallvec![Target {
+                hop,
+                request_uri: Some(own.into()),
+                routes: SmallVec::new(),
+                q: 1000,
+                others: SmallVec::new(),
+                when_gone: 480,
+            }])),
+            contact::Meaning::Of(..) | contact::Meaning::Stale => Some(Err(Answer::of_status(480))),
+        }
     }
 
     /// Where a request goes that a server behind us sends along a Path of ours; none if there is none in it.

@@ -121,6 +121,18 @@ pub trait Environment {
         let _ = (request, from, to, out);
     }
 
+    /// Appends the Contact values of a REGISTER that came from `from`, as the registrar is to see them. Nothing, which is the
+    /// default, leaves them as they are.
+    fn write_contacts(&self, request: &Message<'_>, from: Self::Hop, out: &mut Vec<u8>) {
+        let _ = (request, from, out);
+    }
+
+    /// Appends the Contact values of the answer to such a REGISTER, as its sender is to see them. Nothing, which is the default,
+    /// leaves them as they are.
+    fn restore_contacts(&self, response: &Message<'_>, out: &mut Vec<u8>) {
+        let _ = (response, out);
+    }
+
     /// Edits a request on its way from one hop to another beyond what every proxy does: what it says of its sender may not
     /// be for everybody's eyes. What is put in is written to `text`, which is empty. The default does nothing.
     fn amend_request<'m>(

@@ -257,6 +257,11 @@ impl Splices {
                 rewrite.push_record_route(that_side);
             }
             WayBack::Binding => {
+                env.write_contacts(request, from, that_side);
+                if !that_side.is_empty() {
+                    rewrite.remove(HeaderId::Contact);
+                    rewrite.append(HeaderId::Contact.name(), that_side);
+                }
                 env.write_path(request, from, target.hop, this_side);
                 if !this_side.is_empty() {
                     rewrite.push_path(this_side);

@@ -356,8 +356,16 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         out: &mut Vec<u8>,
     ) -> Result<Option<H>, EditError> {
         let Some(context) = self.transactions.server(server) else { return Ok(None) };
+        let mut contacts = Vec::new();
         let mut rewrite = Rewrite::new(response);
         rewrite.pop_via();
+        if context.forwarding.way_back == WayBack::Binding {
+            env.restore_contacts(response, &mut contacts);
+            if !contacts.is_empty() {
+                rewrite.remove(HeaderId::Contact);
+                rewrite.append(HeaderId::Contact.name(), &contacts);
+            }
+        }
         if let 401 | 407 = status {
             for (id, challenge) in &context.challenges {
                 rewrite.append(id.name(), challenge);

@@ -171,6 +171,44 @@ async fn a_registrar_behind_over_tcp() {
     house.end().await;
 }
 
+/// A registrar that calls along no Path learns Contacts of ours; with `auto` it may know Path or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registrar_behind_that_need_not_know_path() {
+    for (register, knows_path) in [("contact-rewrite", false), ("auto", false), ("auto", true)] {
+        let name = format!("{register}-{knows_path}");
+        let pbx =
+            if knows_path { Kamailio::run(&name).await } else { Kamailio::run_without_path(&name).await };
+        let more = format!("register = \"{register}\"\n");
+        let house = behind(&format!("backend-{name}"), &format!("\"sip:{}\"", pbx.address), &more);
+        let mut ada = client(&house, Transport::Ws, "ada").await;
+        let answer = ada.register(300).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer.bytes);
+        assert!(answer.starts_with("SIP/2.0 200 ") && answer.contains(".invalid;transport=ws>"), "{answer}");
+        let mut bob = registered(&house, Transport::Udp, "bob").await;
+        let contacts = pbx.contacts("ada").await;
+        let udp = house.target(Transport::Udp).address;
+        assert!(
+            contacts.contains(&format!("@{udp};transport=udp>")) && !contacts.contains(".invalid"),
+            "{contacts}"
+        );
+        call((&mut ada, "ada"), (&mut bob, "bob")).await;
+        call((&mut bob, "bob"), (&mut ada, "ada")).await;
+        // Registered again, it is the same binding.
+        assert_eq!(ada.register(300).await.unwrap().status, 200);
+        assert_eq!(pbx.contacts("ada").await.matches("<sip:").count(), 1);
+        bob.start_message(&of("ada"), b"hello").unwrap();
+        let came = next(&mut ada, "MESSAGE", is("MESSAGE")).await;
+        assert!(came.bytes().windows(8).any(|part| part == b".invalid"), "in the name it gave itself");
+        drop(ada);
+        pbx.until_contacts("ada", "unregistered", str::is_empty).await;
+        // A stranger makes nothing of such a Contact.
+        let contact = contacts.split(['<', '>']).nth(1).unwrap();
+        let mut stranger = client(&house, Transport::Ws, "mallory").await;
+        assert_eq!(stranger.message(contact, b"hello").await.unwrap().status, 403);
+        house.end().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_tab_is_gone_from_the_registrar_behind() {
     let pbx = Kamailio::run("close").await;

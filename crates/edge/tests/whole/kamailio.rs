@@ -12,10 +12,14 @@ use tokio::net::UdpSocket;
 
 use crate::house::PATIENCE;
 
+/// It saves the Path with a binding and calls along it.
+const KNOWS_PATH: &str =
+    "modparam(\"registrar\", \"use_path\", 1)\nmodparam(\"registrar\", \"path_mode\", 2)";
+
 /// The domain of its users.
 pub(crate) const DOMAIN: &str = "pbx.test";
 
-/// It saves the Path with a binding and calls along it; requests without a To tag go to who is registered.
+/// Requests without a To tag go to who is registered.
 const CONFIGURATION: &str = r#"
 debug=2
 log_stderror=yes
@@ -31,8 +35,7 @@ loadmodule "maxfwd.so"
 loadmodule "textops.so"
 loadmodule "usrloc.so"
 loadmodule "registrar.so"
-modparam("registrar", "use_path", 1)
-modparam("registrar", "path_mode", 2)
+PATH
 modparam("registrar", "max_expires", 600)
 request_route {
     if (!mf_process_maxfwd_header("10")) { sl_send_reply("483", "Too Many Hops"); exit; }
@@ -58,15 +61,20 @@ pub(crate) struct Kamailio {
 impl Kamailio {
     /// Over UDP alone.
     pub(crate) async fn run(name: &str) -> Self {
-        Self::run_with(name, "disable_tcp=yes").await
+        Self::run_with(name, "disable_tcp=yes", KNOWS_PATH).await
     }
 
     /// Over TCP too.
     pub(crate) async fn run_with_tcp(name: &str) -> Self {
-        Self::run_with(name, "tcp_children=1\nlisten=tcp:ADDRESS").await
+        Self::run_with(name, "tcp_children=1\nlisten=tcp:ADDRESS", KNOWS_PATH).await
     }
 
-    async fn run_with(name: &str, tcp: &str) -> Self {
+    /// One that looks at no Path.
+    pub(crate) async fn run_without_path(name: &str) -> Self {
+        Self::run_with(name, "disable_tcp=yes", "").await
+    }
+
+    async fn run_with(name: &str, tcp: &str, path: &str) -> Self {
         let free = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
@@ -74,7 +82,8 @@ impl Kamailio {
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join("kamailio.cfg");
-        let text = CONFIGURATION.replace("TCP", tcp).replace("ADDRESS", &address.to_string());
+        let text =
+            CONFIGURATION.replace("TCP", tcp).replace("PATH", path).replace("ADDRESS", &address.to_string());
         fs::write(&file, text).unwrap();
         let log = fs::File::create(directory.join("log")).unwrap();
         let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
