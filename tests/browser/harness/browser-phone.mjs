@@ -83,6 +83,7 @@ export class BrowserPhone extends Phone {
   transfer = (target, at = -1) => this.#tell("transfer", at, target);
   transferTo = (other, target, at = -1) => this.#tell("transferTo", at, other, target);
   write = (target, text) => this.#tell("write", target, text);
+  renew = (token) => this.#tell("renew", token);
   reconnect = () => this.#tell("reconnect");
 
   /** Hears the other side, over WebRTC's own count. */

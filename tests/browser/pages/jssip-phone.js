@@ -11,16 +11,17 @@ export class JsSipPhone {
   #expires = {};
 
   /**
-   * @param {{server: string, uri: string, plain?: boolean, session?: number}} options `plain`: it speaks with phones that know RTP alone;
-   *   `session`: seconds that a session lasts without refresh (RFC 4028), however few
+   * @param {{server: string, uri: string, plain?: boolean, session?: number, user?: string, password?: string}} options `plain`: it speaks
+   *   with phones that know RTP alone; `session`: seconds that a session lasts without refresh (RFC 4028), however few; `user`: the
+   *   name that the password belongs to, if it is not the address's
    */
-  constructor({ server, uri, plain = false, session }) {
+  constructor({ server, uri, plain = false, session, user, password }) {
     this.#plain = plain;
     if (session) {
       JsSIP.C.MIN_SESSION_EXPIRES = Math.min(JsSIP.C.MIN_SESSION_EXPIRES, session);
       this.#expires = { sessionTimersExpires: session };
     }
-    this.#ua = new JsSIP.UA({ sockets: [new JsSIP.WebSocketInterface(server)], uri, register_expires: 120, connection_recovery_min_interval: 1, connection_recovery_max_interval: 2 });
+    this.#ua = new JsSIP.UA({ sockets: [new JsSIP.WebSocketInterface(server)], uri, password, ...(user && { authorization_user: user }), register_expires: 120, connection_recovery_min_interval: 1, connection_recovery_max_interval: 2 });
     this.#ua.on("connected", () => (this.state.connected = true));
     this.#ua.on("disconnected", () => Object.assign(this.state, { connected: false, registered: false }));
     this.#ua.on("registered", () => (this.state.registered = true));
@@ -98,6 +99,12 @@ export class JsSipPhone {
     return new Promise((resolve) => this.#ua.sendMessage(target, text, {
       eventHandlers: { succeeded: ({ response }) => resolve(response.status_code), failed: ({ response, cause }) => resolve(response?.status_code ?? cause) },
     }));
+  }
+
+  /** Registers again with a newer token (RFC 8898). */
+  renew(token) {
+    this.#ua.registrator().setExtraHeaders([`Authorization: Bearer ${token}`]);
+    this.#ua.register();
   }
 
   stop() {

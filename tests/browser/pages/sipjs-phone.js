@@ -24,12 +24,14 @@ export class SipJsPhone {
   #sessions = [];
 
   /**
-   * @param {{server: string, uri: string, plain?: boolean, reliable?: boolean}} options `plain`: it speaks with phones that know RTP
-   *   alone; `reliable`: provisional answers with PRACK (RFC 3262)
+   * @param {{server: string, uri: string, plain?: boolean, reliable?: boolean, user?: string, password?: string}} options `plain`: it
+   *   speaks with phones that know RTP alone; `reliable`: provisional answers with PRACK (RFC 3262); `user`: the name that the password
+   *   belongs to, if it is not the address's
    */
-  constructor({ server, uri, plain = false, reliable = false }) {
+  constructor({ server, uri, plain = false, reliable = false, user, password }) {
     this.#agent = new UserAgent({
       uri: UserAgent.makeURI(uri),
+      ...(password && { authorizationUsername: user ?? UserAgent.makeURI(uri).user, authorizationPassword: password }),
       transportOptions: { server, keepAliveInterval: 2, keepAliveDebounce: 0 },
       sessionDescriptionHandlerFactory: plain ? plainRtp : browsers,
       sessionDescriptionHandlerFactoryOptions: { iceGatheringTimeout: 500, peerConnectionConfiguration: { iceServers: [] } },
@@ -100,6 +102,9 @@ export class SipJsPhone {
     const uri = UserAgent.makeURI(target);
     await this.#invite(new Inviter(this.#agent, uri), callState("out", uri.user));
   }
+
+  /** Registers again with a newer token (RFC 8898). */
+  renew = (token) => void this.#registerer.register({ requestOptions: { extraHeaders: [`Authorization: Bearer ${token}`] } });
 
   answer = (at) => this.#session(at).accept();
 

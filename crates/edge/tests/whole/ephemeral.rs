@@ -67,11 +67,11 @@ async fn an_ephemeral_password_is_one_until_its_time_is_over() {
     }
     let answer = register(&mut ada, "bob", &good).await;
     assert!(answer.starts_with("SIP/2.0 403 "), "another's name: {answer}");
-    let answer = register(&mut ada, "ada", &made("ada", 2)).await;
+    let answer = register(&mut ada, "ada", &made("ada", 8)).await;
     assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
     // Over before the control, if it were not for the newer one.
     let mut control = client(&house, Transport::Tcp, "eve", "example.com", None).await;
-    let answer = register(&mut control, "eve", &made("eve", 4)).await;
+    let answer = register(&mut control, "eve", &made("eve", 10)).await;
     assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
     let answer = register(&mut ada, "ada", &good).await;
     assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
@@ -102,7 +102,7 @@ async fn an_ephemeral_password_in_the_query_opens_a_connection_for_its_user() {
     let mut later = client(&house, Transport::Ws, "ada", "example.com", None).await;
     let asked = request("REGISTER", "sip:example.com", "<sip:ada@example.com>", "<sip:ada@example.com>", "");
     assert!(ask(&mut later, &asked).await.starts_with("SIP/2.0 401 "));
-    let (name, password) = made("ada", 2);
+    let (name, password) = made("ada", 5);
     let mut short = open(&house, &name, &password).await.unwrap();
     ended(&mut short).await;
     let events = house.events();
