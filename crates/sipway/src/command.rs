@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{admin_place::AdminPlace, ledger_place::LedgerPlace};
 
@@ -18,6 +18,8 @@ pub(crate) struct Sipway {
 pub(crate) enum Command {
     /// Serve on this machine without configuration: softphone page, users on the fly, live events
     Dev(Dev),
+    /// Write a configuration to begin with, in front of a PBX
+    Init(Init),
     /// Serve as a configuration file says
     Run(Run),
     /// Look for mistakes in a configuration file, and ask the servers behind whether they are there
@@ -64,6 +66,31 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "LEVEL", default_value = "warn", hide_possible_values = true,
           value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub(crate) log: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The PBX: sip:10.0.0.5, sip:10.0.0.5:5080;transport=tcp, sips:pbx.example.com
+    #[arg(long, value_name = "URI")]
+    pub(crate) backend: String,
+    /// What it is
+    #[arg(long, value_enum, default_value = "other")]
+    pub(crate) kind: Kind,
+    /// The domain of your users [default: the host of the backend]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) domain: Option<String>,
+    /// Where to write it; a file that is there stays
+    #[arg(long, value_name = "FILE", default_value = "sipway.toml")]
+    pub(crate) output: PathBuf,
+}
+
+/// Kinds of PBX, by how they learn where their users are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    Freeswitch,
+    Asterisk,
+    Kamailio,
+    Other,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod dev;
 mod drain;
 mod events;
 mod flows;
+mod init;
 mod ledger_place;
 mod logs;
 mod now;
@@ -34,6 +35,7 @@ use command::{Command, Sipway};
 fn main() -> ExitCode {
     let outcome = match Sipway::parse().command {
         Command::Dev(dev) => dev::run(dev),
+        Command::Init(init) => init::run(&init),
         Command::Run(run) => run::run(&run),
         Command::Check(check) => check::run(&check),
         Command::Events(events) => events::run(&events),

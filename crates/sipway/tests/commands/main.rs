@@ -17,6 +17,7 @@ mod full_disk;
 mod held;
 mod hostile;
 mod http;
+mod init;
 mod ipv6;
 mod kept;
 mod mistakes;

@@ -1,0 +1,120 @@
+//! `sipway init`: a configuration to begin with, in front of a PBX.
+
+use std::{
+    fs::OpenOptions,
+    io::{ErrorKind, Write as _},
+    net::{IpAddr, SocketAddr, UdpSocket},
+};
+
+use config::{Config, Imagined, Upstream, UpstreamTarget};
+
+use crate::{
+    command::{Init, Kind},
+    outcome::Outcome,
+    speech::say,
+};
+
+pub(crate) fn run(init: &Init) -> Outcome {
+    let target = match target(&init.backend) {
+        Ok(target) => target,
+        Err(outcome) => return outcome,
+    };
+    let text = text(init, &target);
+    let file = OpenOptions::new().write(true).create_new(true).open(&init.output);
+    match file.and_then(|mut file| file.write_all(text.as_bytes())) {
+        Ok(()) => {
+            let file = init.output.display();
+            say!("{file}: written. Put your certificate beside it, then: sipway check {file}");
+            Outcome::Done
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Outcome::failed(format!("{} is there already; --output names another", init.output.display()))
+        }
+        Err(error) => Outcome::failed(format!("{}: {error}", init.output.display())),
+    }
+}
+
+/// The backend as the configuration reads it.
+fn target(backend: &str) -> Result<UpstreamTarget, Outcome> {
+    let listeners: String = ["udp", "tcp", "tls"].map(|word| listener(word, "\"127.0.0.1\"")).concat();
+    let text = format!("{listeners}[[upstream]]\nname = \"pbx\"\ntargets = [{backend:?}]\n");
+    let files = Imagined::new().file("fullchain.pem", CERTIFICATE).file("privkey.pem", KEY);
+    let config = Config::parse(&text.replace("0.0.0.0", "127.0.0.1"), "--backend".as_ref(), &files);
+    let upstreams = config.map_err(Outcome::Misconfigured)?.upstreams;
+    let target = upstreams.into_iter().flat_map(|upstream: Upstream| upstream.targets).next();
+    target.ok_or_else(|| Outcome::failed("no backend"))
+}
+
+/// They only have to look like some.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+
+fn text(init: &Init, target: &UpstreamTarget) -> String {
+    let transport = target.usual().as_str();
+    // The address that the backend sees.
+    let advertise = target.address().and_then(towards).map_or_else(
+        || "\"sip.example.com\" # the name or address of this machine".to_owned(),
+        |ip| format!("{:?}", config::Host::from(ip).to_string()),
+    );
+    let domain = init.domain.clone().unwrap_or_else(|| target.host.to_string());
+    let (register, advice) = advice(init.kind);
+    format!(
+        "# A beginning, written by `sipway init`. sipway.example.toml explains every key; `sipway check` this file after every change.\n\n\
+         [ledger]\ndirectory = \"/var/lib/sipway\"\n\n\
+         # Browsers and apps come in here: wss://sip.example.com/\n\
+         [[listener]]\ntransport = \"wss\"\nbind = \"0.0.0.0:443\"\nadvertise = \"sip.example.com\" # the name in your certificate\n\
+         certificate = \"fullchain.pem\"\nprivate_key = \"privkey.pem\"\n\n\
+         # The backend is spoken to by this one, and speaks to this server here; phones may register here, too.\n{listener}\n\
+         [[upstream]]\nname = \"pbx\"\n\
+         # Several are tried in turn. A name is looked up (NAPTR, SRV); ;transport=tcp or sips: are understood.\n\
+         targets = [{backend:?}]\n\n\
+         # The domain of your users, as it stands in their addresses. The backend asks for their passwords.\n\
+         [[domain]]\nname = {domain:?}\nbackend = \"pbx\"\n{advice}register = {register:?}\n\n\
+         # Metrics, health and the API, on this machine alone.\n[admin]\nbind = \"127.0.0.1:8090\"\n",
+        listener = listener(transport, &advertise),
+        backend = init.backend,
+    )
+}
+
+fn listener(transport: &str, advertise: &str) -> String {
+    let (port, files) = match transport {
+        "tls" => (5061, "certificate = \"fullchain.pem\"\nprivate_key = \"privkey.pem\"\n"),
+        _ => (5060, ""),
+    };
+    format!(
+        "[[listener]]\ntransport = \"{transport}\"\nbind = \"0.0.0.0:{port}\"\nadvertise = {advertise}\n{files}"
+    )
+}
+
+/// The address of this machine that a backend sees. Nothing is sent for it.
+fn towards(backend: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if backend.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(backend).ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
+}
+
+/// How such a backend learns where its users are, and what to do there for it.
+fn advice(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Kamailio => (
+            "path",
+            "# In kamailio.cfg: modparam(\"registrar\", \"use_path\", 1). It learns at once that a connection has ended if\n\
+             # save() takes an un-REGISTER from this server's address without a password.\n",
+        ),
+        Kind::Freeswitch => (
+            "auto",
+            "# It learns that a connection has ended from an un-REGISTER, for which it asks the user's password, unless the ACL\n\
+             # apply-register-acl of its profile lets this server's address in; else it keeps the contact until it expires.\n",
+        ),
+        Kind::Asterisk => (
+            "auto",
+            "# In pjsip.conf: support_path = yes in the aor, or rewrite_contact = no in the endpoint. It asks a password for the un-REGISTER\n\
+             # of a connection that has ended, and keeps the contact until it expires: set maximum_expiration = 120 or so.\n",
+        ),
+        Kind::Other => (
+            "auto",
+            "# \"path\" if it saves a Path (RFC 3327) and calls along it, \"contact-rewrite\" if a Path confuses it.\n",
+        ),
+    }
+}
