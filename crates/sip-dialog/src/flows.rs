@@ -168,6 +168,9 @@ impl<H: Hop, R> Calls<H, R> {
         let closing = call.dialogs.iter().any(|dialog| dialog.closing.is_some());
         let end = End::lost(side, now);
         match side {
+            // A BYE to it is under way: its final answer ends the dialog.
+            Side::Caller if closing && call.dialogs.len() == 1 => {}
+            Side::Callee if closing => {}
             Side::Caller => {
                 let tags: SmallVec<[Box<[u8]>; 2]> =
                     call.dialogs.iter().map(|dialog| dialog.tag.clone()).collect();
@@ -176,8 +179,6 @@ impl<H: Hop, R> Calls<H, R> {
                 }
                 self.end(book, number, &end);
             }
-            // A BYE to it is under way: its final answer ends the dialog.
-            Side::Callee if closing => {}
             Side::Callee => {
                 self.send_byes(book, number, tag, LOST);
                 let at = call_position(self, number, tag);

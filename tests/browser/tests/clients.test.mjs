@@ -1,7 +1,8 @@
-// Every client with every client over every transport: JsSIP and SIP.js in Chromium, baresip as a desk phone.
+// Every client with every client over every transport: JsSIP and SIP.js in Chromium, baresip as a desk phone, sipp with its scripts.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { PAIR_CASES, over, pair, talk } from "../cases/pair.mjs";
+import { SIPP_CASES, SIPP_TRANSPORTS, sippCalls, sippIsCalled } from "../cases/sipp.mjs";
 import { TRANSFER_CASES, attended, blind, couples, refused, triples } from "../cases/transfer.mjs";
 import { until } from "../harness/conditions.mjs";
 import { Findings } from "../harness/findings.mjs";
@@ -12,6 +13,7 @@ const AT_ONCE = { concurrency: 3, timeout: 400_000 };
 
 const pairs = new Findings("caller → callee", PAIR_CASES);
 const transfers = new Findings("transferor → transferee", TRANSFER_CASES);
+const scripts = new Findings("caller → callee", SIPP_CASES);
 const waits = new Findings("caller → callee", ["no answer", "session timer", "PRACK"]);
 
 let scene;
@@ -20,7 +22,7 @@ before(async () => {
 });
 after(async () => {
   await scene?.close();
-  for (const findings of [pairs, waits, transfers]) console.log(`\n${findings.table()}\n`);
+  for (const findings of [pairs, waits, transfers, scripts]) console.log(`\n${findings.table()}\n`);
 });
 
 test("SIP.js's keepalive (CRLFCRLF every 2 s) is answered", async (t) => {
@@ -65,6 +67,14 @@ test("each calls each", AT_ONCE, async (t) => {
 test("each transfers each to each", AT_ONCE, async (t) => {
   const play = (act, phones) => phones.map((kinds) => t.test(`${act.name}: ${words(kinds)}`, (its) => act(its, scene, transfers, kinds)));
   await Promise.all([...play(blind, triples()), ...play(refused, couples()), ...play(attended, triples())]);
+});
+
+test("sipp calls each and is called by each", AT_ONCE, async (t) => {
+  const all = SIPP_TRANSPORTS.flatMap((transport) => CLIENTS.map((client) => [transport, nextKind(client)]));
+  await Promise.all(all.flatMap(([transport, kind]) => [
+    t.test(`sipp ${transport} → ${words([kind])}`, (its) => sippCalls(its, scene, scripts, transport, kind)),
+    t.test(`${words([kind])} → sipp ${transport}`, (its) => sippIsCalled(its, scene, scripts, transport, kind)),
+  ]));
 });
 
 test("nobody answers: 408 for the caller, CANCEL for the callee, whoever they are", async (t) => {

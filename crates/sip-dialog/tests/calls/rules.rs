@@ -283,14 +283,16 @@ fn a_tab_that_closes_right_after_its_bye_has_hung_up() {
 
 #[test]
 fn whoever_is_told_bye_and_goes_does_not_keep_the_call() {
-    let mut scene = scene();
-    scene.call();
-    let bye = within("BYE", Side::Caller, "b", 2, "");
-    scene.request(&bye, ALICE, BOB);
-    scene.gone(BOB, &[]);
-    assert_eq!(scene.done(), []);
-    scene.own(430, &bye);
-    assert_eq!(ended(&scene.done()), [(CallCause::Hangup, CallBy::Caller)]);
+    for (by, word, hop) in [(Side::Caller, CallBy::Caller, ALICE), (Side::Callee, CallBy::Callee, BOB)] {
+        let mut scene = scene();
+        scene.call();
+        let bye = within("BYE", by, "b", 2, "");
+        scene.request(&bye, hop, 3 - hop);
+        scene.gone(3 - hop, &[]);
+        assert_eq!(scene.done(), []);
+        scene.own(430, &bye);
+        assert_eq!(ended(&scene.done()), [(CallCause::Hangup, word)]);
+    }
 }
 
 #[test]
