@@ -42,8 +42,8 @@ export class Findings {
       if (passed) return String(passed);
       return [...cannot].map((why) => `–${note(why)}`).join(" ") || " ";
     };
-    const rows = [...this.#rows].sort(([one], [other]) => one.localeCompare(other)).map(([row, cells]) => [row, ...this.#cases.map((name) => cell(cells.get(name)))]);
+    const rows = [...this.#rows].sort(([one], [other]) => one.localeCompare(other, "en")).map(([row, cells]) => [row, ...this.#cases.map((name) => cell(cells.get(name)))]);
     const lines = [[this.#title, ...this.#cases], ["---", ...this.#cases.map(() => "---")], ...rows].map((line) => `| ${line.join(" | ")} |`);
-    return [...lines, "", ...notes.map((why, index) => `–${index + 1}: ${why}.`)].join("\n");
+    return [...lines, ...(notes.length ? [""] : []), ...notes.map((why, index) => `–${index + 1}: ${why}.  `)].join("\n").trimEnd();
   }
 }

@@ -1,5 +1,6 @@
 // Every client with every client over every transport: JsSIP and SIP.js in Chromium, baresip as a desk phone, sipp with its scripts.
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { PAIR_CASES, over, pair, talk } from "../cases/pair.mjs";
 import { SIPP_CASES, SIPP_TRANSPORTS, sippCalls, sippIsCalled } from "../cases/sipp.mjs";
@@ -16,13 +17,15 @@ const transfers = new Findings("transferor → transferee", TRANSFER_CASES);
 const scripts = new Findings("caller → callee", SIPP_CASES);
 const waits = new Findings("caller → callee", ["no answer", "session timer", "PRACK"]);
 
+const found = () => [pairs, scripts, waits, transfers].map((findings) => findings.table()).join("\n\n");
+
 let scene;
 before(async () => {
   scene = await Scene.open();
 });
 after(async () => {
   await scene?.close();
-  for (const findings of [pairs, waits, transfers, scripts]) console.log(`\n${findings.table()}\n`);
+  console.log(`\n${found()}\n`);
 });
 
 test("SIP.js's keepalive (CRLFCRLF every 2 s) is answered", async (t) => {
@@ -95,3 +98,11 @@ test("nobody answers: 408 for the caller, CANCEL for the callee, whoever they ar
 });
 
 test("every call was recorded as it was, and none is left", () => scene.complete());
+
+test("docs/CLIENTS.md says what was found (UPDATE_CLIENTS=1 makes it so)", async () => {
+  const file = new URL("../../../docs/CLIENTS.md", import.meta.url);
+  const text = await readFile(file, "utf8");
+  const [head, tail] = [text.indexOf("-->\n", text.indexOf("<!-- found")) + 4, text.indexOf("<!-- end -->")];
+  if (process.env.UPDATE_CLIENTS) return writeFile(file, `${text.slice(0, head)}\n${found()}\n\n${text.slice(tail)}`);
+  assert.equal(text.slice(head, tail).trim(), found());
+});
