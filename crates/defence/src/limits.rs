@@ -2,8 +2,11 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-/// Seconds over which rates are taken: so many times the rate may come at once.
+/// Seconds over which the rate of connections is taken: so many times the rate may come at once.
 pub(crate) const BURST: u32 = 20;
+
+/// The same for messages.
+pub(crate) const MESSAGE_BURST: u32 = 5;
 
 /// So many requests without credentials weigh as much as one other failure.
 pub(crate) const UNPROVED: u32 = 50;
@@ -17,7 +20,7 @@ pub struct Limits {
     pub handshakes: Option<NonZeroU32>,
     /// Connections that come in a second, in the long run: twenty times as many may come at once.
     pub handshake_rate: Option<NonZeroU32>,
-    /// Messages of strangers in a second, in the long run: twenty times as many may come at once.
+    /// Messages of strangers in a second, in the long run: five times as many may come at once.
     pub message_rate: Option<NonZeroU32>,
     /// Failures within [`Limits::forget`] of which one more is answered with a ban.
     pub failures: Option<NonZeroU32>,

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Limits, Offence, Source, Why,
-    limits::{BURST, UNPROVED},
+    limits::{BURST, MESSAGE_BURST, UNPROVED},
 };
 
 /// How many addresses are remembered. About 200 bytes each.
@@ -123,9 +123,9 @@ impl Level {
         fits
     }
 
-    fn takes_at_rate(&mut self, rate: Option<NonZeroU32>, now: Instant) -> bool {
+    fn takes_at_rate(&mut self, rate: Option<NonZeroU32>, burst: u32, now: Instant) -> bool {
         let Some(rate) = rate else { return true };
-        self.takes(Duration::from_secs(1) / rate.get(), Duration::from_secs(BURST.into()), now)
+        self.takes(Duration::from_secs(1) / rate.get(), Duration::from_secs(burst.into()), now)
     }
 
     fn is_empty(&self, now: Instant) -> bool {
@@ -208,7 +208,7 @@ impl Standings {
             Why::Connections
         } else if reached(standing.handshakes, limits.handshakes) {
             Why::Handshakes
-        } else if !standing.arrivals.takes_at_rate(limits.handshake_rate, now) {
+        } else if !standing.arrivals.takes_at_rate(limits.handshake_rate, BURST, now) {
             Why::HandshakeRate
         } else {
             standing.connections += 1;
@@ -241,7 +241,7 @@ impl Standings {
         let Some((standing, lines)) = self.find_or_make(source, now) else { return Ok(()) };
         let why = if standing.is_banned(now) {
             Why::Banned
-        } else if !standing.messages.takes_at_rate(rate, now) {
+        } else if !standing.messages.takes_at_rate(rate, MESSAGE_BURST, now) {
             Why::MessageRate
         } else {
             return Ok(());
