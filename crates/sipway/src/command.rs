@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Check(Check),
     /// Read the ledger
     Events(Events),
-    /// Say what became of a connection, or of a user's connections
+    /// Say what became of a connection, of a call, or of a user's connections
     Why(Why),
     /// Prove from the ledger that every connection that opened closed once, or is open now
     Audit(Audit),
@@ -162,8 +162,8 @@ pub(crate) struct Events {
 
 #[derive(Debug, Args)]
 pub(crate) struct Why {
-    /// A flow id, or an address-of-record (user@domain)
-    #[arg(value_name = "FLOW|AOR")]
+    /// A flow id, a call id, or an address-of-record (user@domain)
+    #[arg(value_name = "FLOW|CALL|AOR")]
     pub(crate) subject: String,
     #[command(flatten)]
     pub(crate) place: LedgerPlace,

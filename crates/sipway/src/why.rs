@@ -1,11 +1,11 @@
-//! `sipway why`: what became of a connection, or of a user, in plain sentences with the evidence.
+//! `sipway why`: what became of a connection, of a call, or of a user, in plain sentences with the evidence.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ledger::{LogReader, Position, ReadError};
 use lifecycle::{EventId, EventKind, FlowId, LeftBinding, Node, Unfinished, event_time, mentions};
 use serde_json::Value;
-use sinks::{ago, clock, why_closed, why_open};
+use sinks::{ago, clock, describe, why_closed, why_open};
 
 use crate::{
     backwards::{self, Found, Go},
@@ -30,11 +30,14 @@ pub(crate) fn run(why: &Why) -> Outcome {
     let subject = &why.subject;
     let sentences = match FlowId::parse(subject) {
         Ok((_, flow)) => inquiry.flow(subject, flow).map(|sentence| sentence.into_iter().collect()),
-        Err(_) => inquiry.user(subject),
+        Err(_) => match call_incarnation(subject) {
+            Some(incarnation) => inquiry.call(subject, incarnation),
+            None => inquiry.user(subject),
+        },
     };
     match sentences {
         Ok(sentences) if sentences.is_empty() => Outcome::failed(format!(
-            "the ledger knows nothing of {subject}; give a flow id (such as {node}.1.f4096) or an address-of-record (user@domain)"
+            "the ledger knows nothing of {subject}; give a flow id (such as {node}.1.f4096), a call id ({node}.1.c1) or an address-of-record (user@domain)"
         )),
         Ok(sentences) => {
             sentences.iter().for_each(|sentence| say!("{sentence}"));
@@ -66,6 +69,27 @@ impl Inquiry<'_> {
         })?;
         let Some(found) = newest else { return Ok(None) };
         Ok(if found.kind == EventKind::FlowClosed { self.closed(&found) } else { self.open(&found)? })
+    }
+
+    /// What happened to a call, from its beginning; nothing if the ledger does not know it.
+    fn call(&mut self, name: &str, incarnation: u64) -> Result<Vec<String>, ReadError> {
+        let wanted = |kind: EventKind, payload: &[u8]| {
+            kind.as_str().starts_with("call.") && mentions(payload, name) && data(payload)["call"] == name
+        };
+        let mut all = VecDeque::new();
+        backwards::read(self.reader, wanted, |segment, mut found| {
+            found.append(&mut all);
+            all = found;
+            // Its run began later than what is older.
+            let begun = all.front().is_some_and(|first: &Found| first.kind == EventKind::CallStarted);
+            if begun || segment < Position::new(incarnation, 1) { Go::Stop } else { Go::On }
+        })?;
+        let tell = |found: &Found| describe(self.node, found.id, found.kind, found.at, &found.payload);
+        let mut sentences: Vec<String> = all.iter().map(tell).collect();
+        if all.back().is_some_and(|last| last.kind != EventKind::CallEnded) {
+            sentences.push(format!("{name} goes on, as far as is known."));
+        }
+        Ok(sentences)
     }
 
     fn closed(&self, found: &Found) -> Option<String> {
@@ -208,6 +232,13 @@ impl Inquiry<'_> {
         let sentence = format!("{aor} is offline since {} ({}): {why}", ago(&at, self.now), clock(&at));
         self.with_evidence(&sentence, removed.id)
     }
+}
+
+/// The run of a call, by the call's name.
+fn call_incarnation(name: &str) -> Option<u64> {
+    let (run, call) = name.rsplit_once(".c")?;
+    call.parse::<u64>().ok()?;
+    run.rsplit_once('.')?.1.parse().ok()
 }
 
 fn data(payload: &[u8]) -> Value {

@@ -133,6 +133,11 @@ export class Server {
     return (await fetch(new URL("api/calls", this.ready.page))).json();
   }
 
+  /** What `sipway why` says of something, from the ledger. */
+  async why(subject) {
+    return (await promisify(execFile)(binary(), ["why", subject, "--ledger", this.ready.ledger])).stdout;
+  }
+
   /** What the server wrote to stderr lately. */
   get log() {
     return this.#log;

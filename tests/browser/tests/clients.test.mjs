@@ -99,6 +99,13 @@ test("nobody answers: 408 for the caller, CANCEL for the callee, whoever they ar
 
 test("every call was recorded as it was, and none is left", () => scene.complete());
 
+test("sipway why tells what became of a call", async () => {
+  const { data } = scene.server.events.events.find(({ type, data }) => type === "call.ended" && data.holds === 2);
+  const told = (await scene.server.why(data.call)).trim().split("\n");
+  assert.deepEqual(told.map((line) => line.split(" ")[1]), ["started", "answered", "held", "resumed", "held", "resumed", "ended"].map((what) => `call.${what}`));
+  assert.ok(told.at(-1).includes(data.call), told.at(-1));
+});
+
 test("docs/CLIENTS.md says what was found (UPDATE_CLIENTS=1 makes it so)", async () => {
   const file = new URL("../../../docs/CLIENTS.md", import.meta.url);
   const text = await readFile(file, "utf8");
