@@ -4,15 +4,14 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
-    ops::Bound::{Excluded, Unbounded},
     panic::AssertUnwindSafe,
     rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use defence::{Client, Offence};
-use lifecycle::{Cause, Direction, Ending, FlowFacts, Text, event_time};
+use defence::Offence;
+use lifecycle::{Cause, Ending};
 use sip_message::{FrameError, Leniencies, Leniency, Message};
 use sip_proxy::{Proxy, shard_of};
 use tokio::{
@@ -22,31 +21,28 @@ use tokio::{
     task::spawn_local,
     time::{sleep, sleep_until, timeout},
 };
-use transport::{
-    Grant, Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Unopened, Vouched, upgrade,
-};
+use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Unopened, Vouched, upgrade};
 
 use crate::{
-    FlowQuery, Pinged,
-    audit::{Listed, PART, Part, Stage, Tally, socket_number},
-    client_certificate, clock,
+    Pinged, client_certificate, clock,
     dialling::{self, Made},
-    door::{Acquaintance, Consequence, Guest},
-    draining::{self, Leaving},
+    door::{Acquaintance, Guest},
+    draining,
     flow::Flow,
     hop::{FlowNumber, Hop},
     inbox::{Closing, Letter},
     metrics::{Count, Gauge},
-    register::LONGEST_IDENTITY,
     response_address::response_address,
     shared::Shared,
-    strangers::sent_away,
-    view::{BindingView, FlowView},
     world::World,
 };
 
+mod flow_table;
 #[cfg(test)]
 mod tests;
+
+use flow_table::Entry;
+pub(crate) use flow_table::{By, Known};
 
 /// How long an answer to plain HTTP may take to write.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -85,53 +81,6 @@ pub(crate) struct Shard {
     numbers: Cell<u64>,
     opened: Cell<u64>,
     closed: Cell<u64>,
-}
-
-/// What everyone on the shard may know of an open flow.
-struct Entry {
-    link: Rc<Link>,
-    facts: Arc<FlowFacts>,
-    /// Who came in; none if it is a trusted proxy for itself.
-    guest: Option<Guest>,
-    /// The client's address: the socket's, or what a proxy told.
-    client: SocketAddr,
-    name: Box<str>,
-    opened_at: u64,
-    stage: Stage,
-    /// The kernel's number of its socket.
-    socket: Option<u64>,
-    known: Rc<RefCell<Option<Known>>>,
-    calls: Cell<Calls>,
-    /// Whether it was told to end because the node is being emptied.
-    sent_away: Cell<bool>,
-}
-
-/// Who the user agent on a flow proved to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
-    /// The address-of-record.
-    pub(crate) identity: Text<128>,
-    /// Whether what proved it lets it call to the outside.
-    pub(crate) outside: Grant,
-    pub(crate) by: By,
-}
-
-/// What proved who a user agent is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
-    /// A password, in a REGISTER; or the registrar behind us.
-    Password,
-    /// What is good for a while: the flow ends with it.
-    Voucher,
-}
-
-/// Whether calls go over a flow, as far as INVITE and BYE tell: good enough to choose who is closed first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Calls {
-    /// No INVITE passed, or a BYE after it.
-    None,
-    /// An INVITE passed, and no BYE yet.
-    Perhaps,
 }
 
 impl std::fmt::Debug for Shard {
@@ -415,11 +364,6 @@ impl Shard {
         }
     }
 
-    /// What to send by on a flow of this shard.
-    pub(crate) fn link(&self, number: FlowNumber) -> Option<Rc<Link>> {
-        self.flows.borrow().get(&number).map(|entry| Rc::clone(&entry.link))
-    }
-
     /// The flow of this shard that a hop stands for now, if it is one.
     pub(crate) fn flow_of(&self, hop: Hop) -> Option<FlowNumber> {
         match hop {
@@ -450,151 +394,6 @@ impl Shard {
         }
     }
 
-    /// The number of the next flow that comes in by this listener.
-    pub(crate) fn next_number(&self, listener: u8) -> FlowNumber {
-        let count = self.numbers.get() + 1;
-        self.numbers.set(count);
-        FlowNumber::new(count, self.index, listener)
-    }
-
-    /// Makes a flow known; its identity can be told later through what comes back.
-    pub(crate) fn add_flow(
-        &self,
-        number: FlowNumber,
-        facts: &Arc<FlowFacts>,
-        name: &str,
-        opened_at: u64,
-        (link, guest): (&Rc<Link>, Option<Guest>),
-    ) -> Rc<RefCell<Option<Known>>> {
-        let known = Rc::default();
-        let entry = Entry {
-            link: Rc::clone(link),
-            facts: Arc::clone(facts),
-            guest,
-            client: client_of(facts),
-            name: name.into(),
-            opened_at,
-            stage: Stage::Opening,
-            socket: socket_number(&link.descriptor()),
-            known: Rc::clone(&known),
-            // What leads to others than the one who is sent away is sent away last.
-            calls: Cell::new(if facts.direction == Direction::Connected {
-                Calls::Perhaps
-            } else {
-                Calls::None
-            }),
-            sent_away: Cell::new(false),
-        };
-        self.flows.borrow_mut().insert(number, entry);
-        self.opened.set(self.opened.get() + 1);
-        known
-    }
-
-    /// Its `flow.opened` is durable.
-    pub(crate) fn opened(&self, number: FlowNumber) {
-        if let Some(entry) = self.flows.borrow_mut().get_mut(&number) {
-            entry.stage = Stage::Open;
-        }
-    }
-
-    pub(crate) fn remove_flow(&self, number: FlowNumber) {
-        self.flows.borrow_mut().remove(&number);
-        self.closed.set(self.closed.get() + 1);
-    }
-
-    /// How many flows are open here.
-    pub(crate) fn flow_count(&self) -> usize {
-        self.flows.borrow().len()
-    }
-
-    /// The first flow behind this one that is to be closed and was not told yet.
-    pub(crate) fn next_leaving(&self, behind: Option<FlowNumber>, which: Leaving) -> Option<FlowNumber> {
-        let flows = self.flows.borrow();
-        let mut rest = flows.range((behind.map_or(Unbounded, Excluded), Unbounded));
-        let leaves = |entry: &Entry| which == Leaving::All || entry.calls.get() == Calls::None;
-        rest.find(|(_, entry)| !entry.sent_away.get() && leaves(entry)).map(|(number, _)| *number)
-    }
-
-    fn note_call(&self, number: FlowNumber, message: &[u8]) {
-        let calls = if message.starts_with(b"INVITE ") {
-            Calls::Perhaps
-        } else if message.starts_with(b"BYE ") {
-            Calls::None
-        } else {
-            return;
-        };
-        if let Some(entry) = self.flows.borrow().get(&number) {
-            entry.calls.set(calls);
-        }
-    }
-
-    /// Has a flow end because the node is being emptied.
-    pub(crate) fn send_away(&self, number: FlowNumber, ending: &Ending) {
-        if let Some(entry) = self.flows.borrow().get(&number) {
-            entry.sent_away.set(true);
-            entry.link.close(ending.clone());
-            self.shared.metrics.add(Count::FlowsSentAway);
-        }
-    }
-
-    /// Asks or tells the guest of a flow something, and does what follows from it.
-    pub(crate) fn with_guest<T>(
-        &self,
-        number: FlowNumber,
-        act: impl FnOnce(Option<&Guest>) -> (T, Consequence),
-    ) -> T {
-        let flows = self.flows.borrow();
-        let entry = flows.get(&number);
-        let (answer, consequence) = act(entry.and_then(|entry| entry.guest.as_ref()));
-        if let (Some(entry), Consequence::Leaves) = (entry, consequence) {
-            entry.link.close(sent_away());
-        }
-        answer
-    }
-
-    pub(crate) fn has_flow(&self, number: FlowNumber) -> bool {
-        self.flows.borrow().contains_key(&number)
-    }
-
-    /// What is known of a flow of this shard, and its id as text.
-    pub(crate) fn facts(&self, number: FlowNumber) -> Option<(Arc<FlowFacts>, String)> {
-        self.flows.borrow().get(&number).map(|entry| (Arc::clone(&entry.facts), entry.name.to_string()))
-    }
-
-    /// The address of the client at the other end of a flow.
-    pub(crate) fn remote(&self, number: FlowNumber) -> Option<SocketAddr> {
-        self.flows.borrow().get(&number).map(|entry| entry.client)
-    }
-
-    /// Who the user agent on a flow proved to be.
-    pub(crate) fn known(&self, number: FlowNumber) -> Option<Known> {
-        self.flows.borrow().get(&number).and_then(|entry| entry.known.borrow().clone())
-    }
-
-    /// The user agent on a flow brought credentials that name it for a time. The flow is known by them from now on, and ends
-    /// when they run out.
-    pub(crate) fn vouch(&self, number: FlowNumber, vouched: &Vouched) {
-        if let Some(entry) = self.flows.borrow().get(&number) {
-            let Vouched { identity, until, outside } = vouched;
-            entry.known.replace(Some(Known {
-                identity: identity.clone(),
-                outside: *outside,
-                by: By::Voucher,
-            }));
-            entry.link.vouch_until(*until);
-        }
-    }
-
-    /// The user agent on a flow has proved who it is. One whose name does not fit stays unknown: cut, it could be another's.
-    pub(crate) fn identify(&self, number: FlowNumber, identity: &str) {
-        if identity.len() <= LONGEST_IDENTITY
-            && let Some(entry) = self.flows.borrow().get(&number)
-        {
-            let (identity, outside) = (Text::new(identity), Grant::NotGiven);
-            entry.known.replace(Some(Known { identity, outside, by: By::Password }));
-        }
-    }
-
     /// Tells every shard, this one included, that nothing comes from a hop any more. Safe to call from anywhere:
     /// the proxies hear of it when they are not at work.
     pub(crate) fn announce_gone(&self, hop: Hop) {
@@ -612,66 +411,6 @@ impl Shard {
         self.gone.borrow_mut().push(hop);
         self.wake.notify_one();
     }
-
-    /// The flows behind this one, at most [`PART`].
-    fn roll(&self, after: Option<FlowNumber>) -> Part {
-        let began = Instant::now();
-        let flows = self.flows.borrow();
-        let mut part = Part {
-            flows: Vec::with_capacity(flows.len().min(PART)),
-            next: None,
-            tally: Tally { opened: self.opened.get(), closed: self.closed.get(), held: flows.len() as u64 },
-            held_up: Duration::ZERO,
-        };
-        for (number, entry) in flows.range((after.map_or(Unbounded, Excluded), Unbounded)).take(PART) {
-            let flow = number.id(self.shared.incarnation);
-            part.flows.push(Listed { flow, socket: entry.socket, stage: entry.stage });
-            part.next = Some(*number);
-        }
-        part.next = part.next.filter(|_| part.flows.len() == PART);
-        part.held_up = began.elapsed();
-        part
-    }
-
-    /// The first flows of this shard, by their numbers, that are asked for.
-    fn list(&self, wanted: &FlowQuery) -> Vec<(FlowNumber, FlowView)> {
-        let after = match wanted.after {
-            Some(after) if after >= FlowNumber(0).id(self.shared.incarnation) => {
-                // Behind a later incarnation's flow there is none of this one.
-                let same = after.incarnation == self.shared.incarnation;
-                Excluded(if same { FlowNumber(after.counter) } else { FlowNumber(u64::MAX) })
-            }
-            _ => Unbounded,
-        };
-        let flows = self.flows.borrow();
-        let fitting = flows.range((after, Unbounded)).filter(|(_, entry)| wanted.fits(&entry.facts));
-        let numbers: Vec<_> = fitting.map(|(number, _)| *number).take(wanted.limit).collect();
-        numbers.into_iter().filter_map(|number| Some((number, self.view(number)?))).collect()
-    }
-
-    fn view(&self, number: FlowNumber) -> Option<FlowView> {
-        let flows = self.flows.borrow();
-        let entry = flows.get(&number)?;
-        let now = Instant::now();
-        let location = self.shared.location();
-        let bindings = location
-            .bindings_of_flow(number.id(self.shared.incarnation))
-            .map(|binding| BindingView::new(binding, now));
-        Some(FlowView {
-            flow: entry.name.to_string(),
-            opened_at: event_time(entry.opened_at),
-            facts: Arc::clone(&entry.facts),
-            identity: entry.known.borrow().as_ref().map(|known| known.identity.to_string()),
-            traffic: entry.link.traffic(now),
-            bindings: bindings.collect(),
-        })
-    }
-}
-
-/// The address of a flow's client. Proxies that tell no port are believed to have kept it.
-fn client_of(facts: &FlowFacts) -> SocketAddr {
-    let told = facts.forwarded.as_ref().and_then(|told| Client::read(told.as_str()));
-    told.map_or(facts.remote, |told| SocketAddr::new(told.ip, told.port.unwrap_or(facts.remote.port())))
 }
 
 impl Owner for Shard {

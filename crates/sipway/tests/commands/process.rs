@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// No step of a test takes longer, unless something is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The command line so far.
 pub(crate) fn sipway(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {

@@ -278,9 +278,12 @@ async fn the_audit_finds_nothing_while_connections_come_and_go() {
     let ledger = directory.at("ledger");
     let mut server = Server::dev(dev(&ledger, &[])).await;
     let address = server.address("ws");
-    let mut stay = [server.connect(Transport::Ws, "ada").await, server.connect(Transport::Tcp, "bob").await];
-    for client in &mut stay {
+    let mut stay = Vec::new();
+    for (transport, user) in [(Transport::Ws, "ada"), (Transport::Tcp, "bob")] {
+        let mut client = server.connect(transport, user).await;
         assert_eq!(client.register(600).await.unwrap().status, 200);
+        // However long this takes, its pings are answered.
+        stay.push(tokio::spawn(async move { client.serve().await }));
     }
     let look = async || {
         let answer = ask(address, "POST", "/api/audit", "").await;
@@ -329,7 +332,7 @@ async fn the_audit_finds_nothing_while_connections_come_and_go() {
     assert!(shown.contains(&vec!["flows", "the", "server", "has", "2"]), "{audited:?}");
     assert!(shown.contains(&vec!["flows", "the", "ledger", "has", "2"]), "{audited:?}");
     assert!(audited.out.ends_with("they agree\n"), "{audited:?}");
-    drop(stay);
+    stay.iter().for_each(tokio::task::JoinHandle::abort);
     assert!(server.terminate().await.success());
     let nobody = audit(format!("http://{address}")).await;
     assert!(nobody.code == Some(1) && nobody.err.contains("is the server running?"), "{nobody:?}");
