@@ -23,6 +23,22 @@ pub(crate) struct At<T> {
     pub(crate) span: Range<usize>,
 }
 
+/// The keys of several lists as one, which must be as long as they are together.
+pub(crate) const fn joined<const LENGTH: usize>(lists: &[&[&'static str]]) -> [&'static str; LENGTH] {
+    let mut all = [""; LENGTH];
+    let (mut list, mut at) = (0, 0);
+    while list < lists.len() {
+        let mut key = 0;
+        while key < lists[list].len() {
+            all[at] = lists[list][key];
+            (key, at) = (key + 1, at + 1);
+        }
+        list += 1;
+    }
+    assert!(at == LENGTH, "a list is missing");
+    all
+}
+
 /// What a key was found to hold.
 #[derive(Debug, Clone)]
 pub(crate) enum Field<T> {
