@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
+use targets::Transport;
 use toml::de::DeValue;
 
 use crate::document::{At, Field, Reading, Section, Shape};
@@ -59,39 +60,6 @@ pub struct Upstream {
     pub identity: Option<TlsFiles>,
 }
 
-/// How a server is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum UpstreamTransport {
-    /// UDP.
-    Udp,
-    /// TCP.
-    Tcp,
-    /// TLS over TCP.
-    Tls,
-}
-
-impl UpstreamTransport {
-    /// The word for it in a URI.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-        }
-    }
-
-    /// The listeners that speak it.
-    #[must_use]
-    pub fn kind(self) -> TransportKind {
-        match self {
-            Self::Udp => TransportKind::Udp,
-            Self::Tcp => TransportKind::Tcp,
-            Self::Tls => TransportKind::Tls,
-        }
-    }
-}
-
 /// A server of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UpstreamTarget {
@@ -100,7 +68,7 @@ pub struct UpstreamTarget {
     /// The port, if one is named.
     pub port: Option<u16>,
     /// How it is spoken to. None: as DNS says of a name; else by UDP, and by TCP what is too large for that (RFC 3261 §18.1.1).
-    pub transport: Option<UpstreamTransport>,
+    pub transport: Option<Transport>,
     /// Lower ones are tried first; without one its place in the list, from 1.
     pub priority: u16,
     /// Which part of the requests it gets of those for targets of the same priority.
@@ -167,13 +135,13 @@ impl UpstreamTarget {
             Some((authority, parameter)) => (authority, Some(transport(parameter)?)),
         };
         let transport = match (secure, transport) {
-            (true, Some(UpstreamTransport::Udp)) => {
+            (true, Some(Transport::Udp)) => {
                 return Err(Fault::mended(
                     "sips: and UDP do not go together",
                     "write sip:, or leave out `;transport=udp`",
                 ));
             }
-            (true, _) => Some(UpstreamTransport::Tls),
+            (true, _) => Some(Transport::Tls),
             (false, transport) => transport,
         };
         let (host, port) = host_and_port(authority, NO_PORT)?;
@@ -189,18 +157,17 @@ impl UpstreamTarget {
             Host::V6(address) => address.into(),
             Host::Name(_) => return None,
         };
-        let default = if self.usual() == UpstreamTransport::Tls { 5061 } else { 5060 };
-        Some(SocketAddr::new(ip, self.port.unwrap_or(default)))
+        Some(SocketAddr::new(ip, self.port.unwrap_or(self.usual().port())))
     }
 
     fn may_be_spoken_by(&self, kind: TransportKind) -> bool {
-        self.transport.map_or_else(|| speaks_sip(kind), |transport| transport.kind() == kind)
+        self.transport.map_or_else(|| speaks_sip(kind), |transport| speaking(transport) == kind)
     }
 
     /// What it is spoken to by, what is small enough, where DNS says nothing else.
     #[must_use]
-    pub fn usual(&self) -> UpstreamTransport {
-        self.transport.unwrap_or(UpstreamTransport::Udp)
+    pub fn usual(&self) -> Transport {
+        self.transport.unwrap_or(Transport::Udp)
     }
 }
 
@@ -210,12 +177,16 @@ const NO_PORT: u16 = 0;
 /// The priority of a target that says none, until its place in the list is known.
 const UNSAID: u16 = 0;
 
-fn transport(parameter: &str) -> Result<UpstreamTransport, Fault> {
-    let known = [UpstreamTransport::Udp, UpstreamTransport::Tcp, UpstreamTransport::Tls];
+fn transport(parameter: &str) -> Result<Transport, Fault> {
     let word = parameter.strip_prefix("transport=").unwrap_or_default();
-    known.into_iter().find(|transport| word.eq_ignore_ascii_case(transport.as_str())).ok_or_else(|| {
-        Fault::mended("what follows `;` is not understood", "write ;transport=udp, tcp or tls, or nothing")
-    })
+    Transport::ALL.into_iter().find(|transport| word.eq_ignore_ascii_case(transport.as_str())).ok_or_else(
+        || {
+            Fault::mended(
+                "what follows `;` is not understood",
+                "write ;transport=udp, tcp or tls, or nothing",
+            )
+        },
+    )
 }
 
 /// Reads all upstreams; they are spoken to by these listeners.
@@ -314,15 +285,24 @@ impl Upstream {
     pub fn spoken_to_by(
         &self,
         listeners: &[Listener],
-        transport: UpstreamTransport,
+        transport: Transport,
         target: IpAddr,
     ) -> Option<usize> {
         let fits = |one: &Listener| {
-            one.transport.kind() == transport.kind() && one.bind.is_ipv4() == target.is_ipv4()
+            one.transport.kind() == speaking(transport) && one.bind.is_ipv4() == target.is_ipv4()
         };
         let named = |one: &Listener| Some(&one.name) == self.listener.as_ref();
         let place = |so: &dyn Fn(&Listener) -> bool| listeners.iter().position(so);
         place(&|one| fits(one) && named(one)).or_else(|| place(&fits))
+    }
+}
+
+/// The listeners that speak a transport.
+fn speaking(transport: Transport) -> TransportKind {
+    match transport {
+        Transport::Udp => TransportKind::Udp,
+        Transport::Tcp => TransportKind::Tcp,
+        Transport::Tls => TransportKind::Tls,
     }
 }
 

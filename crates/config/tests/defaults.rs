@@ -12,7 +12,7 @@ use config::{
     Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, Domain,
     EventTypes, File, Host, Imagined, Jwt, Limits, Machine, MissingOrigin, NatsLogin, Origins, Outside,
     Password, Paths, ProblemKind, Registration, Rotation, Security, SinkTarget, StreamName, Style,
-    TlsMaterial, TokenSource, TransportKind, UpstreamTransport, UserSource,
+    TlsMaterial, TokenSource, TransportKind, UserSource,
 };
 use lifecycle::FlowLimits;
 
@@ -183,8 +183,8 @@ fn the_example_becomes_valid_types() {
         targets,
         [
             ("10.0.0.5".to_owned(), Some(5060), None, 1, 1),
-            ("10.0.0.6".to_owned(), None, Some(UpstreamTransport::Tcp), 2, 3),
-            ("sbc.example.com".to_owned(), None, Some(UpstreamTransport::Tls), 2, 1),
+            ("10.0.0.6".to_owned(), None, Some(targets::Transport::Tcp), 2, 3),
+            ("sbc.example.com".to_owned(), None, Some(targets::Transport::Tls), 2, 1),
         ]
     );
     let tokens: Vec<&Jwt> = config.domains[4..7]

@@ -2,8 +2,9 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use config::{Config, Host, UpstreamTarget, UpstreamTransport};
+use config::{Config, Host, UpstreamTarget};
 use sip_message::Message;
+use targets::Transport;
 use tokio::{net::UdpSocket, sync::oneshot, time::Instant};
 use transport::{Dial, DialError, converse};
 
@@ -67,11 +68,7 @@ impl Ask<'_> {
 /// Asks by the way that all else goes; gives the status of the final response, 408 if none came before its transaction ended, none
 /// if that took too long.
 pub(crate) async fn ask(shared: &Shared, hop: Hop, ask: &Ask<'_>, patience: Duration) -> Option<u16> {
-    let listener = match hop {
-        Hop::Udp { listener, .. } | Hop::Peer { listener, .. } => listener,
-        Hop::Flow(number) => number.listener(),
-    };
-    let request = ask.write(&shared.listeners.get(usize::from(listener))?.host, "");
+    let request = ask.write(&shared.listeners.get(usize::from(hop.listener()))?.host, "");
     let (answer, answered) = oneshot::channel();
     let letter = Letter::Originate { hop, request: request.into_bytes().into(), answer: Some(answer) };
     shared.tell(dialling::shard_of(shared, hop), letter).ok()?;
@@ -83,7 +80,7 @@ pub(crate) async fn ask(shared: &Shared, hop: Hop, ask: &Ask<'_>, patience: Dura
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerPlace {
     /// How it is spoken to.
-    pub transport: UpstreamTransport,
+    pub transport: Transport,
     /// Its address.
     pub address: SocketAddr,
 }
@@ -107,10 +104,7 @@ pub async fn find_servers(
     let spoken = spoken(&speaking(upstream, &config.listeners));
     let (mut found, _) = resolve(&resolver(&config.dns.servers)?, &place, &spoken).await?;
     found.sort_by_key(|found| found.preference.priority);
-    let place = |found: &Found| {
-        let (transport, address, _) = found.server();
-        ServerPlace { transport, address }
-    };
+    let place = |found: &Found| ServerPlace { transport: found.transport, address: found.address };
     Ok(found.iter().map(place).collect())
 }
 
@@ -138,9 +132,9 @@ pub async fn ask_whether_there(
     let answered = |bytes: &[u8]| final_status(bytes, branch.as_bytes());
     let port = listener.advertised_port(listener.bind);
     let tls = match place.transport {
-        UpstreamTransport::Udp => return Ok(by_datagrams(local, server, request, answered, patience).await?),
-        UpstreamTransport::Tcp => None,
-        UpstreamTransport::Tls => {
+        Transport::Udp => return Ok(by_datagrams(local, server, request, answered, patience).await?),
+        Transport::Tcp => None,
+        Transport::Tls => {
             let tls = client_tls(upstream).map_err(|error| DialError::Io(io::Error::other(error)))?;
             let name = server_name(target).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
             Some((tls, name))

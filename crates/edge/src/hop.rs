@@ -28,6 +28,16 @@ pub(crate) enum Hop {
     },
 }
 
+impl Hop {
+    /// The number of the listener that its peer knows us by.
+    pub(crate) fn listener(self) -> u8 {
+        match self {
+            Self::Flow(number) => number.listener(),
+            Self::Udp { listener, .. } | Self::Peer { listener, .. } => listener,
+        }
+    }
+}
+
 /// Whom the peer of a connection that we make must prove to be, by a number of [`Upstreams`](crate::upstream::Upstreams); 0 is
 /// nobody in particular.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

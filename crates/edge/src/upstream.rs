@@ -10,12 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use config::{Host, Listener, Name, Unregister, UpstreamTarget, UpstreamTransport};
+use config::{Host, Listener, Name, Unregister, UpstreamTarget};
 use hickory_resolver::TokioResolver;
 use lifecycle::{FlowFacts, Transport};
 use rustls_pki_types::ServerName;
 use smallvec::SmallVec;
-use targets::{Place, Preference, Standing, Turned, order};
+use targets::{Place, Preference, Standing, Transport as Spoken, Turned, order};
 use transport::{
     certificate::{CertificateError, Fitting},
     trust::{self, ClientTls, Roots},
@@ -54,7 +54,7 @@ pub(crate) struct Upstream {
     /// Where that is, as far as it is known.
     servers: RwLock<Servers>,
     /// The listeners that servers are spoken to by, by transport and whether it is IPv4.
-    listeners: BTreeMap<(UpstreamTransport, bool), u8>,
+    listeners: BTreeMap<(Spoken, bool), u8>,
 }
 
 type Servers = Arc<[Arc<Server>]>;
@@ -66,7 +66,7 @@ struct Entry {
     /// What is to be looked up for it.
     place: Option<Place>,
     /// The transport that the configuration names.
-    transport: Option<UpstreamTransport>,
+    transport: Option<Spoken>,
     /// Whom its servers over TLS must prove to be.
     proves: Proves,
 }
@@ -77,7 +77,7 @@ struct Server {
     /// The place of its target in the configuration.
     entry: usize,
     address: SocketAddr,
-    transport: UpstreamTransport,
+    transport: Spoken,
     way: Way,
     /// What is too large for `way` goes by this.
     large: Option<Way>,
@@ -159,8 +159,8 @@ impl Upstreams {
             let mut tls = None;
             let mut entries = Vec::with_capacity(upstream.targets.len());
             for target in &upstream.targets {
-                let by_tls = listeners.keys().any(|(transport, _)| *transport == UpstreamTransport::Tls)
-                    && (target.transport == Some(UpstreamTransport::Tls) || target.address().is_none());
+                let by_tls = listeners.keys().any(|(transport, _)| *transport == Spoken::Tls)
+                    && (target.transport == Some(Spoken::Tls) || target.address().is_none());
                 let proves = if by_tls {
                     let config = match &tls {
                         Some(config) => Arc::clone(config),
@@ -190,7 +190,8 @@ impl Upstreams {
             };
             for (entry, target) in upstream.targets.iter().enumerate() {
                 if let Some(address) = target.address() {
-                    one.learn(entry, &[(target.usual(), address, Preference::ONLY)]);
+                    let found = Found { transport: target.usual(), address, preference: Preference::ONLY };
+                    one.learn(entry, &[found]);
                 }
             }
             made.all.push(one);
@@ -242,8 +243,8 @@ impl Upstreams {
         }
         let fits = |server: &Server| {
             let speaks = match facts.transport {
-                Transport::Tcp => server.transport != UpstreamTransport::Tls,
-                Transport::Tls => server.transport == UpstreamTransport::Tls,
+                Transport::Tcp => server.transport != Spoken::Tls,
+                Transport::Tls => server.transport == Spoken::Tls,
                 Transport::Ws | Transport::Wss | Transport::Udp => false,
             };
             speaks && server.address.ip() == from
@@ -322,13 +323,9 @@ impl Upstreams {
 }
 
 /// The listeners that an upstream's servers can be spoken to by.
-pub(crate) fn speaking(
-    upstream: &config::Upstream,
-    listeners: &[Listener],
-) -> BTreeMap<(UpstreamTransport, bool), u8> {
-    let transports = [UpstreamTransport::Udp, UpstreamTransport::Tcp, UpstreamTransport::Tls];
+pub(crate) fn speaking(upstream: &config::Upstream, listeners: &[Listener]) -> BTreeMap<(Spoken, bool), u8> {
     let any: [IpAddr; 2] = [std::net::Ipv4Addr::UNSPECIFIED.into(), std::net::Ipv6Addr::UNSPECIFIED.into()];
-    let ways = transports.into_iter().flat_map(|transport| any.map(|ip| (transport, ip)));
+    let ways = Spoken::ALL.into_iter().flat_map(|transport| any.map(|ip| (transport, ip)));
     let speaking = ways.filter_map(|(transport, ip)| {
         // Numbers of listeners are checked when they are bound.
         let listener = u8::try_from(upstream.spoken_to_by(listeners, transport, ip)?).ok()?;
@@ -340,24 +337,7 @@ pub(crate) fn speaking(
 /// What is to be looked up for a target that is a name.
 pub(crate) fn place(target: &UpstreamTarget) -> Option<Place> {
     let Host::Name(host) = &target.host else { return None };
-    Some(Place { host: host.clone(), port: target.port, transport: target.transport.map(looked_up) })
-}
-
-/// The same transport in the words of either side.
-pub(crate) fn looked_up(transport: UpstreamTransport) -> targets::Transport {
-    match transport {
-        UpstreamTransport::Udp => targets::Transport::Udp,
-        UpstreamTransport::Tcp => targets::Transport::Tcp,
-        UpstreamTransport::Tls => targets::Transport::Tls,
-    }
-}
-
-pub(crate) fn spoken_to(transport: targets::Transport) -> UpstreamTransport {
-    match transport {
-        targets::Transport::Udp => UpstreamTransport::Udp,
-        targets::Transport::Tcp => UpstreamTransport::Tcp,
-        targets::Transport::Tls => UpstreamTransport::Tls,
-    }
+    Some(Place { host: host.clone(), port: target.port, transport: target.transport })
 }
 
 /// TLS for connections to the servers of an upstream.
@@ -380,10 +360,7 @@ pub(crate) fn server_name(target: &UpstreamTarget) -> Option<ServerName<'static>
 impl Upstream {
     /// The listener that it knows us by: that of its first server.
     pub(crate) fn face(&self) -> Option<u8> {
-        self.servers().first().map(|server| match server.way.hop {
-            Hop::Udp { listener, .. } | Hop::Peer { listener, .. } => listener,
-            Hop::Flow(number) => number.listener(),
-        })
+        self.servers().first().map(|server| server.way.hop.listener())
     }
 
     /// Whether a hop leads to one of its servers.
@@ -397,21 +374,18 @@ impl Upstream {
     }
 
     /// The servers of an entry are these from now on; those that were there keep what is known of them. None is no news.
-    fn learn(&self, entry: usize, found: &[(UpstreamTransport, SocketAddr, Preference)]) {
+    fn learn(&self, entry: usize, found: &[Found]) {
         let Some(target) = self.entries.get(entry).filter(|_| !found.is_empty()) else { return };
         let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
         let mut kept: Vec<Arc<Server>> =
             servers.iter().filter(|server| server.entry != entry).map(Arc::clone).collect();
-        for &(transport, address, preference) in found {
+        for &Found { transport, address, preference } in found {
             let way = |transport| {
                 let listener = *self.listeners.get(&(transport, address.is_ipv4()))?;
-                let proves =
-                    if transport == UpstreamTransport::Tls { target.proves } else { Proves::NOTHING };
+                let proves = if transport == Spoken::Tls { target.proves } else { Proves::NOTHING };
                 Some(Way::new(match transport {
-                    UpstreamTransport::Udp => Hop::Udp { listener, remote: address },
-                    UpstreamTransport::Tcp | UpstreamTransport::Tls => {
-                        Hop::Peer { listener, proves, remote: address }
-                    }
+                    Spoken::Udp => Hop::Udp { listener, remote: address },
+                    Spoken::Tcp | Spoken::Tls => Hop::Peer { listener, proves, remote: address },
                 }))
             };
             let Some(usual) = way(transport) else { continue };
@@ -426,7 +400,7 @@ impl Upstream {
                     transport,
                     way: usual,
                     large: match (target.transport, transport) {
-                        (None, UpstreamTransport::Udp) => way(UpstreamTransport::Tcp),
+                        (None, Spoken::Udp) => way(Spoken::Tcp),
                         _ => None,
                     },
                     preference,
@@ -548,13 +522,12 @@ pub(crate) async fn look_up(shared: Arc<Shared>, resolver: TokioResolver, (numbe
     loop {
         let pause = match resolve(&resolver, place, &spoken).await {
             Ok((found, lasts)) => {
-                let servers: Vec<_> = found.iter().map(Found::server).collect();
-                upstream.learn(entry, &servers);
-                if last.replace(servers.len()).is_none() {
+                upstream.learn(entry, &found);
+                if last.replace(found.len()).is_none() {
                     tracing::info!(
                         upstream = name,
                         host = place.host,
-                        servers = servers.len(),
+                        servers = found.len(),
                         "a name leads to servers"
                     );
                 }
@@ -572,18 +545,9 @@ pub(crate) async fn look_up(shared: Arc<Shared>, resolver: TokioResolver, (numbe
 }
 
 /// The transports that there are listeners for, most wanted first.
-pub(crate) fn spoken(listeners: &BTreeMap<(UpstreamTransport, bool), u8>) -> Vec<targets::Transport> {
-    let spoken = |transport: &targets::Transport| {
-        listeners.keys().any(|(listener, _)| looked_up(*listener) == *transport)
-    };
-    targets::Transport::ALL.into_iter().filter(spoken).collect()
-}
-
-impl Found {
-    /// In the words of an upstream.
-    pub(crate) fn server(&self) -> (UpstreamTransport, SocketAddr, Preference) {
-        (spoken_to(self.transport), self.address, self.preference)
-    }
+pub(crate) fn spoken(listeners: &BTreeMap<(Spoken, bool), u8>) -> Vec<Spoken> {
+    let spoken = |transport: &Spoken| listeners.keys().any(|(listener, _)| listener == transport);
+    Spoken::ALL.into_iter().filter(spoken).collect()
 }
 
 /// Whether an address is of the family of another.

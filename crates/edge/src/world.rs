@@ -71,7 +71,7 @@ impl Environment for World<'_> {
     }
 
     fn write_via(&self, hop: Hop, out: &mut Vec<u8>) {
-        if let Some(bound) = self.shard.shared.listeners.get(usize::from(listener_of(hop))) {
+        if let Some(bound) = self.shard.shared.listeners.get(usize::from(hop.listener())) {
             out.extend_from_slice(&bound.via);
         }
         match hop {
@@ -83,7 +83,7 @@ impl Environment for World<'_> {
     }
 
     fn write_record_route(&self, hop: Hop, other: Hop, out: &mut Vec<u8>) {
-        if let Some(bound) = self.shard.shared.listeners.get(usize::from(listener_of(hop))) {
+        if let Some(bound) = self.shard.shared.listeners.get(usize::from(hop.listener())) {
             out.extend_from_slice(b"<sip:");
             self.shard.shared.tokens.write(hop, other, out);
             out.extend_from_slice(&bound.route_end);
@@ -94,7 +94,7 @@ impl Environment for World<'_> {
         if self.registrar(request).is_some_and(|(_, by)| by == Registration::ContactRewrite) {
             return;
         }
-        if let Some(bound) = self.shard.shared.listeners.get(usize::from(listener_of(to))) {
+        if let Some(bound) = self.shard.shared.listeners.get(usize::from(to.listener())) {
             out.extend_from_slice(b"<sip:");
             self.shard.shared.tokens.write(from, to, out);
             out.extend_from_slice(&bound.route_end);
@@ -477,13 +477,6 @@ pub(crate) fn same_peer(one: Hop, other: Hop) -> bool {
             one.ip() == other.ip()
         }
         _ => one == other,
-    }
-}
-
-fn listener_of(hop: Hop) -> u8 {
-    match hop {
-        Hop::Flow(number) => number.listener(),
-        Hop::Udp { listener, .. } | Hop::Peer { listener, .. } => listener,
     }
 }
 

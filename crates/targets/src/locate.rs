@@ -18,6 +18,16 @@ impl Transport {
     /// All, most wanted first where nobody has said what he wants.
     pub const ALL: [Self; 3] = [Self::Udp, Self::Tcp, Self::Tls];
 
+    /// The word for it in a URI.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+
     /// The port where none is named.
     #[must_use]
     pub const fn port(self) -> u16 {
