@@ -29,9 +29,6 @@ const MOST_WAITING: usize = 8192;
 /// Changes in one transaction.
 const AT_ONCE: usize = 512;
 
-/// How long the last changes may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// The layout that this program writes.
 const LAYOUT: i64 = 1;
 
@@ -86,12 +83,17 @@ impl Keeping {
         self.0.try_send(Told::Change(change)).map_err(|_| TooMuch)
     }
 
-    /// Waits until everything said so far is on disk, or for some seconds.
-    pub(crate) fn finish(&self) {
-        let (done, finished) = sync_channel(1);
-        if self.0.send(Told::Finish(done)).is_ok() {
-            let _ = finished.recv_timeout(PATIENCE);
-        }
+    /// Waits until everything said so far is on disk and the file is closed, at most until then.
+    pub(crate) async fn finish(&self, until: Instant) {
+        let sender = self.0.clone();
+        let finished = tokio::task::spawn_blocking(move || {
+            let (done, finished) = sync_channel(1);
+            // Dropped, it says so too.
+            if sender.send(Told::Finish(done)).is_ok() {
+                let _ = finished.recv();
+            }
+        });
+        let _ = tokio::time::timeout_at(until.into(), finished).await;
     }
 }
 

@@ -269,12 +269,19 @@ impl Registry {
 
     /// The end of the process: bindings that belong to no flow (UDP) go, unless they are kept for the next one.
     pub fn let_go_of_unowned(&self, at: u64) {
-        if let Some(keeping) = &self.keeping {
-            return keeping.finish();
+        if self.keeping.is_some() {
+            return;
         }
         let mut location = self.location();
         let taken = location.take_unowned(usize::MAX);
         self.append_removed(taken, RemovalCause::Shutdown, at);
+    }
+
+    /// Waits, at most until then, until what is kept for the next process is on disk.
+    pub(crate) async fn kept(&self, until: Instant) {
+        if let Some(keeping) = &self.keeping {
+            keeping.finish(until).await;
+        }
     }
 
     /// Writes `node.stopped`: nothing of this run comes behind it.

@@ -2,40 +2,28 @@
 
 use std::{
     io,
-    net::SocketAddr,
-    path::PathBuf,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use config::{AuditPace, Config, Shards};
-use ledger::{
-    Ledger,
-    storage::{Directory, Storage},
-};
-use lifecycle::{Cause, Ending, EventId, FlowId, Node, RemovalCause};
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot},
-    task::JoinHandle as Task,
-};
-use transport::{
-    accept::{self, Accepted},
-    certificate::CertificateError,
-};
+use ledger::storage::{Directory, Storage};
+use lifecycle::{Node, RemovalCause};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle as Task};
+use transport::accept::{self, Accepted};
 
 use crate::{
-    BanView, Bound, CallView, FlowView, Gauge, Metrics, Recovered, UsersError,
-    audit::{self, Audit, AuditView, NoAudit},
+    Bound, Gauge, Handle, Recovered, StartError,
+    audit::{self, Audit},
     backend,
-    bookkeeper::{self, Gate, MOST_ORDERS, Standing},
+    bookkeeper::{self, Gate, MOST_ORDERS},
     calls::CallTable,
     clock,
     domains::Domains,
     draining::Purpose,
-    hop::{FlowNumber, MOST},
-    inbox::{Closing, Inboxes, Letter},
+    hop::MOST,
+    inbox::Inboxes,
     jwks, kept,
     listeners::{self, Sockets},
     metrics::Count,
@@ -47,7 +35,7 @@ use crate::{
     shared::{Pages, Parts, Shared},
     token::Tokens,
     upkeep,
-    upstream::{self, UpstreamView, Upstreams},
+    upstream::{self, Upstreams},
     user_database,
 };
 
@@ -60,123 +48,8 @@ const SPARE_DESCRIPTORS: u64 = 128;
 /// Those of them that no connection gets, whatever comes in: the ledger, sinks and admin open theirs at any time.
 const KEPT_DESCRIPTORS: u64 = 64;
 
-/// Bans that are shown at a time.
-const MOST_BANS: usize = 10_000;
-
 /// Between two warnings that no connection can be accepted.
 const WARN_EVERY: Duration = Duration::from_secs(10);
-
-/// A server that did not start. Nothing of it runs.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A listener's address cannot be bound.
-    #[error("listener `{listener}` cannot have {transport} {address}: {error}")]
-    Bind {
-        /// Its name.
-        listener: String,
-        /// How SIP travels on it.
-        transport: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// A listener's certificate cannot be used.
-    #[error("listener `{listener}`: {error}")]
-    Certificate {
-        /// Its name.
-        listener: String,
-        /// Why not.
-        error: CertificateError,
-    },
-    /// An upstream's certificates cannot be used.
-    #[error("upstream `{upstream}`: {error}")]
-    UpstreamTls {
-        /// Its name.
-        upstream: String,
-        /// Why not.
-        error: CertificateError,
-    },
-    /// How names are looked up on this system cannot be read.
-    #[error("how names are looked up on this system cannot be read ({0}); write `servers` under [dns]")]
-    Dns(String),
-    /// More targets over TLS than can be told apart.
-    #[error("there are more than {most} targets over TLS")]
-    TooManyTlsTargets {
-        /// As many as there may be.
-        most: usize,
-    },
-    /// More listeners than a flow's number can name.
-    #[error("there are more than {most} listeners")]
-    TooManyListeners {
-        /// As many as there may be.
-        most: usize,
-    },
-    /// A users file cannot be used.
-    #[error(transparent)]
-    Users(#[from] UsersError),
-    /// The ledger cannot be opened.
-    #[error(transparent)]
-    Ledger(#[from] ledger::OpenError),
-    /// The ledger's history cannot be read.
-    #[error("the ledger's history cannot be read: {0}")]
-    History(ledger::ReadError),
-    /// The ledger's beginning was dropped and no checkpoint tells what was open then.
-    #[error(
-        "the ledger begins at {oldest} and no checkpoint can be used ({why}), so it is not known which flows were open before: restore the files in `checkpoints` from a backup, or move the ledger's directory away to begin a new one"
-    )]
-    NoCheckpoint {
-        /// The oldest record.
-        oldest: ledger::Position,
-        /// What is wrong with the checkpoints.
-        why: String,
-    },
-    /// The ledger holds an event of a type that this program does not know.
-    #[error("event {}.{} in the ledger is of type {kind}, which this program does not know: it was written by a newer one; run that one", event.incarnation, event.sequence)]
-    NewerEvents {
-        /// Which.
-        event: EventId,
-        /// Its type's number.
-        kind: u16,
-    },
-    /// It is not known how far a sink had come.
-    #[error("sink `{sink}`: {error}")]
-    Cursor {
-        /// Its name.
-        sink: String,
-        /// What is wrong with its cursor.
-        error: ledger::CursorError,
-    },
-    /// What an earlier process owed cannot be written.
-    #[error(
-        "there is no room in the ledger for the closes that the last process owed: {0}; free some disk and start again, nothing is lost"
-    )]
-    NoRoomToRecover(ledger::Refused),
-    /// The disk did not take the first records in time.
-    #[error("the disk under the ledger took longer than {0:?} for its first records")]
-    DiskTooSlow(Duration),
-    /// A file in the ledger's directory cannot be read or written.
-    #[error("{}: {error}", path.display())]
-    Secret {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// The process may not have enough descriptors for a single flow.
-    #[error(
-        "this process may have {descriptors} descriptors, and {spare} are not for flows; raise its limit (ulimit -n, LimitNOFILE=)"
-    )]
-    TooFewDescriptors {
-        /// As many as it may have.
-        descriptors: u64,
-        /// Those for listeners, the ledger, sinks and what lingers.
-        spare: u64,
-    },
-    /// A thread could not be started.
-    #[error("a thread cannot be started: {0}")]
-    Thread(io::Error),
-}
 
 /// A running server. Dropping it does not end it in order: call [`Server::shut_down`].
 #[derive(Debug)]
@@ -187,22 +60,6 @@ pub struct Server {
     bookkeeper: bookkeeper::Running,
     /// What was mended at the start.
     pub recovered: Recovered,
-}
-
-/// A way to ask and order things of a running server.
-#[derive(Clone, Debug)]
-pub struct Handle(pub(crate) Arc<Shared>);
-
-/// Whether the shards are at work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answering {
-    /// All of them.
-    All,
-    /// This one did not answer in time.
-    Stuck {
-        /// Its number.
-        shard: usize,
-    },
 }
 
 impl Server {
@@ -409,6 +266,7 @@ impl Server {
         }
         shared.end_calls();
         shared.let_go_of_unowned(clock::micros());
+        shared.kept(until).await;
         self.bookkeeper.close_gate();
         if let Ok(appended) = shared.stopped(clock::micros()) {
             let durable =
@@ -424,154 +282,6 @@ impl Server {
     #[must_use]
     pub fn shard_count(&self) -> usize {
         self.shards.len()
-    }
-}
-
-impl Handle {
-    /// The listeners, in the order of the configuration.
-    #[must_use]
-    pub fn listeners(&self) -> &[Bound] {
-        &self.0.listeners
-    }
-
-    /// The calls under way, the oldest first, at most so many.
-    #[must_use]
-    pub fn calls(&self, most: usize) -> Vec<CallView> {
-        self.0.look_at_calls(most)
-    }
-
-    /// The node's name.
-    #[must_use]
-    pub fn node(&self) -> &Node {
-        &self.0.node
-    }
-
-    /// The ledger.
-    #[must_use]
-    pub fn ledger(&self) -> &Ledger {
-        &self.0.ledger
-    }
-
-    /// How long it has been running.
-    #[must_use]
-    pub fn uptime(&self) -> Duration {
-        self.0.started.elapsed()
-    }
-
-    /// When it started, in microseconds since the Unix epoch.
-    #[must_use]
-    pub fn started_at(&self) -> u64 {
-        clock::micros().saturating_sub(u64::try_from(self.uptime().as_micros()).unwrap_or(u64::MAX))
-    }
-
-    /// Counters.
-    #[must_use]
-    pub fn metrics(&self) -> &Metrics {
-        &self.0.metrics
-    }
-
-    /// Flows that are open now.
-    #[must_use]
-    pub fn live(&self) -> u64 {
-        self.0.live()
-    }
-
-    /// Whether one flow more could open now. What orders and the disk have to say besides is in [`Handle::progress`] and
-    /// [`Ledger::health`].
-    ///
-    /// # Errors
-    /// Why it would be refused, for people.
-    pub fn has_room(&self) -> Result<(), &'static str> {
-        // Its opening takes less than its close.
-        let _opening = self.0.admit()?;
-        self.0.admit().map(drop)
-    }
-
-    /// Flows that may be open at a time.
-    #[must_use]
-    pub fn max_flows(&self) -> u64 {
-        self.0.max_flows
-    }
-
-    /// The servers of all upstreams, and how they are.
-    #[must_use]
-    pub fn upstreams(&self) -> Vec<UpstreamView> {
-        self.0.upstreams.views().collect()
-    }
-
-    /// The addresses that are banned now; of very many, some.
-    #[must_use]
-    pub fn bans(&self) -> Vec<BanView> {
-        self.0.door.bans(MOST_BANS).into_iter().map(BanView::from).collect()
-    }
-
-    /// Ends the bans of an address; gives those there were.
-    #[must_use]
-    pub fn lift_bans(&self, address: std::net::IpAddr) -> Vec<BanView> {
-        self.0.door.lift(address).into_iter().map(BanView::from).collect()
-    }
-
-    /// Bindings and addresses-of-record there are now.
-    #[must_use]
-    pub fn bindings(&self) -> (usize, usize) {
-        let location = self.0.location();
-        (location.len(), location.aors())
-    }
-
-    /// What is known of an open flow.
-    pub async fn look(&self, flow: FlowId) -> Option<FlowView> {
-        let number = self.own(flow)?;
-        let (answer, looked) = oneshot::channel();
-        self.0.tell(number.shard(), Letter::Look { flow: number, answer }).ok()?;
-        looked.await.ok().flatten()
-    }
-
-    /// Closes a flow: tells its peer 1000 with this reason, records the cause `admin`.
-    pub async fn close(&self, flow: FlowId, reason: &str) -> Closing {
-        let Some(number) = self.own(flow) else { return Closing::NoSuchFlow };
-        let ending = Ending::of(Cause::Admin).code(1000).reason(reason);
-        let (done, closing) = oneshot::channel();
-        match self.0.tell(number.shard(), Letter::Close { flow: number, ending, done }) {
-            Ok(()) => closing.await.unwrap_or(Closing::NoSuchFlow),
-            Err(_) => Closing::NoSuchFlow,
-        }
-    }
-
-    /// Has the running audit look now.
-    ///
-    /// # Errors
-    /// Something did not answer.
-    pub async fn audit(&self) -> Result<Arc<AuditView>, NoAudit> {
-        audit::look(&self.0).await
-    }
-
-    /// What the running audit saw last; none before its first look.
-    #[must_use]
-    pub fn last_audit(&self) -> Option<Arc<AuditView>> {
-        self.0.audit.last()
-    }
-
-    /// What the ledger says is open, as of its last durable record: a copy, about as large as what is open. None if the server
-    /// is ending, or has more of these to make than it can.
-    pub async fn standing(&self) -> Option<Standing> {
-        self.0.standing().await
-    }
-
-    /// Whether every shard answers within this time: they have one thread each, and one that is stuck serves nobody.
-    pub async fn shards_answer(&self, within: Duration) -> Answering {
-        let until = tokio::time::Instant::now() + within;
-        for shard in 0..self.0.inboxes.shards() {
-            let (answer, answered) = oneshot::channel();
-            let told = self.0.tell(shard, Letter::Echo(answer)).is_ok();
-            if !told || !matches!(tokio::time::timeout_at(until, answered).await, Ok(Ok(()))) {
-                return Answering::Stuck { shard };
-            }
-        }
-        Answering::All
-    }
-
-    pub(crate) fn own(&self, flow: FlowId) -> Option<FlowNumber> {
-        (flow.incarnation == self.0.incarnation).then_some(FlowNumber(flow.counter))
     }
 }
 

@@ -1,0 +1,120 @@
+//! Why a server did not start.
+
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use lifecycle::EventId;
+use transport::certificate::CertificateError;
+
+use crate::UsersError;
+
+/// A server that did not start. Nothing of it runs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's address cannot be bound.
+    #[error("listener `{listener}` cannot have {transport} {address}: {error}")]
+    Bind {
+        /// Its name.
+        listener: String,
+        /// How SIP travels on it.
+        transport: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A listener's certificate cannot be used.
+    #[error("listener `{listener}`: {error}")]
+    Certificate {
+        /// Its name.
+        listener: String,
+        /// Why not.
+        error: CertificateError,
+    },
+    /// An upstream's certificates cannot be used.
+    #[error("upstream `{upstream}`: {error}")]
+    UpstreamTls {
+        /// Its name.
+        upstream: String,
+        /// Why not.
+        error: CertificateError,
+    },
+    /// How names are looked up on this system cannot be read.
+    #[error("how names are looked up on this system cannot be read ({0}); write `servers` under [dns]")]
+    Dns(String),
+    /// More targets over TLS than can be told apart.
+    #[error("there are more than {most} targets over TLS")]
+    TooManyTlsTargets {
+        /// As many as there may be.
+        most: usize,
+    },
+    /// More listeners than a flow's number can name.
+    #[error("there are more than {most} listeners")]
+    TooManyListeners {
+        /// As many as there may be.
+        most: usize,
+    },
+    /// A users file cannot be used.
+    #[error(transparent)]
+    Users(#[from] UsersError),
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] ledger::OpenError),
+    /// The ledger's history cannot be read.
+    #[error("the ledger's history cannot be read: {0}")]
+    History(ledger::ReadError),
+    /// The ledger's beginning was dropped and no checkpoint tells what was open then.
+    #[error(
+        "the ledger begins at {oldest} and no checkpoint can be used ({why}), so it is not known which flows were open before: restore the files in `checkpoints` from a backup, or move the ledger's directory away to begin a new one"
+    )]
+    NoCheckpoint {
+        /// The oldest record.
+        oldest: ledger::Position,
+        /// What is wrong with the checkpoints.
+        why: String,
+    },
+    /// The ledger holds an event of a type that this program does not know.
+    #[error("event {}.{} in the ledger is of type {kind}, which this program does not know: it was written by a newer one; run that one", event.incarnation, event.sequence)]
+    NewerEvents {
+        /// Which.
+        event: EventId,
+        /// Its type's number.
+        kind: u16,
+    },
+    /// It is not known how far a sink had come.
+    #[error("sink `{sink}`: {error}")]
+    Cursor {
+        /// Its name.
+        sink: String,
+        /// What is wrong with its cursor.
+        error: ledger::CursorError,
+    },
+    /// What an earlier process owed cannot be written.
+    #[error(
+        "there is no room in the ledger for the closes that the last process owed: {0}; free some disk and start again, nothing is lost"
+    )]
+    NoRoomToRecover(ledger::Refused),
+    /// The disk did not take the first records in time.
+    #[error("the disk under the ledger took longer than {0:?} for its first records")]
+    DiskTooSlow(Duration),
+    /// A file in the ledger's directory cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The process may not have enough descriptors for a single flow.
+    #[error(
+        "this process may have {descriptors} descriptors, and {spare} are not for flows; raise its limit (ulimit -n, LimitNOFILE=)"
+    )]
+    TooFewDescriptors {
+        /// As many as it may have.
+        descriptors: u64,
+        /// Those for listeners, the ledger, sinks and what lingers.
+        spare: u64,
+    },
+    /// A thread could not be started.
+    #[error("a thread cannot be started: {0}")]
+    Thread(io::Error),
+}
