@@ -1,18 +1,22 @@
 //! Who brings what names it for a while: a token, or an ephemeral password. The one in an upgrade request, or in a SIP request (RFC 8898), and the user it names.
 
 use std::{
+    borrow::Cow,
+    fs,
     sync::{PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
-use config::Host;
+use config::{Domain, Host, Jwt, Outside, TokenSource};
 use lifecycle::Text;
+use percent_encoding::percent_decode_str;
 use sip_auth::{Again, EphemeralName, Granted, Role, TokenError, TokenKeys, TokenRules};
 use sip_message::{HeaderId, Message, Uri};
 use sip_proxy::Answer;
 use transport::{Grant, Vouched, upgrade::Request};
 
 use crate::{
+    UsersError,
     jwks::Remote,
     metrics::{Count, Metrics},
     register::LONGEST_IDENTITY,
@@ -40,6 +44,31 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
+    /// # Errors
+    /// Keys that cannot be used.
+    pub(crate) fn new(domain: &Domain, jwt: &Jwt) -> Result<Self, UsersError> {
+        Ok(Self {
+            domain: domain.name.clone(),
+            keys: RwLock::new(read_keys(&domain.name, &jwt.source)?.unwrap_or(TokenKeys::none())),
+            remote: match &jwt.source {
+                TokenSource::Remote { url, every } => Some(Remote::new(url.clone(), *every)),
+                TokenSource::Keys(_) | TokenSource::Secret(_) => None,
+            },
+            rules: TokenRules {
+                issuer: jwt.issuer.clone(),
+                audience: jwt.audience.clone(),
+                claim: jwt.claim.clone(),
+                grant: match &domain.outside {
+                    Outside::Claim(claim) => Some(claim.clone()),
+                    Outside::Nobody | Outside::Users | Outside::Only(_) | Outside::Everybody => None,
+                },
+                leeway: jwt.leeway.as_secs(),
+            },
+            query: jwt.query.clone(),
+            cookie: jwt.cookie.clone(),
+        })
+    }
+
     /// The token in a request. What a page sends on purpose comes before what its browser sends by itself.
     pub(crate) fn find<'a>(&self, request: &Request<'a>) -> Option<&'a str> {
         let bearer = || {
@@ -122,6 +151,21 @@ impl Tokens {
     }
 }
 
+/// The keys that can be had at once; none where they come from elsewhere.
+pub(crate) fn read_keys(domain: &Host, source: &TokenSource) -> Result<Option<TokenKeys>, UsersError> {
+    let keys = match source {
+        TokenSource::Remote { .. } => return Ok(None),
+        TokenSource::Keys(file) => {
+            let path = || file.to_owned();
+            let content = fs::read(file).map_err(|error| UsersError::Unreadable { path: path(), error })?;
+            TokenKeys::read(&content).map_err(|error| UsersError::Keys { path: path(), error })
+        }
+        TokenSource::Secret(secret) => TokenKeys::shared(secret.expose())
+            .map_err(|error| UsersError::Secret { domain: domain.clone(), error }),
+    };
+    keys.map(Some)
+}
+
 /// The token in a request. Libraries send the header of a registrar with everything.
 pub(crate) fn brought<'m>(request: &Message<'m>) -> Option<&'m str> {
     let headers = [HeaderId::Authorization, HeaderId::ProxyAuthorization].map(|id| request.all(id));
@@ -137,19 +181,7 @@ pub(crate) fn named_in_query(request: &Request<'_>) -> Option<(String, String)> 
 
 /// A value from a query without its escapes. Base64 has a `+` of its own, so that is none for a space.
 fn decoded(text: &str) -> Option<String> {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let (digits, behind) = rest.split_at_checked(2)?;
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        bytes.push(digit(*digits.first()?)? << 4 | digit(*digits.last()?)?);
-        rest = behind;
-    }
-    String::from_utf8(bytes).ok()
+    percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
 }
 
 /// Who an ephemeral password names, and until when.
@@ -202,9 +234,8 @@ mod tests {
     fn escapes_in_a_query_are_undone_and_a_plus_stays() {
         assert_eq!(decoded("1%3aada").as_deref(), Some("1:ada"));
         assert_eq!(decoded("a+b%2B%3d/").as_deref(), Some("a+b+=/"));
-        for broken in ["%", "%4", "%zz", "%FF"] {
-            assert_eq!(decoded(broken), None, "{broken}");
-        }
+        assert_eq!(decoded("100%").as_deref(), Some("100%"), "what is no escape stands for itself");
+        assert_eq!(decoded("%FF"), None, "not UTF-8");
     }
 
     fn named(name: &str) -> Option<String> {

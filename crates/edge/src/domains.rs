@@ -1,33 +1,25 @@
 //! The domains that are served, and who may speak for their users.
 
-use std::{
-    collections::HashMap,
-    fs,
-    path::PathBuf,
-    sync::{Mutex, PoisonError, RwLock},
-    time::Instant,
-};
+use std::{collections::HashMap, path::PathBuf, time::Instant};
 
-use config::{Authentication, DigestAlgorithm, Domain, Host, Outside, Registration, TokenSource, UserSource};
+use config::{Authentication, Domain, Host, Outside, Registration, UserSource};
 use defence::Offence;
 use lifecycle::Text;
-use sip_auth::{
-    Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName, Request,
-    Role, Secret, Settings, Stale, TokenError, TokenKeys, TokenRules, UserTable, Verdict,
-};
-use sip_message::{HeaderId, Message};
+use sip_auth::{Authenticator, Role, Settings, TokenError, TokenKeys, UserTable};
+use sip_message::Message;
 use sip_proxy::Answer;
 use transport::{Grant, Vouched, upgrade};
 
 use crate::{
-    admission::{Tokens, identity, named_in_query, vouched_for},
+    admission::{Tokens, identity, read_keys},
     clock,
     jwks::Remote,
     metrics::{Count, Metrics},
+    passwords::{Digest, Passwords, offered},
     register::LONGEST_IDENTITY,
     sender::Sender,
     upstream::{Number, Upstreams},
-    user_database::{self, DatabaseError, UserDatabase},
+    user_database::{DatabaseError, UserDatabase},
 };
 
 /// A users file, or one with keys, that cannot be used.
@@ -97,44 +89,6 @@ enum Gate {
     Tokens(Box<Tokens>),
 }
 
-#[derive(Debug)]
-struct Digest {
-    domain: Host,
-    authenticator: Mutex<Authenticator>,
-    passwords: RwLock<Passwords>,
-    /// Where the users come from, if that is a database.
-    database: Option<UserDatabase>,
-    realm: String,
-}
-
-/// The passwords of a domain.
-#[derive(Debug)]
-struct Passwords {
-    users: UserTable,
-    ephemeral: Option<Ephemeral>,
-}
-
-impl Passwords {
-    /// The user of a name, and until when, if its password is good for a while.
-    fn for_a_while<'n>(&self, name: &'n str) -> Option<EphemeralName<'n>> {
-        self.ephemeral.as_ref().and_then(|_| EphemeralName::read(name))
-    }
-}
-
-/// The passwords that are good at a time, in Unix seconds.
-struct Good<'p>(&'p Passwords, u64);
-
-impl Credentials for Good<'_> {
-    fn lookup(&self, user: &str, realm: &str) -> Option<Secret<'_>> {
-        let Self(Passwords { users, ephemeral }, now) = self;
-        match ephemeral.as_ref().and_then(|ephemeral| ephemeral.password_of(user, *now)) {
-            Some(password) => Some(Secret::Password(password.into())),
-            // No name in a file has a colon.
-            None => users.lookup(user, realm),
-        }
-    }
-}
-
 /// Users and keys that were read again.
 #[derive(Default)]
 pub(crate) struct NewUsers<'a> {
@@ -149,7 +103,7 @@ impl NewUsers<'_> {
             tokens.replace_keys(keys);
         }
         for (digest, passwords) in self.users {
-            *digest.passwords.write().unwrap_or_else(PoisonError::into_inner) = passwords;
+            digest.replace(passwords);
         }
     }
 }
@@ -213,7 +167,7 @@ impl Domains {
         for domain in domains {
             match (self.all.get(&domain.name).map(|served| &served.gate), &domain.authentication) {
                 (Some(Gate::Digest(digest)), Authentication::Digest { users, ephemeral, realm, .. }) => {
-                    read.users.push((&**digest, read_passwords(users.as_ref(), realm, ephemeral.as_ref())?));
+                    read.users.push((&**digest, Passwords::read(users.as_ref(), realm, ephemeral.as_ref())?));
                 }
                 (Some(Gate::Tokens(tokens)), Authentication::Jwt(jwt)) => {
                     match read_keys(&domain.name, &jwt.source)? {
@@ -248,13 +202,13 @@ impl Domains {
 
     /// The database with the users of a domain.
     pub(crate) fn database(&self, domain: &Host) -> Option<&UserDatabase> {
-        self.digest(domain)?.database.as_ref()
+        self.digest(domain)?.database()
     }
 
     /// From now on only these can prove who they are. Who did so before on an open flow stays.
     pub(crate) fn replace_users(&self, domain: &Host, users: UserTable) {
         if let Some(digest) = self.digest(domain) {
-            digest.passwords.write().unwrap_or_else(PoisonError::into_inner).users = users;
+            digest.replace_users(users);
         }
     }
 
@@ -286,7 +240,7 @@ impl Domains {
             sip_auth::Meant::Realm(realm) => self
                 .all
                 .values()
-                .any(|served| matches!(&served.gate, Gate::Digest(digest) if digest.realm == realm)),
+                .any(|served| matches!(&served.gate, Gate::Digest(digest) if digest.realm() == realm)),
             sip_auth::Meant::Bearer => !self.by_token.is_empty(),
             sip_auth::Meant::Others => false,
         }
@@ -334,17 +288,6 @@ impl Domains {
     }
 }
 
-impl Digest {
-    /// Who asks for a WebSocket, by the ephemeral password in the query; none if there is none in it, or none is taken here.
-    fn judge(&self, request: &upgrade::Request<'_>, at: (Instant, u64)) -> Option<Option<Vouched>> {
-        let passwords = self.passwords.read().unwrap_or_else(PoisonError::into_inner);
-        let ephemeral = passwords.ephemeral.as_ref()?;
-        let (name, password) = named_in_query(request)?;
-        let name = ephemeral.judge(&name, &password, at.1);
-        Some(name.and_then(|name| vouched_for(name, &self.domain, at)))
-    }
-}
-
 /// What a request with an ephemeral password that is not good is told.
 const BAD_PASSWORD: &str = "The password is wrong, or its time is over. Get a new one and connect again.";
 
@@ -352,150 +295,24 @@ const BAD_PASSWORD: &str = "The password is wrong, or its time is over. Get a ne
 const NO_TOKEN: &str = "A token is missing. Send one as 'Authorization: Bearer TOKEN', as sub-protocol (new WebSocket(url, ['sip', \
     'bearer.TOKEN'])) or in the query, as this server's owner says.";
 
-/// The keys that can be had at once; none where they come from elsewhere.
-fn read_keys(domain: &Host, source: &TokenSource) -> Result<Option<TokenKeys>, UsersError> {
-    let keys = match source {
-        TokenSource::Remote { .. } => return Ok(None),
-        TokenSource::Keys(file) => {
-            let path = || file.to_owned();
-            let content = fs::read(file).map_err(|error| UsersError::Unreadable { path: path(), error })?;
-            TokenKeys::read(&content).map_err(|error| UsersError::Keys { path: path(), error })
-        }
-        TokenSource::Secret(secret) => TokenKeys::shared(secret.expose())
-            .map_err(|error| UsersError::Secret { domain: domain.clone(), error }),
-    };
-    keys.map(Some)
-}
-
-fn read_users(source: &UserSource, realm: &str) -> Result<UserTable, UsersError> {
-    match source {
-        UserSource::File(file) => {
-            let path = || file.to_owned();
-            let content = fs::read(file).map_err(|error| UsersError::Unreadable { path: path(), error })?;
-            UserTable::parse(&content).map_err(|error| UsersError::Wrong { path: path(), error })
-        }
-        UserSource::Database(query) => user_database::read(query, realm)
-            .map_err(|error| UsersError::Database { path: query.path.clone(), error }),
-    }
-}
-
-fn read_passwords(
-    users: Option<&UserSource>,
-    realm: &str,
-    ephemeral: Option<&config::Ephemeral>,
-) -> Result<Passwords, UsersError> {
-    let users = users.map(|users| read_users(users, realm)).transpose()?.unwrap_or_default();
-    let ephemeral = ephemeral.map(|ephemeral| {
-        let hash = match ephemeral.hash {
-            config::EphemeralHash::Sha1 => EphemeralHash::Sha1,
-            config::EphemeralHash::Sha256 => EphemeralHash::Sha256,
-        };
-        Ephemeral::new(ephemeral.secret.expose(), hash)
-    });
-    Ok(Passwords { users, ephemeral })
-}
-
-/// What `sipway check` says of where a domain's users come from.
-#[derive(Debug)]
-pub enum UsersFound {
-    /// Everybody, whoever the backend lets in, or who has an ephemeral password.
-    NotAsked,
-    /// So many in a file.
-    Users {
-        /// How many.
-        count: usize,
-        /// One, and how many, who cannot use all hashes that are offered.
-        unserved: Option<(String, usize)>,
-    },
-    /// Whose tokens are signed with these keys.
-    Keys(Vec<String>),
-    /// The keys are elsewhere.
-    Remote(config::WebhookUrl),
-}
-
-impl UsersFound {
-    /// Reads what a server with this domain would.
-    ///
-    /// # Errors
-    /// What would keep it from starting.
-    pub fn of(domain: &Domain) -> Result<Self, UsersError> {
-        match &domain.authentication {
-            Authentication::Open | Authentication::Backend(_) | Authentication::Certificate => {
-                Ok(Self::NotAsked)
-            }
-            Authentication::Digest { users: None, .. } => Ok(Self::NotAsked),
-            Authentication::Digest { realm, algorithms, users: Some(users), .. } => {
-                let users = read_users(users, realm)?;
-                let unserved = users.unserved(realm, &offered(algorithms));
-                let unserved = unserved.map(|(first, count)| (first.to_owned(), count));
-                Ok(Self::Users { count: users.len(), unserved })
-            }
-            Authentication::Jwt(jwt) => match &jwt.source {
-                TokenSource::Remote { url, .. } => Ok(Self::Remote(url.clone())),
-                source @ (TokenSource::Keys(_) | TokenSource::Secret(_)) => {
-                    let keys = read_keys(&domain.name, source)?;
-                    Ok(Self::Keys(keys.iter().flat_map(TokenKeys::names).collect()))
-                }
-            },
-        }
-    }
-}
-
-fn offered(algorithms: &[DigestAlgorithm]) -> Vec<Algorithm> {
-    let one = |algorithm: &DigestAlgorithm| match algorithm {
-        DigestAlgorithm::Sha512_256 => Algorithm::Sha512_256,
-        DigestAlgorithm::Sha256 => Algorithm::Sha256,
-        DigestAlgorithm::Md5 => Algorithm::Md5,
-    };
-    algorithms.iter().map(one).collect()
-}
-
 fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
-    let (realm, algorithms, passwords) = match &domain.authentication {
-        Authentication::Open => return Ok(Gate::Open),
-        Authentication::Backend(registration) => return Ok(Gate::Backend(*registration)),
-        Authentication::Certificate => return Ok(Gate::Certificate),
-        Authentication::Jwt(jwt) => {
-            return Ok(Gate::Tokens(Box::new(Tokens {
-                domain: domain.name.clone(),
-                keys: RwLock::new(read_keys(&domain.name, &jwt.source)?.unwrap_or(TokenKeys::none())),
-                remote: match &jwt.source {
-                    TokenSource::Remote { url, every } => Some(Remote::new(url.clone(), *every)),
-                    TokenSource::Keys(_) | TokenSource::Secret(_) => None,
-                },
-                rules: TokenRules {
-                    issuer: jwt.issuer.clone(),
-                    audience: jwt.audience.clone(),
-                    claim: jwt.claim.clone(),
-                    grant: match &domain.outside {
-                        Outside::Claim(claim) => Some(claim.clone()),
-                        Outside::Nobody | Outside::Users | Outside::Only(_) | Outside::Everybody => None,
-                    },
-                    leeway: jwt.leeway.as_secs(),
-                },
-                query: jwt.query.clone(),
-                cookie: jwt.cookie.clone(),
-            })));
-        }
+    Ok(match &domain.authentication {
+        Authentication::Open => Gate::Open,
+        Authentication::Backend(registration) => Gate::Backend(*registration),
+        Authentication::Certificate => Gate::Certificate,
+        Authentication::Jwt(jwt) => Gate::Tokens(Box::new(Tokens::new(domain, jwt)?)),
         Authentication::Digest { realm, algorithms, users, ephemeral } => {
-            (realm, algorithms, read_passwords(users.as_ref(), realm, ephemeral.as_ref())?)
+            let passwords = Passwords::read(users.as_ref(), realm, ephemeral.as_ref())?;
+            let database = match users {
+                Some(UserSource::Database(query)) => Some(UserDatabase::new(query.clone(), realm.clone())),
+                Some(UserSource::File(_)) | None => None,
+            };
+            let mut settings = Settings::new(realm.clone());
+            settings.algorithms = offered(algorithms);
+            let authenticator = Authenticator::new(settings, secret);
+            Gate::Digest(Box::new(Digest::new(domain.name.clone(), authenticator, passwords, database)))
         }
-    };
-    let mut settings = Settings::new(realm.clone());
-    settings.algorithms = offered(algorithms);
-    let authenticator = Mutex::new(Authenticator::new(settings, secret));
-    Ok(Gate::Digest(Box::new(Digest {
-        domain: domain.name.clone(),
-        authenticator,
-        passwords: RwLock::new(passwords),
-        database: match &domain.authentication {
-            Authentication::Digest { users: Some(UserSource::Database(query)), realm, .. } => {
-                Some(UserDatabase::new(query.clone(), realm.clone()))
-            }
-            _ => None,
-        },
-        realm: realm.clone(),
-    })))
+    })
 }
 
 /// One served domain.
@@ -515,53 +332,15 @@ impl DomainRef<'_> {
         metrics: &Metrics,
         wrong: impl FnOnce(),
     ) -> Result<Proof, Answer> {
-        let digest = match &self.0.gate {
-            Gate::Open | Gate::Backend(_) => return Ok(Proof::NotAsked),
+        match &self.0.gate {
+            Gate::Open | Gate::Backend(_) => Ok(Proof::NotAsked),
             // Nothing in a request proves anything there.
-            Gate::Certificate => return Err(Answer::new(403, "A Client Certificate Is Needed")),
+            Gate::Certificate => Err(Answer::new(403, "A Client Certificate Is Needed")),
             Gate::Tokens(tokens) => {
                 let at = (Instant::now(), clock::seconds());
-                return tokens.prove(request, role, at, metrics, wrong).map(Proof::Vouched);
+                tokens.prove(request, role, at, metrics, wrong).map(Proof::Vouched)
             }
-            Gate::Digest(digest) => digest,
-        };
-        let Digest { domain, authenticator, passwords, .. } = &**digest;
-        let header = match role {
-            Role::UserAgent => HeaderId::Authorization,
-            Role::Proxy => HeaderId::ProxyAuthorization,
-        };
-        let asked = Request {
-            method: request.method().map_or(b"", |method| method.as_bytes()),
-            uri: request.request_uri_bytes().unwrap_or_default(),
-        };
-        let now = clock::seconds();
-        // A panic under this lock is a bug of ours; what it guards stays usable.
-        let mut authenticator = authenticator.lock().unwrap_or_else(PoisonError::into_inner);
-        let passwords = passwords.read().unwrap_or_else(PoisonError::into_inner);
-        let credentials: Vec<&[u8]> = request.all(header).map(|header| header.value).collect();
-        match authenticator.verify(asked, credentials, &Good(&passwords, now), now) {
-            Verdict::Accept { username } => match passwords.for_a_while(&username) {
-                None => Ok(Proof::User(username)),
-                Some(name) => vouched_for(name, domain, (Instant::now(), now))
-                    .map(Proof::Vouched)
-                    .ok_or_else(|| Answer::new(403, "Not A User Of This Domain")),
-            },
-            Verdict::Challenge { stale, reason } => {
-                metrics.add(Count::Challenges);
-                match reason {
-                    ChallengeReason::WrongCredentials => {
-                        metrics.add(Count::WrongCredentials);
-                        wrong();
-                    }
-                    ChallengeReason::ReplayedCount => metrics.add(Count::CredentialsReplayed),
-                    ChallengeReason::NoCredentials
-                    | ChallengeReason::NotOffered
-                    | ChallengeReason::ForeignNonce
-                    | ChallengeReason::ExpiredNonce => {}
-                }
-                Err(challenge(&authenticator, role, stale, salt, now))
-            }
-            Verdict::Refuse { reason } => Err(Answer::new(400, format!("Bad Credentials: {reason}"))),
+            Gate::Digest(digest) => digest.prove(request, role, salt, metrics, wrong),
         }
     }
 
@@ -631,17 +410,7 @@ impl DomainRef<'_> {
     pub(crate) fn may_have(self, user: &str) -> bool {
         match &self.0.gate {
             Gate::Open | Gate::Backend(_) | Gate::Certificate | Gate::Tokens(_) => true,
-            Gate::Digest(digest) => {
-                let passwords = digest.passwords.read().unwrap_or_else(PoisonError::into_inner);
-                passwords.ephemeral.is_some() || passwords.users.lookup(user, &digest.realm).is_some()
-            }
+            Gate::Digest(digest) => digest.may_have(user),
         }
     }
-}
-
-fn challenge(authenticator: &Authenticator, role: Role, stale: Stale, salt: u64, now: u64) -> Answer {
-    let reason = if role == Role::Proxy { "Proxy Authentication Required" } else { "Unauthorized" };
-    let answer = Answer::new(role.status(), reason);
-    let challenges = authenticator.challenges(stale, salt, now);
-    challenges.into_iter().fold(answer, |answer, value| answer.header(role.challenge_header(), value))
 }

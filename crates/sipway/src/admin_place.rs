@@ -7,6 +7,7 @@ use config::{AdminToken, Config, Machine};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::{net::TcpStream, runtime::Runtime};
 
@@ -145,16 +146,12 @@ impl Admin {
     }
 }
 
+/// What stands for itself in a URL is all else (RFC 3986 §2.3).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// A value as it may stand in a URL.
 pub(crate) fn encoded(value: &str) -> String {
-    value.bytes().fold(String::new(), |mut url, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            url.push_str(&format!("%{byte:02X}"));
-        }
-        url
-    })
+    utf8_percent_encode(value, ESCAPED).to_string()
 }
 
 #[cfg(test)]

@@ -1,0 +1,219 @@
+//! Users of a domain who prove who they are by a password (RFC 3261 §22, RFC 8760), one that lasts or one that is good for a while.
+
+use std::{
+    fs,
+    sync::{Mutex, PoisonError, RwLock},
+    time::Instant,
+};
+
+use config::{DigestAlgorithm, Host, UserSource};
+use sip_auth::{
+    Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName, Request,
+    Role, Secret, Stale, UserTable, Verdict,
+};
+use sip_message::{HeaderId, Message};
+use sip_proxy::Answer;
+use transport::{Vouched, upgrade};
+
+use crate::{
+    UsersError,
+    admission::{named_in_query, vouched_for},
+    clock,
+    domains::Proof,
+    metrics::{Count, Metrics},
+    user_database::{self, UserDatabase},
+};
+
+/// What a domain with passwords asks its users for, and judges them by.
+#[derive(Debug)]
+pub(crate) struct Digest {
+    domain: Host,
+    authenticator: Mutex<Authenticator>,
+    passwords: RwLock<Passwords>,
+    /// Where the users come from, if that is a database.
+    database: Option<UserDatabase>,
+    realm: String,
+}
+
+/// The passwords of a domain.
+#[derive(Debug)]
+pub(crate) struct Passwords {
+    users: UserTable,
+    ephemeral: Option<Ephemeral>,
+}
+
+impl Passwords {
+    /// Reads them as the configuration says.
+    ///
+    /// # Errors
+    /// What cannot be used.
+    pub(crate) fn read(
+        users: Option<&UserSource>,
+        realm: &str,
+        ephemeral: Option<&config::Ephemeral>,
+    ) -> Result<Self, UsersError> {
+        let users = users.map(|users| read_users(users, realm)).transpose()?.unwrap_or_default();
+        let ephemeral = ephemeral.map(|ephemeral| {
+            let hash = match ephemeral.hash {
+                config::EphemeralHash::Sha1 => EphemeralHash::Sha1,
+                config::EphemeralHash::Sha256 => EphemeralHash::Sha256,
+            };
+            Ephemeral::new(ephemeral.secret.expose(), hash)
+        });
+        Ok(Self { users, ephemeral })
+    }
+
+    /// The user of a name, and until when, if its password is good for a while.
+    fn for_a_while<'n>(&self, name: &'n str) -> Option<EphemeralName<'n>> {
+        self.ephemeral.as_ref().and_then(|_| EphemeralName::read(name))
+    }
+}
+
+/// The passwords that are good at a time, in Unix seconds.
+struct Good<'p>(&'p Passwords, u64);
+
+impl Credentials for Good<'_> {
+    fn lookup(&self, user: &str, realm: &str) -> Option<Secret<'_>> {
+        let Self(Passwords { users, ephemeral }, now) = self;
+        match ephemeral.as_ref().and_then(|ephemeral| ephemeral.password_of(user, *now)) {
+            Some(password) => Some(Secret::Password(password.into())),
+            // No name in a file has a colon.
+            None => users.lookup(user, realm),
+        }
+    }
+}
+
+impl Digest {
+    pub(crate) fn new(
+        domain: Host,
+        authenticator: Authenticator,
+        passwords: Passwords,
+        database: Option<UserDatabase>,
+    ) -> Self {
+        let realm = authenticator.settings().realm.clone();
+        let (authenticator, passwords) = (Mutex::new(authenticator), RwLock::new(passwords));
+        Self { domain, authenticator, passwords, database, realm }
+    }
+
+    pub(crate) fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// Where the users come from, if that is a database.
+    pub(crate) fn database(&self) -> Option<&UserDatabase> {
+        self.database.as_ref()
+    }
+
+    /// From now on only these can prove who they are.
+    pub(crate) fn replace(&self, passwords: Passwords) {
+        *self.passwords.write().unwrap_or_else(PoisonError::into_inner) = passwords;
+    }
+
+    /// The same for those whose passwords last.
+    pub(crate) fn replace_users(&self, users: UserTable) {
+        self.passwords.write().unwrap_or_else(PoisonError::into_inner).users = users;
+    }
+
+    /// Whether a user of this name can exist.
+    pub(crate) fn may_have(&self, user: &str) -> bool {
+        let passwords = self.passwords.read().unwrap_or_else(PoisonError::into_inner);
+        passwords.ephemeral.is_some() || passwords.users.lookup(user, &self.realm).is_some()
+    }
+
+    /// Who asks for a WebSocket, by the ephemeral password in the query; none if there is none in it, or none is taken here.
+    pub(crate) fn judge(
+        &self,
+        request: &upgrade::Request<'_>,
+        at: (Instant, u64),
+    ) -> Option<Option<Vouched>> {
+        let passwords = self.passwords.read().unwrap_or_else(PoisonError::into_inner);
+        let ephemeral = passwords.ephemeral.as_ref()?;
+        let (name, password) = named_in_query(request)?;
+        let name = ephemeral.judge(&name, &password, at.1);
+        Some(name.and_then(|name| vouched_for(name, &self.domain, at)))
+    }
+
+    /// Who sent this request. `salt` must be a random number; `wrong` is told of wrong credentials.
+    ///
+    /// # Errors
+    /// What to answer: a challenge, or 400 for credentials that no client should send.
+    pub(crate) fn prove(
+        &self,
+        request: &Message<'_>,
+        role: Role,
+        salt: u64,
+        metrics: &Metrics,
+        wrong: impl FnOnce(),
+    ) -> Result<Proof, Answer> {
+        let header = match role {
+            Role::UserAgent => HeaderId::Authorization,
+            Role::Proxy => HeaderId::ProxyAuthorization,
+        };
+        let asked = Request {
+            method: request.method().map_or(b"", |method| method.as_bytes()),
+            uri: request.request_uri_bytes().unwrap_or_default(),
+        };
+        let now = clock::seconds();
+        // A panic under this lock is a bug of ours; what it guards stays usable.
+        let mut authenticator = self.authenticator.lock().unwrap_or_else(PoisonError::into_inner);
+        let passwords = self.passwords.read().unwrap_or_else(PoisonError::into_inner);
+        let credentials: Vec<&[u8]> = request.all(header).map(|header| header.value).collect();
+        match authenticator.verify(asked, credentials, &Good(&passwords, now), now) {
+            Verdict::Accept { username } => match passwords.for_a_while(&username) {
+                None => Ok(Proof::User(username)),
+                Some(name) => vouched_for(name, &self.domain, (Instant::now(), now))
+                    .map(Proof::Vouched)
+                    .ok_or_else(|| Answer::new(403, "Not A User Of This Domain")),
+            },
+            Verdict::Challenge { stale, reason } => {
+                metrics.add(Count::Challenges);
+                match reason {
+                    ChallengeReason::WrongCredentials => {
+                        metrics.add(Count::WrongCredentials);
+                        wrong();
+                    }
+                    ChallengeReason::ReplayedCount => metrics.add(Count::CredentialsReplayed),
+                    ChallengeReason::NoCredentials
+                    | ChallengeReason::NotOffered
+                    | ChallengeReason::ForeignNonce
+                    | ChallengeReason::ExpiredNonce => {}
+                }
+                Err(challenge(&authenticator, role, stale, salt, now))
+            }
+            Verdict::Refuse { reason } => Err(Answer::new(400, format!("Bad Credentials: {reason}"))),
+        }
+    }
+}
+
+/// Reads users from where they are.
+///
+/// # Errors
+/// What cannot be used.
+pub(crate) fn read_users(source: &UserSource, realm: &str) -> Result<UserTable, UsersError> {
+    match source {
+        UserSource::File(file) => {
+            let path = || file.to_owned();
+            let content = fs::read(file).map_err(|error| UsersError::Unreadable { path: path(), error })?;
+            UserTable::parse(&content).map_err(|error| UsersError::Wrong { path: path(), error })
+        }
+        UserSource::Database(query) => user_database::read(query, realm)
+            .map_err(|error| UsersError::Database { path: query.path.clone(), error }),
+    }
+}
+
+/// In the words of who judges by them.
+pub(crate) fn offered(algorithms: &[DigestAlgorithm]) -> Vec<Algorithm> {
+    let one = |algorithm: &DigestAlgorithm| match algorithm {
+        DigestAlgorithm::Sha512_256 => Algorithm::Sha512_256,
+        DigestAlgorithm::Sha256 => Algorithm::Sha256,
+        DigestAlgorithm::Md5 => Algorithm::Md5,
+    };
+    algorithms.iter().map(one).collect()
+}
+
+fn challenge(authenticator: &Authenticator, role: Role, stale: Stale, salt: u64, now: u64) -> Answer {
+    let reason = if role == Role::Proxy { "Proxy Authentication Required" } else { "Unauthorized" };
+    let answer = Answer::new(role.status(), reason);
+    let challenges = authenticator.challenges(stale, salt, now);
+    challenges.into_iter().fold(answer, |answer, value| answer.header(role.challenge_header(), value))
+}
