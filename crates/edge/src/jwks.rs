@@ -8,17 +8,17 @@ use bytes::Bytes;
 use config::{Host, Scheme, WebhookUrl};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Request, header};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use rustls::{ClientConfig, RootCertStore};
 use sip_auth::TokenKeys;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
+use transport::trust::{self, Roots};
 
 use crate::{metrics::Count, shared::Shared};
 
@@ -76,24 +76,18 @@ pub async fn fetch_keys(url: &WebhookUrl) -> Result<TokenKeys, FetchError> {
 type Fetcher = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 
 async fn client(scheme: Scheme) -> Result<Fetcher, FetchError> {
-    // The certificates that this machine trusts are read from its disk.
-    let tls = tokio::task::spawn_blocking(move || tls(scheme)).await.map_err(|error| failed(&error))??;
+    let roots = match scheme {
+        Scheme::Http => Roots::Nobody,
+        Scheme::Https => Roots::System,
+    };
+    // What this machine trusts is read from its disk.
+    let tls = tokio::task::spawn_blocking(move || trust::client(roots, None)).await;
+    let tls = Arc::unwrap_or_clone(tls.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?);
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     let https =
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
     Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https))
-}
-
-fn tls(scheme: Scheme) -> Result<ClientConfig, FetchError> {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let builder = ClientConfig::builder_with_provider(provider.into());
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| failed(&error))?;
-    let builder = match scheme {
-        Scheme::Http => builder.with_root_certificates(RootCertStore::empty()),
-        Scheme::Https => builder.with_native_roots().map_err(|error| failed(&error))?,
-    };
-    Ok(builder.with_no_client_auth())
 }
 
 /// Redirects are not followed: who the keys come from stands in the configuration.

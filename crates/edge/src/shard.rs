@@ -3,32 +3,28 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, SocketAddr},
     panic::AssertUnwindSafe,
     rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use defence::Offence;
-use lifecycle::{Cause, Ending};
-use sip_message::{FrameError, Leniencies, Leniency, Message};
+use lifecycle::Ending;
+use sip_message::Message;
 use sip_proxy::{Proxy, shard_of};
 use tokio::{
-    io::AsyncWriteExt as _,
     net::{TcpStream, UdpSocket},
     sync::{Notify, mpsc, oneshot},
     task::spawn_local,
     time::{sleep, sleep_until, timeout},
 };
-use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Unopened, Vouched, upgrade};
+use transport::{Listener, Scratch};
 
 use crate::{
-    Pinged, client_certificate, clock,
+    Pinged,
     dialling::{self, Made},
-    door::{Acquaintance, Guest},
+    door::Acquaintance,
     draining,
-    flow::Flow,
     hop::{FlowNumber, Hop},
     inbox::{Closing, Letter},
     metrics::{Count, Gauge},
@@ -38,14 +34,12 @@ use crate::{
 };
 
 mod flow_table;
+mod owner;
 #[cfg(test)]
 mod tests;
 
 use flow_table::Entry;
 pub(crate) use flow_table::{By, Known};
-
-/// How long an answer to plain HTTP may take to write.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// The number of requests of our own whose answer nobody waits for.
 const NOBODY: u64 = 0;
@@ -126,18 +120,6 @@ async fn receive_datagrams(shard: Rc<Shard>, listener: u8, socket: Rc<UdpSocket>
     };
     let failed = |error: std::io::Error| tracing::debug!(%error, "UDP");
     transport::udp::receive(socket, scratch, datagram, failed).await;
-}
-
-/// Answers plain HTTP where there are no pages: load balancers and people look at what a port says.
-async fn say_no_pages(mut stream: TcpStream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\
-        Content-Type: text/plain\r\nContent-Length: 49\r\n\r\nThis port speaks SIP over WebSocket (RFC 7118).\r\n";
-    // Whoever does not take it is not waited for.
-    let _ = tokio::time::timeout(ANSWER_WITHIN, async {
-        stream.write_all(ANSWER).await?;
-        stream.shutdown().await
-    })
-    .await;
 }
 
 /// Does what the proxy has to do when its time has come.
@@ -410,132 +392,5 @@ impl Shard {
     fn hop_gone(&self, hop: Hop) {
         self.gone.borrow_mut().push(hop);
         self.wake.notify_one();
-    }
-}
-
-impl Owner for Shard {
-    type Flow = Flow;
-    type Guest = Guest;
-
-    fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<Vouched> {
-        let rule = self.shared.listeners.get(usize::from(listener.number))?.client_identity()?;
-        let at = (Instant::now(), clock::seconds());
-        let vouched = client_certificate::vouched_by(certificate, rule, &self.shared.domains, at);
-        self.shared.metrics.add(match vouched {
-            Some(_) => Count::CertificatesAccepted,
-            None => Count::CertificatesOfNobody,
-        });
-        vouched
-    }
-
-    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<Guest> {
-        let door = &self.shared.door;
-        if self.shared.upstreams.has(client) { Some(door.let_in_uncounted()) } else { door.let_in(client) }
-    }
-
-    fn admit(
-        self: &Rc<Self>,
-        request: &upgrade::Request<'_>,
-        guest: Option<&Guest>,
-    ) -> Result<Option<Vouched>, upgrade::Refusal> {
-        let admitted = self.shared.domains.admit(request, Instant::now());
-        if let Ok(Some(_)) = &admitted {
-            self.shared.metrics.add(Count::TokensAccepted);
-        }
-        admitted.map_err(|(refusal, offence)| {
-            self.shared.metrics.add(Count::TokensRefused);
-            tracing::debug!(why = refusal.message(), "a WebSocket is refused for its token");
-            if let (Some(guest), Some(offence)) = (guest, offence) {
-                guest.offends(offence);
-            }
-            refusal
-        })
-    }
-
-    async fn open(
-        self: &Rc<Self>,
-        opening: Opening,
-        guest: Option<Guest>,
-        link: Rc<Link>,
-    ) -> Result<Flow, Refused> {
-        Flow::open(self, opening, guest, link).await
-    }
-
-    fn turn(flow: &Flow) -> u64 {
-        flow.number.count()
-    }
-
-    fn message(self: &Rc<Self>, flow: &Flow, message: &[u8]) {
-        self.receive(flow.hop, message);
-    }
-
-    fn forgiven(self: &Rc<Self>, what: Leniencies) {
-        // All the others are seen in the message itself.
-        if what.contains(Leniency::NoContentLength) {
-            let mut only = Leniencies::NONE;
-            only.insert(Leniency::NoContentLength);
-            self.shared.metrics.forgive(only);
-        }
-    }
-
-    fn close(self: &Rc<Self>, flow: Flow, ending: Ending) {
-        if let Cause::ProtocolError | Cause::InvalidPayload | Cause::MessageTooBig = ending.cause {
-            self.offends(Hop::Flow(flow.number), Offence::Malformed);
-        }
-        flow.close(&ending);
-    }
-
-    fn http(self: &Rc<Self>, request: PlainHttp) {
-        match self.shared.pages() {
-            Some(pages) => {
-                self.shared.audit.hand_over(&request.stream);
-                pages(request);
-            }
-            None => drop(spawn_local(say_no_pages(request.stream))),
-        }
-    }
-
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, guest: Option<&Guest>) {
-        let offence = match why {
-            // Of wrong tokens is told where they are judged; 429 is what those get who are turned away.
-            Unopened::HandshakeRefused(401 | 429 | 500..) => None,
-            Unopened::HandshakeRefused(_) => Some(Offence::Handshake),
-            Unopened::NotSip | Unopened::NotTls => Some(Offence::Malformed),
-            // Networks and browsers do all of this, too.
-            Unopened::HandshakeTimeout
-            | Unopened::LeftEarly
-            | Unopened::TlsFailed
-            | Unopened::CrowdedOut
-            | Unopened::NotByProxy
-            | Unopened::TurnedAway
-            | Unopened::NoRoom => None,
-        };
-        if let (Some(guest), Some(offence)) = (guest, offence) {
-            guest.offends(offence);
-        }
-        tracing::debug!(%remote, %why, "a connection ended before it was a flow");
-        self.shared.metrics.add(match why {
-            Unopened::HandshakeTimeout => Count::HandshakeTimeouts,
-            Unopened::LeftEarly => Count::LeftEarly,
-            Unopened::TlsFailed => Count::TlsFailures,
-            Unopened::NotTls => {
-                self.shared.metrics.add(Count::NotTls);
-                Count::TlsFailures
-            }
-            Unopened::CrowdedOut => Count::CrowdedOut,
-            // Counted where it was decided.
-            Unopened::HandshakeRefused(429 | 503) | Unopened::NoRoom | Unopened::TurnedAway => return,
-            Unopened::HandshakeRefused(_) => Count::HandshakesRefused,
-            Unopened::NotByProxy => Count::NotByProxy,
-            Unopened::NotSip => Count::NotSip,
-        });
-    }
-
-    fn unframed(self: &Rc<Self>, bytes: &[u8], error: FrameError) -> Option<Vec<u8>> {
-        let error = error.as_parse_error()?;
-        self.shared.metrics.add(Count::MessagesUnparsed);
-        let hop = Hop::Flow(FlowNumber(u64::MAX));
-        let world = World { shard: self, stranger: None };
-        self.proxy.borrow_mut().answer_to_damaged(&world, hop, bytes, error)
     }
 }

@@ -29,7 +29,9 @@ pub enum CertificateError {
     #[error("no certificate could be made: {0}")]
     NotMade(#[from] rcgen::Error),
     /// Nobody could ever prove who it is.
-    #[error("there is no certificate to trust servers by; name a `ca` file, or install ca-certificates")]
+    #[error(
+        "there is no certificate to trust servers by: install ca-certificates, or name a `ca` file where there is such a key"
+    )]
     NoRoots,
 }
 

@@ -17,6 +17,8 @@ pub enum Roots {
     System,
     /// These alone.
     Only(Vec<CertificateDer<'static>>),
+    /// Nobody's: there is no TLS on the way.
+    Nobody,
 }
 
 /// TLS settings for connections to servers that prove who they are, with our own certificate if they ask for one.
@@ -24,14 +26,16 @@ pub enum Roots {
 /// # Errors
 /// There is no root that can be used.
 pub fn client(roots: Roots, own: Option<Fitting>) -> Result<ClientTls, CertificateError> {
+    let needed = !matches!(roots, Roots::Nobody);
     let mut store = RootCertStore::empty();
     let found = match roots {
         // What of it cannot be read is as good as not there.
         Roots::System => rustls_native_certs::load_native_certs().certs,
         Roots::Only(certificates) => certificates,
+        Roots::Nobody => Vec::new(),
     };
     store.add_parsable_certificates(found);
-    if store.is_empty() {
+    if store.is_empty() && needed {
         return Err(CertificateError::NoRoots);
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

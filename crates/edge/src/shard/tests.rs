@@ -1,15 +1,21 @@
 //! A handler of ours that panics.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
 
 use config::{Config, Imagined};
 use ledger::{ReadFrom, storage::sim::Simulated};
 use lifecycle::{Cause, EventId, EventKind, Transport, cloud_event};
 use prove::{Client, Ended, EventLog, Setup, Target};
+use sip_message::FrameError;
 use tokio::{net::TcpListener, task::LocalSet, time::timeout};
+use transport::{Link, Opening, Owner, PlainHttp, Refused, Unopened};
 
 use super::*;
-use crate::Server;
+use crate::{Server, door::Guest, flow::Flow};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
