@@ -78,7 +78,7 @@ pub use sink::{
 pub use surroundings::{Imagined, LARGEST_FILE, Machine, Surroundings};
 pub use timers::Timers;
 pub use tls::{ClientAuthorities, ClientCertificate, ClientIdentity, TlsFiles, TlsMaterial};
-pub use upstream::{Unregister, Upstream, UpstreamTarget};
+pub use upstream::{BadTarget, Unregister, Upstream, UpstreamTarget};
 pub use url::{Scheme, WebhookUrl};
 pub use value::Name;
 pub use websocket::{MissingOrigin, Origins, Paths, WebSocket};

@@ -1,7 +1,9 @@
 //! `[[upstream]]`: SIP servers behind this one, such as a PBX, to which the requests of whole domains go.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,6 +120,34 @@ impl FromToml for UpstreamTarget {
         };
         let (priority, weight) = (number("priority", target.priority, 65_535)?, number("weight", 1, 1000)?);
         Ok(Self { priority, weight, ..target })
+    }
+}
+
+/// A text that names no server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadTarget(String);
+
+impl fmt::Display for BadTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadTarget {}
+
+impl FromStr for UpstreamTarget {
+    type Err = BadTarget;
+
+    /// Reads a SIP URI as it stands in a configuration.
+    fn from_str(uri: &str) -> Result<Self, BadTarget> {
+        Self::from_uri(uri).map_err(|fault| {
+            let expected = <Self as FromToml>::expected();
+            BadTarget(match fault {
+                Fault::Type => format!("give {expected}"),
+                Fault::Value { label, help: None } => format!("{label}; give {expected}"),
+                Fault::Value { label, help: Some(help) } => format!("{label}; {help}"),
+            })
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! SIP servers behind this one: where they are, and whether they answer.
 
+mod watch;
+
 use std::{
     collections::{BTreeMap, HashSet},
     net::{IpAddr, SocketAddr},
@@ -11,11 +13,10 @@ use std::{
 };
 
 use config::{Host, Listener, Name, Unregister, UpstreamTarget};
-use hickory_resolver::TokioResolver;
 use lifecycle::{FlowFacts, Transport};
 use rustls_pki_types::ServerName;
 use smallvec::SmallVec;
-use targets::{Place, Preference, Standing, Transport as Spoken, Turned, order};
+use targets::{Place, Preference, Standing, Transport as Spoken, order};
 use transport::{
     certificate::{CertificateError, Fitting},
     trust::{self, ClientTls, Roots},
@@ -23,24 +24,17 @@ use transport::{
 
 use crate::{
     StartError,
-    ask::{Ask, ask},
     hop::{FlowNumber, Hop, Proves},
-    metrics::Count,
-    resolve::{Found, resolve},
-    shared::Shared,
+    resolve::Found,
 };
 
-/// How long a probe waits for its answer.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) use watch::{look_up, probe};
 
 /// A request larger than this may not go by UDP where there is TCP (RFC 3261 §18.1.1), bytes.
 const LARGEST_DATAGRAM: usize = 1300;
 
 /// What a request grows by on its way through: a Via, two Record-Routes or a Path. Rather too much.
 const GROWTH: usize = 350;
-
-/// How long after a name could not be looked up it is tried again.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Several servers that do the same.
 #[derive(Debug)]
@@ -433,17 +427,6 @@ impl Upstream {
         }
         hops
     }
-
-    fn turned(&self, server: &Server, turned: Turned) {
-        let (upstream, server) = (self.name.as_str(), server.address);
-        match turned {
-            Turned::Nothing => {}
-            Turned::Up => tracing::info!(upstream, %server, "a server answers again"),
-            Turned::Down => {
-                tracing::warn!(upstream, %server, "a server does not answer: it is passed over until it does");
-            }
-        }
-    }
 }
 
 /// The places of these in the order in which to try them.
@@ -486,61 +469,6 @@ impl Way {
                 Health::Resting
             }
         })
-    }
-}
-
-/// Asks every server of an upstream again and again whether it is there, by the way that requests go.
-pub(crate) async fn probe(shared: Arc<Shared>, number: usize) {
-    let Some(upstream) = shared.upstreams.get(Number(number)) else { return };
-    let Some(every) = upstream.probe else { return };
-    loop {
-        for server in upstream.servers().iter() {
-            let options = Ask::options(server.address);
-            let turned = match ask(&shared, server.way.hop, &options, PROBE_TIMEOUT).await {
-                // Whatever it answers, it is there; but for 503 it says itself that it is not to be used.
-                Some(status) if status != 503 => server.way.change(Standing::answered),
-                _ => {
-                    shared.metrics.add(Count::ProbesFailed);
-                    server.failures.fetch_add(1, Ordering::Relaxed);
-                    server.way.change(Standing::unanswered)
-                }
-            };
-            upstream.turned(server, turned);
-        }
-        tokio::time::sleep(every).await;
-    }
-}
-
-/// Looks a target's name up, again and again, as soon as what was answered has run out. What DNS does not answer leaves what is
-/// known as it is.
-pub(crate) async fn look_up(shared: Arc<Shared>, resolver: TokioResolver, (number, entry): (usize, usize)) {
-    let Some(upstream) = shared.upstreams.get(Number(number)) else { return };
-    let Some(place) = upstream.entries.get(entry).and_then(|entry| entry.place.as_ref()) else { return };
-    let spoken = spoken(&upstream.listeners);
-    let name = upstream.name.as_str();
-    let mut last = None;
-    loop {
-        let pause = match resolve(&resolver, place, &spoken).await {
-            Ok((found, lasts)) => {
-                upstream.learn(entry, &found);
-                if last.replace(found.len()).is_none() {
-                    tracing::info!(
-                        upstream = name,
-                        host = place.host,
-                        servers = found.len(),
-                        "a name leads to servers"
-                    );
-                }
-                lasts
-            }
-            Err(error) => {
-                shared.metrics.add(Count::LookUpsFailed);
-                last = None;
-                tracing::warn!(upstream = name, host = place.host, %error, "a name cannot be looked up; what is known of it stays");
-                LOOK_AGAIN
-            }
-        };
-        tokio::time::sleep(pause).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{admin_place::AdminPlace, ledger_place::LedgerPlace};
+use crate::{admin_place::AdminPlace, init::Backend, ledger_place::LedgerPlace};
 
 /// A SIP-over-WebSocket edge with a ledger: every connection accepted yields exactly one close record.
 #[derive(Debug, Parser)]
@@ -72,7 +72,7 @@ pub(crate) struct Dev {
 pub(crate) struct Init {
     /// The PBX: sip:10.0.0.5, sip:10.0.0.5:5080;transport=tcp, sips:pbx.example.com
     #[arg(long, value_name = "URI")]
-    pub(crate) backend: String,
+    pub(crate) backend: Backend,
     /// What it is
     #[arg(long, value_enum, default_value = "other")]
     pub(crate) kind: Kind,

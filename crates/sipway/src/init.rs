@@ -4,9 +4,10 @@ use std::{
     fs::OpenOptions,
     io::{ErrorKind, Write as _},
     net::{IpAddr, SocketAddr, UdpSocket},
+    str::FromStr,
 };
 
-use config::{Config, Imagined, Upstream, UpstreamTarget};
+use config::{BadTarget, UpstreamTarget};
 
 use crate::{
     command::{Init, Kind},
@@ -15,11 +16,7 @@ use crate::{
 };
 
 pub(crate) fn run(init: &Init) -> Outcome {
-    let target = match target(&init.backend) {
-        Ok(target) => target,
-        Err(outcome) => return outcome,
-    };
-    let text = text(init, &target);
+    let text = text(init);
     let file = OpenOptions::new().write(true).create_new(true).open(&init.output);
     match file.and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => {
@@ -34,22 +31,23 @@ pub(crate) fn run(init: &Init) -> Outcome {
     }
 }
 
-/// The backend as the configuration reads it.
-fn target(backend: &str) -> Result<UpstreamTarget, Outcome> {
-    let listeners: String = ["udp", "tcp", "tls"].map(|word| listener(word, "\"127.0.0.1\"")).concat();
-    let text = format!("{listeners}[[upstream]]\nname = \"pbx\"\ntargets = [{backend:?}]\n");
-    let files = Imagined::new().file("fullchain.pem", CERTIFICATE).file("privkey.pem", KEY);
-    let config = Config::parse(&text.replace("0.0.0.0", "127.0.0.1"), "--backend".as_ref(), &files);
-    let upstreams = config.map_err(Outcome::Misconfigured)?.upstreams;
-    let target = upstreams.into_iter().flat_map(|upstream: Upstream| upstream.targets).next();
-    target.ok_or_else(|| Outcome::failed("no backend"))
+/// A server behind, as it was given and as it is understood.
+#[derive(Clone, Debug)]
+pub(crate) struct Backend {
+    text: String,
+    target: UpstreamTarget,
 }
 
-/// They only have to look like some.
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
-const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+impl FromStr for Backend {
+    type Err = BadTarget;
 
-fn text(init: &Init, target: &UpstreamTarget) -> String {
+    fn from_str(text: &str) -> Result<Self, BadTarget> {
+        Ok(Self { text: text.to_owned(), target: text.parse()? })
+    }
+}
+
+fn text(init: &Init) -> String {
+    let Backend { text: backend, target } = &init.backend;
     let transport = target.usual().as_str();
     // The address that the backend sees.
     let advertise = target.address().and_then(towards).map_or_else(
@@ -72,7 +70,6 @@ fn text(init: &Init, target: &UpstreamTarget) -> String {
          [[domain]]\nname = {domain:?}\nbackend = \"pbx\"\n{advice}register = {register:?}\n\n\
          # Metrics, health and the API, on this machine alone.\n[admin]\nbind = \"127.0.0.1:8090\"\n",
         listener = listener(transport, &advertise),
-        backend = init.backend,
     )
 }
 

@@ -1,0 +1,91 @@
+//! Whether the servers of an upstream answer, and where they are now.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use hickory_resolver::TokioResolver;
+use targets::{Standing, Turned};
+
+use super::{Number, Server, Upstream, spoken};
+use crate::{
+    ask::{Ask, ask},
+    metrics::Count,
+    resolve::resolve,
+    shared::Shared,
+};
+
+/// How long a probe waits for its answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How long after a name could not be looked up it is tried again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Asks every server of an upstream again and again whether it is there, by the way that requests go.
+pub(crate) async fn probe(shared: Arc<Shared>, number: usize) {
+    let Some(upstream) = shared.upstreams.get(Number(number)) else { return };
+    let Some(every) = upstream.probe else { return };
+    loop {
+        for server in upstream.servers().iter() {
+            let options = Ask::options(server.address);
+            let turned = match ask(&shared, server.way.hop, &options, PROBE_TIMEOUT).await {
+                // Whatever it answers, it is there; but for 503 it says itself that it is not to be used.
+                Some(status) if status != 503 => server.way.change(Standing::answered),
+                _ => {
+                    shared.metrics.add(Count::ProbesFailed);
+                    server.failures.fetch_add(1, Ordering::Relaxed);
+                    server.way.change(Standing::unanswered)
+                }
+            };
+            upstream.turned(server, turned);
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Looks a target's name up, again and again, as soon as what was answered has run out. What DNS does not answer leaves what is
+/// known as it is.
+pub(crate) async fn look_up(shared: Arc<Shared>, resolver: TokioResolver, (number, entry): (usize, usize)) {
+    let Some(upstream) = shared.upstreams.get(Number(number)) else { return };
+    let Some(place) = upstream.entries.get(entry).and_then(|entry| entry.place.as_ref()) else { return };
+    let spoken = spoken(&upstream.listeners);
+    let name = upstream.name.as_str();
+    let mut last = None;
+    loop {
+        let pause = match resolve(&resolver, place, &spoken).await {
+            Ok((found, lasts)) => {
+                upstream.learn(entry, &found);
+                if last.replace(found.len()).is_none() {
+                    tracing::info!(
+                        upstream = name,
+                        host = place.host,
+                        servers = found.len(),
+                        "a name leads to servers"
+                    );
+                }
+                lasts
+            }
+            Err(error) => {
+                shared.metrics.add(Count::LookUpsFailed);
+                last = None;
+                tracing::warn!(upstream = name, host = place.host, %error, "a name cannot be looked up; what is known of it stays");
+                LOOK_AGAIN
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Upstream {
+    fn turned(&self, server: &Server, turned: Turned) {
+        let (upstream, server) = (self.name.as_str(), server.address);
+        match turned {
+            Turned::Nothing => {}
+            Turned::Up => tracing::info!(upstream, %server, "a server answers again"),
+            Turned::Down => {
+                tracing::warn!(upstream, %server, "a server does not answer: it is passed over until it does");
+            }
+        }
+    }
+}
