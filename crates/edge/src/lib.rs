@@ -29,6 +29,7 @@ mod kept;
 mod listeners;
 mod metrics;
 mod passwords;
+mod reaching;
 mod recovery;
 mod register;
 mod registry;

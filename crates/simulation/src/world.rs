@@ -1,10 +1,22 @@
 //! One run of the world: what happens next is drawn from the seed, and every step is the real code's.
 
+/// Prints a step, if that is wanted.
+macro_rules! tell {
+    ($world:expr, $($text:tt)*) => {
+        if $world.plan.trace == $crate::Trace::Told {
+            println!("{:>7} {:>13.6} s  {}", $world.totals.steps, $world.clock.passed() as f64 / 1e6, format_args!($($text)*));
+        }
+    };
+}
+
+mod checks;
+mod peers;
+
 use std::{collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
 
 use edge::{
     Count,
-    stepped::{Policy, Registry, Step, Stepped},
+    stepped::{Policy, Registry, Stepped},
 };
 use ledger::{
     Position, Settings, Stepped as Did,
@@ -13,20 +25,17 @@ use ledger::{
         sim::{End, Faults, Simulated},
     },
 };
-use lifecycle::{Cause, Ending, FlowId, Node};
+use lifecycle::Node;
 
 use crate::{
-    At, Plan, Planted, Totals, Trace, Weather,
+    At, Plan, Planted, Totals, Weather,
     chance::Chance,
-    client::{self, Bindings, Connection, Device, Registered, State, Wish},
+    client::{Bindings, Connection},
     clock::Clock,
     planted::Careless,
     sink::{Around, Sink},
     witness::Witness,
 };
-
-/// Steps within which a world in good weather must come to rest.
-const PATIENCE: u32 = 20_000;
 
 /// A process between its start and its end.
 struct Process {
@@ -56,15 +65,6 @@ pub(crate) struct World {
     /// Whether the disk was told to misbehave.
     troubled: bool,
     totals: Totals,
-}
-
-/// Prints a step, if that is wanted.
-macro_rules! tell {
-    ($world:expr, $($text:tt)*) => {
-        if $world.plan.trace == Trace::Told {
-            println!("{:>7} {:>13.6} s  {}", $world.totals.steps, $world.clock.passed() as f64 / 1e6, format_args!($($text)*));
-        }
-    };
 }
 
 impl World {
@@ -321,131 +321,6 @@ impl World {
         }
     }
 
-    fn connect(&mut self) {
-        let crowd = self.crowd;
-        let Some(process) = self.process.as_mut().filter(|one| one.connections.len() < crowd) else { return };
-        process.counter += 1;
-        let device = Device::any(&mut self.chance);
-        let asked =
-            Connection::ask(&process.registry, &self.clock, device, process.counter, self.plan.planted);
-        let Some(connection) = asked else {
-            self.totals.refused += 1;
-            return;
-        };
-        tell!(self, "{} asks to be opened for {device:?}", connection.name);
-        process.connections.push(connection);
-        let last = process.connections.len() - 1;
-        self.poll(last);
-    }
-
-    /// Looks whether a flow is open by now.
-    fn poll(&mut self, index: usize) {
-        let Some(process) = &mut self.process else { return };
-        let connection = &mut process.connections[index];
-        let State::Opening(opening) = &mut connection.state else { return };
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        match opening.as_mut().poll(&mut context) {
-            std::task::Poll::Pending => {
-                if self.plan.planted == Some(Planted::UsableBeforeDurable) && self.chance.once_in(8) {
-                    self.witness.usable(connection.flow);
-                }
-            }
-            std::task::Poll::Ready(Ok(flow)) => {
-                let (id, name) = (connection.flow, connection.name.clone());
-                connection.state = State::Open(flow);
-                self.witness.usable(id);
-                self.totals.flows += 1;
-                tell!(self, "{name} is open");
-            }
-            std::task::Poll::Ready(Err(why)) => {
-                let connection = process.connections.swap_remove(index);
-                self.totals.refused += 1;
-                tell!(self, "{} is refused: {why}", connection.name);
-            }
-        }
-    }
-
-    /// A connection does something.
-    fn act(&mut self) -> Result<(), String> {
-        let Some(process) = self.process.as_mut().filter(|one| !one.connections.is_empty()) else {
-            return Ok(());
-        };
-        let index = self.chance.index(process.connections.len());
-        let connection = &mut process.connections[index];
-        let State::Open(_) = &connection.state else {
-            self.poll(index);
-            return Ok(());
-        };
-        match self.chance.below(20) {
-            0..=6 => {
-                connection.registers += 1;
-                let expires = match self.chance.below(8) {
-                    0 => 0,
-                    1 => 60,
-                    _ => 600,
-                };
-                let wish = Wish {
-                    device: connection.device,
-                    flow: Some((connection.flow, &connection.name)),
-                    cseq: connection.registers,
-                    expires,
-                };
-                let done = self.bindings.register(&process.registry, &self.clock, &wish)?;
-                if done == Registered::Done {
-                    self.totals.registers += 1;
-                }
-                tell!(self, "{} registers for {expires} s: {done:?}", process.connections[index].name);
-            }
-            7..=13 => {
-                let ending = client::ending(&mut self.chance);
-                self.end(index, &ending)?;
-            }
-            // It goes on talking.
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// A flow ends: it is closed, or its task is lost, which closes it too.
-    fn end(&mut self, index: usize, ending: &Ending) -> Result<(), String> {
-        let Some(process) = &mut self.process else { return Ok(()) };
-        let Connection { flow: id, name, device, state, .. } = process.connections.swap_remove(index);
-        let State::Open(flow) = state else { return Ok(()) };
-        tell!(self, "{name} ends: {}", ending.cause);
-        self.witness.ended(id, ending.cause);
-        match self.plan.planted {
-            Some(Planted::CloseWithoutRecord) if self.chance.once_in(16) => {
-                drop(process.registry.location().flow_closed(id));
-                std::mem::forget(flow);
-            }
-            Some(Planted::StaleCloseDeletesNewer) => {
-                flow.close(ending);
-                if let Some(newer) = self.bindings.moved_on(device, id) {
-                    // By the address-of-record and not by the flow.
-                    drop(process.registry.location().flow_closed(newer));
-                }
-            }
-            _ if ending.cause == Cause::InternalError => drop(flow),
-            _ => flow.close(ending),
-        }
-        self.bindings.ended(id);
-        self.bindings.compare_user(&process.registry, device.user, self.clock.now())
-    }
-
-    /// A desk phone registers over UDP, where bindings have no flow.
-    fn datagram(&mut self) -> Result<(), String> {
-        let Some(process) = &mut self.process else { return Ok(()) };
-        if !self.chance.once_in(3) {
-            return Ok(());
-        }
-        let device = Device { user: self.chance.below(client::USERS), number: client::DEVICES };
-        let expires = self.chance.pick(&[0, 60, 600]);
-        let wish = Wish { device, flow: None, cseq: self.totals.steps, expires };
-        let done = self.bindings.register(&process.registry, &self.clock, &wish)?;
-        tell!(self, "{device:?} registers over UDP for {expires} s: {done:?}");
-        Ok(())
-    }
-
     fn write(&mut self) -> Did {
         let Some(process) = &mut self.process else { return Did::Idle };
         if process.stalled_until > self.clock.passed() {
@@ -498,215 +373,5 @@ impl World {
         let most = self.chance.pick(&[100_000, 2_000_000, 2_000_000, 90_000_000]);
         let passed = self.chance.below(most);
         self.clock.advance(passed);
-    }
-
-    // ---- checks ---------------------------------------------------------------------------------------------------
-
-    /// If everything is written and read, everything must add up.
-    fn look(&mut self) -> Result<(), String> {
-        if self.troubled {
-            return Ok(());
-        }
-        for _ in 0..64 {
-            match self.write() {
-                Did::Done => {}
-                Did::Idle => break,
-                _ => drop(self.keep()),
-            }
-        }
-        self.keep_books()?;
-        let Some(process) = &self.process else { return Ok(()) };
-        let ledger = process.registry.ledger().status();
-        if self.disk.is_down() || ledger.durable < ledger.appended || self.witness.at().seq != ledger.durable
-        {
-            return Ok(());
-        }
-        self.totals.looks += 1;
-        let registry = &*process.registry;
-        self.bindings.compare(registry, self.clock.now())?;
-        let books = process.stepped.books();
-        let wrong = books.closed_without_open.len() + books.opened_twice.len() + books.unreadable.len();
-        if wrong > 0 {
-            return Err(format!("the fold finds {wrong} records that do not add up"));
-        }
-        if (books.opened, books.closed) != (self.witness.opened_total, self.witness.closed_total) {
-            return Err(format!(
-                "the fold counts {} opened and {} closed; there are {} and {}",
-                books.opened, books.closed, self.witness.opened_total, self.witness.closed_total
-            ));
-        }
-        let metrics = registry.metrics();
-        let (opened, closed) = (metrics.get(Count::FlowsOpened), metrics.get(Count::FlowsClosed));
-        let due: BTreeSet<FlowId> = process.connections.iter().map(|one| one.flow).collect();
-        let live = due.len() as u64;
-        if opened - closed != live || registry.live() != live {
-            return Err(format!("{opened} opened, {closed} closed, and {live} are there"));
-        }
-        if registry.location().open_flows() as u64 != live {
-            return Err("the location table has other flows than there are".to_owned());
-        }
-        let folded: BTreeSet<FlowId> =
-            books.flows().keys().filter_map(|name| FlowId::parse(name).ok()).map(|(_, flow)| flow).collect();
-        if folded != due || *self.witness.open() != due {
-            return Err(format!("by the records {folded:?} are open, and {due:?} are there"));
-        }
-        self.compare_folded(registry)
-    }
-
-    /// The fold's bindings against those in memory.
-    fn compare_folded(&self, registry: &Registry) -> Result<(), String> {
-        let Some(process) = &self.process else { return Ok(()) };
-        let mut folded: Vec<_> = process
-            .stepped
-            .books()
-            .bindings()
-            .map(|(flow, left)| (flow.map(ToOwned::to_owned), left.aor.to_string(), left.contact.to_string()))
-            .collect();
-        let location = registry.location();
-        let mut held: Vec<_> = location
-            .all()
-            .map(|binding| {
-                (
-                    binding.flow().map(|flow| self.node.flow(flow)),
-                    binding.aor().to_owned(),
-                    String::from_utf8_lossy(binding.contact()).into_owned(),
-                )
-            })
-            .collect();
-        folded.sort();
-        held.sort();
-        if folded == held {
-            Ok(())
-        } else {
-            Err(format!("by the records {folded:?} are bound, and {held:?} are"))
-        }
-    }
-
-    // ---- the end --------------------------------------------------------------------------------------------------
-
-    /// In good weather: an orderly end, a last start, and everything delivered.
-    fn come_to_rest(&mut self) -> Result<(), String> {
-        self.plan.weather = Weather::Calm;
-        if self.plan.crash.is_none() {
-            self.disk.crash_at(u64::MAX);
-        }
-        self.mend();
-        self.clock.advance(10_000_000);
-        self.look()?;
-        self.stop_for_good()?;
-        self.start()?;
-        self.look()?;
-        let mut left = PATIENCE;
-        while !self.sinks.iter().all(|sink| sink.has_everything(&self.witness)) {
-            self.clock.advance(50_000);
-            self.write();
-            self.keep_books()?;
-            for index in 0..self.sinks.len() {
-                self.sinks[index].be_good();
-                self.deliver_to(index)?;
-            }
-            self.revive()?;
-            left -= 1;
-            if left == 0 {
-                let missing: Vec<String> =
-                    self.sinks.iter().map(|sink| sink.missing(&self.witness)).collect();
-                return Err(format!("not everything is delivered: {}", missing.join("; ")));
-            }
-        }
-        self.stop_for_good()?;
-        self.start()?;
-        match self.witness.open().first() {
-            None => Ok(()),
-            Some(flow) => Err(format!("{flow:?} is open at the end")),
-        }
-    }
-
-    /// If it went down, a new process starts.
-    fn revive(&mut self) -> Result<(), String> {
-        if self.disk.is_down() {
-            self.down(None);
-        }
-        if self.process.is_none() { self.start() } else { Ok(()) }
-    }
-
-    /// Until an end in order is not cut short by a crash.
-    fn stop_for_good(&mut self) -> Result<(), String> {
-        loop {
-            self.revive()?;
-            let stopped = self.stop();
-            if !self.disk.is_down() {
-                return stopped;
-            }
-        }
-    }
-
-    /// Ends the process as `Server::shut_down` does.
-    fn stop(&mut self) -> Result<(), String> {
-        for sink in &mut self.sinks {
-            sink.be_good();
-        }
-        let Some(process) = &self.process else { return Ok(()) };
-        process.registry.begin_closing();
-        drop(process.registry.location());
-        let ending = Ending::of(Cause::Shutdown).code(1001).reason("the server is shutting down");
-        let mut left = PATIENCE;
-        while let Some(process) = self.process.as_ref().filter(|process| !process.connections.is_empty()) {
-            let index = self.chance.index(process.connections.len());
-            match process.connections[index].state {
-                State::Opening(_) => self.poll(index),
-                State::Open(_) => self.end(index, &ending)?,
-            }
-            if self.write() == Did::Failed {
-                self.keep();
-            }
-            left -= 1;
-            if self.disk.is_down() {
-                return Ok(());
-            }
-            if left == 0 {
-                return Err("flows are still open though the disk is well".to_owned());
-            }
-        }
-        let now = self.clock.micros();
-        let Some(process) = &mut self.process else { return Ok(()) };
-        process.registry.let_go_of_unowned(now);
-        process.stepped.close_gate();
-        let mut left = 64;
-        while let Err(rejected) = process.registry.stopped(now) {
-            left -= 1;
-            process.stepped.stepper.write();
-            process.stepped.stepper.keep();
-            if left == 0 {
-                return Err(format!("node.stopped was not taken: {}", rejected.why));
-            }
-        }
-        tell!(self, "stops in order");
-        let mut left = PATIENCE;
-        while let Some(process) = &mut self.process {
-            if process.stepped.stepper.write() == Did::Failed {
-                process.stepped.stepper.keep();
-            }
-            if self.disk.is_down() {
-                return Ok(());
-            }
-            self.witness.follow()?;
-            let Some(process) = &mut self.process else { break };
-            let books = process.stepped.keep_books(self.clock.micros());
-            if books.map_err(|error| error.to_string())? == Step::Ended {
-                break;
-            }
-            left -= 1;
-            if left == 0 {
-                return Err("the books are not closed though the disk is well".to_owned());
-            }
-        }
-        if let Some(process) = &mut self.process {
-            process.registry.ledger().close(Duration::ZERO).map_err(|error| error.to_string())?;
-            while process.stepped.stepper.write() != Did::Ended {}
-        }
-        if !self.disk.is_down() {
-            self.down(Some(End::PowerLoss));
-        }
-        Ok(())
     }
 }
