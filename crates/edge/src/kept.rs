@@ -18,8 +18,6 @@ use lifecycle::{LeftBinding, REMOVAL_ROOM, RemovalCause, Text};
 use location::Kept;
 use rusqlite::{Connection, params};
 
-use crate::listeners::Bound;
-
 /// The file, in the ledger's directory.
 const FILE: &str = "bindings.sqlite";
 
@@ -114,10 +112,10 @@ pub(crate) struct Staying {
     pub(crate) room: Reservation,
 }
 
-/// Opens the file. One that cannot be used is moved away, and a new one begun; if that fails too, nothing is kept.
+/// Opens the file; bindings are put back at the listener of the same name. A file that cannot be used is moved away, and a new one begun; if that fails too, nothing is kept.
 ///
 /// The ledger's directory must be ours by then.
-pub(crate) fn open(directory: &Path, listeners: &[Bound], (now, at): (Instant, u64)) -> Option<Found> {
+pub(crate) fn open(directory: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Option<Found> {
     let path = directory.join(FILE);
     let tried = load(&path, listeners, (now, at)).or_else(|error| {
         let aside = directory.join("bindings.damaged");
@@ -147,7 +145,7 @@ fn move_away(path: &Path, aside: &Path) -> Result<(), rusqlite::Error> {
     gone(std::fs::remove_file(beside("-shm")))
 }
 
-fn load(path: &Path, listeners: &[Bound], (now, at): (Instant, u64)) -> Result<Found, rusqlite::Error> {
+fn load(path: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Result<Found, rusqlite::Error> {
     let file = Connection::open(path)?;
     file.pragma_update(None, "journal_mode", "WAL")?;
     file.pragma_update(None, "synchronous", "NORMAL")?;
@@ -156,7 +154,6 @@ fn load(path: &Path, listeners: &[Bound], (now, at): (Instant, u64)) -> Result<F
         return Err(rusqlite::Error::IntegralValueOutOfRange(0, layout));
     }
     file.execute_batch(MAKE)?;
-    let listeners: Vec<String> = listeners.iter().map(|bound| bound.name.clone()).collect();
     let mut rows: BTreeMap<LeftBinding, Vec<(Kept, u64)>> = BTreeMap::new();
     let mut all = file.prepare(
         "SELECT aor, contact, instance, reg_id, q, call_id, cseq, path, identity, user_agent, listener, remote, \
@@ -191,7 +188,7 @@ fn load(path: &Path, listeners: &[Bound], (now, at): (Instant, u64)) -> Result<F
     }
     drop(found);
     drop(all);
-    Ok(Found { file, listeners, rows })
+    Ok(Found { file, listeners: listeners.to_vec(), rows })
 }
 
 impl Found {
@@ -319,5 +316,63 @@ impl File {
             self.warned = Some(Instant::now());
             tracing::warn!(%error, "bindings over UDP are not kept for the next start");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(user: &str, listener: u16) -> Kept {
+        Kept {
+            aor: format!("{user}@example.com"),
+            contact: b"sip:x@192.0.2.1".to_vec(),
+            instance: Vec::new(),
+            reg_id: None,
+            q: Some(500),
+            call_id: b"1".to_vec(),
+            cseq: 7,
+            path: Vec::new(),
+            identity: String::new(),
+            user_agent: "phone".to_owned(),
+            listener,
+            remote: "[2001:db8::1]:5060".parse().unwrap(),
+            expires: Instant::now(),
+        }
+    }
+
+    fn names(names: [&str; 2]) -> Vec<String> {
+        names.map(str::to_owned).to_vec()
+    }
+
+    /// What is in the file, by address-of-record, with the listener's number.
+    fn there(directory: &Path, listeners: [&str; 2]) -> Vec<(String, u16)> {
+        let found = open(directory, &names(listeners), (Instant::now(), 0)).unwrap();
+        found.rows.into_values().flatten().map(|(kept, _)| (kept.aor, kept.listener)).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_is_not_found_and_what_is_there_is_found_at_its_listener() {
+        let directory = std::env::temp_dir().join(format!("sipway-kept-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let keeping = {
+            let found = open(&directory, &names(["a", "b"]), (Instant::now(), 0)).unwrap();
+            found.keep(vec![(binding("stays", 1), 9), (binding("goes", 0), 9)]).unwrap()
+        };
+        assert!(keeping.put(binding("comes", 0), 9).is_ok() && keeping.remove(binding("goes", 0)).is_ok());
+        keeping.finish(Instant::now() + Duration::from_secs(60)).await;
+        let comes = |number| ("comes@example.com".to_owned(), number);
+        let stays = |number| ("stays@example.com".to_owned(), number);
+        assert_eq!(there(&directory, ["a", "b"]), [comes(0), stays(1)]);
+        assert_eq!(there(&directory, ["b", "a"]), [comes(1), stays(0)]);
+        assert_eq!(there(&directory, ["a", "c"]), [comes(0)], "its listener is gone");
+
+        // Another program wrote it, or nobody that is known.
+        let file = Connection::open(directory.join(FILE)).unwrap();
+        file.pragma_update(None, "user_version", 99).unwrap();
+        drop(file);
+        assert_eq!(there(&directory, ["a", "b"]), []);
+        assert!(directory.join("bindings.damaged").exists());
+        std::fs::remove_dir_all(directory).unwrap();
     }
 }

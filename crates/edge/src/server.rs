@@ -99,7 +99,8 @@ impl Server {
         let began = Instant::now();
         let opened = recovery::open(storage, &config.ledger, &node)?;
         let now = (began, clock::micros());
-        let mut found = kept::open(&config.ledger.directory, &bounds, now);
+        let names: Vec<String> = bounds.iter().map(|bound| bound.name.clone()).collect();
+        let mut found = kept::open(&config.ledger.directory, &names, now);
         let mut staying = Vec::new();
         let (recovered, books) = recovery::recover(&opened, now.1, |left| {
             let taken = found.as_mut().map(|found| found.take(left, &opened.ledger, now.1));

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ledger::storage::sim::{End, Faults, Simulated};
+use ledger::storage::{
+    Storage as _,
+    sim::{End, Faults, Simulated},
+};
 use ledger::{
     Batch, Event, Health, Ledger, Observer, Opened, Position, ReadFrom, Refused, Reservation, Settings,
     Stepped, Stepper,
@@ -289,5 +292,24 @@ fn a_seal_that_a_failed_start_left_is_made_durable_by_the_next() {
             records += block.count();
         }
         assert_eq!(records, 1, "seed {seed}");
+    }
+}
+
+/// A process that is gone does nothing any more, whatever threads of it are left in a test.
+#[test]
+fn what_an_earlier_run_had_mounted_can_only_fail() {
+    let disk = Simulated::new(11);
+    let earlier = disk.mount();
+    earlier.make_folder("segments").unwrap();
+    let file = earlier.create("segments/old").unwrap();
+    for end in [End::Kill, End::PowerLoss] {
+        disk.end(end);
+        let later = disk.mount();
+        later.make_folder("segments").unwrap();
+        later.create("segments/new").unwrap();
+        assert!(earlier.create("segments/late").is_err() && earlier.remove("segments/new").is_err());
+        assert!(earlier.rename("segments/new", "segments/late").is_err() && earlier.lock().is_err());
+        assert!(earlier.list("segments").is_err() && file.write_at(b"late", 0).is_err());
+        assert!(later.list("segments").unwrap().iter().any(|listed| listed.name == "new"));
     }
 }
