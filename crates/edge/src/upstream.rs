@@ -482,3 +482,51 @@ pub(crate) fn spoken(listeners: &BTreeMap<(Spoken, bool), u8>) -> Vec<Spoken> {
 pub(crate) fn same_family(one: IpAddr, other: IpAddr) -> bool {
     one.is_ipv4() == other.is_ipv4()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use config::{Config, Imagined};
+    use lifecycle::{Direction, Text};
+
+    use super::*;
+
+    /// Who is taken for a server speaks for whom it will: it must come from where no one else can come from.
+    #[test]
+    fn a_server_that_connects_by_itself_is_known_by_an_address_that_is_its_own_alone() {
+        let text = "[[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:5060\"\n\
+            [[upstream]]\nname = \"pbx\"\ntargets = [\"sip:192.0.2.7;transport=tcp\"]\n";
+        let config = Config::parse(text, Path::new("sipway.toml"), &Imagined::new()).unwrap();
+        let upstreams = Upstreams::new(&config.upstreams, &config.listeners).unwrap();
+        let facts = |transport, remote: &str, local: &str, forwarded: Option<&str>| FlowFacts {
+            transport,
+            direction: Direction::Accepted,
+            listener: Text::new("tcp"),
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            forwarded: forwarded.map(Text::new),
+            host: None,
+            origin: None,
+            path: None,
+            user_agent: None,
+            tls: None,
+        };
+        let known = |facts: &FlowFacts| {
+            let number = FlowNumber::new(1, 0, 0);
+            upstreams.connected(number, facts);
+            let known = upstreams.knows(Hop::Flow(number));
+            upstreams.disconnected(number);
+            assert!(!upstreams.knows(Hop::Flow(number)));
+            known
+        };
+        let (pbx, here) = ("192.0.2.7:40000", "192.0.2.1:5060");
+        assert!(known(&facts(Transport::Tcp, pbx, here, None)));
+        assert!(!known(&facts(Transport::Tcp, "192.0.2.8:40000", here, None)), "another machine");
+        assert!(!known(&facts(Transport::Tcp, pbx, "192.0.2.7:5060", None)), "any program on this machine");
+        assert!(!known(&facts(Transport::Tcp, pbx, here, Some("192.0.2.9"))), "by way of a proxy");
+        for transport in [Transport::Ws, Transport::Wss, Transport::Tls] {
+            assert!(!known(&facts(transport, pbx, here, None)), "{transport}");
+        }
+    }
+}
