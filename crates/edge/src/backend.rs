@@ -35,6 +35,9 @@ pub(crate) const MOST_WAITING: usize = 65_536;
 /// Requests under way at once that take bindings back.
 const AT_ONCE: usize = 16;
 
+/// Seconds after which a request may come again for which no server is known; names are looked up as often.
+const LOOK_AGAIN: &str = "2";
+
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -50,6 +53,9 @@ pub(crate) struct Orphan {
 }
 
 /// Where requests for an upstream go.
+///
+/// # Errors
+/// No name of it has ever led to a server: 503, with `Retry-After`.
 pub(crate) fn towards(
     shared: &Shared,
     upstream: Number,
@@ -57,7 +63,10 @@ pub(crate) fn towards(
 ) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
     let length = request.bytes().len();
     let hops = shared.upstreams.get(upstream).map(|upstream| upstream.hops(length)).unwrap_or_default();
-    let Some((&hop, others)) = hops.split_first() else { return Err(Answer::of_status(500)) };
+    let Some((&hop, others)) = hops.split_first() else {
+        shared.metrics.add(Count::UpstreamsUnknown);
+        return Err(Answer::new(503, "Server Not Found Yet").header("Retry-After", LOOK_AGAIN));
+    };
     Ok(smallvec![Target {
         hop,
         request_uri: None,

@@ -142,6 +142,8 @@ counts! {
     DialsFailed = "connections_failed",
     /// Names of servers behind this one that could not be looked up.
     LookUpsFailed = "upstream_lookups_failed",
+    /// Requests answered 503 because no name of their upstream had led to a server yet.
+    UpstreamsUnknown = "upstream_unknown",
     /// Probes that a server behind this one did not answer, or answered 503.
     ProbesFailed = "upstream_probes_failed",
     /// Requests that a server behind this one did not answer in time, or answered 503.

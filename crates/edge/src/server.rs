@@ -35,7 +35,7 @@ use crate::{
     shared::{Pages, Parts, Shared},
     token::Tokens,
     upkeep,
-    upstream::{self, Upstreams},
+    upstream::{self, LookedUp, Upstreams},
     user_database,
 };
 
@@ -199,8 +199,9 @@ impl Server {
                 }
             }
         }
+        let (looking_up, looked_up) = LookedUp::new();
         let threads = (0..).zip(receivers).zip(datagrams).map(|((index, inbox), sockets)| {
-            let shared = Arc::clone(&shared);
+            let (shared, looked_up) = (Arc::clone(&shared), looked_up.clone());
             std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let Ok(runtime) =
@@ -209,7 +210,7 @@ impl Server {
                     return;
                 };
                 let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, shard::run(index, shared, inbox, sockets));
+                local.block_on(&runtime, shard::run(index, shared, inbox, sockets, looked_up));
             })
         });
         let threads = threads.collect::<Result<_, _>>().map_err(StartError::Thread)?;
@@ -221,8 +222,10 @@ impl Server {
         }
         for name in shared.upstreams.names() {
             let resolver = resolver.clone();
-            acceptors.push(tokio::spawn(upstream::look_up(Arc::clone(&shared), resolver, name)));
+            let looking_up = looking_up.clone();
+            acceptors.push(tokio::spawn(upstream::look_up(Arc::clone(&shared), resolver, name, looking_up)));
         }
+        drop(looking_up);
         for domain in shared.domains.by_token() {
             acceptors.push(tokio::spawn(jwks::keep(Arc::clone(&shared), domain.clone())));
         }
@@ -234,7 +237,12 @@ impl Server {
         }
         for (number, socket) in streams {
             let socket = TcpListener::from_std(socket).map_err(StartError::Thread)?;
-            acceptors.push(tokio::spawn(accept_all(Arc::clone(&shared), number, socket, most)));
+            let accepting = accept_all(Arc::clone(&shared), number, socket, most);
+            let looked_up = looked_up.clone();
+            acceptors.push(tokio::spawn(async move {
+                looked_up.wait().await;
+                accepting.await;
+            }));
         }
         Ok(Self { handle, acceptors, shards: threads, bookkeeper, recovered })
     }

@@ -30,6 +30,7 @@ use crate::{
     metrics::{Count, Gauge},
     response_address::response_address,
     shared::Shared,
+    upstream::LookedUp,
     world::World,
 };
 
@@ -83,12 +84,13 @@ impl std::fmt::Debug for Shard {
     }
 }
 
-/// Runs a shard until its inbox is closed. `sockets` are its UDP sockets, by listener.
+/// Runs a shard until its inbox is closed. `sockets` are its UDP sockets, by listener, which are read from once `looked_up` says so.
 pub(crate) async fn run(
     index: u8,
     shared: Arc<Shared>,
     mut inbox: mpsc::Receiver<Letter>,
     sockets: Vec<(u8, std::net::UdpSocket)>,
+    looked_up: LookedUp,
 ) {
     let listeners =
         (0..).zip(&shared.listeners).map(|(number, bound)| Rc::new(bound.for_shard(number))).collect();
@@ -101,7 +103,12 @@ pub(crate) async fn run(
     });
     let shard = Shard::new(index, shared, listeners, sockets.collect());
     for (&listener, socket) in &shard.sockets {
-        spawn_local(receive_datagrams(Rc::clone(&shard), listener, Rc::clone(socket)));
+        let receiving = receive_datagrams(Rc::clone(&shard), listener, Rc::clone(socket));
+        let looked_up = looked_up.clone();
+        spawn_local(async move {
+            looked_up.wait().await;
+            receiving.await;
+        });
     }
     spawn_local(keep_time(Rc::clone(&shard)));
     spawn_local(draining::run(Rc::clone(&shard), shard.shared.stance.subscribe()));

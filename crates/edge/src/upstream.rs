@@ -28,7 +28,7 @@ use crate::{
     resolve::Found,
 };
 
-pub(crate) use watch::{look_up, probe};
+pub(crate) use watch::{LookedUp, look_up, probe};
 
 /// A request larger than this may not go by UDP where there is TCP (RFC 3261 §18.1.1), bytes.
 const LARGEST_DATAGRAM: usize = 1300;

@@ -7,6 +7,7 @@ use std::{
 
 use hickory_resolver::TokioResolver;
 use targets::{Standing, Turned};
+use tokio::{sync::watch, time::Instant};
 
 use super::{Number, Server, Upstream, spoken};
 use crate::{
@@ -44,9 +45,44 @@ pub(crate) async fn probe(shared: Arc<Shared>, number: usize) {
     }
 }
 
+/// How long connections and datagrams wait at the start for the first answers of DNS.
+const FIRST_LOOK_UP: Duration = Duration::from_secs(2);
+
+/// Ends once every name of a server has been looked up, with whatever success, or that has taken too long.
+#[derive(Clone, Debug)]
+pub(crate) struct LookedUp {
+    /// Ends with the last [`LookingUp`].
+    first: watch::Receiver<()>,
+    until: Instant,
+}
+
+/// A name that has not been looked up yet. Dropped once it has.
+#[derive(Clone, Debug)]
+pub(crate) struct LookingUp(#[expect(dead_code, reason = "held until it is dropped")] watch::Sender<()>);
+
+impl LookedUp {
+    /// What to wait for, and what each name holds meanwhile.
+    pub(crate) fn new() -> (LookingUp, Self) {
+        let (sender, first) = watch::channel(());
+        (LookingUp(sender), Self { first, until: Instant::now() + FIRST_LOOK_UP })
+    }
+
+    /// Waits.
+    pub(crate) async fn wait(mut self) {
+        // Nothing is ever sent.
+        let _ = tokio::time::timeout_at(self.until, self.first.changed()).await;
+    }
+}
+
 /// Looks a target's name up, again and again, as soon as what was answered has run out. What DNS does not answer leaves what is
 /// known as it is.
-pub(crate) async fn look_up(shared: Arc<Shared>, resolver: TokioResolver, (number, entry): (usize, usize)) {
+pub(crate) async fn look_up(
+    shared: Arc<Shared>,
+    resolver: TokioResolver,
+    (number, entry): (usize, usize),
+    looking_up: LookingUp,
+) {
+    let mut looking_up = Some(looking_up);
     let Some(upstream) = shared.upstreams.get(Number(number)) else { return };
     let Some(place) = upstream.entries.get(entry).and_then(|entry| entry.place.as_ref()) else { return };
     let spoken = spoken(&upstream.listeners);
@@ -73,6 +109,7 @@ pub(crate) async fn look_up(shared: Arc<Shared>, resolver: TokioResolver, (numbe
                 LOOK_AGAIN
             }
         };
+        drop(looking_up.take());
         tokio::time::sleep(pause).await;
     }
 }

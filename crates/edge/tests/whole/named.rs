@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use hickory_resolver::proto::{
@@ -15,11 +16,15 @@ use hickory_resolver::proto::{
 };
 use tokio::{
     net::{TcpListener, UdpSocket},
+    sync::watch,
     task::JoinSet,
 };
 
+use lifecycle::Transport;
+use prove::{Client, Setup};
+
 use crate::{
-    house::House,
+    house::{House, PATIENCE},
     outgoing::{UDP, status},
     server_behind::{Authority, ServerBehind, Then},
 };
@@ -30,7 +35,18 @@ type Zone = HashMap<(Name, RecordType), Vec<RData>>;
 struct Dns {
     address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
+    /// While it is not [`Says::All`], questions wait.
+    says: watch::Sender<Says>,
+    /// Questions that came.
+    asked: watch::Receiver<usize>,
     _task: JoinSet<()>,
+}
+
+/// Whether it answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Says {
+    All,
+    Nothing,
 }
 
 fn name(text: &str) -> Name {
@@ -57,6 +73,8 @@ impl Dns {
     async fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let (address, zone) = (socket.local_addr().unwrap(), Arc::<Mutex<Zone>>::default());
+        let (says, mut may) = watch::channel(Says::All);
+        let (count, asked) = watch::channel(0);
         let mut task = JoinSet::new();
         let known = Arc::clone(&zone);
         task.spawn(async move {
@@ -64,11 +82,13 @@ impl Dns {
             loop {
                 let Ok((read, from)) = socket.recv_from(&mut bytes).await else { continue };
                 let question = Message::from_vec(&bytes[..read]).unwrap();
+                count.send_modify(|count| *count += 1);
+                may.wait_for(|says| *says == Says::All).await.unwrap();
                 let answer = answer(&question, &known.lock().unwrap());
                 socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
             }
         });
-        Self { address, zone, _task: task }
+        Self { address, zone, says, asked, _task: task }
     }
 
     fn set(&self, of: &str, records: Vec<RData>) {
@@ -110,7 +130,10 @@ async fn a_name_leads_to_servers_and_later_to_others() {
     );
     let house = House::new("named", &behind(&dns, "sip:pbx.test", ""));
     let mut ada = house.connect("ada").await;
-    assert_eq!(status(&mut ada, b"hello").await, 500, "nobody knows where that is");
+    let answer = ada.message("sip:nobody@localhost", b"hello").await.unwrap();
+    assert_eq!(answer.status, 503, "nobody knows where that is");
+    assert!(String::from_utf8_lossy(&answer.bytes).contains("\r\nRetry-After: 2\r\n"));
+    assert_eq!(house.handle.metrics().get(edge::Count::UpstreamsUnknown), 1);
     let port = |server: &ServerBehind| server.address.port();
     dns.set("a.pbx.test", vec![at(one.address.ip())]);
     dns.set("b.pbx.test", vec![at(one.address.ip())]);
@@ -135,6 +158,39 @@ async fn a_name_leads_to_servers_and_later_to_others() {
     house.until("looked up again", |handle| targets(handle) == [three.address]).await;
     assert_eq!(status(&mut ada, b"hello").await, 486);
     house.end().await;
+}
+
+/// Whoever comes while names are looked up the first time waits for that, by whatever transport, but not for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_before_the_first_answer_of_dns_waits_for_it() {
+    let pbx = ServerBehind::tcp(404, Then::Stays).await;
+    loop {
+        let begun = Instant::now();
+        let mut dns = Dns::start().await;
+        dns.set("pbx.test", vec![at(pbx.address.ip())]);
+        dns.says.send_replace(Says::Nothing);
+        let target = format!("sip:pbx.test:{};transport=tcp", pbx.address.port());
+        let house = House::new("named-first", &behind(&dns, &target, ""));
+        let setup = Setup { patience: PATIENCE, ..Setup::new("bob") };
+        let mut bob = Client::connect(&house.target(Transport::Udp), &setup).await.unwrap();
+        let answers = async {
+            let by_ws = async { status(&mut house.connect("ada").await, b"hello").await };
+            tokio::join!(by_ws, status(&mut bob, b"hello"))
+        };
+        let speaking = async {
+            dns.asked.wait_for(|asked| *asked > 0).await.unwrap();
+            // Time for who does not wait to show it.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            dns.says.send_replace(Says::All);
+        };
+        let (answers, ()) = tokio::join!(answers, speaking);
+        house.end().await;
+        if begun.elapsed() < Duration::from_secs(2) {
+            assert_eq!(answers, (404, 404));
+            return;
+        }
+        // A slow machine: the wait may have been over before the answer.
+    }
 }
 
 /// Without NAPTR and SRV a name is looked up as a host, by all its addresses; one of them is IPv6.
