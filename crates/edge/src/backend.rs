@@ -9,7 +9,7 @@ use config::{Registration, ReplacedFlow, Unregister};
 use lifecycle::FlowId;
 use location::{Binding, Register};
 use sip_message::{Contact, Host, Message, NameAddr, NameAddrError, Uri, Value};
-use sip_proxy::{Answer, Target};
+use sip_proxy::{Answer, Other, Target};
 use smallvec::{SmallVec, smallvec};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -72,7 +72,7 @@ pub(crate) fn towards(
         request_uri: None,
         routes: SmallVec::new(),
         q: 1000,
-        others: others.into(),
+        others: others.iter().map(|&hop| Other::Hop(hop)).collect(),
         when_gone: 503,
     }])
 }

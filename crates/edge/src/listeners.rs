@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use config::{ClientCertificate, ClientIdentity, Config, Host, TlsFiles, TlsMaterial};
@@ -203,6 +204,11 @@ impl Bound {
     pub(crate) fn flow_timer(&self) -> Option<u64> {
         let keepalive = self.config.keepalive;
         Some((keepalive.ping_after + keepalive.pong_timeout).as_secs()).filter(|&seconds| seconds > 0)
+    }
+
+    /// How long a peer may leave a ping unanswered.
+    pub(crate) fn pong_timeout(&self) -> Duration {
+        self.config.keepalive.pong_timeout
     }
 
     /// `host:port` by which peers reach it.

@@ -1,11 +1,11 @@
 //! How a user agent is reached: at one of its bindings, or in a call that another takes the place of.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use lifecycle::Transport;
 use location::Binding;
 use sip_message::{Scheme, Uri};
-use sip_proxy::{Answer, Target};
+use sip_proxy::{Answer, Other, Target};
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
@@ -16,10 +16,37 @@ use crate::{
     upstream::same_family,
 };
 
+/// The ways to bindings of one address-of-record, which come in order of preference. Those of one `+sip.instance` are flows to one
+/// user agent, which is not to get a request twice: they are tried in turn (RFC 5626 §5.3).
+pub(crate) fn targets<'l>(
+    shared: &Shared,
+    bindings: impl Iterator<Item = &'l Binding<ledger::Reservation>>,
+) -> SmallVec<[Target<Hop>; 1]> {
+    let mut targets = SmallVec::new();
+    let mut instances: SmallVec<[Option<&[u8]>; 8]> = SmallVec::new();
+    for binding in bindings {
+        let instance = binding.instance();
+        match instances.iter().position(|known| known.is_some() && *known == instance) {
+            Some(at) => {
+                let other: &mut Target<Hop> = &mut targets[at];
+                let Target { hop, request_uri, routes, others, .. } = target(shared, binding);
+                let request_uri = request_uri.unwrap_or_default();
+                other.others.push(Other::Flow { hop, request_uri, routes });
+                other.others.extend(others);
+            }
+            None => {
+                instances.push(instance);
+                targets.push(target(shared, binding));
+            }
+        }
+    }
+    targets
+}
+
 /// The way to a binding.
-pub(crate) fn target(shared: &Shared, binding: &Binding<ledger::Reservation>) -> Target<Hop> {
+fn target(shared: &Shared, binding: &Binding<ledger::Reservation>) -> Target<Hop> {
     let (hop, others) = match wants_tcp(shared, binding) {
-        Some(peer) => (peer, std::iter::once(hop_of(binding)).collect()),
+        Some(peer) => (peer, smallvec![Other::Hop(hop_of(binding))]),
         None => (hop_of(binding), SmallVec::new()),
     };
     Target {
@@ -29,6 +56,17 @@ pub(crate) fn target(shared: &Shared, binding: &Binding<ledger::Reservation>) ->
         q: binding.q().unwrap_or(1000),
         others,
         when_gone: 480,
+    }
+}
+
+/// How long a user agent may say nothing on one flow until another of its flows is tried: as long as it may leave a ping
+/// unanswered there.
+pub(crate) fn patience(shared: &Shared, hop: Hop) -> Option<Duration> {
+    match hop {
+        Hop::Flow(_) | Hop::Udp { .. } => {
+            shared.listeners.get(usize::from(hop.listener())).map(Bound::pong_timeout)
+        }
+        Hop::Peer { .. } => None,
     }
 }
 

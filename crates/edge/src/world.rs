@@ -19,7 +19,7 @@ use crate::{
     domains::DomainRef,
     hop::{Hop, Proves},
     metrics::Count,
-    reaching::{in_its_place, target},
+    reaching::{self, in_its_place},
     register::register,
     sender::Sender,
     shard::Shard,
@@ -207,7 +207,8 @@ impl Environment for World<'_> {
     }
 
     fn patience(&self, hop: Hop) -> Option<Duration> {
-        self.shard.shared.upstreams.timeout(hop)
+        let shared = &self.shard.shared;
+        shared.upstreams.timeout(hop).or_else(|| reaching::patience(shared, hop))
     }
 
     fn own_answered(&mut self, own: u64, status: u16) {
@@ -320,8 +321,7 @@ impl World<'_> {
         }
         let Some(aor) = uri.address_of_record() else { return Err(Answer::new(404, "Not Found")) };
         let location = shared.location();
-        let targets: SmallVec<[_; 1]> =
-            location.bindings(&aor, now).map(|binding| target(shared, binding)).collect();
+        let targets = reaching::targets(shared, location.bindings(&aor, now));
         drop(location);
         match backend {
             _ if !targets.is_empty() => Ok(targets),

@@ -7,7 +7,7 @@ use sip_message::HeaderId;
 use sip_transaction::{ClientId, MethodClass, ServerId};
 use smallvec::SmallVec;
 
-use crate::{Target, breadth::Breadth, kept::Kept, route::Dialog};
+use crate::{Target, another::Another, breadth::Breadth, kept::Kept, route::Dialog};
 
 /// A request and what came of it so far.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ pub(crate) struct Branch<H> {
     pub(crate) sent: Option<Kept>,
     pub(crate) when_gone: u16,
     /// Where to try next should this one fail.
-    pub(crate) otherwise: Option<Box<Target<H>>>,
+    pub(crate) otherwise: Option<Box<Another<H>>>,
     pub(crate) purpose: Purpose,
     /// Until when its hop may give no sign of life.
     pub(crate) silent_until: Option<Instant>,

@@ -27,11 +27,28 @@ pub struct Target<H> {
     pub routes: SmallVec<[Box<[u8]>; 0]>,
     /// Preference in thousandths, 0 to 1000 (RFC 3261 §20.10 `q`); higher goes first, equal ones together.
     pub q: u16,
-    /// Other ways to the same place, tried in turn when the one before is silent, gone, or answers 503 (RFC 3263 §4.3).
-    pub others: SmallVec<[H; 0]>,
+    /// Other ways to the same place, tried in turn when the one before is silent, gone, or says that it leads nowhere.
+    pub others: SmallVec<[Other<H>; 0]>,
     /// What to answer for it when its hop is gone: 480 for a contact of ours, 430 for a flow that the
     /// request itself named (RFC 5626 §5.3).
     pub when_gone: u16,
+}
+
+/// Another way to where a target is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Other<H> {
+    /// The same request by another hop (RFC 3263 §4.3). Its turn comes too when the way before answers 503.
+    Hop(H),
+    /// Another flow of the same user agent (RFC 5626 §5.3). Its turn comes too when the way before answers 430, or 408 without
+    /// having rung; anything else is what the user agent has to say.
+    Flow {
+        /// The way there.
+        hop: H,
+        /// The Request-URI it gets.
+        request_uri: Box<[u8]>,
+        /// Route values to put on top, the next hop first.
+        routes: SmallVec<[Box<[u8]>; 0]>,
+    },
 }
 
 /// What to do with a request that is not bound by its Route headers.

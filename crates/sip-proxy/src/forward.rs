@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Branches, Environment, Notice, Proxy, Target,
+    another::{Another, another},
     breadth::Breadth,
     context::{Branch, Cancel, Context, Forwarding, Progress, Purpose, Rang, WayBack},
     proxy::Waiting,
@@ -71,9 +72,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         for target in targets {
-            let mut otherwise = None;
+            let mut otherwise: Option<Another<H>> = None;
             loop {
-                let target = otherwise.as_ref().unwrap_or(target);
+                let target = otherwise.as_ref().map_or(target, |another| &another.target);
                 let Err(status) = self.start_branch(env, id, target, targets.len(), request, now) else {
                     break;
                 };
@@ -172,12 +173,6 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         Ok(())
     }
-}
-
-/// The same place by the next way.
-fn another<H: Copy>(target: &Target<H>) -> Option<Target<H>> {
-    let (&hop, others) = target.others.split_first()?;
-    Some(Target { hop, others: others.into(), ..target.clone() })
 }
 
 /// How many targets come first: those that share the highest q, as far as the request may be split.

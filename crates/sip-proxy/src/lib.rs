@@ -10,6 +10,7 @@
 //! - a response whose branch another shard made (see [`shard_of`]) belongs to that shard's proxy.
 #![forbid(unsafe_code)]
 
+mod another;
 mod answer;
 mod best;
 mod branch;
@@ -27,7 +28,7 @@ mod silent;
 
 pub use answer::Answer;
 pub use branch::{Branches, shard_of};
-pub use environment::{Decision, Environment, HopGone, Notice, Owned, Target};
+pub use environment::{Decision, Environment, HopGone, Notice, Other, Owned, Target};
 #[doc(hidden)]
 pub use forward::Splicer;
 pub use proxy::{Proxy, Settings};

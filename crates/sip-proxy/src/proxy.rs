@@ -214,7 +214,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         if end == ClientEnd::Timeout && branch.purpose == Purpose::Forward {
             env.failed(branch.hop);
         }
-        if self.try_another(env, server, id, branch.otherwise, now) == Tried::Nothing {
+        // What rang for too long is not to ring anew.
+        let otherwise = branch.otherwise.filter(|_| branch.rang == Rang::InTime);
+        if self.try_another(env, server, id, otherwise, now) == Tried::Nothing {
             self.branch_failed(env, server, id, status, None, now);
         }
     }

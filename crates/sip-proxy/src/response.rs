@@ -8,7 +8,9 @@ use sip_message::{
 use sip_transaction::{ClientId, ClientKey, MethodClass, ResponseFor, ServerId, Status};
 
 use crate::{
-    Answer, Environment, Notice, Proxy, Target, best,
+    Answer, Environment, Notice, Proxy,
+    another::Another,
+    best,
     branch::{began_here, number_of},
     context::{Best, Cancel, Context, Invite, Progress, Purpose, Rang, Reason, WayBack},
 };
@@ -125,14 +127,16 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             }
             // It confirms that we gave it up: it has not said more than a silent one.
             487 if branch.rang == Rang::TooLong => self.branch_failed(env, server, id, 408, None, now),
-            503 => {
-                let otherwise = branch.otherwise.take();
-                env.failed(hop);
+            _ => {
+                let rings_until = branch.rings_until;
+                let otherwise = branch.otherwise.take_if(|another| another.follows(status, rings_until));
+                if status == 503 {
+                    env.failed(hop);
+                }
                 if self.try_another(env, server, id, otherwise, now) == Tried::Nothing {
                     self.branch_failed(env, server, id, status, Some((response, hop)), now);
                 }
             }
-            _ => self.branch_failed(env, server, id, status, Some((response, hop)), now),
         }
     }
 
@@ -158,7 +162,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         env: &mut E,
         server: ServerId,
         id: ClientId,
-        otherwise: Option<Box<Target<H>>>,
+        otherwise: Option<Box<Another<H>>>,
         now: Instant,
     ) -> Tried {
         let (Some(otherwise), Some(context)) = (otherwise, self.transactions.server_mut(server)) else {
@@ -172,7 +176,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Some(request) = Self::kept(&bytes) else { return Tried::Nothing };
         context.pending.retain(|pending| *pending != id);
         self.branch_done(id);
-        self.fork(env, server, &[*otherwise], &request, now);
+        self.fork(env, server, &[otherwise.target], &request, now);
         self.advance(env, server, now);
         Tried::Another
     }

@@ -6,6 +6,7 @@ mod backend;
 mod certificates;
 mod database;
 mod ephemeral;
+mod flows;
 mod house;
 mod in_flight;
 mod kamailio;

@@ -26,7 +26,7 @@ fn registration(user: &str, instance: &str, call: &str) -> String {
 const INSTANCE: &str = ";reg-id=1;+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-000000000001>\"";
 const ANOTHER: &str = ";reg-id=1;+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-000000000002>\"";
 
-async fn register(client: &mut Client, user: &str, instance: &str, call: &str) {
+pub(crate) async fn register(client: &mut Client, user: &str, instance: &str, call: &str) {
     client.send(registration(user, instance, call).as_bytes()).unwrap();
     let answered = async {
         loop {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use sip_message::{Host, Message, Uri};
-use sip_proxy::{Answer, Decision, Environment, HopGone, Notice, Owned, Proxy, Settings, Target};
+use sip_proxy::{Answer, Decision, Environment, HopGone, Notice, Other, Owned, Proxy, Settings, Target};
 use sip_transaction::{Reliability, Timers};
 use smallvec::{SmallVec, smallvec};
 
@@ -203,6 +203,20 @@ pub(crate) const TIMER_C: Duration = Duration::from_secs(181);
 
 /// How long it may ring.
 pub(crate) const RING_TIMEOUT: Duration = Duration::from_secs(500);
+
+/// The same place by these hops.
+pub(crate) fn hops(hops: &[u32]) -> SmallVec<[Other<u32>; 0]> {
+    hops.iter().map(|&hop| Other::Hop(hop)).collect()
+}
+
+/// Other flows of the same user agent, each with a Contact of its own.
+pub(crate) fn flows(hops: &[u32]) -> SmallVec<[Other<u32>; 0]> {
+    let flow = |&hop: &u32| {
+        let request_uri = format!("sip:bob@h{hop}.invalid").into_bytes().into();
+        Other::Flow { hop, request_uri, routes: SmallVec::new() }
+    };
+    hops.iter().map(flow).collect()
+}
 
 /// Longer than anything can last without news.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(3600);

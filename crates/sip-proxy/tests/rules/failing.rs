@@ -6,7 +6,7 @@ use sip_proxy::{Answer, Notice, Target};
 use sip_transaction::Timers;
 
 use crate::paper::{
-    RING_TIMEOUT, Stage, TIMER_C, line, request, request_with, response, settings, target, values,
+    RING_TIMEOUT, Stage, TIMER_C, hops, line, request, request_with, response, settings, target, values,
 };
 
 #[test]
@@ -313,7 +313,7 @@ fn shorter_timers_are_kept() {
 fn a_place_is_reached_by_another_way_when_one_is_gone_ends_or_answers_503() {
     let mut stage = Stage::new();
     stage.world.gone.insert(2);
-    stage.user_at("bob", vec![Target { others: [3, 4, 5].into_iter().collect(), ..target(2) }]);
+    stage.user_at("bob", vec![Target { others: hops(&[3, 4, 5]), ..target(2) }]);
     stage.receive(1, &request("INVITE", "bob", "o"));
     let fork = stage.pick(3, "INVITE");
     stage.receive(3, &response(&fork, 503, "Service Unavailable"));
@@ -329,7 +329,7 @@ fn a_place_is_reached_by_another_way_when_one_is_gone_ends_or_answers_503() {
 #[test]
 fn no_other_way_is_tried_for_a_caller_who_has_cancelled_nor_after_the_last() {
     let mut stage = Stage::new();
-    stage.user_at("bob", vec![Target { others: [3].into_iter().collect(), ..target(2) }]);
+    stage.user_at("bob", vec![Target { others: hops(&[3]), ..target(2) }]);
     stage.receive(1, &request("INVITE", "bob", "o"));
     let fork = stage.pick(2, "INVITE");
     stage.receive(2, &response(&fork, 180, "Ringing"));
@@ -340,7 +340,7 @@ fn no_other_way_is_tried_for_a_caller_who_has_cancelled_nor_after_the_last() {
     stage.settles();
 
     let mut stage = Stage::new();
-    stage.user_at("bob", vec![Target { others: [3].into_iter().collect(), ..target(2) }]);
+    stage.user_at("bob", vec![Target { others: hops(&[3]), ..target(2) }]);
     stage.receive(1, &request("MESSAGE", "bob", "p"));
     stage.pick(2, "MESSAGE");
     stage.end(2);
@@ -355,7 +355,7 @@ fn the_next_way_is_tried_when_one_gives_no_sign_of_life() {
     for (method, rings) in [("INVITE", true), ("MESSAGE", false)] {
         let mut stage = Stage::new();
         stage.world.patience = Some(Duration::from_secs(4));
-        stage.user_at("bob", vec![Target { others: [103].into_iter().collect(), ..target(102) }]);
+        stage.user_at("bob", vec![Target { others: hops(&[103]), ..target(102) }]);
         stage.receive(1, &request(method, "bob", "s"));
         let first = stage.pick(102, method);
         stage.pass(Duration::from_millis(3900));
@@ -383,7 +383,7 @@ fn a_sign_of_life_is_enough_and_so_is_being_the_only_one() {
     for (others, trying) in [(vec![103], true), (vec![], false)] {
         let mut stage = Stage::new();
         stage.world.patience = Some(Duration::from_secs(4));
-        stage.user_at("bob", vec![Target { others: others.into_iter().collect(), ..target(102) }]);
+        stage.user_at("bob", vec![Target { others: hops(&others), ..target(102) }]);
         stage.receive(1, &request("INVITE", "bob", "s"));
         let first = stage.pick(102, "INVITE");
         if trying {

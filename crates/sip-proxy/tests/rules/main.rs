@@ -2,6 +2,7 @@
 
 mod cancelling;
 mod failing;
+mod flows;
 mod forking;
 mod forwarding;
 #[path = "../paper/mod.rs"]
