@@ -245,7 +245,8 @@ impl Authenticator {
     /// Judges the values of all `Authorization` (or all `Proxy-Authorization`) header fields of a request.
     ///
     /// Other schemes and realms are passed over. Of up to four sets of credentials for this realm one that is accepted
-    /// decides, otherwise the first. `now` is in Unix seconds.
+    /// decides, otherwise one that is wrong, so that no guess goes uncounted behind something else; otherwise the first. `now`
+    /// is in Unix seconds.
     pub fn verify<'h>(
         &mut self,
         request: Request<'_>,
@@ -253,7 +254,7 @@ impl Authenticator {
         users: &impl Credentials,
         now: u64,
     ) -> Verdict {
-        let mut first = None;
+        let mut decides = None;
         let mut left = MOST_CREDENTIALS;
         for value in headers {
             let verdict = match Scheme::parse(value) {
@@ -278,13 +279,15 @@ impl Authenticator {
             if matches!(verdict, Verdict::Accept { .. }) {
                 return verdict;
             }
-            first.get_or_insert(verdict);
+            if decides.is_none() || is_wrong(&verdict) {
+                decides = Some(verdict);
+            }
             left -= 1;
             if left == 0 {
                 break;
             }
         }
-        first.unwrap_or(Verdict::Challenge { stale: Stale::No, reason: ChallengeReason::NoCredentials })
+        decides.unwrap_or(Verdict::Challenge { stale: Stale::No, reason: ChallengeReason::NoCredentials })
     }
 
     fn judge(
@@ -347,6 +350,11 @@ impl Authenticator {
         let expected = algorithm.response(&ha1, nonce, counted, request.method, uri.as_bytes());
         expected.as_bytes().ct_eq(response.as_bytes()) & Choice::from(known)
     }
+}
+
+/// Whether somebody tried a password that is not the user's.
+fn is_wrong(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Challenge { reason: ChallengeReason::WrongCredentials, .. })
 }
 
 #[cfg(test)]

@@ -98,6 +98,22 @@ fn one_good_set_of_credentials_is_enough_but_not_any_number_is_tried() {
     assert_eq!(register(&mut server, &[&bad, &bad, &bad, &bad, &good], NOW), wrong);
 }
 
+/// Who guesses passwords is known by it, whatever stands in front of the guess or behind it.
+#[test]
+fn a_wrong_password_decides_over_what_is_wrong_otherwise() {
+    let mut server = authenticator(settings());
+    let guess = answer(&challenge(&server, 0, 1), "REGISTER", URI, "alice", "guess", "c0ffee", 1);
+    let elsewhere = alice(&challenge(&server, 0, 2), 1).replace(URI, "sip:example.org");
+    let others =
+        ["Digest realm=\"example.com\", nonsense".to_owned(), guess.replace("SHA-256", "SHA-1"), elsewhere];
+    for other in &others {
+        for values in [[other, &guess], [&guess, other]] {
+            let verdict = register(&mut server, &values.map(String::as_str), NOW);
+            assert_eq!(verdict, again(Stale::No, ChallengeReason::WrongCredentials), "{values:?}");
+        }
+    }
+}
+
 #[test]
 fn a_count_is_good_once() {
     let mut server = authenticator(settings());
