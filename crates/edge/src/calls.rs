@@ -72,6 +72,7 @@ impl Shared {
             done
         };
         for (hop, request) in desk.requests {
+            let hop = self.upstreams.now(hop, None);
             let letter = Letter::Originate { hop, request: request.into(), answer: None };
             let _ = self.tell(dialling::shard_of(self, hop), letter);
         }
@@ -98,11 +99,14 @@ impl Shared {
 
     /// The user agent whose call an INVITE is to take the place of (RFC 3891).
     pub(crate) fn call_replaced(&self, invite: &Message<'_>) -> Option<sip_dialog::Replaced<Hop>> {
-        self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner).replaced(invite)
+        let replaced = self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner).replaced(invite)?;
+        let hop = replaced.hop.map(|hop| self.upstreams.now(hop, None));
+        Some(sip_dialog::Replaced { hop, ..replaced })
     }
 
     /// A flow is about to lose its bindings and to be closed. Its calls are held for the user agents that are registered over it, or
-    /// go on over another flow of theirs; at the end of the process they end.
+    /// go on over another flow of theirs; at the end of the process they end. Those of a server behind us do not mind: it is no user
+    /// agent, and is reached by another connection.
     pub(crate) fn calls_lose_flow(&self, number: FlowNumber, cause: Cause) -> Hurt {
         let (hop, id) = (Hop::Flow(number), number.id(self.incarnation));
         if cause == Cause::Shutdown {
@@ -114,6 +118,9 @@ impl Shared {
         // Nobody registers elsewhere meanwhile.
         let location = self.location();
         let agents: Vec<Agent> = location.bindings_of_flow(id).map(agent).collect();
+        if agents.is_empty() && self.upstreams.anew(hop).is_some() {
+            return Hurt::default();
+        }
         self.with_calls(|calls, desk, now| {
             let hurt = calls.hop_gone(desk, hop, &agents, now);
             if hurt.total > 0 {

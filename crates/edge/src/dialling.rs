@@ -8,6 +8,7 @@ use transport::{Dial, Dialled, Opening};
 use crate::{
     flow::Flow,
     hop::{FlowNumber, Hop},
+    inbox::Loss,
     metrics::Count,
     shard::Shard,
     shared::Shared,
@@ -93,9 +94,9 @@ impl Shard {
     }
 
     /// A connection that we made is over, or never came about: what waits for it is told.
-    pub(crate) fn peer_lost(&self, hop: Hop) {
+    pub(crate) fn peer_lost(&self, hop: Hop, loss: Loss) {
         self.made.borrow_mut().remove(&hop);
-        self.announce_gone(hop);
+        self.announce_gone(hop, loss);
     }
 }
 
@@ -112,7 +113,7 @@ impl Drop for Attempt {
         }
         self.shard.shared.metrics.add(Count::DialsFailed);
         self.shard.shared.upstreams.failed(self.hop);
-        self.shard.peer_lost(self.hop);
+        self.shard.peer_lost(self.hop, Loss::Unreachable);
     }
 }
 

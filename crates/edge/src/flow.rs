@@ -15,8 +15,10 @@ use crate::{
     backend, clock,
     door::Guest,
     hop::{FlowNumber, Hop},
+    inbox::Loss,
     metrics::Count,
     shard::{Known, Shard},
+    upstream::Remembered,
 };
 
 /// When a client that found no room may try again.
@@ -132,10 +134,12 @@ impl CloseBook for Book {
         shared.close(id, closed, room, clock::micros());
         backend::send_all(shared, orphans);
         match self.hop {
-            Hop::Peer { .. } => self.shard.peer_lost(self.hop),
+            Hop::Peer { .. } => self.shard.peer_lost(self.hop, Loss::Ended),
             Hop::Flow(_) | Hop::Udp { .. } => {
-                shared.upstreams.disconnected(self.number);
-                self.shard.announce_gone(self.hop);
+                if shared.upstreams.disconnected(self.number) == Remembered::InPlaceOfAnother {
+                    shared.metrics.add(Count::ServerConnectionsForgotten);
+                }
+                self.shard.announce_gone(self.hop, Loss::Ended);
             }
         }
     }

@@ -35,8 +35,8 @@ pub(crate) enum Letter {
     Response { message: Box<[u8]> },
     /// Send this request, whole but for its Via, and tell the status of its final response: 408 if there is none.
     Originate { hop: Hop, request: Box<[u8]>, answer: Option<oneshot::Sender<u16>> },
-    /// This hop is gone: nothing more comes from it.
-    Gone(Hop),
+    /// Nothing more comes from this hop.
+    Gone(Hop, Loss),
     /// End this flow.
     Close { flow: FlowNumber, ending: Ending, done: oneshot::Sender<Closing> },
     /// Tell of a part of your table: what stands behind this flow.
@@ -49,6 +49,15 @@ pub(crate) enum Letter {
     Ping { flow: FlowNumber, answer: oneshot::Sender<Pinged>, patience: Duration },
     /// Say that you are there.
     Echo(oneshot::Sender<()>),
+}
+
+/// Why nothing comes from a hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Its connection ended.
+    Ended,
+    /// There is none to be had.
+    Unreachable,
 }
 
 /// Whether there was such a flow.

@@ -120,6 +120,10 @@ counts! {
     TransactionsFull = "transactions_full",
     /// Requests refused because the messages kept for transactions were as many bytes as they may be.
     TransactionMemoryFull = "transaction_memory_full",
+    /// Requests sent again to a server behind this one because the connection that they had gone over ended.
+    RequestsSentAnew = "requests_sent_anew",
+    /// Ended connections of servers behind this one of which nothing is remembered any more: what is for one of them is answered 430.
+    ServerConnectionsForgotten = "server_connections_forgotten",
     /// Messages that could not be rewritten.
     Unwritable = "messages_unwritable",
     /// Messages for a hop that was gone.

@@ -26,7 +26,7 @@ use crate::{
     door::Acquaintance,
     draining,
     hop::{FlowNumber, Hop},
-    inbox::{Closing, Letter},
+    inbox::{Closing, Letter, Loss},
     metrics::{Count, Gauge},
     response_address::response_address,
     shared::Shared,
@@ -59,7 +59,7 @@ pub(crate) struct Shard {
     flows: RefCell<BTreeMap<FlowNumber, Entry>>,
     proxy: RefCell<Proxy<Hop>>,
     /// Hops whose end the proxy has not heard of yet.
-    gone: RefCell<Vec<Hop>>,
+    gone: RefCell<Vec<(Hop, Loss)>>,
     /// The proxy has something to do earlier than it is waited for.
     wake: Notify,
     armed: Cell<Option<Instant>>,
@@ -145,8 +145,11 @@ async fn keep_time(shard: Rc<Shard>) {
         }
         let done = shard.contained(|| {
             shard.with_proxy(|proxy, world, now| {
-                while let Some(hop) = world.shard.next_gone() {
-                    proxy.hop_gone(world, hop, now);
+                while let Some((hop, loss)) = world.shard.next_gone() {
+                    match loss {
+                        Loss::Ended => proxy.connection_lost(world, hop, now),
+                        Loss::Unreachable => proxy.hop_gone(world, hop, now),
+                    }
                 }
             });
         });
@@ -299,7 +302,11 @@ impl Shard {
             }
             Letter::Deliver { hop, message, from_shard } => {
                 if self.send(hop, &message).is_err() {
-                    let _ = self.shared.tell(usize::from(from_shard), Letter::Gone(hop));
+                    let loss = match hop {
+                        Hop::Flow(_) => Loss::Ended,
+                        Hop::Udp { .. } | Hop::Peer { .. } => Loss::Unreachable,
+                    };
+                    let _ = self.shared.tell(usize::from(from_shard), Letter::Gone(hop, loss));
                 }
             }
             Letter::Response { message } => {
@@ -313,7 +320,7 @@ impl Shard {
                     self.with_proxy(|proxy, world, now| proxy.originate(world, hop, &request, own, now));
                 }
             }
-            Letter::Gone(hop) => self.hop_gone(hop),
+            Letter::Gone(hop, loss) => self.hop_gone(hop, loss),
             Letter::Close { flow, ending, done } => {
                 let link = self.link(flow);
                 let _ = done.send(if link.is_some() { Closing::Begun } else { Closing::NoSuchFlow });
@@ -385,19 +392,19 @@ impl Shard {
 
     /// Tells every shard, this one included, that nothing comes from a hop any more. Safe to call from anywhere:
     /// the proxies hear of it when they are not at work.
-    pub(crate) fn announce_gone(&self, hop: Hop) {
+    pub(crate) fn announce_gone(&self, hop: Hop, loss: Loss) {
         for shard in (0..self.shared.inboxes.shards()).filter(|&shard| shard != usize::from(self.index)) {
-            let _ = self.shared.tell(shard, Letter::Gone(hop));
+            let _ = self.shared.tell(shard, Letter::Gone(hop, loss));
         }
-        self.hop_gone(hop);
+        self.hop_gone(hop, loss);
     }
 
-    fn next_gone(&self) -> Option<Hop> {
+    fn next_gone(&self) -> Option<(Hop, Loss)> {
         self.gone.borrow_mut().pop()
     }
 
-    fn hop_gone(&self, hop: Hop) {
-        self.gone.borrow_mut().push(hop);
+    fn hop_gone(&self, hop: Hop, loss: Loss) {
+        self.gone.borrow_mut().push((hop, loss));
         self.wake.notify_one();
     }
 }

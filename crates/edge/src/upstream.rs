@@ -1,19 +1,19 @@
 //! SIP servers behind this one: where they are, and whether they answer.
 
+mod connections;
 mod watch;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use config::{Host, Listener, Name, Unregister, UpstreamTarget};
-use lifecycle::{FlowFacts, Transport};
 use rustls_pki_types::ServerName;
 use smallvec::SmallVec;
 use targets::{Place, Preference, Standing, Transport as Spoken, order};
@@ -24,10 +24,12 @@ use transport::{
 
 use crate::{
     StartError,
-    hop::{FlowNumber, Hop, Proves},
+    hop::{Hop, Proves},
     resolve::Found,
 };
 
+use connections::Connections;
+pub(crate) use connections::Remembered;
 pub(crate) use watch::{LookedUp, look_up, probe};
 
 /// A request larger than this may not go by UDP where there is TCP (RFC 3261 §18.1.1), bytes.
@@ -131,10 +133,7 @@ pub(crate) struct Upstreams {
     all: Vec<Upstream>,
     /// Who servers over TLS must prove to be, by [`Proves`] from 1.
     proofs: Vec<(ClientTls, ServerName<'static>)>,
-    /// Flows that servers opened.
-    connections: RwLock<HashSet<FlowNumber>>,
-    /// As many.
-    connected: AtomicUsize,
+    connections: Connections,
 }
 
 /// Which of the upstreams.
@@ -221,47 +220,9 @@ impl Upstreams {
     /// Whether a hop leads to a server of ours.
     pub(crate) fn knows(&self, hop: Hop) -> bool {
         match hop {
-            Hop::Flow(number) => {
-                self.connected.load(Ordering::Acquire) > 0 && self.connections().contains(&number)
-            }
+            Hop::Flow(number) => self.connections.has(number),
             Hop::Udp { .. } | Hop::Peer { .. } => self.server(hop).is_some(),
         }
-    }
-
-    /// A flow was opened to us. A server that does so by itself comes from any port, so it is known by its address; but what
-    /// comes from the address that it comes to may be anyone on this machine, and what comes by way of a proxy anyone at all.
-    pub(crate) fn connected(&self, number: FlowNumber, facts: &FlowFacts) {
-        let from = facts.remote.ip().to_canonical();
-        if from == facts.local.ip().to_canonical() || facts.forwarded.is_some() {
-            return;
-        }
-        let fits = |server: &Server| {
-            let speaks = match facts.transport {
-                Transport::Tcp => server.transport != Spoken::Tls,
-                Transport::Tls => server.transport == Spoken::Tls,
-                Transport::Ws | Transport::Wss | Transport::Udp => false,
-            };
-            speaks && server.address.ip() == from
-        };
-        if self.servers().any(|(_, server)| fits(&server)) {
-            let mut connections = self.connections.write().unwrap_or_else(PoisonError::into_inner);
-            connections.insert(number);
-            self.connected.store(connections.len(), Ordering::Release);
-        }
-    }
-
-    /// A flow that was opened to us is over.
-    pub(crate) fn disconnected(&self, number: FlowNumber) {
-        if self.connected.load(Ordering::Acquire) > 0 {
-            let mut connections = self.connections.write().unwrap_or_else(PoisonError::into_inner);
-            connections.remove(&number);
-            self.connected.store(connections.len(), Ordering::Release);
-        }
-    }
-
-    fn connections(&self) -> std::sync::RwLockReadGuard<'_, HashSet<FlowNumber>> {
-        // Nothing can panic under this lock.
-        self.connections.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a server of ours is at this address.
@@ -488,9 +449,10 @@ mod tests {
     use std::path::Path;
 
     use config::{Config, Imagined};
-    use lifecycle::{Direction, Text};
+    use lifecycle::{Direction, FlowFacts, Text, Transport};
 
     use super::*;
+    use crate::hop::FlowNumber;
 
     /// Who is taken for a server speaks for whom it will: it must come from where no one else can come from.
     #[test]

@@ -137,6 +137,10 @@ impl Environment for World<'_> {
         }
     }
 
+    fn anew(&self, hop: Hop) -> Option<Hop> {
+        self.shard.shared.upstreams.anew(hop)
+    }
+
     fn failed(&mut self, hop: Hop) {
         let shared = &self.shard.shared;
         if shared.upstreams.knows(hop) {
@@ -234,6 +238,7 @@ impl Environment for World<'_> {
             Notice::Loop => Count::Loops,
             Notice::Full => Count::TransactionsFull,
             Notice::FullOfBytes => Count::TransactionMemoryFull,
+            Notice::SentAnew => Count::RequestsSentAnew,
             Notice::Unwritable => Count::Unwritable,
         });
     }
@@ -245,14 +250,17 @@ impl World<'_> {
         let shared = &self.shard.shared;
         // A side of a call may have moved since.
         let moved = hop != from && request.to().is_ok_and(|to| to.tag().is_some());
+        // A server's own connection may be over: the server is not.
+        let now = |hop| shared.upstreams.now(hop, Some(request));
         match if moved { shared.call_way(request, hop, from) } else { sip_dialog::Way::Unknown } {
-            sip_dialog::Way::To(hop) if self.is_gone(hop) => return Owned::Gone,
-            sip_dialog::Way::To(hop) => return Owned::Flow(hop),
+            sip_dialog::Way::To(hop) if self.is_gone(now(hop)) => return Owned::Gone,
+            sip_dialog::Way::To(hop) => return Owned::Flow(now(hop)),
             sip_dialog::Way::Held => return Owned::Held,
             sip_dialog::Way::Gone => return Owned::Over,
             sip_dialog::Way::Stranger => return Owned::Forged,
             sip_dialog::Way::Unknown => {}
         }
+        let (hop, other) = (now(hop), now(other));
         // Each side of a dialog holds both routes: its own, and the one that leads to the other side.
         let sender = |one| same_peer(one, from) || self.is_at(one, from);
         if !(sender(hop) || sender(other) || self.same_upstream(other, from)) {

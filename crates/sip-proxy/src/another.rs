@@ -20,6 +20,11 @@ enum After {
 }
 
 impl<H> Another<H> {
+    /// The way that is left when a connection has ended.
+    pub(crate) fn anew(target: Target<H>) -> Self {
+        Self { target, after: After::Unavailable }
+    }
+
     /// Whether it is tried after this final answer by the way before. A user agent that rang has had its say.
     pub(crate) fn follows(&self, status: u16, rings_until: Option<Instant>) -> bool {
         match self.after {

@@ -8,6 +8,7 @@ use sip_transaction::{ClientId, ClientKey, ClientState, InviteClient, MethodClas
 
 use crate::{
     Environment, Notice, Proxy,
+    anew::itself,
     context::{Branch, Cancel, Invite, Progress, Purpose, Rang, Reason},
     proxy::Waiting,
 };
@@ -85,7 +86,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let branch = Branch {
             server,
             hop,
-            sent: None,
+            sent: env.anew(hop).map(|_| self.store.keep(&cancel)),
+            anew: itself(env, hop),
             when_gone: 408,
             otherwise: None,
             purpose: Purpose::Cancel,

@@ -26,6 +26,14 @@ pub(crate) struct Context<H> {
     pub(crate) challenges: Vec<(HeaderId, Vec<u8>)>,
     pub(crate) progress: Progress,
     pub(crate) forwarding: Forwarding,
+    pub(crate) second: SecondChance,
+}
+
+/// Whether a request may be sent once more because a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SecondChance {
+    Left,
+    Had,
 }
 
 impl<H> Context<H> {
@@ -106,8 +114,11 @@ pub(crate) struct Branch<H> {
     /// None of a request of our own.
     pub(crate) server: Option<ServerId>,
     pub(crate) hop: H,
-    /// The INVITE as sent, until its final response: CANCEL and ACK are made of it.
+    /// The request as sent, if it is an INVITE or may be sent again; of an INVITE until its final response: CANCEL and ACK are made
+    /// of it.
     pub(crate) sent: Option<Kept>,
+    /// Where to send it again, once, should its connection end before anything is heard.
+    pub(crate) anew: Option<Box<Target<H>>>,
     pub(crate) when_gone: u16,
     /// Where to try next should this one fail.
     pub(crate) otherwise: Option<Box<Another<H>>>,

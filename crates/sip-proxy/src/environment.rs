@@ -101,6 +101,8 @@ pub enum Notice {
     Full,
     /// A request that was refused because the messages kept for others are as many bytes as they may be.
     FullOfBytes,
+    /// A request was sent again because the connection that it had gone over ended.
+    SentAnew,
     /// A message could not be rewritten.
     Unwritable,
 }
@@ -187,6 +189,13 @@ pub trait Environment {
     /// How long a hop may give no sign of life before another way is tried, if there is one. The default is as long as its
     /// transaction lasts.
     fn patience(&self, hop: Self::Hop) -> Option<Duration> {
+        let _ = hop;
+        None
+    }
+
+    /// Where the peer of a hop can be had by a new connection, once the one that stands has ended: the hop itself, if it outlives its
+    /// connections. The default knows of none.
+    fn anew(&self, hop: Self::Hop) -> Option<Self::Hop> {
         let _ = hop;
         None
     }

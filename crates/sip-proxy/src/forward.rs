@@ -14,7 +14,7 @@ use crate::{
     Branches, Environment, Notice, Proxy, Target,
     another::{Another, another},
     breadth::Breadth,
-    context::{Branch, Cancel, Context, Forwarding, Progress, Purpose, Rang, WayBack},
+    context::{Branch, Cancel, Context, Forwarding, Progress, Purpose, Rang, SecondChance, WayBack},
     proxy::Waiting,
     route::{Dialog, Routed},
 };
@@ -127,7 +127,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             env.notice(Notice::FullOfBytes);
             return Err(503);
         }
-        let sent = rings.then(|| self.store.keep(bytes));
+        let may = self.transactions.server(id).is_some_and(|context| context.second == SecondChance::Left);
+        let anew = env.anew(target.hop).filter(|_| may);
+        let anew = anew.map(|hop| Box::new(Target { hop, others: SmallVec::new(), ..target.clone() }));
+        let sent = (rings || anew.is_some()).then(|| self.store.keep(bytes));
         let otherwise = another(target).map(Box::new);
         let patience = otherwise.as_ref().and_then(|_| env.patience(target.hop));
         let silent_until = patience.map(|patience| now + patience);
@@ -137,6 +140,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             server: Some(id),
             hop: target.hop,
             sent,
+            anew,
             when_gone: target.when_gone,
             otherwise,
             silent_until,

@@ -13,6 +13,7 @@ use sip_transaction::{
 
 use crate::{
     Branches, Environment, Notice,
+    anew::itself,
     branch::BEGINS_HERE,
     context::{Branch, Cancel, Context, Purpose, Rang, Reason},
     forward::Splices,
@@ -164,16 +165,15 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// A connection ended: what waits for an answer from it is answered at once, what it waited for itself is
-    /// cancelled.
+    /// What hangs on a hop.
+    pub(crate) fn hanging(&self, hop: H) -> Vec<Waiting> {
+        let from_here = self.waiting_on.range((hop, Waiting::Lowest)..);
+        from_here.take_while(|(on, _)| *on == hop).map(|&(_, waiting)| waiting).collect()
+    }
+
+    /// A hop is gone: what waits for an answer from it is answered at once, what it waited for itself is cancelled.
     pub fn hop_gone<E: Environment<Hop = H>>(&mut self, env: &mut E, hop: H, now: Instant) {
-        let hanging: Vec<_> = self
-            .waiting_on
-            .range((hop, Waiting::Lowest)..)
-            .take_while(|(on, _)| *on == hop)
-            .map(|&(_, waiting)| waiting)
-            .collect();
-        for waiting in hanging {
+        for waiting in self.hanging(hop) {
             self.waiting_on.remove(&(hop, waiting));
             match waiting {
                 Waiting::Lowest => {}
@@ -244,7 +244,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let branch = Branch {
             server: None,
             hop,
-            sent: None,
+            sent: env.anew(hop).map(|_| self.store.keep(&out)),
+            anew: itself(env, hop),
             when_gone: 408,
             otherwise: None,
             purpose: Purpose::Own(own),

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::{
     Answer, Environment, Notice, Proxy,
     breadth::Breadth,
-    context::{Context, Forwarding, Invite, Progress, Reason, WayBack},
+    context::{Context, Forwarding, Invite, Progress, Reason, SecondChance, WayBack},
     forward::{self, Forward},
     proxy::Waiting,
     route::Dialog,
@@ -89,6 +89,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 dialog: Dialog::Outside,
                 breadth: Breadth::of(request),
             },
+            second: SecondChance::Left,
         };
         match self.transactions.receive_request(key, env.reliability(from), now, context) {
             Received::New(id) => {
@@ -322,6 +323,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         // A refusal means that it has its final response, or is gone, or that RFC 4320 wants silence.
         if self.transactions.respond(id, status, now, || self.store.keep(response)).is_ok()
             && env.send(from, response).is_err()
+            // RFC 3261 §18.2.2: where its connection is gone, by another.
+            && env.anew(from).is_none_or(|next| env.send(next, response).is_err())
         {
             self.transactions.server_transport_error(id);
             self.lost.push(id);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sip_transaction::ClientId;
+use sip_transaction::{ClientId, MethodClass};
 
 use crate::{
     Environment, Proxy,
@@ -25,10 +25,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// A branch was silent for as long as its hop may be: the next way is tried. Its transaction goes on; should it be answered with
     /// success before the other, that counts.
     pub(crate) fn stayed_silent<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ClientId, now: Instant) {
+        let invite = self.transactions.client_key(id).is_some_and(|key| key.class == MethodClass::Invite);
         let Some(branch) = self.transactions.client_mut(id) else { return };
         branch.silent_until = None;
         let (hop, otherwise) = (branch.hop, branch.otherwise.take());
-        if branch.sent.is_some() && branch.cancel == Cancel::No {
+        if invite && branch.sent.is_some() && branch.cancel == Cancel::No {
             branch.cancel = Cancel::Wanted(ASKED_ANOTHER);
         }
         let Some(server) = branch.server else { return };

@@ -27,6 +27,8 @@ pub(crate) struct Paper {
     /// What requests to a user are answered here.
     pub(crate) refusals: BTreeMap<Vec<u8>, Answer>,
     pub(crate) gone: BTreeSet<u32>,
+    /// Hops whose peers are had again by another connection, and how.
+    pub(crate) anew: BTreeMap<u32, u32>,
     pub(crate) sent: Vec<(u32, Vec<u8>)>,
     /// Attempts on hops that are gone.
     pub(crate) attempts: Vec<u32>,
@@ -63,6 +65,7 @@ impl Paper {
             users: BTreeMap::new(),
             refusals: BTreeMap::new(),
             gone: BTreeSet::new(),
+            anew: BTreeMap::new(),
             sent: Vec::new(),
             attempts: Vec::new(),
             notices: Vec::new(),
@@ -94,6 +97,10 @@ impl Environment for Paper {
 
     fn connection(&self, hop: u32) -> u64 {
         if hop >= DATAGRAMS { 0 } else { u64::from(hop) }
+    }
+
+    fn anew(&self, hop: u32) -> Option<u32> {
+        self.anew.get(&hop).copied()
     }
 
     fn address(&self, hop: u32) -> SocketAddr {
@@ -271,6 +278,11 @@ impl Stage {
     pub(crate) fn end(&mut self, hop: u32) {
         self.world.gone.insert(hop);
         self.proxy.hop_gone(&mut self.world, hop, self.now);
+    }
+
+    /// A connection ends whose peer may be had again.
+    pub(crate) fn lose(&mut self, hop: u32) {
+        self.proxy.connection_lost(&mut self.world, hop, self.now);
     }
 
     /// Lets time pass, deadline by deadline.

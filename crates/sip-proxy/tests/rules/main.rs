@@ -1,5 +1,6 @@
 //! One test for each rule of the RFCs, against a world of paper.
 
+mod anew;
 mod cancelling;
 mod failing;
 mod flows;

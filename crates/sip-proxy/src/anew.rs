@@ -1,0 +1,82 @@
+//! A connection ended whose peer can be had by another (RFC 5923 §8.1): a server is no user agent, and what is under way with it goes
+//! on.
+
+use std::time::Instant;
+
+use sip_transaction::{ClientId, ClientState, InviteClient, NonInviteClient};
+use smallvec::SmallVec;
+
+use crate::{
+    Environment, Notice, Proxy, Target,
+    another::Another,
+    context::{Purpose, SecondChance},
+    proxy::Waiting,
+};
+
+/// A hop as where to send something again that goes nowhere else.
+pub(crate) fn itself<E: Environment>(env: &E, hop: E::Hop) -> Option<Box<Target<E::Hop>>> {
+    let (request_uri, routes, others) = (None, SmallVec::new(), SmallVec::new());
+    let target = |hop| Target { hop, request_uri, routes, q: 1000, others, when_gone: 503 };
+    env.anew(hop).map(|hop| Box::new(target(hop)))
+}
+
+impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
+    /// A connection ended. Where [`Environment::anew`] knows how to get to its peer again, requests of which nothing was heard are
+    /// sent once more by a new one, and all else goes on waiting, with answers to what the peer asked going there; elsewhere the
+    /// hop is gone, as by [`Proxy::hop_gone`].
+    pub fn connection_lost<E: Environment<Hop = H>>(&mut self, env: &mut E, hop: H, now: Instant) {
+        let Some(next) = env.anew(hop) else { return self.hop_gone(env, hop, now) };
+        for waiting in self.hanging(hop) {
+            self.waiting_on.remove(&(hop, waiting));
+            match waiting {
+                Waiting::Lowest => {}
+                Waiting::Server(server) => {
+                    if let Some(context) = self.transactions.server_mut(server) {
+                        context.from = next;
+                        self.waiting_on.insert((next, waiting));
+                    }
+                }
+                Waiting::Client(client) => self.go_on(env, client, (hop, next)),
+            }
+        }
+        self.expire(env, now);
+    }
+
+    /// A request that was sent by one hop goes on by the next.
+    fn go_on<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ClientId, (hop, next): (H, H)) {
+        let unheard = matches!(
+            self.transactions.client_state(id),
+            Some(ClientState::Invite(InviteClient::Calling) | ClientState::NonInvite(NonInviteClient::Trying))
+        );
+        let Some(branch) = self.transactions.client_mut(id) else { return };
+        if !unheard {
+            branch.hop = next;
+            self.waiting_on.insert((next, Waiting::Client(id)));
+            return;
+        }
+        let Some(anew) = branch.anew.take() else { return self.transactions.client_transport_error(id) };
+        let (server, purpose, sent) = (branch.server, branch.purpose, branch.sent.clone());
+        if let Some(context) = server.and_then(|server| self.transactions.server_mut(server)) {
+            context.second = SecondChance::Had;
+        }
+        match (sent, server) {
+            // The same transaction: who has it already takes it for a repeat.
+            (Some(bytes), _) if next == hop => {
+                env.notice(Notice::SentAnew);
+                match env.send(next, &bytes) {
+                    Ok(()) => drop(self.waiting_on.insert((next, Waiting::Client(id)))),
+                    Err(_) => self.transactions.client_transport_error(id),
+                }
+            }
+            // By another listener perhaps, so with another Via.
+            (_, Some(_)) if purpose == Purpose::Forward => {
+                if let Some(branch) = self.transactions.client_mut(id) {
+                    branch.otherwise = Some(Box::new(Another::anew(*anew)));
+                }
+                env.notice(Notice::SentAnew);
+                self.transactions.client_transport_error(id);
+            }
+            _ => self.transactions.client_transport_error(id),
+        }
+    }
+}
