@@ -46,7 +46,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     fn go_on<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ClientId, (hop, next): (H, H)) {
         let unheard = matches!(
             self.transactions.client_state(id),
-            Some(ClientState::Invite(InviteClient::Calling) | ClientState::NonInvite(NonInviteClient::Trying))
+            Some(
+                ClientState::Invite(InviteClient::Calling) | ClientState::NonInvite(NonInviteClient::Trying)
+            )
         );
         let Some(branch) = self.transactions.client_mut(id) else { return };
         if !unheard {

@@ -44,7 +44,7 @@ fn of(user: &str) -> String {
 const T1: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// The next message that satisfies this.
-async fn next(client: &mut Client, what: &str, so: impl Fn(&Message<'_>) -> bool) -> Incoming {
+pub(crate) async fn next(client: &mut Client, what: &str, so: impl Fn(&Message<'_>) -> bool) -> Incoming {
     let found = async {
         loop {
             let incoming = client.next().await.unwrap();
@@ -56,12 +56,12 @@ async fn next(client: &mut Client, what: &str, so: impl Fn(&Message<'_>) -> bool
     tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no {what} came"))
 }
 
-fn is(method: &'static str) -> impl Fn(&Message<'_>) -> bool {
+pub(crate) fn is(method: &'static str) -> impl Fn(&Message<'_>) -> bool {
     move |message| message.method().is_some_and(|is| is.as_bytes() == method.as_bytes())
 }
 
 /// A request within a dialog, from what one side has seen of it: its Record-Routes and the other side's Contact.
-fn within(
+pub(crate) fn within(
     method: &str,
     seen: &Message<'_>,
     (from, to): (&[u8], &[u8]),

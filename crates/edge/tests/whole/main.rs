@@ -13,6 +13,7 @@ mod kamailio;
 mod keys;
 mod named;
 mod outgoing;
+mod reconnected;
 mod replaced;
 mod server_behind;
 mod stalled_disk;

@@ -13,7 +13,7 @@ use crate::{
 pub(crate) const UDP: &str = "[[listener]]\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n";
 
 /// Users of `localhost` register here; who is not there is looked for behind.
-fn behind(targets: &str, upstream: &str) -> String {
+pub(crate) fn behind(targets: &str, upstream: &str) -> String {
     format!(
         "{UDP}[[upstream]]\nname = \"pbx\"\ntargets = [{targets}]\nprobe = \"1s\"\n{upstream}\n\
          [[domain]]\nname = \"localhost\"\nauth = \"open\"\nbackend = \"pbx\"\nregister = \"local\"\noutside = \"everybody\"\n"

@@ -1,0 +1,261 @@
+//! A connection to a server behind ends in mid-call. A server is no user agent: the call goes on, and whoever hangs up is heard.
+
+use std::net::SocketAddr;
+
+use edge::Count;
+use lifecycle::{EventKind, Transport};
+use prove::Client;
+use sip_message::{Frame, HeaderId, Message, StreamFramer, response::ResponseBuilder};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::timeout,
+};
+
+use crate::{
+    backend::{is, next, within},
+    house::{House, PATIENCE},
+    outgoing::behind,
+};
+
+/// A PBX, at an address that is no one else's.
+struct Pbx(TcpListener);
+
+/// A connection of its.
+struct Line {
+    stream: TcpStream,
+    framer: StreamFramer,
+    bytes: Vec<u8>,
+}
+
+impl Pbx {
+    async fn new() -> Self {
+        Self(TcpListener::bind("127.0.0.3:0").await.unwrap())
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// One that it was made.
+    async fn accept(&self) -> Line {
+        Line::new(timeout(PATIENCE, self.0.accept()).await.expect("nobody connects to the PBX").unwrap().0)
+    }
+
+    /// One that it makes.
+    async fn connect(&self, house: &House) -> Line {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((self.address().ip(), 0).into()).unwrap();
+        Line::new(socket.connect(house.target(Transport::Tcp).address).await.unwrap())
+    }
+
+    /// A message of its own.
+    fn signed(&self, message: Vec<u8>) -> Vec<u8> {
+        let via = format!("SIP/2.0/TCP {}", self.address());
+        String::from_utf8(message).unwrap().replace("SIP/2.0/WS x.invalid", &via).into_bytes()
+    }
+}
+
+impl Line {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, framer: StreamFramer::default(), bytes: Vec::new() }
+    }
+
+    /// The next message that satisfies this.
+    async fn next(&mut self, what: &str, so: impl Fn(&Message<'_>) -> bool) -> Vec<u8> {
+        let found = async {
+            loop {
+                let frame = self.framer.next(&self.bytes).unwrap();
+                if frame.is_empty() {
+                    assert!(
+                        self.stream.read_buf(&mut self.bytes).await.unwrap() > 0,
+                        "it ended before {what}"
+                    );
+                    continue;
+                }
+                let rest = self.bytes.split_off(frame.len());
+                let whole = matches!(frame, Frame::Message { .. });
+                let message = std::mem::replace(&mut self.bytes, rest);
+                if whole && so(&Message::parse(&message).unwrap()) {
+                    return message;
+                }
+            }
+        };
+        timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no {what} came to the PBX"))
+    }
+
+    async fn send(&mut self, message: &[u8]) {
+        self.stream.write_all(message).await.unwrap();
+    }
+}
+
+/// The 200 of one side.
+fn ok(request: &Message<'_>, contact: &str) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let builder = ResponseBuilder::new(request, 200, "OK").to_tag(b"callee");
+    builder.header(b"Contact", contact.as_bytes()).write(&mut answer).unwrap();
+    answer
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    User,
+    Pbx,
+}
+
+/// When a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    /// While nobody says anything.
+    Idle,
+    /// When a BYE has gone over it that is not answered.
+    UnderBye,
+}
+
+const BOB: &str = "<sip:bob@bob.invalid>";
+
+/// The requests of a dialog that one side may send.
+struct Dialog {
+    seen: Vec<u8>,
+    from: Vec<u8>,
+    to: Vec<u8>,
+    routes: Vec<Vec<u8>>,
+}
+
+impl Dialog {
+    /// Of the caller, who has seen the 200.
+    fn of_caller(answer: &Message<'_>) -> Self {
+        let mut dialog = Self::new(answer, HeaderId::From, HeaderId::To);
+        dialog.routes.reverse();
+        dialog
+    }
+
+    /// Of the callee, who has seen the INVITE.
+    fn of_callee(invite: &Message<'_>) -> Self {
+        let mut dialog = Self::new(invite, HeaderId::To, HeaderId::From);
+        dialog.from.extend_from_slice(b";tag=callee");
+        dialog
+    }
+
+    fn new(seen: &Message<'_>, from: HeaderId, to: HeaderId) -> Self {
+        let value = |id| seen.value(id).unwrap().to_vec();
+        let routes = seen.record_routes().map(|(value, _)| value.bytes.to_vec()).collect();
+        Self { seen: seen.bytes().to_vec(), from: value(from), to: value(to), routes }
+    }
+
+    fn request(&self, method: &str, cseq: u32) -> Vec<u8> {
+        let routes = self.routes.iter().map(Vec::as_slice).collect();
+        let seen = Message::parse(&self.seen).unwrap();
+        within(method, &seen, (&self.from, &self.to), routes, cseq)
+    }
+}
+
+/// A call that is up; the connection that it went over, and what each side may say.
+async fn call(house: &House, pbx: &Pbx, bob: &mut Client, caller: Who) -> (Line, Dialog, Dialog) {
+    let here = format!("<sip:100@{};transport=tcp>", pbx.address());
+    let (from, to, contact) = match caller {
+        Who::User => ("bob", "100", BOB),
+        Who::Pbx => ("100", "bob", &*here),
+    };
+    let invite = format!(
+        "INVITE sip:{to}@localhost SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bK{n}\r\nMax-Forwards: 70\r\n\
+         From: <sip:{from}@localhost>;tag=caller\r\nTo: <sip:{to}@localhost>\r\nCall-ID: {n}\r\nCSeq: 1 INVITE\r\n\
+         Contact: {contact}\r\nContent-Length: 0\r\n\r\n",
+        n = rand::random::<u64>()
+    );
+    let answered = |message: &Message<'_>| message.status() == Some(200);
+    match caller {
+        Who::User => {
+            bob.send(invite.as_bytes()).unwrap();
+            let mut line = pbx.accept().await;
+            let asked = line.next("INVITE", is("INVITE")).await;
+            let asked = Message::parse(&asked).unwrap();
+            line.send(&ok(&asked, &here)).await;
+            let answer = next(bob, "200", answered).await;
+            let users = Dialog::of_caller(&answer.message());
+            bob.send(&users.request("ACK", 1)).unwrap();
+            line.next("ACK", is("ACK")).await;
+            (line, users, Dialog::of_callee(&asked))
+        }
+        Who::Pbx => {
+            let mut line = pbx.connect(house).await;
+            line.send(&pbx.signed(invite.into_bytes())).await;
+            let asked = next(bob, "INVITE", is("INVITE")).await;
+            bob.send(&ok(&asked.message(), BOB)).unwrap();
+            let answer = line.next("200", answered).await;
+            let pbxs = Dialog::of_caller(&Message::parse(&answer).unwrap());
+            line.send(&pbx.signed(pbxs.request("ACK", 1))).await;
+            next(bob, "ACK", is("ACK")).await;
+            (line, Dialog::of_callee(&asked.message()), pbxs)
+        }
+    }
+}
+
+/// Closes that are in the ledger, but for those of users.
+fn closed(house: &House) -> usize {
+    let tcp = |(kind, text): &&(EventKind, String)| {
+        *kind == EventKind::FlowClosed && text.contains("\"transport\":\"tcp\"")
+    };
+    house.events().iter().filter(tcp).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_outlives_the_connection_of_a_server_and_either_side_hangs_up() {
+    let cases = [
+        (Who::User, Lost::Idle, Who::User),
+        (Who::User, Lost::Idle, Who::Pbx),
+        (Who::User, Lost::UnderBye, Who::User),
+        (Who::Pbx, Lost::Idle, Who::User),
+        (Who::Pbx, Lost::Idle, Who::Pbx),
+        (Who::Pbx, Lost::UnderBye, Who::User),
+    ];
+    // The second time without the table of calls: the routes alone lead there.
+    for ((caller, lost, by), max) in cases.into_iter().flat_map(|case| [(case, 100), (case, 0)]) {
+        let case = format!("{caller:?} calls, lost {lost:?}, {by:?} hangs up, {max} calls");
+        let pbx = Pbx::new().await;
+        let target = format!("\"sip:{};transport=tcp\"", pbx.address());
+        let more = behind(&target, "").replace("\"1s\"", "\"off\"");
+        let house = House::new("reconnected", &format!("{more}[calls]\nmax = {max}\n"));
+        let mut bob = house.registered("bob").await;
+        bob.set_answering(prove::Answering::KeepsSilent);
+        let (mut line, users, pbxs) = call(&house, &pbx, &mut bob, caller).await;
+        let live = usize::from(max > 0);
+        assert_eq!(house.handle.calls(9).len(), live, "{case}");
+        if lost == Lost::Idle {
+            drop(line);
+            house.until("closed", |_| closed(&house) == 1).await;
+            assert_eq!(house.handle.calls(9).len(), live, "{case}");
+            line = match by {
+                Who::User => {
+                    bob.send(&users.request("BYE", 2)).unwrap();
+                    pbx.accept().await
+                }
+                Who::Pbx => pbx.connect(&house).await,
+            };
+        } else {
+            bob.send(&users.request("BYE", 2)).unwrap();
+            line.next("BYE", is("BYE")).await;
+            drop(line);
+            line = pbx.accept().await;
+            house.until("counted", |handle| handle.metrics().get(Count::RequestsSentAnew) == 1).await;
+        }
+        let answered = |message: &Message<'_>| message.status().is_some_and(|status| status >= 200);
+        let status = match by {
+            Who::User => {
+                let bye = line.next("BYE", is("BYE")).await;
+                line.send(&ok(&Message::parse(&bye).unwrap(), "<sip:x>")).await;
+                next(&mut bob, "answer", answered).await.message().status()
+            }
+            Who::Pbx => {
+                line.send(&pbx.signed(pbxs.request("BYE", 2))).await;
+                let bye = next(&mut bob, "BYE", is("BYE")).await;
+                bob.send(&ok(&bye.message(), BOB)).unwrap();
+                Message::parse(&line.next("answer", answered).await).unwrap().status()
+            }
+        };
+        assert_eq!(status, Some(200), "{case}");
+        house.until("over", |handle| handle.calls(9).is_empty()).await;
+        let log = house.end().await;
+        drop(log);
+    }
+}
