@@ -3,11 +3,11 @@
 use std::{
     fs::OpenOptions,
     io::{ErrorKind, Write as _},
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     str::FromStr,
 };
 
-use config::{BadTarget, UpstreamTarget};
+use config::{BadTarget, Host, UpstreamTarget};
 
 use crate::{
     command::{Init, Kind},
@@ -52,7 +52,7 @@ fn text(init: &Init) -> String {
     // The address that the backend sees.
     let advertise = target.address().and_then(towards).map_or_else(
         || "\"sip.example.com\" # the name or address of this machine".to_owned(),
-        |ip| format!("{:?}", config::Host::from(ip).to_string()),
+        |ip| format!("{:?}", Host::from(ip).to_string()),
     );
     let domain = init.domain.clone().unwrap_or_else(|| target.host.to_string());
     let (register, advice) = advice(init.kind);
@@ -69,24 +69,31 @@ fn text(init: &Init) -> String {
          # The domain of your users, as it stands in their addresses. The backend asks for their passwords.\n\
          [[domain]]\nname = {domain:?}\nbackend = \"pbx\"\n{advice}register = {register:?}\n\n\
          # Metrics, health and the API, on this machine alone.\n[admin]\nbind = \"127.0.0.1:8090\"\n",
-        listener = listener(transport, &advertise),
+        listener = listener(transport, any(target), &advertise),
     )
 }
 
-fn listener(transport: &str, advertise: &str) -> String {
+/// All addresses of this machine, of the family that a backend is spoken to by.
+fn any(target: &UpstreamTarget) -> IpAddr {
+    match target.host {
+        Host::Name(_) | Host::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        Host::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+fn listener(transport: &str, ip: IpAddr, advertise: &str) -> String {
     let (port, files) = match transport {
         "tls" => (5061, "certificate = \"fullchain.pem\"\nprivate_key = \"privkey.pem\"\n"),
         _ => (5060, ""),
     };
-    format!(
-        "[[listener]]\ntransport = \"{transport}\"\nbind = \"0.0.0.0:{port}\"\nadvertise = {advertise}\n{files}"
-    )
+    let bind = SocketAddr::new(ip, port);
+    format!("[[listener]]\ntransport = \"{transport}\"\nbind = \"{bind}\"\nadvertise = {advertise}\n{files}")
 }
 
 /// The address of this machine that a backend sees. Nothing is sent for it.
 fn towards(backend: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = if backend.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
+    let any = if backend.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
     socket.connect(backend).ok()?;
     Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
 }

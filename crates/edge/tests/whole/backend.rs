@@ -29,7 +29,7 @@ async fn client(house: &House, transport: Transport, user: &str) -> Client {
     Client::connect(&target, &setup).await.unwrap()
 }
 
-async fn registered(house: &House, transport: Transport, user: &str) -> Client {
+pub(crate) async fn registered(house: &House, transport: Transport, user: &str) -> Client {
     let mut client = client(house, transport, user).await;
     let answer = client.register(300).await.unwrap();
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.bytes));
@@ -84,7 +84,7 @@ pub(crate) fn within(
 }
 
 /// One side calls, the other answers, and the answering side hangs up: every request along the routes that were recorded.
-async fn call(caller: (&mut Client, &str), callee: (&mut Client, &str)) {
+pub(crate) async fn call(caller: (&mut Client, &str), callee: (&mut Client, &str)) {
     let ((caller, from), (callee, to)) = (caller, callee);
     callee.set_answering(Answering::KeepsSilent);
     let invite = format!(

@@ -16,6 +16,13 @@ use crate::house::PATIENCE;
 const KNOWS_PATH: &str =
     "modparam(\"registrar\", \"use_path\", 1)\nmodparam(\"registrar\", \"path_mode\", 2)";
 
+/// Whether it looks at Path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Path {
+    Known,
+    Ignored,
+}
+
 /// The domain of its users.
 pub(crate) const DOMAIN: &str = "pbx.test";
 
@@ -74,8 +81,22 @@ impl Kamailio {
         Self::run_with(name, "disable_tcp=yes", "").await
     }
 
+    /// Over UDP at an IPv6 address; it looks at Path if it is to. None on a machine without IPv6.
+    pub(crate) async fn run_by_ipv6(name: &str, path: Path) -> Option<Self> {
+        let free = std::net::UdpSocket::bind("[::1]:0").ok()?;
+        let path = match path {
+            Path::Known => KNOWS_PATH,
+            Path::Ignored => "",
+        };
+        Some(Self::run_at(free, name, "disable_tcp=yes", path).await)
+    }
+
     async fn run_with(name: &str, tcp: &str, path: &str) -> Self {
         let free = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+        Self::run_at(free, name, tcp, path).await
+    }
+
+    async fn run_at(free: std::net::UdpSocket, name: &str, tcp: &str, path: &str) -> Self {
         let address = free.local_addr().unwrap();
         drop(free);
         let directory = std::env::temp_dir().join(format!("sipway-kamailio-{}-{name}", std::process::id()));
@@ -140,7 +161,7 @@ impl Kamailio {
 
     /// Asks it something from outside of the server; nothing if it does not answer soon.
     async fn ask(&self, method: &str, user: &str) -> Option<String> {
-        let socket = UdpSocket::bind("127.0.0.2:0").await.unwrap();
+        let socket = UdpSocket::bind((self.address.ip(), 0)).await.unwrap();
         socket.connect(self.address).await.unwrap();
         let (local, number) = (socket.local_addr().unwrap(), rand::random::<u64>());
         let who = if user.is_empty() { format!("sip:{DOMAIN}") } else { format!("sip:{user}@{DOMAIN}") };

@@ -9,6 +9,7 @@ mod ephemeral;
 mod flows;
 mod house;
 mod in_flight;
+mod ipv6;
 mod kamailio;
 mod keys;
 mod named;

@@ -19,10 +19,10 @@ use crate::{
 };
 
 /// A PBX, at an address that is no one else's.
-struct Pbx(TcpListener);
+pub(crate) struct Pbx(TcpListener);
 
 /// A connection of its.
-struct Line {
+pub(crate) struct Line {
     stream: TcpStream,
     framer: StreamFramer,
     bytes: Vec<u8>,
@@ -30,15 +30,20 @@ struct Line {
 
 impl Pbx {
     async fn new() -> Self {
-        Self(TcpListener::bind("127.0.0.3:0").await.unwrap())
+        Self::at("127.0.0.3").await.unwrap()
     }
 
-    fn address(&self) -> SocketAddr {
+    /// None where there is no such address.
+    pub(crate) async fn at(ip: &str) -> Option<Self> {
+        TcpListener::bind((ip, 0)).await.ok().map(Self)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap()
     }
 
     /// One that it was made.
-    async fn accept(&self) -> Line {
+    pub(crate) async fn accept(&self) -> Line {
         Line::new(timeout(PATIENCE, self.0.accept()).await.expect("nobody connects to the PBX").unwrap().0)
     }
 
@@ -50,7 +55,7 @@ impl Pbx {
     }
 
     /// A message of its own.
-    fn signed(&self, message: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn signed(&self, message: Vec<u8>) -> Vec<u8> {
         let via = format!("SIP/2.0/TCP {}", self.address());
         String::from_utf8(message).unwrap().replace("SIP/2.0/WS x.invalid", &via).into_bytes()
     }
@@ -62,7 +67,7 @@ impl Line {
     }
 
     /// The next message that satisfies this.
-    async fn next(&mut self, what: &str, so: impl Fn(&Message<'_>) -> bool) -> Vec<u8> {
+    pub(crate) async fn next(&mut self, what: &str, so: impl Fn(&Message<'_>) -> bool) -> Vec<u8> {
         let found = async {
             loop {
                 let frame = self.framer.next(&self.bytes).unwrap();
@@ -84,13 +89,13 @@ impl Line {
         timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no {what} came to the PBX"))
     }
 
-    async fn send(&mut self, message: &[u8]) {
+    pub(crate) async fn send(&mut self, message: &[u8]) {
         self.stream.write_all(message).await.unwrap();
     }
 }
 
 /// The 200 of one side.
-fn ok(request: &Message<'_>, contact: &str) -> Vec<u8> {
+pub(crate) fn ok(request: &Message<'_>, contact: &str) -> Vec<u8> {
     let mut answer = Vec::new();
     let builder = ResponseBuilder::new(request, 200, "OK").to_tag(b"callee");
     builder.header(b"Contact", contact.as_bytes()).write(&mut answer).unwrap();
@@ -98,7 +103,7 @@ fn ok(request: &Message<'_>, contact: &str) -> Vec<u8> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Who {
+pub(crate) enum Who {
     User,
     Pbx,
 }
@@ -112,11 +117,11 @@ enum Lost {
     UnderBye,
 }
 
-const BOB: &str = "<sip:bob@bob.invalid>";
+pub(crate) const BOB: &str = "<sip:bob@bob.invalid>";
 
 /// The requests of a dialog that one side may send.
-struct Dialog {
-    seen: Vec<u8>,
+pub(crate) struct Dialog {
+    pub(crate) seen: Vec<u8>,
     from: Vec<u8>,
     to: Vec<u8>,
     routes: Vec<Vec<u8>>,
@@ -143,7 +148,7 @@ impl Dialog {
         Self { seen: seen.bytes().to_vec(), from: value(from), to: value(to), routes }
     }
 
-    fn request(&self, method: &str, cseq: u32) -> Vec<u8> {
+    pub(crate) fn request(&self, method: &str, cseq: u32) -> Vec<u8> {
         let routes = self.routes.iter().map(Vec::as_slice).collect();
         let seen = Message::parse(&self.seen).unwrap();
         within(method, &seen, (&self.from, &self.to), routes, cseq)
@@ -151,7 +156,7 @@ impl Dialog {
 }
 
 /// A call that is up; the connection that it went over, and what each side may say.
-async fn call(house: &House, pbx: &Pbx, bob: &mut Client, caller: Who) -> (Line, Dialog, Dialog) {
+pub(crate) async fn call(house: &House, pbx: &Pbx, bob: &mut Client, caller: Who) -> (Line, Dialog, Dialog) {
     let here = format!("<sip:100@{};transport=tcp>", pbx.address());
     let (from, to, contact) = match caller {
         Who::User => ("bob", "100", BOB),

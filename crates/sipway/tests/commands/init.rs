@@ -16,8 +16,10 @@ async fn what_init_writes_is_a_good_configuration() {
         ("freeswitch", "sip:127.0.0.1:5080;transport=tcp", "auto"),
         ("asterisk", "sips:pbx.example.com", "auto"),
         ("other", "sip:127.0.0.1", "auto"),
+        ("kamailio", "sip:[::1]:5060", "path"),
+        ("freeswitch", "sip:[::1];transport=tcp", "auto"),
     ] {
-        let file = directory.at(&format!("{kind}.toml"));
+        let file = directory.at(&format!("{kind}-{}.toml", backend.contains('[')));
         let init = || {
             let mut init =
                 sipway(["init", "--backend", backend, "--kind", kind, "--domain", "example.com", "--output"]);
@@ -31,6 +33,9 @@ async fn what_init_writes_is_a_good_configuration() {
         assert!(text.contains(&format!("\nregister = \"{register}\"\n")), "{text}");
         if backend.contains("127.0.0.1") {
             assert!(text.contains("advertise = \"127.0.0.1\""), "the address that the backend sees: {text}");
+        }
+        if backend.contains("[::1]") {
+            assert!(text.contains("bind = \"[::]:5060\"\nadvertise = \"[::1]\"\n"), "{text}");
         }
         let mut check = sipway(["check", "--offline"]);
         check.arg(&file);
