@@ -67,7 +67,7 @@ pub use ledger::{Durability, Ledger};
 pub use limits::{Limits, Shards};
 pub use listener::{Listener, Transport, TransportKind};
 pub use log::{Log, LogFormat, LogLevel};
-pub use registrar::{Registrar, ReplacedFlow};
+pub use registrar::{Gruu, Registrar, ReplacedFlow};
 pub use report::{Errors, Problem, ProblemKind, Style, Warnings};
 pub use secret::{AdminToken, Password, TokenSecret, WebhookSecret};
 pub use shutdown::Shutdown;

@@ -10,7 +10,7 @@ use crate::value::Keyword;
 
 pub(crate) const SHAPE: Shape = Shape {
     header: "[registrar]",
-    keys: &["min_expires", "max_expires", "default_expires", "max_contacts", "replaced_flow"],
+    keys: &["min_expires", "max_expires", "default_expires", "max_contacts", "replaced_flow", "gruu"],
 };
 
 const BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
@@ -28,6 +28,19 @@ impl Keyword for ReplacedFlow {
     const CHOICES: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("close", Self::Close)];
 }
 
+/// Which GRUUs (RFC 5627) user agents that ask for them are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Gruu {
+    /// None.
+    Off,
+    /// Public ones.
+    Public,
+}
+
+impl Keyword for Gruu {
+    const CHOICES: &'static [(&'static str, Self)] = &[("off", Self::Off), ("public", Self::Public)];
+}
+
 /// What a registration may ask for (RFC 3261 §10.3). Always `min_expires` ≤ `default_expires` ≤ `max_expires`, in whole
 /// seconds from 1 s to 7 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +55,8 @@ pub struct Registrar {
     pub max_contacts: u32,
     /// What becomes of a flow whose last binding moved to another flow of the same user agent.
     pub replaced_flow: ReplacedFlow,
+    /// Which GRUUs user agents are given.
+    pub gruu: Gruu,
 }
 
 impl Default for Registrar {
@@ -52,6 +67,7 @@ impl Default for Registrar {
             default_expires: Duration::from_secs(600),
             max_contacts: 10,
             replaced_flow: ReplacedFlow::Keep,
+            gruu: Gruu::Off,
         }
     }
 }
@@ -88,7 +104,8 @@ impl Registrar {
         let default_expires = usual.or(default.default_expires.min(max_expires).max(min_expires));
         let max_contacts = section.bounded(reading, "max_contacts", 1..=1000).or(default.max_contacts);
         let replaced_flow = section.or(reading, "replaced_flow", default.replaced_flow);
-        Self { min_expires, max_expires, default_expires, max_contacts, replaced_flow }
+        let gruu = section.or(reading, "gruu", default.gruu);
+        Self { min_expires, max_expires, default_expires, max_contacts, replaced_flow, gruu }
     }
 }
 

@@ -117,6 +117,7 @@ pub(crate) fn registered(
         max_expires: granted,
         default_expires: granted,
         max_contacts: u32::MAX,
+        gruu: sip_registrar::Gruu::Off,
     };
     let register = Register { request, aor: &aor, way, transport, remote, identity: Some(&aor) };
     let times = (now, clock::micros());

@@ -16,12 +16,11 @@ use sip_message::Message;
 
 use crate::{
     clock, dialling,
-    hop::{FlowNumber, Hop},
+    hop::{FlowNumber, Hop, same_peer},
     inbox::Letter,
     metrics::{Count, Gauge},
     shared::Shared,
     view::CallView,
-    world::same_peer,
 };
 
 /// Calls looked at before others get the table.

@@ -82,6 +82,21 @@ impl FlowNumber {
     }
 }
 
+/// Whether two hops lead to one peer. A phone behind a NAT may change its port within a dialog.
+pub(crate) fn same_peer(one: Hop, other: Hop) -> bool {
+    match (one, other) {
+        (Hop::Udp { listener: a, remote: one }, Hop::Udp { listener: b, remote: other }) => {
+            a == b && one.ip() == other.ip()
+        }
+        // It has registered over UDP, and wants to be reached by TCP.
+        (Hop::Udp { remote: one, .. }, Hop::Peer { proves: Proves::NOTHING, remote: other, .. })
+        | (Hop::Peer { proves: Proves::NOTHING, remote: one, .. }, Hop::Udp { remote: other, .. }) => {
+            one.ip() == other.ip()
+        }
+        _ => one == other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@ mod door;
 mod draining;
 mod flow;
 mod flow_list;
+mod gruu;
 mod handle;
 mod hop;
 mod inbox;

@@ -1,6 +1,9 @@
 //! How a user agent is reached: at one of its bindings, or in a call that another takes the place of.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use lifecycle::Transport;
 use location::Binding;
@@ -11,29 +14,39 @@ use smallvec::{SmallVec, smallvec};
 use crate::{
     Bound,
     calls::hop_of,
+    domains::DomainRef,
+    gruu,
     hop::{Hop, Proves},
+    sender::Sender,
     shared::Shared,
     upstream::same_family,
 };
 
-/// The ways to bindings of one address-of-record, which come in order of preference. Those of one `+sip.instance` are flows to one
-/// user agent, which is not to get a request twice: they are tried in turn (RFC 5626 §5.3).
-pub(crate) fn targets<'l>(
+/// The ways to a user, or to the one instance of it that is called. Bindings of one `+sip.instance` are flows to one user agent, which is
+/// not to get a request twice: they are tried in turn (RFC 5626 §5.3).
+pub(crate) fn targets(
+    shared: &Shared,
+    aor: &str,
+    instance: Option<&[u8]>,
+    now: Instant,
+) -> SmallVec<[Target<Hop>; 1]> {
+    let location = shared.location();
+    match instance {
+        Some(instance) => grouped(shared, gruu::bindings(&location, aor, instance, now)),
+        None => grouped(shared, location.bindings(aor, now)),
+    }
+}
+
+fn grouped<'l>(
     shared: &Shared,
     bindings: impl Iterator<Item = &'l Binding<ledger::Reservation>>,
 ) -> SmallVec<[Target<Hop>; 1]> {
-    let mut targets = SmallVec::new();
+    let mut targets: SmallVec<[Target<Hop>; 1]> = SmallVec::new();
     let mut instances: SmallVec<[Option<&[u8]>; 8]> = SmallVec::new();
     for binding in bindings {
         let instance = binding.instance();
         match instances.iter().position(|known| known.is_some() && *known == instance) {
-            Some(at) => {
-                let other: &mut Target<Hop> = &mut targets[at];
-                let Target { hop, request_uri, routes, others, .. } = target(shared, binding);
-                let request_uri = request_uri.unwrap_or_default();
-                other.others.push(Other::Flow { hop, request_uri, routes });
-                other.others.extend(others);
-            }
+            Some(at) => targets[at].others.extend(flows(shared, binding)),
             None => {
                 instances.push(instance);
                 targets.push(target(shared, binding));
@@ -41,6 +54,16 @@ pub(crate) fn targets<'l>(
         }
     }
     targets
+}
+
+/// The ways to a binding, should others to its user agent fail.
+pub(crate) fn flows(
+    shared: &Shared,
+    binding: &Binding<ledger::Reservation>,
+) -> impl Iterator<Item = Other<Hop>> + use<> {
+    let Target { hop, request_uri, routes, others, .. } = target(shared, binding);
+    let request_uri = request_uri.unwrap_or_default();
+    std::iter::once(Other::Flow { hop, request_uri, routes }).chain(others)
 }
 
 /// The way to a binding.
@@ -72,18 +95,34 @@ pub(crate) fn patience(shared: &Shared, hop: Hop) -> Option<Duration> {
 
 /// The way to whoever has a call that another takes the place of.
 pub(crate) fn in_its_place(
+    shared: &Shared,
     replaced: sip_dialog::Replaced<Hop>,
+    now: Instant,
 ) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
     let sip_dialog::Replaced { hop, target, routes, aor: _ } = replaced;
     let hop = hop.ok_or_else(|| Answer::of_status(480))?;
+    let contact = gruu::target(shared, &target, hop, now).and_then(|target| target.request_uri);
     Ok(smallvec![Target {
         hop,
-        request_uri: Some(target),
+        request_uri: contact.or(Some(target)),
         routes: Some(routes).filter(|routes| !routes.is_empty()).into_iter().collect(),
         q: 1000,
         others: SmallVec::new(),
         when_gone: 480,
     }])
+}
+
+/// The answer where nobody is. Users of the domain are told whether there is such a user; to others all who are not there are alike.
+pub(crate) fn nobody_there(domain: DomainRef<'_>, uri: &Uri<'_>, sender: &Sender<'_>) -> Answer {
+    if !domain.is_home_of(sender) {
+        return Answer::of_status(480);
+    }
+    let user = uri.unescaped_user();
+    let known = user
+        .as_deref()
+        .and_then(|user| std::str::from_utf8(user).ok())
+        .is_some_and(|user| domain.may_have(user));
+    if known { Answer::of_status(480) } else { Answer::new(404, "Not Found") }
 }
 
 /// The way to a phone that has registered over UDP and says in its Contact that it wants to be reached by TCP. We connect to nobody

@@ -15,6 +15,7 @@ use crate::{
     admission::brought,
     clock,
     domains::{DomainRef, Proof},
+    gruu,
     hop::{FlowNumber, Hop},
     listeners::Bound,
     metrics::Count,
@@ -81,12 +82,15 @@ fn attempt(
     if !home.zip(asked).is_some_and(|(home, asked)| home.same(&asked)) {
         return Err(Answer::new(404, "Not A User Of This Domain"));
     }
-    if let Some(unsupported) = sip_registrar::unsupported(request) {
+    if let Some(unsupported) = sip_registrar::unsupported(request, shared.policy.gruu) {
         return Err(Answer::new(420, "Bad Extension").header("Unsupported", unsupported));
     }
     let aor = sip_registrar::address_of_record(request).map_err(|refusal| refused(&refusal))?;
     if aor.len() > LONGEST_IDENTITY {
         return Err(Answer::new(403, "Address Too Long"));
+    }
+    if gruu::is_registered(shared, request, &aor) {
+        return Err(Answer::new(403, "Contact Is A GRUU"));
     }
     // A flow that was vouched for by a token is its user's, and no other's.
     let known = match from {

@@ -351,5 +351,9 @@ fn policy(registrar: &config::Registrar) -> sip_registrar::Policy {
         max_expires: seconds(registrar.max_expires),
         default_expires: seconds(registrar.default_expires),
         max_contacts: registrar.max_contacts,
+        gruu: match registrar.gruu {
+            config::Gruu::Off => sip_registrar::Gruu::Off,
+            config::Gruu::Public => sip_registrar::Gruu::Public,
+        },
     }
 }

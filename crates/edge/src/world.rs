@@ -17,12 +17,14 @@ use crate::{
     calls::hop_of,
     contact,
     domains::DomainRef,
-    hop::{Hop, Proves},
+    gruu,
+    hop::{Hop, Proves, same_peer},
     metrics::Count,
-    reaching::{self, in_its_place},
+    reaching::{self, in_its_place, nobody_there},
     register::register,
     sender::Sender,
     shard::Shard,
+    shared::Shared,
     token::Token,
     upstream::Number,
 };
@@ -202,6 +204,14 @@ impl Environment for World<'_> {
         }
     }
 
+    fn named(&self, request: &Message<'_>, hop: Hop, now: Instant) -> Option<Target<Hop>> {
+        gruu::target(&self.shard.shared, request.request_uri_bytes()?, hop, now)
+    }
+
+    fn instead(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Option<Decision<Hop>> {
+        gruu::is_there(&self.shard.shared, request, now).then(|| self.decide(request, from, now))
+    }
+
     fn forwarded(&mut self, request: &Message<'_>, from: Hop, to: Hop, _now: Instant) {
         self.shard.shared.call_request(request, from, to);
     }
@@ -299,13 +309,13 @@ impl World<'_> {
             if domain.registrar().is_none() && replaced.hop.is_some_and(|hop| shared.upstreams.knows(hop)) {
                 domain.lets_out(&sender, &shared.metrics)?;
             }
-            return in_its_place(replaced);
+            return in_its_place(shared, replaced, now);
         }
         let domain = uri.host().and_then(|host| shared.domains.find(&host));
         let Some(domain) = domain else {
             return Err(match method {
                 Some(Method::Register) => Answer::new(403, "Domain Not Served"),
-                Some(Method::Options) if self.is_here(&uri) => about_ourselves(),
+                Some(Method::Options) if self.is_here(&uri) => about_ourselves(shared),
                 _ => Answer::new(403, "Relaying Denied"),
             });
         };
@@ -316,7 +326,7 @@ impl World<'_> {
                     None => Err(register(self.shard, domain, request, from, now)),
                 };
             }
-            (Some(Method::Options), None) => return Err(about_ourselves()),
+            (Some(Method::Options), None) => return Err(about_ourselves(shared)),
             (_, None) => return Err(Answer::new(404, "No User In Request-URI")),
             (_, Some(_)) => {}
         }
@@ -328,10 +338,9 @@ impl World<'_> {
             return towards(shared, upstream, request);
         }
         let Some(aor) = uri.address_of_record() else { return Err(Answer::new(404, "Not Found")) };
-        let location = shared.location();
-        let targets = reaching::targets(shared, location.bindings(&aor, now));
-        drop(location);
-        match backend {
+        let instance = gruu::instance(shared, domain, &uri);
+        let targets = reaching::targets(shared, &aor, instance.as_deref(), now);
+        match backend.filter(|_| instance.is_none()) {
             _ if !targets.is_empty() => Ok(targets),
             Some(upstream) => {
                 domain.lets_out(&sender, &shared.metrics)?;
@@ -470,38 +479,10 @@ impl World<'_> {
     }
 }
 
-/// Whether two hops lead to one peer. A phone behind a NAT may change its port within a dialog.
-pub(crate) fn same_peer(one: Hop, other: Hop) -> bool {
-    match (one, other) {
-        (Hop::Udp { listener: a, remote: one }, Hop::Udp { listener: b, remote: other }) => {
-            a == b && one.ip() == other.ip()
-        }
-        // It has registered over UDP, and wants to be reached by TCP.
-        (Hop::Udp { remote: one, .. }, Hop::Peer { proves: Proves::NOTHING, remote: other, .. })
-        | (Hop::Peer { proves: Proves::NOTHING, remote: one, .. }, Hop::Udp { remote: other, .. }) => {
-            one.ip() == other.ip()
-        }
-        _ => one == other,
-    }
-}
-
-/// Users of the domain are told whether there is such a user; to others all who are not there are alike.
-fn nobody_there(domain: DomainRef<'_>, uri: &Uri<'_>, sender: &Sender<'_>) -> Answer {
-    if !domain.is_home_of(sender) {
-        return Answer::of_status(480);
-    }
-    let user = uri.unescaped_user();
-    let known = user
-        .as_deref()
-        .and_then(|user| std::str::from_utf8(user).ok())
-        .is_some_and(|user| domain.may_have(user));
-    if known { Answer::of_status(480) } else { Answer::new(404, "Not Found") }
-}
-
 /// The answer to OPTIONS for the server itself (RFC 3261 §11.2).
-fn about_ourselves() -> Answer {
+fn about_ourselves(shared: &Shared) -> Answer {
     Answer::new(200, "OK")
         .header("Allow", ALLOW)
         .header("Accept", "application/sdp")
-        .header("Supported", sip_registrar::SUPPORTED)
+        .header("Supported", sip_registrar::supported(shared.policy.gruu))
 }

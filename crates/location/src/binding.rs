@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use lifecycle::{FlowId, Transport};
-use sip_registrar::Listed;
+use sip_registrar::{Gruu, Listed};
 use smallvec::SmallVec;
 
 /// How requests reach a binding's user agent.
@@ -143,13 +143,17 @@ impl<R> Binding<R> {
     }
 
     /// As a 200 to REGISTER lists it.
-    pub(crate) fn listed(&self, now: Instant) -> Listed<'_> {
+    pub(crate) fn listed(&self, gruu: Gruu, now: Instant) -> Listed<'_> {
         Listed {
             contact: self.contact(),
             instance: self.instance(),
             reg_id: self.reg_id(),
             q: self.q(),
             expires: self.seconds_left(now),
+            gruu: match gruu {
+                Gruu::Off => None,
+                Gruu::Public => Some(self.aor()),
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use lifecycle::FlowId;
-use sip_registrar::write_contacts;
+use sip_registrar::{Gruu, write_contacts};
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -168,8 +168,8 @@ impl<R> Location<R> {
 
     /// Appends the Contact value that lists the bindings of an address-of-record, as a 200 to REGISTER has it; nothing if
     /// there are none.
-    pub fn write_contacts(&self, aor: &str, now: Instant, out: &mut Vec<u8>) {
-        write_contacts(self.bindings(aor, now).map(|binding| binding.listed(now)), out);
+    pub fn write_contacts(&self, aor: &str, gruu: Gruu, now: Instant, out: &mut Vec<u8>) {
+        write_contacts(self.bindings(aor, now).map(|binding| binding.listed(gruu, now)), out);
     }
 
     pub(crate) fn binding(&self, slot: u32) -> &Binding<R> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lifecycle::{RemovalCause, Text, Transport};
 use sip_message::{HeaderId, Message};
-use sip_registrar::{Bound, Change, Decision, Part, Policy, Refusal, Wish, decide};
+use sip_registrar::{Bound, Change, Decision, Part, Policy, Refusal, Wish, decide, granted_gruu};
 use smallvec::SmallVec;
 
 use crate::binding::{Facts, NO_Q, TEXTS, Texts, join};
@@ -121,7 +121,7 @@ impl<R> Location<R> {
             }
         }
         added.reverse();
-        self.write_contacts(register.aor, now, contacts);
+        self.write_contacts(register.aor, granted_gruu(register.request, policy), now, contacts);
         Ok(Registration { removed, location: self, added, refreshed })
     }
 

@@ -10,7 +10,13 @@ use sip_message::Message;
 use sip_registrar::{Policy, Refusal};
 
 const ALICE: &str = "alice@example.com";
-const POLICY: Policy = Policy { min_expires: 60, max_expires: 3600, default_expires: 600, max_contacts: 3 };
+const POLICY: Policy = Policy {
+    min_expires: 60,
+    max_expires: 3600,
+    default_expires: 600,
+    max_contacts: 3,
+    gruu: sip_registrar::Gruu::Off,
+};
 const JSSIP_1: &str =
     "Contact: <sip:p1@x.invalid;transport=ws>;+sip.instance=\"<urn:uuid:1>\";reg-id=1;expires=600";
 const JSSIP_2: &str =

@@ -50,6 +50,6 @@ pub use params::{Param, Params};
 pub use rewrite::Rewrite;
 pub use start_line::StartLine;
 pub use stream::{Frame, FrameError, FrameLimits, StreamFramer};
-pub use uri::{Scheme, Uri};
+pub use uri::{Scheme, Uri, write_address_of_record};
 pub use values::{Value, Values};
 pub use via::{MAGIC_COOKIE, Rport, Transport, Via};

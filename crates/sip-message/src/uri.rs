@@ -6,6 +6,7 @@ mod same;
 #[cfg(test)]
 mod tests;
 
+pub use address_of_record::write_address_of_record;
 use smallvec::SmallVec;
 
 use crate::host::parse_port;
@@ -234,6 +235,12 @@ impl<'b> Uri<'b> {
     /// Whether the `ob` parameter is there: an outbound flow is asked for (RFC 5626 §5.4).
     pub fn ob(&self) -> bool {
         self.params.has(b"ob")
+    }
+
+    /// The `gr` parameter with its escapes undone: what a public GRUU says of the instance (RFC 5627 §5.4). Nothing for a URI
+    /// without it; empty if it has no value.
+    pub fn unescaped_gr(&self) -> Option<SmallVec<[u8; 64]>> {
+        Some(escape::unescape(self.param(b"gr")?.value.unwrap_or_default()).collect())
     }
 
     /// What stands after `?`, as received.

@@ -228,6 +228,25 @@ pub trait Environment {
     /// is not understood is answered 416 here.
     fn decide(&mut self, request: &Message<'_>, from: Self::Hop, now: Instant) -> Decision<Self::Hop>;
 
+    /// How a user agent is reached that a request within a dialog names by a GRUU of ours (RFC 5627 §6.1), along a route of ours that
+    /// leads to `hop`. None, which is the default: by that hop, with the Request-URI that it has.
+    fn named(&self, request: &Message<'_>, hop: Self::Hop, now: Instant) -> Option<Target<Self::Hop>> {
+        let _ = (request, hop, now);
+        None
+    }
+
+    /// Decides, as for a request outside of dialogs, on one whose route leads to a flow that is gone, if it names a user agent by a GRUU
+    /// of ours that can be reached by another. None, which is the default, leaves it at that.
+    fn instead(
+        &mut self,
+        request: &Message<'_>,
+        from: Self::Hop,
+        now: Instant,
+    ) -> Option<Decision<Self::Hop>> {
+        let _ = (request, from, now);
+        None
+    }
+
     /// A request goes on: once for each branch of an INVITE, and for each request within a dialog other than ACK. As it
     /// came, from the hop that it came from; told right before it is sent, so that whatever comes of it is told later. Should
     /// the hop turn out to be gone, that is one more failure to choose an answer from. The default does nothing.

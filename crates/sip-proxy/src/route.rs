@@ -81,10 +81,23 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         match (onward, next) {
             // Not asked of the environment: within a dialog a flow that we named ourselves is the way, whatever stands
             // below it. Outside of one it proves nothing about who asks, and the environment decides.
-            (Owned::Flow(hop), _) if within => Ok(one(hop, FLOW_FAILED)),
-            (Owned::Gone, _) if within => Err(Answer::of_status(FLOW_FAILED)),
+            (Owned::Flow(hop), None) if within => {
+                let named = env.named(request, hop, now).map(|target| {
+                    let targets = smallvec![Target { when_gone: FLOW_FAILED, ..target }];
+                    Routed { targets, own_routes, dialog }
+                });
+                Ok(named.unwrap_or_else(|| one(hop, FLOW_FAILED)))
+            }
+            (Owned::Flow(hop), Some(_)) if within => Ok(one(hop, FLOW_FAILED)),
+            (lost @ (Owned::Gone | Owned::Over), next) if within => {
+                match next.is_none().then(|| env.instead(request, from, now)).flatten() {
+                    Some(Decision::Forward(targets)) => Ok(Routed { targets, own_routes, dialog }),
+                    Some(Decision::Answer(answer)) => Err(answer),
+                    None if lost == Owned::Gone => Err(Answer::of_status(FLOW_FAILED)),
+                    None => Err(Answer::new(481, "Call/Transaction Does Not Exist")),
+                }
+            }
             (Owned::Held, _) if within => Err(meanwhile(request)),
-            (Owned::Over, _) if within => Err(Answer::new(481, "Call/Transaction Does Not Exist")),
             (_, Some(uri)) => Ok(one(env.next_hop(&uri, request, from, now)?, 503)),
             (_, None) => match env.decide(request, from, now) {
                 Decision::Forward(targets) => Ok(Routed { targets, own_routes, dialog }),

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use crate::write_gruu;
+
 /// A binding as the 200 lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listed<'a> {
@@ -15,6 +17,8 @@ pub struct Listed<'a> {
     pub q: Option<u16>,
     /// Seconds that it has left.
     pub expires: u32,
+    /// Whose it is, if its instance's public GRUU is to be told.
+    pub gruu: Option<&'a str>,
 }
 
 /// Appends one Contact header field value that lists every binding (RFC 3261 §10.3 step 8), separated by commas; nothing
@@ -37,6 +41,14 @@ pub fn write_contacts<'a>(bindings: impl IntoIterator<Item = Listed<'a>>, out: &
             out.extend_from_slice(b">\"");
             if let Some(reg_id) = binding.reg_id {
                 push(out, format_args!(";reg-id={reg_id}"));
+            }
+            if let Some(aor) = binding.gruu {
+                let before = out.len();
+                out.extend_from_slice(b";pub-gruu=\"");
+                match write_gruu(aor, instance, out) {
+                    Some(()) => out.push(b'"'),
+                    None => out.truncate(before),
+                }
             }
         }
     }

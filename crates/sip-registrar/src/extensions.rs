@@ -1,21 +1,39 @@
-//! The extensions of REGISTER: which are understood (RFC 3261 §10.3 step 2), Path (RFC 3327), outbound (RFC 5626).
+//! The extensions of REGISTER: which are understood (RFC 3261 §10.3 step 2), Path (RFC 3327), outbound (RFC 5626), GRUU
+//! (RFC 5627).
 
 use sip_message::{Contact, HeaderId, Message};
 
-use crate::Refusal;
+use crate::{Gruu, Policy, Refusal};
 
 /// The option tags that are understood in a REGISTER, as the value of a Supported header field.
-pub const SUPPORTED: &str = "path, outbound";
+#[must_use]
+pub const fn supported(gruu: Gruu) -> &'static str {
+    match gruu {
+        Gruu::Off => "path, outbound",
+        Gruu::Public => "path, outbound, gruu",
+    }
+}
 
 const PATH: &[u8] = b"path";
 const OUTBOUND: &[u8] = b"outbound";
+const GRUU: &[u8] = b"gruu";
 
 /// The option tags of Require that are not understood, as the value of the Unsupported header field of a 420 (RFC 3261
 /// §8.2.2.3); nothing if all are.
 #[must_use]
-pub fn unsupported(request: &Message<'_>) -> Option<Vec<u8>> {
+pub fn unsupported(request: &Message<'_>, gruu: Gruu) -> Option<Vec<u8>> {
+    let understood: &[&[u8]] = match gruu {
+        Gruu::Off => &[PATH, OUTBOUND],
+        Gruu::Public => &[PATH, OUTBOUND, GRUU],
+    };
     let tags = request.option_tags(HeaderId::Require);
-    listed(tags.filter(|tag| !tag.eq_ignore_ascii_case(PATH) && !tag.eq_ignore_ascii_case(OUTBOUND)))
+    listed(tags.filter(|tag| !understood.iter().any(|known| tag.eq_ignore_ascii_case(known))))
+}
+
+/// Which GRUUs the 200 lists: those that there are, for a user agent that says that it knows them (RFC 5627 §5.3).
+#[must_use]
+pub fn granted_gruu(request: &Message<'_>, policy: &Policy) -> Gruu {
+    if knows(request, GRUU) { policy.gruu } else { Gruu::Off }
 }
 
 /// The value of the Path header field that a 200 returns (RFC 3327 §5.3): what the request had of it, for a user agent that

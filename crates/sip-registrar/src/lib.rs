@@ -26,13 +26,15 @@
 mod contacts;
 mod decide;
 mod extensions;
+mod gruu;
 mod policy;
 mod refusal;
 mod wish;
 
 pub use contacts::{Listed, write_contacts};
 pub use decide::{Bound, Change, Decision, Way, decide};
-pub use extensions::{Outbound, SUPPORTED, returned_path, unsupported};
+pub use extensions::{Outbound, granted_gruu, returned_path, supported, unsupported};
+pub use gruu::{Gruu, write_gruu};
 pub use policy::Policy;
 pub use refusal::{CONTACT_VALUES, Part, Refusal};
 pub use wish::{Wish, address_of_record};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Gruu;
+
 /// The registrar's limits. Times are whole seconds, with `min_expires` ≤ `default_expires` ≤ `max_expires`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -13,12 +15,14 @@ pub struct Policy {
     pub default_expires: u32,
     /// Bindings that one address-of-record may have.
     pub max_contacts: u32,
+    /// Which GRUUs user agents are given.
+    pub gruu: Gruu,
 }
 
 impl Default for Policy {
-    /// 1 minute, 1 hour, 10 minutes, 10 contacts.
+    /// 1 minute, 1 hour, 10 minutes, 10 contacts, no GRUUs.
     fn default() -> Self {
-        Self { min_expires: 60, max_expires: 3600, default_expires: 600, max_contacts: 10 }
+        Self { min_expires: 60, max_expires: 3600, default_expires: 600, max_contacts: 10, gruu: Gruu::Off }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Require, Path and outbound of a REGISTER.
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
-use sip_message::Message;
-use sip_registrar::{Outbound, Refusal, returned_path, unsupported};
+use sip_message::{Message, Uri};
+use sip_registrar::{
+    Gruu, Outbound, Policy, Refusal, granted_gruu, returned_path, supported, unsupported, write_gruu,
+};
 
 const FLOW: &str = "Contact: <sip:a@h.invalid;transport=ws>;reg-id=1;+sip.instance=\"<urn:uuid:1>\"\r\n";
 const BEHIND: &str = "Via: SIP/2.0/UDP h.invalid;branch=z9hG4bK2\r\n";
@@ -19,9 +21,45 @@ fn with<R>(lines: &str, look: impl Fn(&Message<'_>) -> R) -> R {
 
 #[test]
 fn only_what_is_not_understood_is_named() {
-    assert_eq!(with("Require: path, Outbound\r\n", unsupported), None);
-    let named = with("Require: path, gruu\r\nRequire: novel\r\n", unsupported);
-    assert_eq!(named.as_deref(), Some(&b"gruu, novel"[..]));
+    let off = |request: &Message<'_>| unsupported(request, Gruu::Off);
+    assert_eq!(with("Require: path, Outbound\r\n", off), None);
+    let asked = "Require: path, gruu\r\nRequire: novel\r\n";
+    assert_eq!(with(asked, off).as_deref(), Some(&b"gruu, novel"[..]));
+    assert_eq!(with(asked, |request| unsupported(request, Gruu::Public)).as_deref(), Some(&b"novel"[..]));
+    assert_eq!((supported(Gruu::Off), supported(Gruu::Public)), ("path, outbound", "path, outbound, gruu"));
+}
+
+#[test]
+fn a_gruu_is_for_whoever_knows_what_it_is() {
+    let public = Policy { gruu: Gruu::Public, ..Policy::default() };
+    for (lines, policy, granted) in [
+        ("Supported: path, GRUU\r\n", public, Gruu::Public),
+        ("Require: gruu\r\n", public, Gruu::Public),
+        ("Supported: path\r\n", public, Gruu::Off),
+        ("Supported: gruu\r\n", Policy::default(), Gruu::Off),
+    ] {
+        assert_eq!(with(lines, |request| granted_gruu(request, &policy)), granted, "{lines}");
+    }
+}
+
+#[test]
+fn a_gruu_says_whose_it_is_and_which() {
+    for (aor, instance, written) in [
+        ("ada@example.com", "urn:uuid:F81d-1", Some("sip:ada@example.com;gr=urn:uuid:F81d-1")),
+        (
+            "a b@[2001:db8::1]",
+            "x\";y=%<>,é",
+            Some("sip:a%20b@[2001:db8::1];gr=x%22%3By%3D%25%3C%3E%2C%C3%A9"),
+        ),
+        ("example.com", "urn:uuid:1", None),
+    ] {
+        let mut out = Vec::new();
+        assert_eq!(write_gruu(aor, instance.as_bytes(), &mut out).is_some(), written.is_some());
+        assert_eq!(String::from_utf8_lossy(&out), written.unwrap_or_default());
+        if written.is_some() {
+            assert_eq!(Uri::parse(&out).unwrap().unescaped_gr().as_deref(), Some(instance.as_bytes()));
+        }
+    }
 }
 
 #[test]

@@ -3,10 +3,16 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use sip_message::{Contact, Message};
+use sip_message::{Contact, Message, Uri};
 use sip_registrar::{Bound, Change, Listed, Policy, Way, decide, write_contacts};
 
-const POLICY: Policy = Policy { min_expires: 60, max_expires: 3600, default_expires: 600, max_contacts: 4 };
+const POLICY: Policy = Policy {
+    min_expires: 60,
+    max_expires: 3600,
+    default_expires: 600,
+    max_contacts: 4,
+    gruu: sip_registrar::Gruu::Off,
+};
 
 fn contact() -> impl Strategy<Value = String> {
     let uri = prop_oneof![
@@ -113,6 +119,7 @@ proptest! {
             reg_id: wish.reg_id,
             q: wish.q,
             expires: wish.expires,
+            gruu: Some("a@example.com"),
         }), &mut out);
         let mut answer = b"SIP/2.0 200 OK\r\nContact: ".to_vec();
         answer.extend_from_slice(&out);
@@ -124,6 +131,11 @@ proptest! {
             let Contact::Addr(listed) = listed else { panic!("a star was listed") };
             prop_assert_eq!(listed.uri_bytes(), wish.uri.as_bytes());
             prop_assert_eq!(listed.expires(), Some(wish.expires));
+            let gruu = listed.params().get(b"pub-gruu").map(|param| param.unquoted().unwrap().to_vec());
+            let gruu = gruu.as_deref().map(|gruu| Uri::parse(gruu).unwrap());
+            let named = gruu.and_then(|gruu| gruu.unescaped_gr());
+            prop_assert_eq!(named.as_deref(), wish.instance);
+            prop_assert!(gruu.is_none_or(|gruu| gruu.address_of_record().as_deref() == Some("a@example.com")));
             prop_assert_eq!((listed.instance(), listed.reg_id(), listed.q()), (wish.instance, wish.reg_id, wish.q));
         }
     }

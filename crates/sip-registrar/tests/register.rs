@@ -6,7 +6,13 @@ use sip_registrar::{
     write_contacts,
 };
 
-const POLICY: Policy = Policy { min_expires: 60, max_expires: 3600, default_expires: 600, max_contacts: 3 };
+const POLICY: Policy = Policy {
+    min_expires: 60,
+    max_expires: 3600,
+    default_expires: 600,
+    max_contacts: 3,
+    gruu: sip_registrar::Gruu::Off,
+};
 
 fn register(call_id: &str, cseq: u32, headers: &[&str]) -> Vec<u8> {
     let mut text = format!(
@@ -95,7 +101,13 @@ fn too_brief_is_423_only_below_an_hour() {
     refuses(&["Contact: <sip:a@h>", "Expires: 1"], &[], TOO_BRIEF);
     refuses(&["Contact: <sip:ok@h>, <sip:a@h>;expires=59"], &[], TOO_BRIEF);
     assert_eq!((TOO_BRIEF.status(), TOO_BRIEF.min_expires()), (423, Some(60)));
-    let slow = Policy { min_expires: 7200, max_expires: 9000, default_expires: 7200, max_contacts: 1 };
+    let slow = Policy {
+        min_expires: 7200,
+        max_expires: 9000,
+        default_expires: 7200,
+        max_contacts: 1,
+        gruu: sip_registrar::Gruu::Off,
+    };
     for (wish, granted) in [(3599, None), (3600, Some(3600)), (9001, Some(9000))] {
         let bytes = register("c1", 1, &[&format!("Contact: <sip:a@h>;expires={wish}")]);
         let decision = decide(&Message::parse(&bytes).unwrap(), &[], &slow);
@@ -292,12 +304,15 @@ fn contacts_of_the_200() {
     let mut out = Vec::new();
     write_contacts([], &mut out);
     assert_eq!(out, b"");
-    let one = Listed { contact: b"sip:a@h;ob", instance: None, reg_id: Some(7), q: None, expires: 9 };
+    let one =
+        Listed { contact: b"sip:a@h;ob", instance: None, reg_id: Some(7), q: None, expires: 9, gruu: None };
     let listed = [
         one,
         Listed { instance: Some(b"urn:uuid:1"), reg_id: Some(1), q: Some(1000), ..one },
         Listed { instance: Some(b"urn:uuid:2"), reg_id: None, q: Some(500), ..one },
-        Listed { q: Some(50), ..one },
+        Listed { instance: Some(b"urn:uuid:3"), reg_id: None, gruu: Some("a@h"), ..one },
+        // Without an instance there is none to name.
+        Listed { q: Some(50), gruu: Some("a@h"), ..one },
         Listed { q: Some(7), ..one },
         Listed { q: Some(0), ..one },
     ];
@@ -307,6 +322,7 @@ fn contacts_of_the_200() {
         "<sip:a@h;ob>;expires=9, \
          <sip:a@h;ob>;q=1;expires=9;+sip.instance=\"<urn:uuid:1>\";reg-id=1, \
          <sip:a@h;ob>;q=0.5;expires=9;+sip.instance=\"<urn:uuid:2>\", \
+         <sip:a@h;ob>;expires=9;+sip.instance=\"<urn:uuid:3>\";pub-gruu=\"sip:a@h;gr=urn:uuid:3\", \
          <sip:a@h;ob>;q=0.05;expires=9, <sip:a@h;ob>;q=0.007;expires=9, <sip:a@h;ob>;q=0;expires=9"
     );
 }

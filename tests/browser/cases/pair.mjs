@@ -14,7 +14,7 @@ export async function talk(a, b) {
 }
 
 /** One holds the other and lets go. */
-async function holdAndResume(holder, other) {
+export async function holdAndResume(holder, other) {
   await holder.hold();
   await Promise.all([
     holder.reaches("holds", ({ calls }) => calls.at(-1).held),

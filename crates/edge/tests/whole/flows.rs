@@ -11,8 +11,8 @@ use crate::{
     who::{ask, request},
 };
 
-const ONE: &str = "+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-000000000001>\"";
-const ANOTHER: &str = "+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-000000000002>\"";
+pub(crate) const ONE: &str = "+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-000000000001>\"";
+pub(crate) const ANOTHER: &str = "+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-000000000002>\"";
 
 /// A connection over which a user agent of ada's has registered as its flow of this number.
 pub(crate) async fn flow(house: &House, instance: &str, reg_id: u8) -> Client {

@@ -7,6 +7,7 @@ mod certificates;
 mod database;
 mod ephemeral;
 mod flows;
+mod gruu;
 mod house;
 mod in_flight;
 mod ipv6;

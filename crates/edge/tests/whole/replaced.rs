@@ -12,7 +12,7 @@ const CLOSE: &str = "[registrar]\nreplaced_flow = \"close\"\n";
 const TOLD: &str = "this user agent is registered on a newer connection";
 
 /// A REGISTER as a page would send it that remembers its instance.
-fn registration(user: &str, instance: &str, call: &str) -> String {
+pub(crate) fn registration(user: &str, instance: &str, call: &str) -> String {
     // Without an instance, a user agent is known by its Contact.
     let contact = if instance.is_empty() { user } else { call };
     format!(

@@ -14,7 +14,13 @@ use sip_registrar::{Policy, Refusal};
 use super::{Location, NONE};
 use crate::{Register, RegisterError, Way};
 
-const POLICY: Policy = Policy { min_expires: 1, max_expires: 100, default_expires: 50, max_contacts: 3 };
+const POLICY: Policy = Policy {
+    min_expires: 1,
+    max_expires: 100,
+    default_expires: 50,
+    max_contacts: 3,
+    gruu: sip_registrar::Gruu::Off,
+};
 const MAX_BINDINGS: usize = 9;
 
 /// Which reservations are out: each is entered when it is given and struck out when it is dropped.

@@ -32,6 +32,23 @@ impl Uri<'_> {
     }
 }
 
+/// Appends the SIP URI of a key with a user ([`Uri::address_of_record`]); nothing, and `None`, for any other key.
+pub fn write_address_of_record(key: &str, out: &mut Vec<u8>) -> Option<()> {
+    let (user, host) = key.rsplit_once('@')?;
+    out.extend_from_slice(b"sip:");
+    for byte in user.bytes() {
+        // `%` begins an escape there already.
+        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/%".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+    out.push(b'@');
+    out.extend_from_slice(host.as_bytes());
+    Some(())
+}
+
 fn push_user(key: &mut String, user: &[u8]) {
     for chunk in user.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -51,5 +68,29 @@ fn push_escaped(key: &mut String, bytes: &[u8]) {
         key.push('%');
         key.push(char::from(DIGITS[usize::from(byte >> 4)]));
         key.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_end_its_address() {
+        for (uri, written) in [
+            ("sip:ada@example.com", Some("sip:ada@example.com")),
+            ("sips:a%3E%2C%20b%22@Example.com;x=y", Some("sip:a%3E,%20b%22@example.com")),
+            ("sip:%C3%A9l%40x@[2001:db8::1]:5080", Some("sip:%C3%A9l%40x@[2001:db8::1]")),
+            ("sip:example.com", None),
+            ("tel:+1-555", None),
+        ] {
+            let key = Uri::parse(uri.as_bytes()).unwrap().address_of_record().unwrap();
+            let mut out = Vec::new();
+            assert_eq!(write_address_of_record(&key, &mut out).is_some(), written.is_some(), "{uri}");
+            assert_eq!(String::from_utf8(out).unwrap(), written.unwrap_or_default(), "{uri}");
+            if let Some(written) = written {
+                assert_eq!(Uri::parse(written.as_bytes()).unwrap().address_of_record(), Some(key));
+            }
+        }
     }
 }

@@ -41,6 +41,9 @@ pub(crate) struct Paper {
     /// Answers to requests of our own.
     pub(crate) own: Vec<(u64, u16)>,
     pub(crate) path: bool,
+    /// How whoever a request within a dialog names is reached, and where it goes when its flow is gone.
+    pub(crate) named: Option<Target<u32>>,
+    pub(crate) instead: Option<Target<u32>>,
     random: u64,
 }
 
@@ -74,6 +77,8 @@ impl Paper {
             failed: Vec::new(),
             own: Vec::new(),
             path: false,
+            named: None,
+            instead: None,
             random: 7,
         }
     }
@@ -165,6 +170,14 @@ impl Environment for Paper {
             Ok(hop) => Decision::Forward(smallvec![target(hop)]),
             Err(answer) => Decision::Answer(answer),
         }
+    }
+
+    fn named(&self, _: &Message<'_>, hop: u32, _: Instant) -> Option<Target<u32>> {
+        self.named.clone().filter(|named| named.hop == hop)
+    }
+
+    fn instead(&mut self, _: &Message<'_>, _: u32, _: Instant) -> Option<Decision<u32>> {
+        self.instead.clone().map(|target| Decision::Forward(smallvec![target]))
     }
 
     fn patience(&self, _: u32) -> Option<Duration> {

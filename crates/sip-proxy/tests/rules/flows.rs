@@ -5,7 +5,7 @@ use std::time::Duration;
 use sip_proxy::Target;
 use smallvec::SmallVec;
 
-use crate::paper::{RING_TIMEOUT, Stage, flows, line, request, response, target, values};
+use crate::paper::{RING_TIMEOUT, Stage, flows, line, request, request_with, response, target, values};
 
 /// A user with one user agent, whose flows these are.
 fn stage(first: u32, others: &[u32]) -> Stage {
@@ -119,5 +119,50 @@ fn a_caller_who_has_cancelled_waits_for_no_other_flow() {
     stage.sent();
     stage.end(2);
     assert_eq!(stage.lines(), ["1: 487 Request Terminated"]);
+    stage.settles();
+}
+
+const GRUU: &str = "sip:bob@edge.test;gr=urn:uuid:1";
+
+#[test]
+fn within_a_dialog_a_user_agent_is_called_by_its_contact_and_by_another_flow_when_the_one_named_is_gone() {
+    let ways = |hop, others: &[u32]| {
+        let request_uri = Some(format!("sip:bob@h{hop}.invalid").into_bytes().into());
+        Some(Target { request_uri, others: flows(others), ..target(hop) })
+    };
+    let route = "Route: <sip:f2@edge.test;lr>\r\n";
+    for method in ["BYE", "ACK"] {
+        let mut stage = Stage::new();
+        stage.world.named = ways(2, &[3]);
+        stage.receive(1, &request_with(method, GRUU, "g", route));
+        let there = stage.one(2);
+        assert_eq!(line(&there), format!("{method} sip:bob@h2.invalid"));
+        assert!(values(&there, "Route").is_empty());
+        if method == "BYE" {
+            stage.end(2);
+            assert_eq!(line(&stage.one(3)), "BYE sip:bob@h3.invalid");
+            stage.end(3);
+            assert_eq!(stage.lines(), ["1: 430 Flow Failed"]);
+        }
+        stage.settles();
+        // Gone when it comes: it is asked about as if there were no route.
+        let mut stage = Stage::new();
+        stage.world.gone.insert(2);
+        stage.world.instead = ways(3, &[]);
+        stage.receive(1, &request_with(method, GRUU, "g", route));
+        assert_eq!(line(&stage.one(3)), format!("{method} sip:bob@h3.invalid"));
+        stage.settles();
+    }
+    // Behind another element its own routes say the way.
+    let mut stage = Stage::new();
+    stage.world.named = ways(2, &[3]);
+    stage.world.instead = ways(3, &[]);
+    let route = "Route: <sip:f2@edge.test;lr>, <sip:p.test;lr>\r\n";
+    stage.receive(1, &request_with("BYE", GRUU, "g", route));
+    let there = stage.one(2);
+    assert_eq!((line(&there), values(&there, "Route")), (format!("BYE {GRUU}"), vec!["<sip:p.test;lr>"]));
+    stage.world.gone.insert(2);
+    stage.receive(1, &request_with("BYE", GRUU, "h", route));
+    assert_eq!(stage.lines(), ["1: 430 Flow Failed"]);
     stage.settles();
 }

@@ -1,0 +1,87 @@
+//! Public GRUUs of ours (RFC 5627): whom one names, and how that user agent is reached. Dialogs of user agents that have one
+//! use it as their Contact, so it is the Request-URI of what is sent to them within.
+
+use std::time::Instant;
+
+use location::{Binding, Location};
+use sip_message::{Message, Uri};
+use sip_proxy::Target;
+use sip_registrar::Gruu;
+use smallvec::SmallVec;
+
+use crate::{
+    calls::hop_of,
+    domains::DomainRef,
+    hop::{Hop, same_peer},
+    reaching,
+    shared::Shared,
+};
+
+type Bindings = Location<ledger::Reservation>;
+
+/// The instance that a URI of a domain names, as far as it is ours to know: a registrar behind us resolves its own.
+pub(crate) fn instance(shared: &Shared, domain: DomainRef<'_>, uri: &Uri<'_>) -> Option<SmallVec<[u8; 64]>> {
+    if shared.policy.gruu == Gruu::Off || domain.registrar().is_some() {
+        return None;
+    }
+    uri.unescaped_gr()
+}
+
+/// The bindings of that instance, in order of preference. Written in another case it is the same, unless it is somebody else's
+/// as it stands (RFC 3261 §19.1.4, RFC 4122 §3).
+pub(crate) fn bindings<'l>(
+    location: &'l Bindings,
+    aor: &'l str,
+    instance: &[u8],
+    now: Instant,
+) -> impl Iterator<Item = &'l Binding<ledger::Reservation>> {
+    let find = |same: fn(&[u8], &[u8]) -> bool| {
+        location.bindings(aor, now).filter_map(Binding::instance).find(|known| same(known, instance))
+    };
+    let meant = find(|one, other| one == other).or_else(|| find(<[u8]>::eq_ignore_ascii_case));
+    location.bindings(aor, now).filter(move |binding| meant.is_some() && binding.instance() == meant)
+}
+
+/// The address-of-record and the instance of a GRUU of ours.
+fn read(shared: &Shared, uri: &[u8]) -> Option<(String, SmallVec<[u8; 64]>)> {
+    // Next to no request has one.
+    if shared.policy.gruu == Gruu::Off || !uri.windows(4).any(|part| part.eq_ignore_ascii_case(b";gr=")) {
+        return None;
+    }
+    let uri = Uri::parse(uri).ok()?;
+    let instance = instance(shared, shared.domains.find(&uri.host()?)?, &uri)?;
+    Some((uri.address_of_record()?, instance))
+}
+
+/// Whether a request is for a user agent that is registered now.
+pub(crate) fn is_there(shared: &Shared, request: &Message<'_>, now: Instant) -> bool {
+    let Some((aor, instance)) = request.request_uri_bytes().and_then(|uri| read(shared, uri)) else {
+        return false;
+    };
+    bindings(&shared.location(), &aor, &instance, now).next().is_some()
+}
+
+/// The way to a user agent that is called by its GRUU and reached by a hop: under the Contact that it has there, and by its other flows
+/// should that hop be gone.
+pub(crate) fn target(shared: &Shared, uri: &[u8], hop: Hop, now: Instant) -> Option<Target<Hop>> {
+    let (aor, instance) = read(shared, uri)?;
+    let (mut request_uri, mut others) = (None, SmallVec::new());
+    for binding in bindings(&shared.location(), &aor, &instance, now) {
+        if same_peer(hop_of(binding), hop) {
+            request_uri = Some(binding.contact().into());
+        } else {
+            others.extend(reaching::flows(shared, binding));
+        }
+    }
+    Some(Target { hop, request_uri, routes: SmallVec::new(), q: 1000, others, when_gone: 480 })
+}
+
+/// Whether a REGISTER has a GRUU of its own user for a Contact, which would lead back here (RFC 5627 §5.1).
+pub(crate) fn is_registered(shared: &Shared, request: &Message<'_>, aor: &str) -> bool {
+    request.contacts().any(|(_, contact)| match contact {
+        Ok(sip_message::Contact::Addr(contact)) => {
+            read(shared, contact.uri_bytes()).is_some_and(|(whose, _)| whose == aor)
+        }
+        Ok(sip_message::Contact::Star) | Err(_) => false,
+    })
+}
