@@ -49,6 +49,12 @@ impl Collector for Snapshot {
         for (what, count) in server.metrics().forgiven() {
             ConstCounter::new(count).encode(family.encode_family(&[("what", what)])?)?;
         }
+        let help = "When the certificate of a listener expires, seconds since the Unix epoch";
+        let name = "certificate_expires_timestamp_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (listener, at) in server.certificates() {
+            ConstGauge::new(at).encode(family.encode_family(&[("listener", listener)])?)?;
+        }
         let status = server.ledger().status();
         let (bindings, users) = server.bindings();
         let health = match status.health {

@@ -10,6 +10,7 @@ use crate::{
     BanView, Bound, CallView, FlowView, Metrics,
     audit::{self, AuditView, NoAudit},
     bookkeeper::Standing,
+    certificate_remarks::expires_at,
     clock,
     hop::FlowNumber,
     inbox::{Closing, Letter},
@@ -77,6 +78,15 @@ impl Handle {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// When the certificates of listeners expire that are served with now, in seconds since the Unix epoch, by the listener's name.
+    /// None of those that were made at the start.
+    pub fn certificates(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.0.listeners.iter().filter_map(|bound| {
+            let own = bound.certificate.as_ref()?.own()?;
+            Some((bound.name.as_str(), expires_at(&own)?))
+        })
     }
 
     /// Flows that are open now.

@@ -1,5 +1,5 @@
-//! `sipway check`: mistakes in a configuration file, all at once; what is wrong with users and keys; and whether the servers behind
-//! and the logins are there.
+//! `sipway check`: mistakes in a configuration file, all at once; what is wrong with users, keys and certificates; and whether the
+//! servers behind and the logins are there.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,6 +8,7 @@ use edge::{ServerPlace, UsersFound};
 use tokio::task::JoinSet;
 
 use crate::{
+    certificates,
     command::Check,
     outcome::{Outcome, warn},
     speech::say,
@@ -27,6 +28,10 @@ pub(crate) fn run(check: &Check) -> Outcome {
         Ok(remote) => remote,
         Err(error) => return Outcome::failed(error),
     };
+    match certificates::check(&config) {
+        Outcome::Done => {}
+        other => return other,
+    }
     if check.offline || (config.upstreams.is_empty() && remote.is_empty()) {
         return Outcome::Done;
     }

@@ -7,6 +7,7 @@ mod admin_place;
 mod audit;
 mod backwards;
 mod bans;
+mod certificates;
 mod check;
 mod command;
 mod dev;

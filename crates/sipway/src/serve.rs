@@ -17,7 +17,7 @@ use lifecycle::{EventId, EventKind, Node, Transport, cloud_event};
 use sinks::{Sink, Sinks, describe};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{outcome::Outcome, speech::say, systemd};
+use crate::{certificates, outcome::Outcome, speech::say, systemd};
 
 /// How long sinks, and whoever reads what is printed, are waited for once a second signal came.
 const HURRY: Duration = Duration::from_secs(3);
@@ -87,6 +87,7 @@ async fn serve_until_told(mut config: Config, talk: Talk, file: Option<&Path>) -
         tokio::spawn(admin::serve(socket, router));
     }
     announce(&server, talk, &config);
+    certificates::warn(&config);
     let said = std::thread::spawn({
         let (ledger, node) = (handle.ledger().clone(), handle.node().clone());
         move || print_events(&ledger, &node, talk)
@@ -222,6 +223,7 @@ fn reload(handle: &Handle, config: &mut Config, file: Option<&Path>) {
         certificates = certificates.join(", "),
         "SIGHUP: certificates, users and [shutdown] are taken over for what comes from now on"
     );
+    certificates::warn(&newer);
     if !at_restart.is_empty() {
         let sections = at_restart.join(", ");
         tracing::warn!(sections, "SIGHUP: what changed in these sections takes a restart");

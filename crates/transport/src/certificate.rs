@@ -69,6 +69,12 @@ impl Certificate {
         Arc::new(Self(RwLock::new(first.0)))
     }
 
+    /// The first of the chain that is served with now.
+    #[must_use]
+    pub fn own(&self) -> Option<CertificateDer<'static>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).cert.first().cloned()
+    }
+
     /// New handshakes are served with this one from now on. Says whether it is another than before.
     pub fn replace(&self, with: Fitting) -> Replaced {
         // Nothing can panic under this lock.
