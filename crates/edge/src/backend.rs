@@ -24,6 +24,7 @@ use crate::{
     hop::{FlowNumber, Hop},
     metrics::Count,
     register::{Origin, REPLACED},
+    registry::Changed,
     shard::Shard,
     shared::Shared,
     upstream::Number,
@@ -121,7 +122,8 @@ pub(crate) fn registered(
     };
     let register = Register { request, aor: &aor, way, transport, remote, identity: Some(&aor) };
     let times = (now, clock::micros());
-    match shared.register(&register, flow.as_deref(), &policy, times, &mut Vec::new()) {
+    let heed = |changed: Changed<'_>| shared.calls_heed(&changed, from);
+    match shared.register_and_tell(&register, flow.as_deref(), &policy, times, &mut Vec::new(), heed) {
         Ok(left) => {
             if shared.replaced_flow == ReplacedFlow::Close {
                 for flow in left {

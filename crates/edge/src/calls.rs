@@ -19,6 +19,7 @@ use crate::{
     hop::{FlowNumber, Hop, same_peer},
     inbox::Letter,
     metrics::{Count, Gauge},
+    registry::Changed,
     shared::Shared,
     view::CallView,
 };
@@ -83,9 +84,9 @@ impl Shared {
         self.with_calls(|calls, desk, now| calls.forwarded(desk, request, from, to, now));
     }
 
-    /// A response of interest went upstream.
-    pub(crate) fn call_response(&self, status: u16, head: &Message<'_>, by: Option<Hop>) {
-        self.with_calls(|calls, desk, now| calls.answered(desk, status, head, by, now));
+    /// A response of interest goes to whoever asked.
+    pub(crate) fn call_response(&self, status: u16, head: &Message<'_>, asked: Hop, by: Option<Hop>) {
+        self.with_calls(|calls, desk, now| calls.answered(desk, status, head, (asked, by), now));
     }
 
     /// Where a route that names a hop leads a request of a call.
@@ -136,14 +137,13 @@ impl Shared {
         })
     }
 
-    /// A binding came, while the location table is locked: whoever it is has its held calls here from now on.
-    pub(crate) fn calls_find(&self, binding: &Binding<Reservation>) {
-        self.with_calls(|calls, desk, _| calls.came_back(desk, &agent(binding), hop_of(binding)));
-    }
-
-    /// A binding took the place of another, while the location table is locked: calls follow it.
-    pub(crate) fn calls_follow(&self, replaced: &Binding<Reservation>, to: Hop) {
-        self.with_calls(|calls, _, _| calls.moved(replaced.aor(), hop_of(replaced), to));
+    /// A REGISTER that came over a hop changed something, while the location table is locked. Whose binding came has its held calls
+    /// there from now on; where it took the place of another, calls follow it.
+    pub(crate) fn calls_heed(&self, changed: &Changed<'_>, from: Hop) {
+        self.with_calls(|calls, desk, _| match changed {
+            Changed::Added(binding) => calls.came_back(desk, &agent(binding), hop_of(binding)),
+            Changed::Replaced(replaced) => calls.moved(replaced.aor(), hop_of(replaced), from),
+        });
     }
 
     /// Does what is due. Called once a second.

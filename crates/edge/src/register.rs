@@ -19,7 +19,6 @@ use crate::{
     hop::{FlowNumber, Hop},
     listeners::Bound,
     metrics::Count,
-    registry::Changed,
     shard::{By, Shard},
 };
 
@@ -143,10 +142,7 @@ fn attempt(
             &policy,
             (now, clock::micros()),
             &mut contacts,
-            |changed| match changed {
-                Changed::Added(binding) => shared.calls_find(binding),
-                Changed::Replaced(binding) => shared.calls_follow(binding, from),
-            },
+            |changed| shared.calls_heed(&changed, from),
         )
         .map_err(|error| match error {
             RegisterError::Refused(refusal) => refused(&refusal),

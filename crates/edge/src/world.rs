@@ -216,8 +216,8 @@ impl Environment for World<'_> {
         self.shard.shared.call_request(request, from, to);
     }
 
-    fn answered(&mut self, status: u16, head: &Message<'_>, by: Option<Hop>, _now: Instant) {
-        self.shard.shared.call_response(status, head, by);
+    fn answered(&mut self, status: u16, head: &Message<'_>, asked: Hop, by: Option<Hop>, _now: Instant) {
+        self.shard.shared.call_response(status, head, asked, by);
     }
 
     fn patience(&self, hop: Hop) -> Option<Duration> {

@@ -6,7 +6,7 @@ use lifecycle::{CallBy, CallCause, Text};
 use sip_message::{Contact, HeaderId, Message, NameAddr};
 use smallvec::SmallVec;
 
-use crate::{Agent, Moment, sdp::Offer};
+use crate::{Agent, Moment, asking::Asking, sdp::Offer};
 
 /// The longest of what a call keeps of a message: of a Call-ID, From, To or Contact, and of all Record-Routes. A call with more
 /// passes untracked.
@@ -195,6 +195,7 @@ pub struct Call<H> {
     pub(crate) callee_party: Party<H>,
     /// Record-Routes that the INVITE came with: those in a 2xx beyond them and ours are the callee's.
     pub(crate) upstream_routes: usize,
+    pub(crate) asking: Asking,
     /// Where it rang.
     pub(crate) rung: SmallVec<[H; 2]>,
     pub(crate) lost_callee: Option<H>,
@@ -337,6 +338,7 @@ impl<H: Copy + Eq> Call<H> {
                 hop: None,
             },
             upstream_routes: invite.record_routes().count(),
+            asking: Asking::default(),
             rung: SmallVec::new(),
             lost_callee: None,
             dialogs: SmallVec::new(),

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod asking;
 mod book;
 mod bye;
 mod call;

@@ -49,16 +49,24 @@ impl<H: Hop, R> Calls<H, R> {
         to: H,
         now: Moment,
     ) {
+        let ringing = self.settings.ringing;
         let number = self.number(&key(tags.call_id, tags.from));
         let number = number.or_else(|| self.begin(book, invite, from, now));
         let Some(call) = number.and_then(|number| self.call_mut(number)) else { return };
         // One that came by again from elsewhere (RFC 3261 §16.3) is the same call, seen from the other side.
-        let same =
-            call.caller.named == from && invite.cseq().is_ok_and(|cseq| cseq.number == call.invite_cseq);
+        let same = invite.cseq().is_ok_and(|cseq| cseq.number == call.invite_cseq);
         if call.stage == Stage::Trying && same {
             let number = call.number;
-            call.rung.push(to);
-            self.put_on(to, number);
+            if call.caller.named == from {
+                call.asking.began(invite);
+            }
+            // The next in turn (RFC 3261 §16.5: a lower q) has as long as the first.
+            call.dead_at = now.instant + ringing;
+            if !call.rung.contains(&to) {
+                call.rung.push(to);
+                self.put_on(to, number);
+            }
+            self.reschedule(number);
         }
     }
 
@@ -96,14 +104,14 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// A response goes upstream. `head` is the response; or the request, if the answer is the proxy's own, and then `by` is none;
-    /// else it is the hop that it came from.
+    /// A response goes upstream, to the hop `asked` that the request came from. `head` is the response; or the request, if the answer
+    /// is the proxy's own, and then `by` is none; else it is the hop that it came from.
     pub fn answered(
         &mut self,
         book: &mut impl Book<Hop = H, Room = R>,
         status: u16,
         head: &Message<'_>,
-        by: Option<H>,
+        (asked, by): (H, Option<H>),
         now: Moment,
     ) {
         let Ok(cseq) = head.cseq() else { return };
@@ -112,7 +120,7 @@ impl<H: Hop, R> Calls<H, R> {
             && let Some(number) = self.number(&key(tags.call_id, tags.from))
             && self.call(number).is_some_and(|call| call.invite_cseq == cseq.number)
         {
-            return self.invite_answered(book, number, status, head, by, now);
+            return self.invite_answered(book, number, status, head, (asked, by), now);
         }
         let Some((call, at, side)) = self.find(head) else { return };
         let number = call.number;
@@ -123,6 +131,8 @@ impl<H: Hop, R> Calls<H, R> {
                     call.dialogs[at].closing = None;
                 }
             }
+            // It was refused here: the other side has not heard of it, and the call goes on.
+            (Method::Bye, 200..) if call.dialogs[at].closing.is_none() && by.is_none() && !over(status) => {}
             (Method::Bye, 200..) => {
                 let closing = call.dialogs[at].closing.as_ref();
                 let end =
@@ -154,7 +164,7 @@ impl<H: Hop, R> Calls<H, R> {
         number: u64,
         status: u16,
         head: &Message<'_>,
-        by: Option<H>,
+        (asked, by): (H, Option<H>),
         now: Moment,
     ) {
         let ringing = self.settings.ringing;
@@ -166,10 +176,13 @@ impl<H: Hop, R> Calls<H, R> {
                 self.reschedule(number);
             }
             (200..=299, Some(hop)) => self.confirmed(book, number, head, hop, now),
-            (300.., _) if call.stage == Stage::Trying => {
+            // What a proxy behind that sent it back here is answered is not yet what the caller hears.
+            (300.., _) if call.stage == Stage::Trying && call.caller.named == asked => {
                 let (cause, by) = match (status, by) {
                     (487, _) => (CallCause::Cancelled, CallBy::Caller),
-                    (_, None) if call.lost_callee.is_some() => (CallCause::FlowLost, CallBy::Callee),
+                    (_, None) | (430, _) if call.lost_callee.is_some() => {
+                        (CallCause::FlowLost, CallBy::Callee)
+                    }
                     (408, None) => (CallCause::NoAnswer, CallBy::Server),
                     (408, Some(_)) => (CallCause::NoAnswer, CallBy::Callee),
                     (_, None) => (CallCause::Failed, CallBy::Server),
@@ -180,7 +193,9 @@ impl<H: Hop, R> Calls<H, R> {
                     StartLine::Request { .. } => None,
                 };
                 let end = End { status: Some(status), reason, ..End::of(cause, by, now.micros) };
-                self.end(book, number, &end);
+                if let Some(end) = call.asking.failed(head, end) {
+                    self.end(book, number, &end);
+                }
             }
             _ => {}
         }
@@ -284,6 +299,11 @@ impl<H: Hop, R> Calls<H, R> {
         self.leave(number, &dialog.callee);
         self.reschedule(number);
     }
+}
+
+/// Whether our own answer to a BYE says that there is nobody to be told of it.
+const fn over(status: u16) -> bool {
+    matches!(status, 200..=299 | 408 | 430 | 481)
 }
 
 /// The delta-seconds that a Session-Expires begins with.

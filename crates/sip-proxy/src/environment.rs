@@ -255,10 +255,17 @@ pub trait Environment {
     }
 
     /// An INVITE, or a request within a dialog, is answered: each response that goes upstream but our own provisional ones. `head`
-    /// is the response and `by` the hop that it came from; or, of an answer of our own, the request, and none. The default does
-    /// nothing.
-    fn answered(&mut self, status: u16, head: &Message<'_>, by: Option<Self::Hop>, now: Instant) {
-        let _ = (status, head, by, now);
+    /// is the response and `by` the hop that it came from; or, of an answer of our own, the request, and none. It goes to `asked`,
+    /// the hop that the request came from. The default does nothing.
+    fn answered(
+        &mut self,
+        status: u16,
+        head: &Message<'_>,
+        asked: Self::Hop,
+        by: Option<Self::Hop>,
+        now: Instant,
+    ) {
+        let _ = (status, head, asked, by, now);
     }
 
     /// A number that nobody can guess.

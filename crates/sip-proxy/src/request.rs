@@ -297,7 +297,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Some(request) = Self::kept(&bytes) else { return Ok(()) };
         let concerns_call = context.invite == Invite::Yes || request.method() == Some(Method::Bye);
         if concerns_call && answer.status >= 200 {
-            env.answered(answer.status, &request, None, now);
+            env.answered(answer.status, &request, from, None, now);
         }
         let mut out = std::mem::take(&mut self.out);
         out.clear();

@@ -326,8 +326,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         hop: H,
         now: Instant,
     ) {
-        if self.transactions.server(server).is_some_and(Context::makes_or_is_in_dialog) {
-            env.answered(status, response, Some(hop), now);
+        if let Some(context) =
+            self.transactions.server(server).filter(|context| context.makes_or_is_in_dialog())
+        {
+            env.answered(status, response, context.from, Some(hop), now);
         }
     }
 

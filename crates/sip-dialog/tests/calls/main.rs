@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 mod any_script;
+mod behind;
 mod paper;
 mod rules;

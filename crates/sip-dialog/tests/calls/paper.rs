@@ -109,17 +109,26 @@ impl Scene {
         self.calls.forwarded(&mut self.paper, &Message::parse(text.as_bytes()).unwrap(), from, to, now);
     }
 
+    /// It goes to the caller.
     pub(crate) fn response(&mut self, text: &str, by: Option<Hop>) {
+        self.response_to(ALICE, text, by);
+    }
+
+    pub(crate) fn response_to(&mut self, asked: Hop, text: &str, by: Option<Hop>) {
         let now = self.now();
         let message = Message::parse(text.as_bytes()).unwrap();
         let status = message.status().unwrap();
-        self.calls.answered(&mut self.paper, status, &message, by, now);
+        self.calls.answered(&mut self.paper, status, &message, (asked, by), now);
     }
 
     /// The proxy's own answer to a request.
     pub(crate) fn own(&mut self, status: u16, request: &str) {
-        let now = self.now();
-        self.calls.answered(&mut self.paper, status, &Message::parse(request.as_bytes()).unwrap(), None, now);
+        self.own_to(ALICE, status, request);
+    }
+
+    pub(crate) fn own_to(&mut self, asked: Hop, status: u16, request: &str) {
+        let (now, message) = (self.now(), Message::parse(request.as_bytes()).unwrap());
+        self.calls.answered(&mut self.paper, status, &message, (asked, None), now);
     }
 
     pub(crate) fn gone(&mut self, hop: Hop, agents: &[Agent]) -> usize {
@@ -190,8 +199,9 @@ pub(crate) fn answer_with(request: &str, status: u16, tag: &str, extra: &str) ->
     let tagged = if to.tag().is_some() { String::new() } else { format!(";tag={tag}") };
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     format!(
-        "SIP/2.0 {status} Because\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bK1\r\nFrom: {}\r\nTo: {}{tagged}\r\nCall-ID: {}\r\n\
+        "SIP/2.0 {status} Because\r\nVia: SIP/2.0/WS ours.invalid;branch=z9hG4bK1\r\nVia: {}\r\nFrom: {}\r\nTo: {}{tagged}\r\nCall-ID: {}\r\n\
          CSeq: {} {}\r\nContact: <sip:bob-device@bob.invalid;transport=ws>\r\n{extra}Content-Length: 0\r\n\r\n",
+        text(message.via_top().unwrap().as_bytes()),
         text(message.from().unwrap().as_bytes()),
         text(to.as_bytes()),
         text(message.call_id().unwrap()),

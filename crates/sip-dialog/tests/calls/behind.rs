@@ -1,0 +1,125 @@
+//! Calls by way of a proxy behind, which sends their INVITEs back here or forks them itself.
+
+use std::time::Duration;
+
+use lifecycle::{CallBy, CallCause};
+use sip_dialog::{Side, Way};
+
+use crate::paper::{ALICE, BOB, Done, Scene, agent, answer, ended, invite, settings, within};
+
+/// The proxy behind.
+const PBX: u8 = 5;
+
+/// Bob's other device.
+const BOB_TOO: u8 = 3;
+
+/// The same INVITE as the proxy sends it on its branch.
+fn forked(branch: &str) -> String {
+    invite(1).replace("Via: ", &format!("Via: SIP/2.0/UDP pbx.invalid;branch=z9hG4bK{branch}\r\nVia: "))
+}
+
+#[test]
+fn what_a_proxy_behind_is_answered_is_not_what_the_caller_hears() {
+    for by in [Some(BOB), None] {
+        let mut scene = Scene::new(settings());
+        scene.request(&invite(1), ALICE, PBX);
+        scene.request(&forked("1"), PBX, BOB);
+        scene.request(&forked("2"), PBX, BOB_TOO);
+        match by {
+            Some(_) => scene.response_to(PBX, &answer(&forked("1"), 486, "b"), by),
+            None => scene.own_to(PBX, 430, &forked("1")),
+        }
+        assert_eq!(scene.done(), [Done::Started(1)]);
+        scene.response_to(PBX, &answer(&forked("2"), 200, "c"), Some(BOB_TOO));
+        scene.response(&answer(&invite(1), 200, "c"), Some(PBX));
+        assert_eq!(scene.done(), [Done::Answered(1)]);
+        let bye = within("BYE", Side::Caller, "c", 2, "");
+        scene.request(&bye, ALICE, PBX);
+        scene.response(&answer(&bye, 200, ""), Some(PBX));
+        assert_eq!(ended(&scene.done()), [(CallCause::Hangup, CallBy::Caller)]);
+        assert!(scene.calls.is_empty());
+    }
+}
+
+#[test]
+fn a_call_that_nobody_behind_takes_ends_as_its_caller_hears_it() {
+    let mut scene = Scene::new(settings());
+    scene.request(&invite(1), ALICE, PBX);
+    scene.request(&forked("1"), PBX, BOB);
+    scene.response_to(PBX, &answer(&forked("1"), 486, "b"), Some(BOB));
+    scene.response(&answer(&invite(1), 486, "b"), Some(PBX));
+    assert_eq!(ended(&scene.done()), [(CallCause::Rejected, CallBy::Callee)]);
+    // Its connection ended while it rang: the proxy says what it was told.
+    scene.request(&invite(2), ALICE, PBX);
+    let again = forked("3").replace("CSeq: 1", "CSeq: 2");
+    scene.request(&again, PBX, BOB);
+    assert_eq!(scene.gone(BOB, &[agent("bob")]), 1);
+    scene.own_to(PBX, 430, &again);
+    scene.response(&answer(&invite(2), 430, "b"), Some(PBX));
+    assert_eq!(ended(&scene.done()), [(CallCause::FlowLost, CallBy::Callee)]);
+    assert!(scene.calls.is_empty());
+}
+
+#[test]
+fn a_call_that_a_proxy_forks_to_here_ends_with_the_last_of_its_invites() {
+    let failed = |first: u16, second: u16| {
+        let mut scene = Scene::new(settings());
+        scene.request(&forked("1"), PBX, BOB);
+        scene.request(&forked("2"), PBX, BOB_TOO);
+        scene.response_to(PBX, &answer(&forked("1"), first, "b"), Some(BOB));
+        assert_eq!(scene.done(), [Done::Started(1)]);
+        scene.response_to(PBX, &answer(&forked("2"), second, "c"), Some(BOB_TOO));
+        assert!(scene.calls.is_empty());
+        ended(&scene.done())
+    };
+    assert_eq!(failed(480, 486), [(CallCause::Rejected, CallBy::Callee)]);
+    assert_eq!(failed(486, 487), [(CallCause::Cancelled, CallBy::Caller)]);
+    // Declined everywhere: the proxy has taken the other back.
+    assert_eq!(failed(603, 487), [(CallCause::Rejected, CallBy::Callee)]);
+
+    let mut scene = Scene::new(settings());
+    scene.request(&forked("1"), PBX, BOB);
+    scene.request(&forked("2"), PBX, BOB_TOO);
+    scene.response_to(PBX, &answer(&forked("1"), 486, "b"), Some(BOB));
+    scene.response_to(PBX, &answer(&forked("2"), 200, "c"), Some(BOB_TOO));
+    assert_eq!(scene.done(), [Done::Started(1), Done::Answered(1)]);
+    // It came twice, by two ways: the second is refused, and nothing ends by it.
+    scene.own_to(PBX, 482, &forked("3"));
+    assert_eq!((scene.done(), scene.calls.live()), (vec![], 1));
+}
+
+#[test]
+fn a_bye_that_is_refused_here_ends_no_call() {
+    for status in [400, 403, 407, 420, 483, 503] {
+        let mut scene = Scene::new(settings());
+        scene.call();
+        let bye = within("BYE", Side::Caller, "b", 2, "");
+        scene.own_to(9, status, &bye);
+        assert_eq!((scene.done(), scene.calls.live()), (vec![], 1), "{status}");
+        let named = scene.calls.way(
+            &sip_message::Message::parse(bye.as_bytes()).unwrap(),
+            BOB,
+            ALICE,
+            |one, other| one == other,
+        );
+        assert_eq!(named, Way::To(BOB));
+    }
+    for status in [200, 430, 481] {
+        let mut scene = Scene::new(settings());
+        scene.call();
+        scene.own(status, &within("BYE", Side::Caller, "b", 2, ""));
+        assert_eq!(ended(&scene.done()), [(CallCause::Hangup, CallBy::Caller)], "{status}");
+    }
+}
+
+#[test]
+fn the_next_in_turn_may_ring_as_long_as_the_first() {
+    let mut scene = Scene::new(settings());
+    scene.request(&invite(1), ALICE, BOB);
+    scene.response(&answer(&invite(1), 180, "b"), Some(BOB));
+    scene.wait(Duration::from_secs(120));
+    scene.request(&invite(1), ALICE, BOB_TOO);
+    scene.wait(Duration::from_secs(180));
+    scene.response(&answer(&invite(1), 200, "c"), Some(BOB_TOO));
+    assert_eq!(scene.done(), [Done::Started(1), Done::Answered(1)]);
+}
