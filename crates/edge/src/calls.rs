@@ -97,6 +97,12 @@ impl Shared {
         calls.way(request, named, from, speaks_for)
     }
 
+    /// Whether a request within a dialog came from who was at another hop when its routes were made.
+    pub(crate) fn call_has_moved(&self, request: &Message<'_>, named: Hop, from: Hop) -> bool {
+        let calls = self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.has_moved(request, named, from, same_peer)
+    }
+
     /// The user agent whose call an INVITE is to take the place of (RFC 3891).
     pub(crate) fn call_replaced(&self, invite: &Message<'_>) -> Option<sip_dialog::Replaced<Hop>> {
         let replaced = self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner).replaced(invite)?;

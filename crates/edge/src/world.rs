@@ -273,7 +273,8 @@ impl World<'_> {
         let (hop, other) = (now(hop), now(other));
         // Each side of a dialog holds both routes: its own, and the one that leads to the other side.
         let sender = |one| same_peer(one, from) || self.is_at(one, from);
-        if !(sender(hop) || sender(other) || self.same_upstream(other, from)) {
+        let came_back = || moved && shared.call_has_moved(request, other, from);
+        if !(sender(hop) || sender(other) || self.same_upstream(other, from) || came_back()) {
             let ended = |hop| match hop {
                 Hop::Flow(number) => !shared.location().is_open(number.id(shared.incarnation)),
                 Hop::Udp { .. } | Hop::Peer { .. } => false,

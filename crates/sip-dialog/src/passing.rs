@@ -303,7 +303,7 @@ impl<H: Hop, R> Calls<H, R> {
 
 /// Whether our own answer to a BYE says that there is nobody to be told of it.
 const fn over(status: u16) -> bool {
-    matches!(status, 200..=299 | 408 | 430 | 481)
+    matches!(status, 200..=299 | 430)
 }
 
 /// The delta-seconds that a Session-Expires begins with.

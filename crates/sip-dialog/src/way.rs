@@ -32,8 +32,8 @@ impl<H: Hop, R> Calls<H, R> {
         if named != sender.named && named != receiver.named {
             return Way::Unknown;
         }
-        // While its old connection stands, it may speak over that one too.
-        if from != sender.named && !sender.hop().is_some_and(|hop| same_peer(hop, from)) {
+        // While its old connection stands, it may speak over that one too. A proxy behind may speak for who is away.
+        if from != sender.named && !same_peer(sender.hop().unwrap_or(sender.named), from) {
             return Way::Stranger;
         }
         if named == sender.named && named != receiver.named {
@@ -44,5 +44,23 @@ impl<H: Hop, R> Calls<H, R> {
             Standing::Away { .. } => Way::Held,
             Standing::Gone => Way::Gone,
         }
+    }
+
+    /// Whether a request within a dialog came from the user agent that its routes name by `named`, and which has moved to another hop
+    /// since. Where a proxy stands between the two sides, no route that the sender has names the other one.
+    #[must_use]
+    pub fn has_moved(
+        &self,
+        request: &Message<'_>,
+        named: H,
+        from: H,
+        same_peer: impl Fn(H, H) -> bool,
+    ) -> bool {
+        let Some((call, at, side)) = self.find(request) else { return false };
+        let sender = match side {
+            Side::Caller => &call.caller,
+            Side::Callee => &call.dialogs[at].callee,
+        };
+        sender.named == named && sender.hop().is_some_and(|hop| same_peer(hop, from))
     }
 }

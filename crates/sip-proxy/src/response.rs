@@ -12,7 +12,7 @@ use crate::{
     another::Another,
     best,
     branch::{began_here, number_of},
-    context::{Best, Cancel, Context, Invite, Progress, Purpose, Rang, Reason, WayBack},
+    context::{Best, Cancel, Invite, Progress, Purpose, Rang, Reason, WayBack},
 };
 
 /// Whether there was another way.

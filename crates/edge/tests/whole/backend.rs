@@ -11,7 +11,7 @@ use crate::{
     kamailio::{DOMAIN, Kamailio},
 };
 
-fn behind(name: &str, targets: &str, domain: &str) -> House {
+pub(crate) fn behind(name: &str, targets: &str, domain: &str) -> House {
     House::new(
         name,
         &format!(
@@ -22,7 +22,7 @@ fn behind(name: &str, targets: &str, domain: &str) -> House {
     )
 }
 
-async fn client(house: &House, transport: Transport, user: &str) -> Client {
+pub(crate) async fn client(house: &House, transport: Transport, user: &str) -> Client {
     let setup = Setup { patience: PATIENCE, ..Setup::new(user) };
     let mut target = house.target(transport);
     target.domain = Arc::from(DOMAIN);
@@ -36,7 +36,7 @@ pub(crate) async fn registered(house: &House, transport: Transport, user: &str) 
     client
 }
 
-fn of(user: &str) -> String {
+pub(crate) fn of(user: &str) -> String {
     format!("sip:{user}@{DOMAIN}")
 }
 

@@ -3,6 +3,7 @@
 
 mod audited;
 mod backend;
+mod calls_behind;
 mod certificates;
 mod database;
 mod ephemeral;

@@ -90,7 +90,7 @@ fn a_call_that_a_proxy_forks_to_here_ends_with_the_last_of_its_invites() {
 
 #[test]
 fn a_bye_that_is_refused_here_ends_no_call() {
-    for status in [400, 403, 407, 420, 483, 503] {
+    for status in [400, 403, 407, 420, 481, 483, 503] {
         let mut scene = Scene::new(settings());
         scene.call();
         let bye = within("BYE", Side::Caller, "b", 2, "");
@@ -104,7 +104,7 @@ fn a_bye_that_is_refused_here_ends_no_call() {
         );
         assert_eq!(named, Way::To(BOB));
     }
-    for status in [200, 430, 481] {
+    for status in [200, 430] {
         let mut scene = Scene::new(settings());
         scene.call();
         scene.own(status, &within("BYE", Side::Caller, "b", 2, ""));
@@ -122,4 +122,28 @@ fn the_next_in_turn_may_ring_as_long_as_the_first() {
     scene.wait(Duration::from_secs(180));
     scene.response(&answer(&invite(1), 200, "c"), Some(BOB_TOO));
     assert_eq!(scene.done(), [Done::Started(1), Done::Answered(1)]);
+}
+
+#[test]
+fn who_comes_back_speaks_to_a_proxy_behind_from_where_he_is_now() {
+    let mut scene = Scene::new(settings());
+    scene.request(&invite(1), ALICE, PBX);
+    scene.request(&forked("1"), PBX, BOB);
+    scene.response_to(PBX, &answer(&forked("1"), 200, "b"), Some(BOB));
+    scene.response(&answer(&invite(1), 200, "b"), Some(PBX));
+    scene.gone(BOB, &[agent("bob")]);
+    let same = |one: u8, other: u8| one == other || other == PBX;
+    let (from_bob, from_alice) =
+        (within("INFO", Side::Callee, "b", 1, ""), within("INFO", Side::Caller, "b", 2, ""));
+    let [from_bob, from_alice] =
+        [&from_bob, &from_alice].map(|text| sip_message::Message::parse(text.as_bytes()).unwrap());
+    assert!(!scene.calls.has_moved(&from_bob, BOB, 7, same));
+    // The proxy may speak for him meanwhile.
+    assert_eq!(scene.calls.way(&from_bob, ALICE, PBX, same), Way::To(ALICE));
+    scene.back(&agent("bob"), 7);
+    assert!(scene.calls.has_moved(&from_bob, BOB, 7, same));
+    assert!(!scene.calls.has_moved(&from_bob, BOB, 8, same));
+    assert!(!scene.calls.has_moved(&from_bob, PBX, 7, same));
+    assert!(!scene.calls.has_moved(&from_alice, BOB, 7, same));
+    assert_eq!(scene.calls.way(&from_alice, BOB, PBX, same), Way::To(7));
 }
