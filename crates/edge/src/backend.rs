@@ -112,9 +112,10 @@ pub(crate) fn registered(
     let Some(Origin { way, transport, remote, flow }) = Origin::of(shard, from) else {
         return take_back(shared, domain, request, from, &aor);
     };
-    // What may be registered is the registrar's business; the bound of the whole table holds.
+    // What may be registered, and for how long, is the registrar's business; the bound of the whole table holds.
     let policy = sip_registrar::Policy {
-        min_expires: 0,
+        min_expires: granted,
+        shorter: sip_registrar::Shorter::Raised,
         max_expires: granted,
         default_expires: granted,
         max_contacts: u32::MAX,

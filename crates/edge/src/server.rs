@@ -348,6 +348,7 @@ fn policy(registrar: &config::Registrar) -> sip_registrar::Policy {
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     sip_registrar::Policy {
         min_expires: seconds(registrar.min_expires),
+        shorter: sip_registrar::Shorter::Refused,
         max_expires: seconds(registrar.max_expires),
         default_expires: seconds(registrar.default_expires),
         max_contacts: registrar.max_contacts,

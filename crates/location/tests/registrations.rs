@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use lifecycle::{FlowId, RemovalCause, Transport};
 use location::{Binding, Location, Register, RegisterError, Way};
 use sip_message::Message;
-use sip_registrar::{Policy, Refusal};
+use sip_registrar::{Policy, Refusal, Shorter};
 
 const ALICE: &str = "alice@example.com";
 const POLICY: Policy = Policy {
     min_expires: 60,
+    shorter: Shorter::Refused,
     max_expires: 3600,
     default_expires: 600,
     max_contacts: 3,

@@ -35,6 +35,6 @@ pub use contacts::{Listed, write_contacts};
 pub use decide::{Bound, Change, Decision, Way, decide};
 pub use extensions::{Outbound, granted_gruu, returned_path, supported, unsupported};
 pub use gruu::{Gruu, write_gruu};
-pub use policy::Policy;
+pub use policy::{Policy, Shorter};
 pub use refusal::{CONTACT_VALUES, Part, Refusal};
 pub use wish::{Wish, address_of_record};

@@ -7,8 +7,10 @@ use crate::Gruu;
 /// The registrar's limits. Times are whole seconds, with `min_expires` ≤ `default_expires` ≤ `max_expires`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// A shorter wish, unless it is 0, an hour or more, is refused (423).
+    /// What becomes of a shorter wish, unless it is 0, says `shorter`.
     pub min_expires: u32,
+    /// What becomes of a wish that is shorter than `min_expires`.
+    pub shorter: Shorter,
     /// A longer wish is cut to this.
     pub max_expires: u32,
     /// For a contact that names no time.
@@ -19,10 +21,26 @@ pub struct Policy {
     pub gruu: Gruu,
 }
 
+/// What becomes of a wish that is too short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shorter {
+    /// Below an hour it is refused (423; RFC 3261 §10.3 step 7).
+    Refused,
+    /// It gets `min_expires`: another registrar has decided so, and its answer is what the user agent goes by (§10.2.4).
+    Raised,
+}
+
 impl Default for Policy {
     /// 1 minute, 1 hour, 10 minutes, 10 contacts, no GRUUs.
     fn default() -> Self {
-        Self { min_expires: 60, max_expires: 3600, default_expires: 600, max_contacts: 10, gruu: Gruu::Off }
+        Self {
+            min_expires: 60,
+            shorter: Shorter::Refused,
+            max_expires: 3600,
+            default_expires: 600,
+            max_contacts: 10,
+            gruu: Gruu::Off,
+        }
     }
 }
 
@@ -44,7 +62,11 @@ impl Policy {
         match wish {
             None => Some(self.default_expires),
             Some(0) => Some(0),
-            Some(wish) if wish < self.min_expires && wish < 3600 => None,
+            Some(wish) if wish < self.min_expires => match self.shorter {
+                Shorter::Refused if wish < 3600 => None,
+                Shorter::Refused => Some(wish.min(self.max_expires)),
+                Shorter::Raised => Some(self.min_expires),
+            },
             Some(wish) => Some(wish.min(self.max_expires)),
         }
     }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use sip_message::{Contact, Message, Uri};
-use sip_registrar::{Bound, Change, Listed, Policy, Way, decide, write_contacts};
+use sip_registrar::{Bound, Change, Listed, Policy, Shorter, Way, decide, write_contacts};
 
 const POLICY: Policy = Policy {
     min_expires: 60,
+    shorter: Shorter::Refused,
     max_expires: 3600,
     default_expires: 600,
     max_contacts: 4,

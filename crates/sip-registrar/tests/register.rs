@@ -2,12 +2,13 @@
 
 use sip_message::Message;
 use sip_registrar::{
-    Bound, CONTACT_VALUES, Change, Listed, Part, Policy, Refusal, Way, address_of_record, decide,
+    Bound, CONTACT_VALUES, Change, Listed, Part, Policy, Refusal, Shorter, Way, address_of_record, decide,
     write_contacts,
 };
 
 const POLICY: Policy = Policy {
     min_expires: 60,
+    shorter: Shorter::Refused,
     max_expires: 3600,
     default_expires: 600,
     max_contacts: 3,
@@ -103,6 +104,7 @@ fn too_brief_is_423_only_below_an_hour() {
     assert_eq!((TOO_BRIEF.status(), TOO_BRIEF.min_expires()), (423, Some(60)));
     let slow = Policy {
         min_expires: 7200,
+        shorter: Shorter::Refused,
         max_expires: 9000,
         default_expires: 7200,
         max_contacts: 1,
@@ -117,6 +119,26 @@ fn too_brief_is_423_only_below_an_hour() {
         });
         assert_eq!(got, granted, "{wish}");
     }
+}
+
+#[test]
+fn what_another_registrar_has_granted_holds_for_shorter_and_longer_wishes() {
+    let granted = Policy {
+        min_expires: 300,
+        shorter: Shorter::Raised,
+        max_expires: 300,
+        default_expires: 300,
+        max_contacts: 1,
+        gruu: sip_registrar::Gruu::Off,
+    };
+    for (wish, expected) in [(1, 300), (299, 300), (300, 300), (4000, 300)] {
+        let bytes = register("c1", 1, &[&format!("Contact: <sip:a@h>;expires={wish}")]);
+        let decision = decide(&Message::parse(&bytes).unwrap(), &[], &granted).unwrap();
+        assert!(matches!(decision.changes[0], Change::Add(wish) if wish.expires == expected), "{wish}");
+    }
+    let bytes = register("c1", 6, &["Contact: <sip:a@h>;expires=0"]);
+    let decision = decide(&Message::parse(&bytes).unwrap(), &[bound("sip:a@h")], &granted).unwrap();
+    assert!(matches!(decision.changes[0], Change::Remove { binding: 0 }));
 }
 
 #[test]

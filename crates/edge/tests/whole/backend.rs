@@ -279,3 +279,24 @@ async fn users_registered_here_are_reached_here_and_all_others_behind() {
     assert!(String::from_utf8_lossy(&answer.bytes).starts_with("SIP/2.0 404 Not Found Here"));
     house.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_lasts_as_long_as_the_registrar_behind_says() {
+    let pbx = Kamailio::run_with_long_registrations("long").await;
+    let house = behind("backend-long", &format!("\"sip:{}\"", pbx.address), "");
+    let mut ada = client(&house, Transport::Ws, "ada").await;
+    let answer = ada.register(30).await.unwrap();
+    assert!(String::from_utf8_lossy(&answer.bytes).contains("expires=300"), "it got more than it asked for");
+    house.until("added", |handle| handle.bindings().0 == 1).await;
+    house.until("written", |_| house.events().iter().any(|(kind, _)| *kind == EventKind::BindingAdded)).await;
+    let added = house.events().into_iter().find(|(kind, _)| *kind == EventKind::BindingAdded).unwrap().1;
+    let added: serde_json::Value = serde_json::from_str(&added).unwrap();
+    // Of the day.
+    let seconds = |time: &serde_json::Value| {
+        let clock = &time.as_str().unwrap()[11..19];
+        clock.split(':').fold(0, |sum, part| sum * 60 + part.parse::<i32>().unwrap())
+    };
+    let lasts = (seconds(&added["data"]["expires_at"]) - seconds(&added["time"])).rem_euclid(24 * 3600);
+    assert!((299..=300).contains(&lasts), "{added}");
+    house.end().await;
+}

@@ -76,6 +76,12 @@ impl Kamailio {
         Self::run_with(name, "tcp_children=1\nlisten=tcp:ADDRESS", KNOWS_PATH).await
     }
 
+    /// One that lets nobody register for less than five minutes, and says so in its answer.
+    pub(crate) async fn run_with_long_registrations(name: &str) -> Self {
+        let path = format!("{KNOWS_PATH}\nmodparam(\"registrar\", \"min_expires\", 300)");
+        Self::run_with(name, "disable_tcp=yes", &path).await
+    }
+
     /// One that looks at no Path.
     pub(crate) async fn run_without_path(name: &str) -> Self {
         Self::run_with(name, "disable_tcp=yes", "").await

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use lifecycle::{FlowId, RemovalCause, Transport};
 use proptest::prelude::*;
 use sip_message::Message;
-use sip_registrar::{Policy, Refusal};
+use sip_registrar::{Policy, Refusal, Shorter};
 
 use super::{Location, NONE};
 use crate::{Register, RegisterError, Way};
 
 const POLICY: Policy = Policy {
     min_expires: 1,
+    shorter: Shorter::Refused,
     max_expires: 100,
     default_expires: 50,
     max_contacts: 3,
