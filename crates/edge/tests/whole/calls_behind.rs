@@ -41,7 +41,7 @@ fn invite(from: &str, to: &str) -> Vec<u8> {
 fn answers(client: &mut Client, request: &Message<'_>, status: u16, contact: &str) {
     let mut answer = Vec::new();
     let contact = format!("<sip:{contact}@callee.invalid>");
-    let builder = ResponseBuilder::new(request, status, "Said").to_tag(contact[5..9].as_bytes());
+    let builder = ResponseBuilder::new(request, status, "Said").to_tag(&contact.as_bytes()[5..9]);
     builder.header(b"Contact", contact.as_bytes()).write(&mut answer).unwrap();
     client.send(&answer).unwrap();
 }
