@@ -10,7 +10,15 @@ use crate::value::Keyword;
 
 pub(crate) const SHAPE: Shape = Shape {
     header: "[registrar]",
-    keys: &["min_expires", "max_expires", "default_expires", "max_contacts", "replaced_flow", "gruu"],
+    keys: &[
+        "min_expires",
+        "max_expires",
+        "default_expires",
+        "max_contacts",
+        "replaced_flow",
+        "gruu",
+        "offline_after",
+    ],
 };
 
 const BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
@@ -57,6 +65,8 @@ pub struct Registrar {
     pub replaced_flow: ReplacedFlow,
     /// Which GRUUs user agents are given.
     pub gruu: Gruu,
+    /// How long a user must have had no binding to be offline: up to 1 h; zero waits for nobody.
+    pub offline_after: Duration,
 }
 
 impl Default for Registrar {
@@ -68,6 +78,7 @@ impl Default for Registrar {
             max_contacts: 10,
             replaced_flow: ReplacedFlow::Keep,
             gruu: Gruu::Off,
+            offline_after: Duration::from_secs(10),
         }
     }
 }
@@ -105,7 +116,10 @@ impl Registrar {
         let max_contacts = section.bounded(reading, "max_contacts", 1..=1000).or(default.max_contacts);
         let replaced_flow = section.or(reading, "replaced_flow", default.replaced_flow);
         let gruu = section.or(reading, "gruu", default.gruu);
-        Self { min_expires, max_expires, default_expires, max_contacts, replaced_flow, gruu }
+        let offline_after =
+            section.duration(reading, "offline_after", Duration::ZERO..=Duration::from_secs(3600));
+        let offline_after = offline_after.or(default.offline_after);
+        Self { min_expires, max_expires, default_expires, max_contacts, replaced_flow, gruu, offline_after }
     }
 }
 

@@ -134,7 +134,7 @@ fn write(
                 for record in block.records() {
                     let id =
                         EventId { incarnation: record.position.incarnation, sequence: record.position.seq };
-                    books.fold(id, EventKind::try_from(record.kind)?, record.payload);
+                    books.fold(id, record.at, EventKind::try_from(record.kind)?, record.payload);
                 }
             }
             if ledger.status().rolled > rolled {

@@ -192,6 +192,7 @@ impl Bookkeeper {
         books.closed_without_open.len()
             + books.opened_twice.len()
             + books.calls.wrong()
+            + books.users.wrong()
             + books.unreadable.len()
     }
 
@@ -203,7 +204,7 @@ impl Bookkeeper {
                 // This run writes no other kinds, and recovery refused those of earlier ones.
                 let Ok(kind) = EventKind::try_from(record.kind) else { continue };
                 self.stopped |= kind == EventKind::NodeStopped && record.position.incarnation == run;
-                self.unfinished.fold(event_id(record.position), kind, record.payload);
+                self.unfinished.fold(event_id(record.position), record.at, kind, record.payload);
             }
             self.at = block.last();
         }

@@ -131,7 +131,7 @@ impl CloseBook for Book {
         let closed = FlowClosed { calls: &hurt.named, calls_total: hurt.total, ..closed };
         let id = self.number.id(shared.incarnation);
         let orphans = backend::orphans(shared, id);
-        shared.close(id, closed, room, clock::micros());
+        shared.close(id, closed, room, (std::time::Instant::now(), clock::micros()));
         backend::send_all(shared, orphans);
         match self.hop {
             Hop::Peer { .. } => self.shard.peer_lost(self.hop, Loss::Ended),

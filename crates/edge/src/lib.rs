@@ -31,6 +31,7 @@ mod kept;
 mod listeners;
 mod metrics;
 mod passwords;
+mod presence;
 mod reaching;
 mod recovery;
 mod register;

@@ -134,6 +134,12 @@ counts! {
     RegistersAccepted = "registers_accepted",
     /// Registrations refused.
     RegistersRefused = "registers_refused",
+    /// Users who came online.
+    UsersCameOnline = "users_came_online",
+    /// Users who went offline: they had no binding for the hold-off.
+    UsersWentOffline = "users_went_offline",
+    /// Users told offline before the hold-off was over, because there were as many users as there may be.
+    UsersOfflineEarly = "users_offline_early",
     /// Changes of bindings over UDP that were not kept for the next start: the disk was too slow.
     BindingsUnkept = "bindings_unkept",
     /// Bindings that a registrar behind this server took back because their connection had ended.
@@ -250,6 +256,8 @@ gauges! {
     TransactionMemory = "transaction_memory_bytes",
     /// Addresses of which something is remembered: connections, rates, failures, bans.
     Addresses = "addresses",
+    /// Users who are online, those in their hold-off included.
+    UsersOnline = "users_online",
     /// Calls under way.
     CallsLive = "calls_live",
     /// Calls with a side that lost its connection and is expected back.

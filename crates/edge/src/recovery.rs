@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use ledger::{Batch, Durability, Ledger, Opened, Position, ReadFrom, Reader, Settings, storage::Storage};
-use lifecycle::{Event, EventId, EventKind, LeftBinding, Node, NodeStarted, RemovalCause, Text, Unfinished};
+use lifecycle::{
+    BindingRemoved, Event, EventId, EventKind, LastBinding, LeftBinding, LeftUsers, Node, NodeStarted,
+    RemovalCause, Text, Unfinished, UserOnline,
+};
 
 use crate::StartError;
 
@@ -61,7 +64,8 @@ pub(crate) fn open(
     Ok(Ledger::open_on(storage, settings)?)
 }
 
-/// Writes what an earlier process owed (DESIGN invariant 4). The books end where that begins. `end` says why a binding that
+/// Writes what an earlier process owed (DESIGN invariant 4). The books end where that begins; who is online is told as of
+/// its end. `end` says why a binding that
 /// had no flow goes, or that it stays; `now` is microseconds since the Unix epoch.
 ///
 /// # Errors
@@ -70,7 +74,7 @@ pub(crate) fn recover(
     opened: &Opened,
     now: u64,
     end: impl FnMut(&LeftBinding) -> Option<RemovalCause>,
-) -> Result<(Recovered, Books), StartError> {
+) -> Result<(Recovered, Books, LeftUsers), StartError> {
     settle(opened, now, end, |batch| write(&opened.ledger, batch))
 }
 
@@ -80,7 +84,7 @@ pub(crate) fn settle(
     now: u64,
     mut end: impl FnMut(&LeftBinding) -> Option<RemovalCause>,
     mut write: impl FnMut(Batch) -> Result<(), StartError>,
-) -> Result<(Recovered, Books), StartError> {
+) -> Result<(Recovered, Books, LeftUsers), StartError> {
     let (books, records) = fold(opened)?;
     let unfinished = &books.unfinished;
     let last_alive = opened.last_beat.map_or(0, |beat| beat.at).max(last_record(opened));
@@ -106,20 +110,36 @@ pub(crate) fn settle(
         kept += u64::from(cause.is_none());
         cause
     };
-    unfinished.settle(last_alive, now, ends, |event| {
-        if event.kind() == EventKind::BindingRemoved {
-            recovered.bindings += 1;
-        }
+    let mut put = |event: &Event<'_>| {
         batch.push(event.kind().number(), now, &event.to_json());
         if batch.weight() > enough && failed.is_none() {
             failed = write(std::mem::take(&mut batch)).err();
         }
+    };
+    let mut users = unfinished.users.clone();
+    unfinished.settle(last_alive, now, ends, |event| {
+        if let Event::BindingRemoved(removed) = &event {
+            recovered.bindings += 1;
+            let BindingRemoved { aor, cause, flow, .. } = removed;
+            users.removed(aor, || LastBinding { at: now, cause: *cause, flow: flow.map(Into::into) });
+        }
+        put(&event);
     });
+    for aor in come_online(&users) {
+        put(&Event::UserOnline(UserOnline { aor: aor.clone(), online_at: now }));
+        users.came(aor, now);
+    }
     recovered.kept = kept;
     match failed {
         Some(error) => Err(error),
-        None => write(batch).map(|()| (recovered, books)),
+        None => write(batch).map(|()| (recovered, books, users)),
     }
+}
+
+/// Users with bindings that stay, and of whom it was never recorded that they came: by a version that did not.
+fn come_online(users: &LeftUsers) -> Vec<Text<160>> {
+    let never = users.users().iter().filter(|(_, user)| user.online_at.is_none());
+    never.map(|(aor, _)| aor.clone()).collect()
 }
 
 fn last_record(opened: &Opened) -> u64 {
@@ -134,7 +154,7 @@ fn fold(opened: &Opened) -> Result<(Books, u64), StartError> {
         for record in block.records() {
             let id = EventId { incarnation: record.position.incarnation, sequence: record.position.seq };
             match EventKind::try_from(record.kind) {
-                Ok(kind) => books.unfinished.fold(id, kind, record.payload),
+                Ok(kind) => books.unfinished.fold(id, record.at, kind, record.payload),
                 Err(_) => return Err(StartError::NewerEvents { event: id, kind: record.kind }),
             }
         }
@@ -183,6 +203,9 @@ fn begin(opened: &Opened) -> Result<Books, StartError> {
         checkpoints: Vec::new(),
     })
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Appends a batch and waits for the disk; at a start nothing is in a hurry.
 pub(crate) fn write(ledger: &Ledger, batch: Batch) -> Result<(), StartError> {

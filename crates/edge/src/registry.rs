@@ -14,17 +14,20 @@ use std::{
 use ledger::{Appended, Batch, Ledger, Refused, Rejected, Reservation};
 use lifecycle::{
     ADDITION_ROOM, BindingAdded, BindingRemoved, CLOSE_ROOM, Cause, CloseBook, Ending, Event, EventKind,
-    FlowClosed, FlowFacts, FlowId, FlowOpened, Incarnation, NAMED_BINDINGS, Node, NodeStopped, OpenFlow,
-    REMOVAL_ROOM, RemovalCause, Text,
+    FlowClosed, FlowFacts, FlowId, FlowOpened, Incarnation, LastBinding, NAMED_BINDINGS, Node, NodeStopped,
+    OpenFlow, REMOVAL_ROOM, RemovalCause, Text, UserOnline,
 };
-use location::{Binding, Kept, Location, Register, RegisterError, Registration, Taken, Way};
+use location::{
+    Binding, Came, Kept, Location, Owed, Presence, Register, RegisterError, Registration, Taken, Way,
+};
 use sip_registrar::Policy;
 use smallvec::SmallVec;
 
 use crate::{
     Metrics,
     kept::{Keeping, Staying, TooMuch},
-    metrics::Count,
+    metrics::{Count, Gauge},
+    presence::UserRooms,
 };
 
 /// Bytes of one batch of closing records; a flow with more bindings than fit is closed in several.
@@ -37,34 +40,45 @@ pub struct Registry {
     pub(crate) ledger: Ledger,
     pub(crate) metrics: Arc<Metrics>,
     location: Mutex<Location<Reservation>>,
+    /// Behind the lock of `location`.
+    pub(crate) presence: Mutex<Presence<Reservation>>,
     closing: AtomicBool,
     /// Keeps the bindings that belong to no flow.
     keeping: Option<Keeping>,
 }
 
 impl Registry {
-    pub(crate) fn new(node: Node, ledger: Ledger, max_bindings: usize) -> Self {
+    pub(crate) fn new(
+        node: Node,
+        ledger: Ledger,
+        max_bindings: usize,
+        presence: Presence<Reservation>,
+    ) -> Self {
+        let metrics = Metrics::new();
+        metrics.set(Gauge::UsersOnline, presence.len() as u64);
         Self {
             node,
             incarnation: ledger.incarnation(),
             ledger,
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(metrics),
             location: Mutex::new(Location::new(max_bindings)),
+            presence: Mutex::new(presence),
             closing: AtomicBool::new(false),
             keeping: None,
         }
     }
 
     /// Puts back what an earlier process had, and keeps what belongs to no flow for the next one.
-    pub(crate) fn keep(&mut self, keeping: Keeping, staying: Vec<Staying>, at: u64) {
+    pub(crate) fn keep(&mut self, keeping: Keeping, staying: Vec<Staying>, (now, at): (Instant, u64)) {
         self.keeping = Some(keeping);
         for Staying { kept, room, .. } in staying {
             let restored = self.location().restore(&kept, room);
             if let Err(room) = restored {
                 let (aor, contact) = (Text::new(&kept.aor), Text::new(&kept.contact));
                 let cause = RemovalCause::NodeCrash;
-                let removed = Event::BindingRemoved(BindingRemoved { aor, contact, flow: None, cause });
-                self.write(room, at, &removed);
+                let removed = BindingRemoved { aor: Text::clone(&aor), contact, flow: None, cause };
+                self.write(room, at, &Event::BindingRemoved(removed));
+                self.presence().removed(&aor, now, || LastBinding { at, cause, flow: None });
             }
         }
     }
@@ -172,20 +186,25 @@ impl Registry {
     }
 
     /// Takes a flow's bindings away, and writes its close behind their removals. For a [`CloseBook`] alone.
-    pub fn close(&self, flow: FlowId, closed: FlowClosed<'_>, room: Reservation, at: u64) {
+    pub fn close(&self, flow: FlowId, closed: FlowClosed<'_>, room: Reservation, (now, at): (Instant, u64)) {
         let taken = self.location().flow_closed(flow);
-        let bindings: Vec<Text<160>> =
-            taken.iter().take(NAMED_BINDINGS).map(|b| Text::new(b.aor())).collect();
-        let bindings_total = taken.len();
+        let aors: Vec<Text<160>> = taken.iter().map(|b| Text::new(b.aor())).collect();
+        let bindings = aors.get(..NAMED_BINDINGS).unwrap_or(&aors);
+        let (name, bindings_total) = (closed.flow, aors.len());
         let mut batch = Batch::new();
         for binding in taken {
             self.push_removed(&mut batch, *binding, RemovalCause::FlowClosed, at);
         }
-        let record =
-            Event::FlowClosed(FlowClosed { bindings: &bindings, bindings_total, ..closed }).to_json();
+        let record = Event::FlowClosed(FlowClosed { bindings, bindings_total, ..closed }).to_json();
         self.push(&mut batch, room, EventKind::FlowClosed, at, &record);
         self.append(batch);
         self.metrics.add(Count::FlowsClosed);
+        if !aors.is_empty() {
+            let mut presence = self.presence();
+            let cause = RemovalCause::FlowClosed;
+            let last = || LastBinding { at, cause, flow: Some(name.into()) };
+            aors.iter().for_each(|aor| presence.removed(aor, now, last));
+        }
     }
 
     /// Does what a REGISTER asks for and writes the records of it. `flow` is the id of its flow as text; the Contact
@@ -218,17 +237,21 @@ impl Registry {
         contacts: &mut Vec<u8>,
         mut tell: impl FnMut(Changed<'_>),
     ) -> Result<SmallVec<[FlowId; 1]>, RegisterError<Refused>> {
-        let mut additions = Vec::new();
-        let reserve = || -> Result<Reservation, Refused> {
-            let removal = self.ledger.reserve(REMOVAL_ROOM)?;
-            additions.push(self.ledger.reserve(ADDITION_ROOM)?);
-            Ok(removal)
-        };
+        let aor: Text<160> = Text::new(register.aor);
         let mut location = self.location();
         // Asked while the table is locked: nothing is added behind the removals at the end.
         if self.is_closing() {
             return Err(RegisterError::NoRoom(Refused::Closed));
         }
+        let mut presence = self.presence();
+        let (mut owed, mut rooms) = (presence.owed(&aor), UserRooms::default());
+        let mut additions = Vec::new();
+        let reserve = || -> Result<Reservation, Refused> {
+            let removal = self.ledger.reserve(REMOVAL_ROOM)?;
+            additions.push(self.ledger.reserve(ADDITION_ROOM)?);
+            self.pay_for_user(std::mem::replace(&mut owed, Owed::Nothing), &mut rooms)?;
+            Ok(removal)
+        };
         let registration = location.register(register, policy, now, contacts, reserve)?;
         let mut batch = Batch::new();
         let added: Vec<Vec<u8>> =
@@ -241,17 +264,35 @@ impl Registry {
             }
             None => Vec::new(),
         };
+        let mut came = Came::Stays;
+        for _ in 0..added.len() {
+            if presence.added(&aor, at, rooms.going.take()) == Came::Online {
+                came = Came::Online;
+            }
+        }
         for (binding, cause) in registration.removed {
             if cause == RemovalCause::Replaced {
                 tell(Changed::Replaced(&binding));
             }
+            let flow = binding.flow();
+            let last = || LastBinding { at, cause, flow: flow.map(|flow| self.node.flow(flow).into()) };
+            presence.removed(&aor, now, last);
             self.push_removed(&mut batch, *binding, cause, at);
         }
         for (record, room) in added.into_iter().zip(additions) {
             self.push(&mut batch, room, EventKind::BindingAdded, at, &record);
         }
+        if came == Came::Online
+            && let Some(room) = rooms.coming.take()
+        {
+            let online = Event::UserOnline(UserOnline { aor, online_at: at });
+            self.push(&mut batch, room, EventKind::UserOnline, at, &online.to_json());
+            self.metrics.add(Count::UsersCameOnline);
+        }
         // Written while the table is locked: whoever removes a binding finds its addition before it in the ledger.
         self.append(batch);
+        self.make_room_for_users(&mut presence, (now, at));
+        drop(presence);
         // Behind the removals: a replaced one may have the same name.
         there.into_iter().for_each(|kept| self.put(kept, (now, at)));
         left.retain(|flow| location.bindings_of_flow(*flow).next().is_none());
@@ -263,18 +304,18 @@ impl Registry {
         let mut location = self.location();
         let taken = location.expire(now, at_most);
         let count = taken.len();
-        self.append_removed(taken, RemovalCause::Expired, at);
+        self.append_removed(taken, RemovalCause::Expired, (now, at));
         count
     }
 
     /// The end of the process: bindings that belong to no flow (UDP) go, unless they are kept for the next one.
-    pub fn let_go_of_unowned(&self, at: u64) {
+    pub fn let_go_of_unowned(&self, now: (Instant, u64)) {
         if self.keeping.is_some() {
             return;
         }
         let mut location = self.location();
         let taken = location.take_unowned(usize::MAX);
-        self.append_removed(taken, RemovalCause::Shutdown, at);
+        self.append_removed(taken, RemovalCause::Shutdown, now);
     }
 
     /// Waits, at most until then, until what is kept for the next process is on disk.
@@ -295,15 +336,24 @@ impl Registry {
         });
         let mut batch = Batch::new();
         batch.push(stopped.kind().number(), at, &stopped.to_json());
+        // Whoever was telling users offline has done so.
+        let _presence = self.presence();
         self.ledger.append(batch)
     }
 
-    fn append_removed(&self, taken: Taken<Reservation>, cause: RemovalCause, at: u64) {
+    fn append_removed(&self, taken: Taken<Reservation>, cause: RemovalCause, (now, at): (Instant, u64)) {
         let mut batch = Batch::new();
+        let named = |binding: &Binding<Reservation>| (Text::new(binding.aor()), binding.flow());
+        let gone: Vec<(Text<160>, Option<FlowId>)> = taken.iter().map(|binding| named(binding)).collect();
         for binding in taken {
             self.push_removed(&mut batch, *binding, cause, at);
         }
         self.append(batch);
+        let mut presence = self.presence();
+        for (aor, flow) in gone {
+            let last = || LastBinding { at, cause, flow: flow.map(|flow| self.node.flow(flow).into()) };
+            presence.removed(&aor, now, last);
+        }
     }
 
     fn put(&self, kept: Kept, (now, at): (Instant, u64)) {

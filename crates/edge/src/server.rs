@@ -10,6 +10,7 @@ use std::{
 use config::{AuditPace, Config, Shards};
 use ledger::storage::{Directory, Storage};
 use lifecycle::{Node, RemovalCause};
+use location::Presence;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle as Task};
 use transport::accept::{self, Accepted};
 
@@ -102,7 +103,7 @@ impl Server {
         let names: Vec<String> = bounds.iter().map(|bound| bound.name.clone()).collect();
         let mut found = kept::open(&config.ledger.directory, &names, now);
         let mut staying = Vec::new();
-        let (recovered, books) = recovery::recover(&opened, now.1, |left| {
+        let (recovered, books, users) = recovery::recover(&opened, now.1, |left| {
             let taken = found.as_mut().map(|found| found.take(left, &opened.ledger, now.1));
             taken.unwrap_or(Err(RemovalCause::NodeCrash)).map(|stays| staying.push(stays)).err()
         })?;
@@ -132,10 +133,12 @@ impl Server {
         let (orders, orders_inbox) = std::sync::mpsc::sync_channel(MOST_ORDERS);
         let tokens = Tokens::new(&secret, ledger.incarnation());
         let max_bindings = usize::try_from(max_flows).unwrap_or(usize::MAX).saturating_mul(BINDINGS_PER_FLOW);
-        let mut registry = Registry::new(node, ledger, max_bindings);
+        let presence =
+            Presence::carried_over(users, config.registrar.offline_after, max_bindings, Instant::now());
+        let mut registry = Registry::new(node, ledger, max_bindings, presence);
         if let Some(found) = found {
             let there = staying.iter().map(|stays| (stays.kept.clone(), stays.expires_at)).collect();
-            registry.keep(found.keep(there).map_err(StartError::Thread)?, staying, now.1);
+            registry.keep(found.keep(there).map_err(StartError::Thread)?, staying, now);
         }
         let shared = Shared::new(Parts {
             registry,
@@ -274,7 +277,7 @@ impl Server {
             acceptor.abort();
         }
         shared.end_calls();
-        shared.let_go_of_unowned(clock::micros());
+        shared.let_go_of_unowned((Instant::now(), clock::micros()));
         shared.kept(until).await;
         self.bookkeeper.close_gate();
         if let Ok(appended) = shared.stopped(clock::micros()) {

@@ -2,10 +2,14 @@
 //!
 //! Recovery, [`Registry`] and bookkeeper are those that the server runs; its sockets, threads and clocks are missing.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ledger::{Batch, Ledger, ReadError, Settings, Stepped as Did, Stepper, storage::Storage};
 use lifecycle::{Node, RemovalCause, Unfinished};
+use location::Presence;
 
 pub use crate::bookkeeper::Step;
 pub use crate::registry::Registry;
@@ -42,16 +46,19 @@ impl Stepped {
         node: &Node,
         policy: Policy,
         max_bindings: usize,
-        now: u64,
+        offline_after: Duration,
+        (now, at): (Instant, u64),
     ) -> Result<Self, StartError> {
         let (opened, mut stepper) = Ledger::open_stepped(storage, settings)?;
-        let (recovered, books) = recovery::settle(
+        let (recovered, books, users) = recovery::settle(
             &opened,
-            now,
+            at,
             |_| Some(RemovalCause::NodeCrash),
             |batch| commit(&opened.ledger, &mut stepper, batch),
         )?;
-        let registry = Arc::new(Registry::new(node.clone(), opened.ledger.clone(), max_bindings));
+        let presence = Presence::carried_over(users, offline_after, max_bindings, now);
+        let registry = Registry::new(node.clone(), opened.ledger.clone(), max_bindings, presence);
+        let registry = Arc::new(registry);
         let gate = Arc::new(Gate::default());
         let bookkeeper = Bookkeeper::new(Parts {
             ledger: opened.ledger,

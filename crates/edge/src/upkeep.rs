@@ -1,4 +1,4 @@
-//! What is done once a second: a sign of life, and bindings whose time is over.
+//! What is done once a second: a sign of life, bindings whose time is over, and users who are gone.
 
 use std::{
     sync::Arc,
@@ -9,7 +9,7 @@ use crate::{clock, shared::Shared};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Bindings removed before others get the table.
+/// Bindings removed, or users told offline, before others get the table.
 const AT_ONCE: usize = 256;
 
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -18,6 +18,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         ticks.tick().await;
         shared.ledger.beat(clock::micros());
         while shared.expire((Instant::now(), clock::micros()), AT_ONCE) == AT_ONCE {
+            tokio::task::yield_now().await;
+        }
+        while shared.tell_offline((Instant::now(), clock::micros()), AT_ONCE) == AT_ONCE {
             tokio::task::yield_now().await;
         }
         shared.door.measure();

@@ -5,8 +5,8 @@ use std::{fmt, net::SocketAddr, str::FromStr};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    By, CallAnswered, CallEnded, CallHeld, CallStarted, Cause, Certainty, Ending, FlowFacts, Text, Traffic,
-    cause::shown_as_its_word, facts::Transport,
+    BindingAdded, BindingRemoved, By, CallAnswered, CallEnded, CallHeld, CallStarted, Cause, Certainty,
+    Ending, FlowFacts, Text, Traffic, UserOffline, UserOnline, cause::shown_as_its_word,
 };
 
 macro_rules! kinds {
@@ -46,6 +46,10 @@ kinds! {
     BindingAdded = 20 "binding.added",
     /// An address-of-record lost a contact.
     BindingRemoved = 21 "binding.removed",
+    /// An address-of-record got its first contact.
+    UserOnline = 25 "user.online",
+    /// An address-of-record has had no contact for the hold-off.
+    UserOffline = 26 "user.offline",
     /// An INVITE went to somebody.
     CallStarted = 30 "call.started",
     /// A call was answered.
@@ -69,7 +73,7 @@ impl EventKind {
 /// A word or number that names no event type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not an event type; the types are: node.started, node.stopped, ledger.trimmed, audit.differed, flow.opened, flow.closed, binding.added, binding.removed, call.started, call.answered, call.held, call.resumed, call.ended"
+    "`{0}` is not an event type; the types are: node.started, node.stopped, ledger.trimmed, audit.differed, flow.opened, flow.closed, binding.added, binding.removed, user.online, user.offline, call.started, call.answered, call.held, call.resumed, call.ended"
 )]
 pub struct UnknownKind(String);
 
@@ -90,38 +94,6 @@ impl FromStr for EventKind {
 
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
         Self::ALL.iter().copied().find(|k| k.as_str() == text).ok_or_else(|| UnknownKind(text.into()))
-    }
-}
-
-/// Why a binding went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RemovalCause {
-    /// Its flow closed.
-    FlowClosed,
-    /// The user agent removed it (`Expires: 0`).
-    Unregistered,
-    /// It was not refreshed in time.
-    Expired,
-    /// A newer registration of the same user agent took its place.
-    Replaced,
-    /// The process that held it died.
-    NodeCrash,
-    /// The process that held it ended in order.
-    Shutdown,
-}
-
-impl RemovalCause {
-    /// The word that consumers see.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::FlowClosed => "flow_closed",
-            Self::Unregistered => "unregistered",
-            Self::Expired => "expired",
-            Self::Replaced => "replaced",
-            Self::NodeCrash => "node_crash",
-            Self::Shutdown => "shutdown",
-        }
     }
 }
 
@@ -183,7 +155,7 @@ differences! {
     Counters = "counters",
 }
 
-shown_as_its_word!(EventKind, RemovalCause, TrimReason, DifferenceKind);
+shown_as_its_word!(EventKind, TrimReason, DifferenceKind);
 
 /// `node.started`.
 #[derive(Clone, Debug, Serialize)]
@@ -373,51 +345,6 @@ impl Serialize for FlowClosed<'_> {
     }
 }
 
-/// `binding.added`.
-#[derive(Clone, Debug, Serialize)]
-pub struct BindingAdded<'a> {
-    /// The address-of-record, `user@domain`.
-    pub aor: Text<160>,
-    /// The contact URI as registered.
-    pub contact: Text<320>,
-    /// The flow it belongs to; a binding over UDP has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub flow: Option<&'a str>,
-    /// How SIP travels to it.
-    pub transport: Transport,
-    /// Where the registration came from.
-    pub remote: SocketAddr,
-    /// `+sip.instance` (RFC 5626 §4.1).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub instance: Option<Text<96>>,
-    /// `reg-id` (RFC 5626 §4.2).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reg_id: Option<u32>,
-    /// Who the user agent proved to be.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Text<128>>,
-    /// The registering user agent's name of itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_agent: Option<Text<128>>,
-    /// When it ends if it is not refreshed, in microseconds since the Unix epoch.
-    #[serde(serialize_with = "rfc3339")]
-    pub expires_at: u64,
-}
-
-/// `binding.removed`.
-#[derive(Clone, Debug, Serialize)]
-pub struct BindingRemoved<'a> {
-    /// The address-of-record, `user@domain`.
-    pub aor: Text<160>,
-    /// The contact URI as registered.
-    pub contact: Text<320>,
-    /// The flow it belonged to; a binding over UDP has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub flow: Option<&'a str>,
-    /// Why it went.
-    pub cause: RemovalCause,
-}
-
 /// One event, ready to be written.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
@@ -437,6 +364,10 @@ pub enum Event<'a> {
     BindingAdded(BindingAdded<'a>),
     /// An address-of-record lost a contact.
     BindingRemoved(BindingRemoved<'a>),
+    /// An address-of-record got its first contact.
+    UserOnline(UserOnline),
+    /// An address-of-record has had no contact for the hold-off.
+    UserOffline(UserOffline<'a>),
     /// An INVITE went to somebody.
     CallStarted(CallStarted<'a>),
     /// A call was answered.
@@ -462,6 +393,8 @@ impl Event<'_> {
             Self::FlowClosed(_) => EventKind::FlowClosed,
             Self::BindingAdded(_) => EventKind::BindingAdded,
             Self::BindingRemoved(_) => EventKind::BindingRemoved,
+            Self::UserOnline(_) => EventKind::UserOnline,
+            Self::UserOffline(_) => EventKind::UserOffline,
             Self::CallStarted(_) => EventKind::CallStarted,
             Self::CallAnswered(_) => EventKind::CallAnswered,
             Self::CallHeld(_) => EventKind::CallHeld,
@@ -482,6 +415,8 @@ impl Event<'_> {
             Self::FlowClosed(data) => serde_json::to_vec(data),
             Self::BindingAdded(data) => serde_json::to_vec(data),
             Self::BindingRemoved(data) => serde_json::to_vec(data),
+            Self::UserOnline(data) => serde_json::to_vec(data),
+            Self::UserOffline(data) => serde_json::to_vec(data),
             Self::CallStarted(data) => serde_json::to_vec(data),
             Self::CallAnswered(data) => serde_json::to_vec(data),
             Self::CallHeld(data) | Self::CallResumed(data) => serde_json::to_vec(data),

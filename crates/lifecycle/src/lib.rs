@@ -13,6 +13,7 @@
 //! - [`Liveness`] judges a peer by the bytes it sent, and by nothing else; [`Usage`] holds a flow to its [`FlowLimits`].
 #![forbid(unsafe_code)]
 
+mod binding;
 mod call;
 mod cause;
 mod choice;
@@ -24,13 +25,16 @@ mod findings;
 mod flow;
 mod id;
 mod left_call;
+mod left_user;
 mod limits;
 mod liveness;
 mod snapshot;
 mod spread;
 mod text;
 mod unfinished;
+mod user;
 
+pub use binding::{BindingAdded, BindingRemoved, RemovalCause, UnknownRemovalCause};
 pub use call::{
     CALL_ANSWERED_ROOM, CALL_ENDED_ROOM, CALL_HELD_ROOM, CallAnswered, CallBy, CallCause, CallEnded,
     CallHeld, CallParty, CallStarted, UnknownCallCause,
@@ -40,18 +44,19 @@ pub use choice::{Choice, InvalidMoment, mentions, moment};
 pub use cloud_event::{cloud_event, event_time};
 pub use ending::Ending;
 pub use event::{
-    AuditDiffered, BindingAdded, BindingRemoved, ClosedAt, DifferenceKind, Event, EventKind, FlowClosed,
-    FlowOpened, LedgerTrimmed, NAMED_CURSORS, NodeStarted, NodeStopped, PassedCursor, RemovalCause,
-    TRIMMED_ROOM, TrimReason, UnknownKind,
+    AuditDiffered, ClosedAt, DifferenceKind, Event, EventKind, FlowClosed, FlowOpened, LedgerTrimmed,
+    NAMED_CURSORS, NodeStarted, NodeStopped, PassedCursor, TRIMMED_ROOM, TrimReason, UnknownKind,
 };
 pub use facts::{Direction, FlowFacts, TlsFacts, Transport};
 pub use findings::{Findings, NAMED_FINDINGS};
 pub use flow::{ADDITION_ROOM, CLOSE_ROOM, CloseBook, OpenFlow, REMOVAL_ROOM, Traffic};
 pub use id::{EventId, FlowId, Incarnation, InvalidId, Node};
 pub use left_call::{LeftCall, LeftCalls};
+pub use left_user::{LastBinding, LeftUser, LeftUsers};
 pub use limits::{FlowLimits, Usage};
 pub use liveness::{Liveness, LivenessStep};
 pub use snapshot::SnapshotError;
 pub use spread::sooner;
 pub use text::Text;
 pub use unfinished::{LeftBinding, LeftFlow, NAMED_BINDINGS, NAMED_CALLS, Open, Trimmed, Unfinished};
+pub use user::{OFFLINE_ROOM, ONLINE_ROOM, UserOffline, UserOnline};

@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EventId, Findings, FlowFacts, LeftBinding, LeftCall, LeftCalls, Text, Trimmed, Unfinished};
+use crate::{
+    EventId, Findings, FlowFacts, LastBinding, LeftBinding, LeftCall, LeftCalls, LeftUsers, Text, Trimmed,
+    Unfinished,
+};
 
 /// The form written. A reader knows this one and every older one.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A snapshot that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +67,20 @@ struct Wire {
     /// Since form 2.
     #[serde(default)]
     calls: CallsWire,
+    /// Since form 3.
+    #[serde(default)]
+    users: UsersWire,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct UsersWire {
+    came: u64,
+    went: u64,
+    /// Address-of-record, online since when, and what took the last binding. How many bindings there are, the bindings say.
+    online: Vec<(Text<160>, u64, Option<LastBinding>)>,
+    online_twice: Found<(Id, String)>,
+    offline_without_online: Found<(Id, String)>,
+    offline_with_binding: Found<(Id, String)>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -109,6 +126,11 @@ impl Unfinished {
             (flow.clone(), left.aor.clone(), left.contact.clone(), *count)
         };
         let named = |(id, flow): &(EventId, String)| (to_id(*id), flow.clone());
+        let online = self
+            .users
+            .users
+            .iter()
+            .filter_map(|(aor, user)| Some((aor.clone(), user.online_at?, user.last.clone())));
         let wire = Wire {
             version: VERSION,
             opened: self.opened,
@@ -126,6 +148,14 @@ impl Unfinished {
                 open: self.calls.open.iter().map(|(call, left)| (call.clone(), left.clone())).collect(),
                 ended_without_start: to_found(&self.calls.ended_without_start, named),
                 started_twice: to_found(&self.calls.started_twice, named),
+            },
+            users: UsersWire {
+                came: self.users.came,
+                went: self.users.went,
+                online: online.collect(),
+                online_twice: to_found(&self.users.online_twice, named),
+                offline_without_online: to_found(&self.users.offline_without_online, named),
+                offline_with_binding: to_found(&self.users.offline_with_binding, named),
             },
         };
         serde_json::to_vec(&wire).expect("plain structs with string keys always serialise")
@@ -156,13 +186,27 @@ impl Unfinished {
                 ended_without_start: from_found(wire.calls.ended_without_start, named),
                 started_twice: from_found(wire.calls.started_twice, named),
             },
+            users: LeftUsers {
+                online_twice: from_found(wire.users.online_twice, named),
+                offline_without_online: from_found(wire.users.offline_without_online, named),
+                offline_with_binding: from_found(wire.users.offline_with_binding, named),
+                ..LeftUsers::default()
+            },
             ..Self::default()
         };
         for (flow, opened_at, remote, number) in wire.flows {
             let facts = wire.facts.get(number).ok_or(SnapshotError::NoFacts)?;
             restored.insert(flow, opened_at, FlowFacts { remote, ..facts.clone() });
         }
+        for (aor, since, last) in wire.users.online {
+            restored.users.came(aor.clone(), since);
+            if let Some(user) = restored.users.users.get_mut(&aor) {
+                user.last = last;
+            }
+        }
+        (restored.users.came, restored.users.went) = (wire.users.came, wire.users.went);
         for (flow, aor, contact, count) in wire.bindings {
+            restored.users.count(&aor, count);
             restored.bindings.insert((flow, LeftBinding { aor, contact }), count);
         }
         Ok(restored)

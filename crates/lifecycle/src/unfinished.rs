@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     BindingRemoved, Cause, Certainty, ClosedAt, Ending, Event, EventId, EventKind, Findings, FlowClosed,
-    FlowFacts, LeftCalls, RemovalCause, Text,
+    FlowFacts, LastBinding, LeftCalls, LeftUsers, RemovalCause, Text,
 };
 
 /// Addresses-of-record that a `flow.closed` names; the rest is counted.
@@ -66,6 +66,8 @@ pub struct Open<Bindings> {
     pub flows: BTreeMap<Box<str>, LeftFlow>,
     /// Bindings, with the flow they belong to.
     pub bindings: Bindings,
+    /// Who is online, by address-of-record.
+    pub users: LeftUsers,
 }
 
 /// Folds records, oldest first, into what is still open at the end, and counts what does not add up. What it
@@ -80,6 +82,8 @@ pub struct Unfinished {
     pub(crate) trimmed: Option<Trimmed>,
     /// What is known of calls.
     pub calls: LeftCalls,
+    /// Who is online.
+    pub users: LeftUsers,
     /// `flow.opened` records seen.
     pub opened: u64,
     /// `flow.closed` records seen.
@@ -116,6 +120,8 @@ struct BindingWire {
 struct LeftBindingWire {
     aor: Text<160>,
     contact: Text<320>,
+    #[serde(default)]
+    cause: Option<RemovalCause>,
 }
 
 #[derive(Deserialize)]
@@ -124,21 +130,18 @@ struct TrimmedWire {
     last: String,
 }
 
-enum Change {
-    Added,
-    Removed,
-}
-
 impl Unfinished {
-    /// Takes in the next record.
-    pub fn fold(&mut self, id: EventId, kind: EventKind, payload: &[u8]) {
+    /// Takes in the next record, written at so many microseconds since the Unix epoch.
+    pub fn fold(&mut self, id: EventId, at: u64, kind: EventKind, payload: &[u8]) {
         let readable = match kind {
             EventKind::NodeStarted | EventKind::NodeStopped | EventKind::AuditDiffered => true,
             EventKind::LedgerTrimmed => self.fold_trimmed(payload).is_some(),
             EventKind::FlowOpened => self.fold_opened(id, payload).is_some(),
             EventKind::FlowClosed => self.fold_closed(id, payload).is_some(),
-            EventKind::BindingAdded => self.fold_binding(payload, Change::Added).is_some(),
-            EventKind::BindingRemoved => self.fold_binding(payload, Change::Removed).is_some(),
+            EventKind::BindingAdded => self.fold_added(payload).is_some(),
+            EventKind::BindingRemoved => self.fold_removed(at, payload).is_some(),
+            EventKind::UserOnline => self.users.fold_online(id, payload).is_some(),
+            EventKind::UserOffline => self.users.fold_offline(id, payload).is_some(),
             EventKind::CallStarted
             | EventKind::CallAnswered
             | EventKind::CallHeld
@@ -197,19 +200,25 @@ impl Unfinished {
         Some(())
     }
 
-    fn fold_binding(&mut self, payload: &[u8], change: Change) -> Option<()> {
+    fn fold_added(&mut self, payload: &[u8]) -> Option<()> {
         let BindingWire { flow, binding } = serde_json::from_slice(payload).ok()?;
+        self.users.added(&binding.aor);
         let key = (flow, LeftBinding { aor: binding.aor, contact: binding.contact });
-        match change {
-            Change::Added => *self.bindings.entry(key).or_default() += 1,
-            Change::Removed => {
-                if let Some(count) = self.bindings.get_mut(&key) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.bindings.remove(&key);
-                    }
-                }
+        *self.bindings.entry(key).or_default() += 1;
+        Some(())
+    }
+
+    fn fold_removed(&mut self, at: u64, payload: &[u8]) -> Option<()> {
+        let BindingWire { flow, binding } = serde_json::from_slice(payload).ok()?;
+        let cause = binding.cause?;
+        let key = (flow, LeftBinding { aor: binding.aor, contact: binding.contact });
+        if let Some(count) = self.bindings.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.bindings.remove(&key);
             }
+            let (flow, left) = key;
+            self.users.removed(&left.aor, || LastBinding { at, cause, flow });
         }
         Some(())
     }
@@ -219,7 +228,7 @@ impl Unfinished {
     pub fn into_open(self) -> Open<impl Iterator<Item = (Option<Box<str>>, LeftBinding)> + use<>> {
         let each =
             self.bindings.into_iter().flat_map(|(key, count)| std::iter::repeat_n(key, count as usize));
-        Open { flows: self.flows, bindings: each }
+        Open { flows: self.flows, bindings: each, users: self.users }
     }
 
     /// Flows that are open at the end of the records, by id.

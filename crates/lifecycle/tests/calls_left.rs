@@ -83,7 +83,7 @@ fn ended(call: &str) -> (EventKind, Vec<u8>) {
 fn fold(records: &[(EventKind, Vec<u8>)]) -> Unfinished {
     let mut unfinished = Unfinished::default();
     for (sequence, (kind, payload)) in (1..).zip(records) {
-        unfinished.fold(EventId { incarnation: 1, sequence }, *kind, payload);
+        unfinished.fold(EventId { incarnation: 1, sequence }, sequence, *kind, payload);
     }
     unfinished
 }
@@ -153,7 +153,7 @@ proptest! {
         }).collect();
         let mut folded = Unfinished::default();
         for (sequence, ((kind, payload), cut)) in (1..).zip(records.iter().zip(&cuts)) {
-            folded.fold(EventId { incarnation: 1, sequence }, *kind, payload);
+            folded.fold(EventId { incarnation: 1, sequence }, sequence, *kind, payload);
             if *cut {
                 folded = Unfinished::restore(&folded.snapshot()).unwrap();
             }

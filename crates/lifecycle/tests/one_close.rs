@@ -99,7 +99,7 @@ fn a_panic_closes_the_flow_once() {
 fn fold(records: &[(EventKind, Vec<u8>)]) -> Unfinished {
     let mut unfinished = Unfinished::default();
     for (sequence, (kind, payload)) in (1..).zip(records) {
-        unfinished.fold(EventId { incarnation: 1, sequence }, *kind, payload);
+        unfinished.fold(EventId { incarnation: 1, sequence }, sequence, *kind, payload);
     }
     unfinished
 }
@@ -299,8 +299,8 @@ fn a_fold_remembers_what_was_dropped() {
 
 #[test]
 fn snapshots_of_newer_programs_and_damaged_ones_are_refused() {
-    let refused = Unfinished::restore(br#"{"version":3}"#);
-    assert!(matches!(refused, Err(SnapshotError::Newer { found: 3 })), "{refused:?}");
+    let refused = Unfinished::restore(br#"{"version":4}"#);
+    assert!(matches!(refused, Err(SnapshotError::Newer { found: 4 })), "{refused:?}");
     let whole = fold(&[opened("e.1.f1", &facts())]).snapshot();
     for end in 0..whole.len() {
         assert!(Unfinished::restore(&whole[..end]).is_err(), "{end}");
@@ -347,7 +347,7 @@ proptest! {
             if cut {
                 pieces = Unfinished::restore(&pieces.snapshot()).unwrap();
             }
-            pieces.fold(EventId { incarnation: 1, sequence }, *kind, payload);
+            pieces.fold(EventId { incarnation: 1, sequence }, sequence, *kind, payload);
         }
         prop_assert_eq!(pieces, fold(&records));
     }

@@ -6,7 +6,7 @@
 //! a newer flow took over is not among it, whichever of the two was seen first.
 //!
 //! Each binding carries an `R`, given when it is added and handed back with it when it goes: the room in the ledger for
-//! the record of its end.
+//! the record of its end. [`Presence`] says who is online by the bindings there are and a hold-off.
 #![forbid(unsafe_code)]
 
 mod aor_index;
@@ -15,9 +15,11 @@ mod expiry;
 mod flow_index;
 mod kept;
 mod location;
+mod presence;
 mod register;
 
 pub use binding::{Binding, Way};
 pub use kept::Kept;
 pub use location::{Location, Taken};
+pub use presence::{Came, Gone, Owed, Presence};
 pub use register::{Register, RegisterError, Registration};

@@ -86,7 +86,7 @@ impl CloseBook for Book {
     }
 
     fn close(&mut self, closed: FlowClosed<'_>, room: Reservation) {
-        let at = self.clock.micros();
+        let at = (self.clock.now(), self.clock.micros());
         if self.planted == Some(Planted::RecordTwice)
             && self.flow.counter % 16 == 7
             && let Ok(room) = self.registry.pay_for_close()

@@ -1,10 +1,17 @@
 //! Reads the ledger from its first record to its last, across all runs, and holds it to the promise.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod users;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use config::EventTypes;
 use ledger::{Ledger, Position, ReadFrom, Reader};
 use lifecycle::{Cause, EventKind, FlowId, RemovalCause};
+
+use users::Users;
 
 /// What is remembered of a record after it may be gone.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +35,9 @@ pub(crate) struct Witness {
     bindings: BTreeMap<Bound, u32>,
     /// Bindings that each open flow holds.
     held: BTreeMap<FlowId, u32>,
+    users: Users,
+    /// For how long a user must have had no binding to be offline.
+    hold: Duration,
     /// The run that said `node.stopped` last.
     stopped: u64,
     /// Flows whose clients were let in, in the current run.
@@ -43,6 +53,10 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
+    pub(crate) fn new(hold: Duration) -> Self {
+        Self { hold, ..Self::default() }
+    }
+
     /// A client was let in: from now on its flow is promised.
     pub(crate) fn usable(&mut self, flow: FlowId) {
         self.usable.push(flow);
@@ -106,7 +120,7 @@ impl Witness {
             for record in block.records() {
                 let position = record.position;
                 self.digest = mix(self.digest, position.seq);
-                self.record(position, record.kind, record.payload).map_err(|why| {
+                self.record(position, record.at, record.kind, record.payload).map_err(|why| {
                     format!("{position}: {why}: {}", String::from_utf8_lossy(record.payload))
                 })?;
                 self.at = position;
@@ -114,7 +128,7 @@ impl Witness {
         }
     }
 
-    fn record(&mut self, position: Position, kind: u16, payload: &[u8]) -> Result<(), String> {
+    fn record(&mut self, position: Position, at: u64, kind: u16, payload: &[u8]) -> Result<(), String> {
         let kind = EventKind::try_from(kind).map_err(|error| error.to_string())?;
         let run = self.runs.entry(position.incarnation).or_default();
         if run.len() as u64 + 1 != position.seq {
@@ -136,8 +150,16 @@ impl Witness {
         match kind {
             EventKind::FlowOpened => self.opened(position, flow(text)?.ok_or("no flow")?),
             EventKind::FlowClosed => self.closed(position, flow(text)?.ok_or("no flow")?, text),
-            EventKind::BindingAdded => self.added(text),
-            EventKind::BindingRemoved => self.removed(position, text),
+            EventKind::BindingAdded => self.added(text).and_then(|()| self.users.added(text)),
+            EventKind::BindingRemoved => {
+                self.removed(position, text).and_then(|()| self.users.removed(at, text))
+            }
+            EventKind::UserOnline => self.users.online(text),
+            EventKind::UserOffline => self.users.offline(at, text, self.hold),
+            EventKind::NodeStarted => {
+                self.users.begin(at);
+                Ok(())
+            }
             EventKind::NodeStopped => {
                 self.stopped = position.incarnation;
                 match (self.open.first(), self.bindings.first_key_value()) {
@@ -242,6 +264,11 @@ impl Witness {
     /// The last record read.
     pub(crate) fn at(&self) -> Position {
         self.at
+    }
+
+    /// Who is online by the records.
+    pub(crate) fn users(&self) -> &Users {
+        &self.users
     }
 
     /// Flows that are open by the records.

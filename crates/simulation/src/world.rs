@@ -58,6 +58,8 @@ pub(crate) struct World {
     policy: Policy,
     /// Connections that there may be at a time.
     crowd: usize,
+    /// For how long a user must have had no binding to be offline.
+    hold: Duration,
     witness: Witness,
     bindings: Bindings,
     sinks: Vec<Sink>,
@@ -90,16 +92,19 @@ impl World {
             sinks: sinks.iter().map(|sink| sink.name().to_owned()).collect(),
             drop_unread_of: BTreeSet::new(),
         };
+        let crowd = chance.pick(&[4, 16, 40]);
+        let hold = Duration::from_secs(chance.pick(&[0, 2, 10]));
         Self {
             plan,
-            crowd: chance.pick(&[4, 16, 40]),
+            crowd,
+            hold,
             chance,
             clock: Rc::new(Clock::new()),
             disk,
             node: Node::new("sim").expect("it is a node's name"),
             settings,
             policy,
-            witness: Witness::default(),
+            witness: Witness::new(hold),
             bindings: Bindings::default(),
             sinks,
             process: None,
@@ -157,9 +162,9 @@ impl World {
                 Some(Planted::FailedSyncIgnored) => Arc::new(Careless::mount(&self.disk)),
                 _ => Arc::new(self.disk.mount()),
             };
-            let now = self.clock.micros();
-            let started =
-                Stepped::start(storage, self.settings.clone(), &self.node, self.policy.clone(), 10_000, now);
+            let now = (self.clock.now(), self.clock.micros());
+            let (settings, policy) = (self.settings.clone(), self.policy.clone());
+            let started = Stepped::start(storage, settings, &self.node, policy, 10_000, self.hold, now);
             match started {
                 Ok(stepped) if !self.disk.is_down() => {
                     if self.serve(stepped)? {
@@ -367,6 +372,7 @@ impl World {
         process.registry.ledger().beat(self.clock.micros());
         let now = (self.clock.now(), self.clock.micros());
         while process.registry.expire(now, 4) == 4 {}
+        while process.registry.tell_offline(now, 4) == 4 {}
     }
 
     fn pass_time(&mut self) {

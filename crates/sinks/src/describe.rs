@@ -3,6 +3,7 @@
 mod call;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -31,6 +32,8 @@ pub fn describe(node: &Node, id: EventId, kind: EventKind, at: u64, payload: &[u
         EventKind::FlowClosed => flow_closed(payload),
         EventKind::BindingAdded => binding_added(at, payload),
         EventKind::BindingRemoved => binding_removed(payload),
+        EventKind::UserOnline => user::online(payload),
+        EventKind::UserOffline => user::offline(payload),
         EventKind::CallStarted => call::started(payload),
         EventKind::CallAnswered => call::answered(payload),
         EventKind::CallHeld => call::held(payload, "put the other side on hold"),
@@ -307,25 +310,14 @@ fn binding_removed(payload: &[u8]) -> Words {
     if let Some(flow) = data.flow {
         let _ = write!(words, " on {flow}");
     }
-    let why = REMOVALS
-        .iter()
-        .find(|cause| cause.as_str() == data.cause)
-        .map_or(data.cause.as_ref(), |cause| removal_words(*cause));
-    let _ = write!(words, ": {why}");
+    let _ = write!(words, ": {}", removal_words(&data.cause));
     Ok(words)
 }
 
-const REMOVALS: &[RemovalCause] = &[
-    RemovalCause::FlowClosed,
-    RemovalCause::Unregistered,
-    RemovalCause::Expired,
-    RemovalCause::Replaced,
-    RemovalCause::NodeCrash,
-    RemovalCause::Shutdown,
-];
-
-fn removal_words(cause: RemovalCause) -> &'static str {
-    match cause {
+/// Why a binding went; a word that is not known, as it is.
+fn removal_words(cause: &str) -> &str {
+    let Ok(known) = cause.parse::<RemovalCause>() else { return cause };
+    match known {
         RemovalCause::FlowClosed => "its flow closed",
         RemovalCause::Unregistered => "unregistered",
         RemovalCause::Expired => "not refreshed in time",

@@ -64,8 +64,8 @@ pub(crate) fn sum(place: &LedgerPlace) -> Result<Sum, Outcome> {
         .filter(|(_, count, _)| *count > 0)
         .map(|(what, count, names)| format!("{what}: {count} ({})", names.join(", ")))
         .collect();
-    if books.difference() != 0 {
-        wrong.push(format!("opened-closed-open is {}", books.difference()));
+    for (what, difference) in books.differences().into_iter().filter(|(_, difference)| *difference != 0) {
+        wrong.push(format!("{what} is {difference}"));
     }
     Ok(Sum {
         opened: books.flows.opened,
@@ -137,14 +137,14 @@ impl Books {
         books.cursors = reader.cursors().unwrap_or_default();
         while let Some(block) = reader.next_block()? {
             for record in block.records() {
-                books.take(record.position, record.kind, record.payload);
+                books.take(record.position, record.at, record.kind, record.payload);
             }
         }
         books.tail = reader.tail()?;
         Ok(books)
     }
 
-    fn take(&mut self, at: Position, kind: u16, payload: &[u8]) {
+    fn take(&mut self, at: Position, when: u64, kind: u16, payload: &[u8]) {
         if self.last.is_none() && at != Position::new(1, 1) {
             self.beginning = Beginning::Trimmed { oldest: at };
             // Those before the oldest record say nothing of what is there.
@@ -167,7 +167,7 @@ impl Books {
                 let whole = self.beginning == Beginning::Whole || self.begun_at.is_some();
                 let reach = if whole { Reach::Whole } else { Reach::Partial };
                 self.runs.take(at, kind, payload, &self.flows, reach);
-                self.flows.fold(id, kind, payload);
+                self.flows.fold(id, when, kind, payload);
             }
             Err(_) => self.unknown.push(id),
         }
@@ -226,8 +226,9 @@ impl Books {
             (what, count, names.take(NAMED).collect())
         }
         let flow = |(id, flow): &(EventId, String)| format!("{flow} by event {}", node.event(*id));
+        let user = flow;
         let event = |id: &EventId| node.event(*id);
-        let flows = &self.flows;
+        let (flows, users) = (&self.flows, &self.flows.users);
         let beginning = self.beginning();
         let unreached = |checkpoint: &Checkpoint| {
             format!(
@@ -267,6 +268,17 @@ impl Books {
                 flows.calls.started_twice.len(),
                 flows.calls.started_twice.iter().map(flow),
             ),
+            named("online twice", users.online_twice.len(), users.online_twice.iter().map(user)),
+            named(
+                "offline, not online",
+                users.offline_without_online.len(),
+                users.offline_without_online.iter().map(user),
+            ),
+            named(
+                "offline, registered",
+                users.offline_with_binding.len(),
+                users.offline_with_binding.iter().map(user),
+            ),
             named("unreadable events", flows.unreadable.len(), flows.unreadable.iter().map(event)),
             named("unknown events", self.unknown.len() as u64, self.unknown.iter().map(event)),
             named(
@@ -281,9 +293,14 @@ impl Books {
         self.last.map_or_else(|| "none".to_owned(), |last| last.to_string())
     }
 
-    fn difference(&self) -> i128 {
-        let open = self.flows.flows().len() as i128;
-        i128::from(self.flows.opened) - i128::from(self.flows.closed) - open
+    /// What came, less what went, less what is there: zero each.
+    fn differences(&self) -> [(&'static str, i128); 2] {
+        let off = |came: u64, went: u64, there: usize| i128::from(came) - i128::from(went) - there as i128;
+        let (flows, users) = (&self.flows, &self.flows.users);
+        [
+            ("opened-closed-open", off(flows.opened, flows.closed, flows.flows().len())),
+            ("came-went-online", off(users.came, users.went, users.online())),
+        ]
     }
 
     fn report(&self, node: &Node) -> Outcome {
@@ -295,8 +312,19 @@ impl Books {
         say!("flows opened        {:>12}", self.flows.opened);
         say!("flows closed        {:>12}", self.flows.closed);
         say!("flows open          {open:>12}  ({})", self.state(open));
-        let difference = self.difference();
-        say!("opened-closed-open  {difference:>12}");
+        let differences = self.differences();
+        let say_difference = |number: usize| {
+            let (what, difference) = differences[number];
+            say!("{what:<20}{difference:>12}");
+        };
+        say_difference(0);
+        let users = &self.flows.users;
+        if users.came > 0 {
+            say!("users came online   {:>12}", users.came);
+            say!("users went offline  {:>12}", users.went);
+            say!("users online        {:>12}", users.online());
+            say_difference(1);
+        }
         let calls = &self.flows.calls;
         if calls.started > 0 {
             say!("calls started       {:>12}", calls.started);
@@ -313,7 +341,7 @@ impl Books {
                 say!("    and {more} more");
             }
         }
-        if wrong == 0 && difference == 0 {
+        if wrong == 0 && differences.iter().all(|(_, difference)| *difference == 0) {
             say!("it adds up");
             return Outcome::Done;
         }

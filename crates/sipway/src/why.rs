@@ -192,7 +192,7 @@ impl Inquiry<'_> {
                 if matches!(kind, EventKind::BindingAdded | EventKind::BindingRemoved)
                     && mentions(record.payload, aor)
                 {
-                    books.fold(backwards::id_of(record.position), kind, record.payload);
+                    books.fold(backwards::id_of(record.position), record.at, kind, record.payload);
                 }
             }
         }

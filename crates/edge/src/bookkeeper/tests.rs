@@ -27,7 +27,8 @@ fn settings() -> Settings {
 }
 
 fn settle(opened: &Opened) -> Result<(recovery::Recovered, Books), StartError> {
-    recovery::recover(opened, clock::micros(), |_| Some(RemovalCause::NodeCrash))
+    let settled = recovery::recover(opened, clock::micros(), |_| Some(RemovalCause::NodeCrash))?;
+    Ok((settled.0, settled.1))
 }
 
 type Payloads = BTreeMap<Position, (EventKind, Vec<u8>)>;
@@ -105,7 +106,7 @@ impl World {
 
     fn fold_all(&self) -> Unfinished {
         let mut all = Unfinished::default();
-        self.written.iter().for_each(|(at, (kind, payload))| all.fold(event_id(*at), *kind, payload));
+        self.written.iter().for_each(|(at, (kind, payload))| all.fold(event_id(*at), 1, *kind, payload));
         all
     }
 
@@ -278,7 +279,7 @@ fn read(ledger: &Ledger, from: ReadFrom) -> (Payloads, Unfinished) {
     while let Some(block) = reader.next_block().expect("the log reads") {
         for record in block.records() {
             let kind = EventKind::try_from(record.kind).expect("a kind of ours");
-            fold.fold(event_id(record.position), kind, record.payload);
+            fold.fold(event_id(record.position), record.at, kind, record.payload);
             if kind != EventKind::LedgerTrimmed {
                 records.insert(record.position, (kind, record.payload.to_vec()));
             }

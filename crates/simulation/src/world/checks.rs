@@ -64,7 +64,29 @@ impl World {
         if folded != due || *self.witness.open() != due {
             return Err(format!("by the records {folded:?} are open, and {due:?} are there"));
         }
+        self.compare_users(registry)?;
         self.compare_folded(registry)
+    }
+
+    /// Who is online by the records, by the fold, and in memory.
+    fn compare_users(&self, registry: &Registry) -> Result<(), String> {
+        let Some(process) = &self.process else { return Ok(()) };
+        if let Some(user) = self.witness.users().overlooked() {
+            return Err(format!("{user} has a binding and is not online"));
+        }
+        let written: Vec<_> = self.witness.users().who().map(|(aor, held)| (aor.to_owned(), held)).collect();
+        let held: Vec<_> = registry.users().into_iter().map(|(aor, held)| (aor.to_string(), held)).collect();
+        let books = &process.stepped.books().users;
+        let online = books.users().iter().filter(|(_, user)| user.online_at.is_some());
+        let folded: Vec<_> = online.map(|(aor, user)| (aor.to_string(), user.bindings)).collect();
+        if books.wrong() > 0 || books.came - books.went != held.len() as u64 {
+            return Err(format!("the fold finds users who do not alternate: {books:?}"));
+        }
+        if written == held && folded == held {
+            Ok(())
+        } else {
+            Err(format!("by the records {written:?} are online, by the fold {folded:?}, and {held:?} are"))
+        }
     }
 
     /// The fold's bindings against those in memory.
@@ -108,6 +130,7 @@ impl World {
         self.stop_for_good()?;
         self.start()?;
         self.look()?;
+        self.see_off()?;
         let mut left = PATIENCE;
         while !self.sinks.iter().all(|sink| sink.has_everything(&self.witness)) {
             self.clock.advance(50_000);
@@ -131,6 +154,24 @@ impl World {
             None => Ok(()),
             Some(flow) => Err(format!("{flow:?} is open at the end")),
         }
+    }
+
+    /// No flow is open and no binding there: everybody is told offline.
+    fn see_off(&mut self) -> Result<(), String> {
+        let mut left = PATIENCE;
+        while self.witness.users().who().next().is_some() {
+            self.clock.advance(1_000_000);
+            self.upkeep();
+            self.write();
+            self.keep_books()?;
+            self.revive()?;
+            left -= 1;
+            if left == 0 {
+                let users: Vec<_> = self.witness.users().who().collect();
+                return Err(format!("{users:?} stay online without a binding"));
+            }
+        }
+        Ok(())
     }
 
     /// If it went down, a new process starts.
@@ -181,7 +222,7 @@ impl World {
         }
         let now = self.clock.micros();
         let Some(process) = &mut self.process else { return Ok(()) };
-        process.registry.let_go_of_unowned(now);
+        process.registry.let_go_of_unowned((self.clock.now(), now));
         process.stepped.close_gate();
         let mut left = 64;
         while let Err(rejected) = process.registry.stopped(now) {

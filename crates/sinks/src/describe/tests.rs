@@ -1,7 +1,8 @@
 use lifecycle::{
     BindingAdded, BindingRemoved, CallAnswered, CallBy, CallCause, CallEnded, CallHeld, CallParty,
     CallStarted, Certainty, ClosedAt, Direction, Ending, Event, FlowClosed, FlowFacts, FlowOpened,
-    LedgerTrimmed, NodeStarted, NodeStopped, PassedCursor, Text, Traffic, TrimReason,
+    LedgerTrimmed, NodeStarted, NodeStopped, PassedCursor, Text, Traffic, TrimReason, UserOffline,
+    UserOnline,
 };
 
 use super::*;
@@ -187,6 +188,21 @@ fn every_other_kind() {
             format!("22:13:20.123 binding.removed alice@localhost at sip:x@y on edge1.3.f42: {words}");
         assert_eq!(line(&Event::BindingRemoved(removed)), expected);
     }
+}
+
+#[test]
+fn who_comes_online_and_who_goes() {
+    let aor = Text::new("alice@localhost");
+    let online = UserOnline { aor: aor.clone(), online_at: AT };
+    assert_eq!(line(&Event::UserOnline(online)), "22:13:20.123 user.online alice@localhost");
+    let (cause, online_at) = (RemovalCause::Expired, AT - 192_000_000);
+    let offline = UserOffline { aor, last_flow: Some("edge1.3.f42"), cause, online_at, offline_at: AT };
+    assert_eq!(
+        line(&Event::UserOffline(offline.clone())),
+        "22:13:20.123 user.offline alice@localhost after 3 m 12 s, last on edge1.3.f42: not refreshed in time"
+    );
+    let udp = line(&Event::UserOffline(UserOffline { last_flow: None, ..offline }));
+    assert!(udp.ends_with("last over UDP: not refreshed in time"), "{udp}");
 }
 
 #[test]
