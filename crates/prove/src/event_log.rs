@@ -27,12 +27,14 @@ pub struct StreamFaults {
     pub after_close: Findings,
     /// A `by` or `certainty` that does not go with the cause.
     pub contradictions: Findings,
+    /// Users who came online and were, or went offline and were not.
+    pub out_of_turn: Findings,
 }
 
 impl StreamFaults {
     /// All kinds with their names.
     #[must_use]
-    pub const fn all(&self) -> [(&'static str, &Findings); 8] {
+    pub const fn all(&self) -> [(&'static str, &Findings); 9] {
         [
             ("unreadable lines", &self.unreadable),
             ("gaps in sequence numbers", &self.gaps),
@@ -42,6 +44,7 @@ impl StreamFaults {
             ("bindings that outlived their flow", &self.binding_outlived),
             ("events after the close", &self.after_close),
             ("contradictions", &self.contradictions),
+            ("users not online and offline in turn", &self.out_of_turn),
         ]
     }
 
@@ -99,6 +102,8 @@ pub struct EventLog {
     redelivered: u64,
     started: u64,
     stopped: Vec<EventId>,
+    /// Nodes and addresses-of-record with the last type that was told of them.
+    users: HashMap<(String, String), String>,
     /// Of events without an id: the latest flow from each remote address.
     latest: HashMap<SocketAddr, String>,
     unnumbered: u64,
@@ -157,6 +162,11 @@ struct Binding {
     cause: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct User {
+    aor: String,
+}
+
 impl EventLog {
     /// A log of a stream that is read from somewhere in its middle on: what came before its first event is no gap.
     #[must_use]
@@ -200,9 +210,24 @@ impl EventLog {
             "flow.closed" => self.closed(id, at, read_at, serde_json::from_value(data)?)?,
             "binding.added" => self.binding_added(&text, serde_json::from_value(data)?),
             "binding.removed" => self.binding_removed(&text, serde_json::from_value(data)?),
+            "user.online" | "user.offline" => {
+                let User { aor } = serde_json::from_value(data)?;
+                self.user(&text, (node.to_string(), aor), kind);
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    fn user(&mut self, event: &str, user: (String, String), kind: String) {
+        let turn = match self.users.get(&user) {
+            Some(last) => *last != kind,
+            None => kind == "user.online" || self.beginning == Beginning::Any,
+        };
+        if !turn {
+            self.faults.out_of_turn.add(|| format!("{kind} of {} by {event}", user.1));
+        }
+        self.users.insert(user, kind);
     }
 
     fn unnumbered(

@@ -10,7 +10,7 @@ use axum::{
 };
 use edge::Standing;
 use futures_util::stream;
-use lifecycle::{Event, EventId, FlowOpened, Node};
+use lifecycle::{Event, EventId, FlowOpened, Node, event_time};
 use serde_json::json;
 
 use super::{Admin, answer::Failure};
@@ -18,7 +18,7 @@ use super::{Admin, answer::Failure};
 /// Bytes that are written at once.
 const AT_ONCE: usize = 64 * 1024;
 
-/// Flows as `flow.opened` told of them, and bindings, as of the event under `at`.
+/// Flows as `flow.opened` told of them, bindings, and who is online, as of the event under `at`.
 ///
 /// Made from a copy of the ledger's books, which is let go as it is sent: some hundred bytes for each flow and each binding.
 pub(super) async fn take(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
@@ -59,8 +59,23 @@ fn parts(standing: Standing, node: Node) -> Box<dyn Iterator<Item = Vec<u8>> + S
         }
         separated(number, binding.to_string().into_bytes())
     });
-    let (middle, end) = (b"],\"bindings\":[".to_vec(), b"]}\n".to_vec());
-    Box::new(once(head.into_bytes()).chain(flows).chain(once(middle)).chain(bindings).chain(once(end)))
+    let online = open.users.into_users().into_iter();
+    let online = online.filter_map(|(aor, user)| Some((aor, event_time(user.online_at?), user.bindings)));
+    // Without a binding: until the hold-off is over.
+    let users = online.enumerate().map(|(number, (aor, online_at, bindings))| {
+        let user = json!({ "aor": aor, "online_at": online_at, "bindings": bindings });
+        separated(number, user.to_string().into_bytes())
+    });
+    let named = |name: &str| once(format!("],\"{name}\":[").into_bytes());
+    Box::new(
+        once(head.into_bytes())
+            .chain(flows)
+            .chain(named("bindings"))
+            .chain(bindings)
+            .chain(named("users"))
+            .chain(users)
+            .chain(once(b"]}\n".to_vec())),
+    )
 }
 
 fn separated(number: usize, json: Vec<u8>) -> Vec<u8> {

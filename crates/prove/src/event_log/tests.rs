@@ -73,6 +73,13 @@ fn each_fault_is_found() {
     let false_certainty = closed("1.2", "f").replace("observed", "journal_replay");
     found(&[open.clone(), false_certainty], |faults| &faults.contradictions);
     found(&[open, binding("1.2", "binding.removed", "f")], |faults| &faults.contradictions);
+    let user = |id: &str, kind: &str, aor: &str| event(id, kind, &format!(r#"{{"aor":"{aor}"}}"#));
+    let [online, offline] = [user("1.1", "user.online", "a@b"), user("1.2", "user.offline", "a@b")];
+    found(&[online.clone(), user("1.2", "user.online", "a@b")], |faults| &faults.out_of_turn);
+    found(&[user("1.1", "user.offline", "a@b")], |faults| &faults.out_of_turn);
+    let again = user("1.3", "user.offline", "a@b");
+    found(&[online.clone(), offline.clone(), again], |faults| &faults.out_of_turn);
+    assert_eq!(log(&[online, offline, user("1.3", "user.online", "a@b")]).faults.count(), 0);
 }
 
 #[test]

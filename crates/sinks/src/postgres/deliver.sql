@@ -13,11 +13,12 @@ WITH given AS MATERIALIZED (
     SELECT
         incarnation, seq,
         split_part(type, '.', 1) AS what,
-        type IN ('flow.opened', 'binding.added') AS begins,
+        type IN ('flow.opened', 'binding.added', 'user.online') AS begins,
         CASE WHEN type IN ('flow.opened', 'flow.closed') THEN data ->> 'flow'
+            WHEN type IN ('user.online', 'user.offline') THEN data ->> 'aor'
             ELSE concat_ws(' ', data ->> 'aor', data ->> 'contact', data ->> 'flow') END AS key
     FROM fresh
-    WHERE type IN ('flow.opened', 'flow.closed', 'binding.added', 'binding.removed')
+    WHERE type IN ('flow.opened', 'flow.closed', 'binding.added', 'binding.removed', 'user.online', 'user.offline')
 ), latest AS (
     SELECT DISTINCT ON (what, key) what, key, begins, incarnation, seq
     FROM changed

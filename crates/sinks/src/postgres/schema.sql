@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS sipway.events (
     seq bigint NOT NULL,
     type text NOT NULL,
     time timestamptz NOT NULL,
-    -- The address-of-record of a binding's event, otherwise the flow.
+    -- The address-of-record of a binding's or a user's event, otherwise the flow.
     subject text,
     data jsonb NOT NULL,
     PRIMARY KEY (node, incarnation, seq)
@@ -29,7 +29,7 @@ CREATE INDEX IF NOT EXISTS events_time ON sipway.events USING brin (time);
 -- What is there right now: the event that began it. Kept in the transaction that brings the events.
 CREATE TABLE IF NOT EXISTS sipway.standing (
     node text NOT NULL,
-    what text NOT NULL, -- flow, binding
+    what text NOT NULL, -- flow, binding, user
     key text NOT NULL,
     incarnation bigint NOT NULL,
     seq bigint NOT NULL,
@@ -74,6 +74,13 @@ SELECT
 FROM sipway.standing s
 JOIN sipway.events e USING (node, incarnation, seq)
 WHERE s.what = 'binding';
+
+-- Who is online, by user.online and user.offline: one row for each user, also for one who is expected back any moment.
+CREATE OR REPLACE VIEW sipway.presence AS
+SELECT e.data ->> 'aor' AS aor, e.time AS since, e.node
+FROM sipway.standing s
+JOIN sipway.events e USING (node, incarnation, seq)
+WHERE s.what = 'user';
 
 -- Every connection: when it opened, when and why it ended. One that is open has no end.
 CREATE OR REPLACE VIEW sipway.flows AS

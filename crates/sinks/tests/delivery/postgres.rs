@@ -45,6 +45,9 @@ fn plain_sql_shows_who_is_online_and_what_became_of_every_flow() {
             &format!(r#"{{"flow":"{flow}","transport":"wss","remote":"192.0.2.1:1"}}"#),
         );
     }
+    for user in ["alice", "bob"] {
+        put(&ledger, EventKind::UserOnline, &format!(r#"{{"aor":"{user}@example.com"}}"#));
+    }
     let binding =
         |aor: &str, flow: &str| format!(r#"{{"aor":"{aor}","contact":"sip:x@{flow}","flow":"{flow}"}}"#);
     put(&ledger, EventKind::BindingAdded, &binding("alice@example.com", "f1"));
@@ -57,11 +60,14 @@ fn plain_sql_shows_who_is_online_and_what_became_of_every_flow() {
     );
     // JSON can write what PostgreSQL's text cannot hold.
     put(&ledger, EventKind::FlowClosed, r#"{"flow":"f3","cause":"reset","reason":"a\u0000b\ud800c"}"#);
+    put(&ledger, EventKind::UserOffline, r#"{"aor":"bob@example.com","last_flow":"f2"}"#);
     let sink = start(&ledger, postgres("db", &server.by_socket("admin"), ""));
-    eventually("all are there", || sink.status().lag == 0 && sink.status().delivered == 9);
+    eventually("all are there", || sink.status().lag == 0 && sink.status().delivered == 12);
 
     let online = server.ask("SELECT aor, flow, contact FROM sipway.users_online");
     assert_eq!(online, [["alice@example.com", "f1", "sip:x@f1"]]);
+    let present = server.ask("SELECT aor FROM sipway.presence");
+    assert_eq!(present, [["alice@example.com"]]);
     let open = server.ask("SELECT flow, transport, remote FROM sipway.flows_open");
     assert_eq!(open, [["f1", "wss", "192.0.2.1:1"]]);
     let flows = server.ask("SELECT flow, cause, closed_by, code, duration FROM sipway.flows ORDER BY flow");
@@ -81,18 +87,18 @@ fn plain_sql_shows_who_is_online_and_what_became_of_every_flow() {
 
     // A crash before the cursor was saved: the database says how far it is, and nothing comes twice.
     drop(sink);
-    eventually("the cursor is saved", || ledger.cursor("db").unwrap().position() == Position::new(1, 9));
+    eventually("the cursor is saved", || ledger.cursor("db").unwrap().position() == Position::new(1, 12));
     ledger.cursor("db").unwrap().reset(Position::new(1, 2), Save::Now).unwrap();
     let finished = start(&ledger, postgres("db", &server.by_socket("admin"), "")).finish(PATIENCE);
     assert_eq!((finished.status.delivered, finished.status.lag), (0, 0));
-    assert_eq!(server.number("SELECT count(*) FROM sipway.events"), 9);
+    assert_eq!(server.number("SELECT count(*) FROM sipway.events"), 12);
     // Types that are not wanted do not look like something lost.
     let settings =
         || postgres("some", &server.by_socket("admin"), "schema = \"some\"\ntypes = [\"node.started\"]");
     assert_eq!(start(&ledger, settings()).finish(PATIENCE).status.delivered, 1);
     let again = start(&ledger, settings()).finish(PATIENCE).status;
-    assert_eq!((again.delivered, again.cursor), (0, Position::new(1, 9)));
-    assert_eq!(server.ask("SELECT incarnation, seq FROM \"some\".cursors"), [["1", "9"]]);
+    assert_eq!((again.delivered, again.cursor), (0, Position::new(1, 12)));
+    assert_eq!(server.ask("SELECT incarnation, seq FROM \"some\".cursors"), [["1", "12"]]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ async fn each_choice_chooses() {
     assert!(server.terminate().await.success());
 
     let all = ledger_events(&ledger).await;
-    assert_eq!(types(&all).len(), 10, "{:?}", types(&all));
+    assert_eq!(types(&all).len(), 12, "{:?}", types(&all));
     let by_hand =
         |fits: &dyn Fn(&Value) -> bool| all.iter().filter(|event| fits(event)).cloned().collect::<Vec<_>>();
 
@@ -54,7 +54,7 @@ async fn each_choice_chooses() {
 
     // The close names the bindings that the flow held, so it belongs to the address, too.
     let of_ada = chosen(&ledger, &["--aor", "ada@localhost"]).await;
-    assert_eq!(types(&of_ada), ["binding.added", "binding.removed", "flow.closed"]);
+    assert_eq!(types(&of_ada), ["binding.added", "user.online", "binding.removed", "flow.closed"]);
     assert_eq!(chosen(&ledger, &["--aor", "ada@localhost", "--type", "flow.closed"]).await.len(), 1);
     assert!(chosen(&ledger, &["--aor", "nobody@localhost"]).await.is_empty());
 

@@ -34,7 +34,7 @@ fn register(server: &Server, socket: &UdpSocket, user: &str, cseq: u32, expires:
 }
 
 async fn serve(directory: &Directory) -> Server {
-    let text = "[ledger]\ndirectory = \"ledger\"\n[registrar]\nmin_expires = \"1s\"\n\
+    let text = "[ledger]\ndirectory = \"ledger\"\n[registrar]\nmin_expires = \"1s\"\noffline_after = \"1h\"\n\
         [[listener]]\nname = \"ws\"\ntransport = \"ws\"\nbind = \"127.0.0.1:0\"\n\
         [[listener]]\nname = \"udp\"\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n\
         [admin]\nbind = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n";
@@ -108,6 +108,12 @@ async fn a_phone_on_udp_is_registered_until_its_time_is_over_whatever_the_server
         types(&ledger_events(&ledger).await).iter().filter(|kind| **kind == "binding.added").count(),
         3
     );
+    // Neither end of the server was an end of anybody who stayed.
+    let events = ledger_events(&ledger).await;
+    let users = events.iter().filter(|event| event["type"].as_str().unwrap().starts_with("user."));
+    let told: Vec<_> = users.map(|event| format!("{} {}", event["type"], event["data"]["aor"])).collect();
+    let of = |user: &str| told.iter().filter(|line| line.contains(user)).count();
+    assert_eq!((of("ada@"), of("bob@")), (1, 1), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,7 @@ mod kept;
 mod mistakes;
 mod namespace;
 mod operator;
+mod presence;
 mod process;
 mod prove;
 mod reading;
