@@ -21,7 +21,7 @@ pub use outside::Outside;
 pub use token::{Jwt, TokenSource};
 
 /// The keys of every domain.
-const COMMON: &[&str] = &["name", "auth", "backend", "register", "outside"];
+const COMMON: &[&str] = &["name", "auth", "backend", "register", "outside", "redirects"];
 
 const KEYS: [&str; COMMON.len() + digest::KEYS.len() + token::KEYS.len()] =
     joined(&[COMMON, digest::KEYS, token::KEYS]);
@@ -59,6 +59,19 @@ impl Keyword for Register {
         ("contact-rewrite", Self::Behind(Registration::ContactRewrite)),
         ("auto", Self::Behind(Registration::Both)),
     ];
+}
+
+/// What becomes of a redirection (3xx) by whoever a user of a domain is called at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Redirects {
+    /// The caller gets it.
+    Pass,
+    /// The call goes to where it leads, as far as requests may go there.
+    Follow,
+}
+
+impl Keyword for Redirects {
+    const CHOICES: &'static [(&'static str, Self)] = &[("pass", Self::Pass), ("follow", Self::Follow)];
 }
 
 /// By what a registrar behind learns that its users are reached through here.
@@ -108,6 +121,8 @@ pub struct Domain {
     pub backend: Option<Name>,
     /// Who may send requests there, but for [`Authentication::Backend`].
     pub outside: Outside,
+    /// What becomes of redirections.
+    pub redirects: Redirects,
 }
 
 /// Reads all domains. `outside` is the place of a listener that other machines reach.
@@ -149,7 +164,13 @@ impl Domain {
     /// A domain that everybody may use.
     #[must_use]
     pub fn open(name: Host) -> Self {
-        Self { name, authentication: Authentication::Open, backend: None, outside: Outside::Nobody }
+        Self {
+            name,
+            authentication: Authentication::Open,
+            backend: None,
+            outside: Outside::Nobody,
+            redirects: Redirects::Pass,
+        }
     }
 
     fn read(
@@ -197,12 +218,15 @@ impl Domain {
                     "remove it, or write register = \"local\"",
                 );
             }
+            let help = "remove it, or write register = \"local\"";
+            section.not_applicable(reading, &["redirects"], "the backend says where calls go", help);
             let backend = Some(backend.given()?.value);
             return Some(Self {
                 name: name?.value,
                 authentication: Authentication::Backend(registration),
                 backend,
                 outside: Outside::Users,
+                redirects: Redirects::Pass,
             });
         }
         let backend = backend.given().map(|at| at.value);
@@ -262,9 +286,10 @@ impl Domain {
                 token::read(reading, section)
             }
         };
+        let redirects = section.or(reading, "redirects", Redirects::Pass);
         let authentication = authentication?;
         let outside = outside::read(reading, section, &authentication)?;
-        Some(Self { name: name?.value, authentication, backend, outside })
+        Some(Self { name: name?.value, authentication, backend, outside, redirects })
     }
 }
 

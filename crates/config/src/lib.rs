@@ -56,7 +56,7 @@ pub use calls::{AtShutdown, Calls};
 pub use dev::DevPorts;
 pub use dns::Dns;
 pub use domain::{
-    Authentication, DigestAlgorithm, Domain, Ephemeral, EphemeralHash, Jwt, Outside, Registration,
+    Authentication, DigestAlgorithm, Domain, Ephemeral, EphemeralHash, Jwt, Outside, Redirects, Registration,
     TokenSource, UserQuery, UserSource,
 };
 pub use duration::duration;

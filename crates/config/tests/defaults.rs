@@ -11,7 +11,7 @@ use std::time::Duration;
 use config::{
     Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, Domain,
     EventTypes, File, Host, Imagined, Jwt, Limits, Machine, MissingOrigin, NatsLogin, Origins, Outside,
-    Password, Paths, ProblemKind, Registration, Rotation, Security, SinkTarget, StreamName, Style,
+    Password, Paths, ProblemKind, Redirects, Registration, Rotation, Security, SinkTarget, StreamName, Style,
     TlsMaterial, TokenSource, TransportKind, UserSource,
 };
 use lifecycle::FlowLimits;
@@ -167,12 +167,14 @@ fn the_example_becomes_valid_types() {
                     ephemeral: None,
                 },
                 outside: Outside::Users,
+                redirects: Redirects::Pass,
             },
             &Domain {
                 name: Host::Name("pbx.example.com".into()),
                 backend: Some(pbx),
                 authentication: Authentication::Backend(Registration::Path),
                 outside: Outside::Users,
+                redirects: Redirects::Pass,
             }
         ]
     );

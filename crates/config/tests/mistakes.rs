@@ -482,6 +482,8 @@ fn limits_of_a_flow() {
     let udp = "[[listener]]\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n";
     one(&format!("{udp}«idle» = \"1h\""), NotApplicable, Some("remove it"));
     one("[registrar]\nreplaced_flow = «\"clsoe\"»", BadValue, Some("did you mean \"close\"?"));
+    let domain = "[[domain]]\nname = \"example.com\"\nauth = \"open\"\n";
+    one(&format!("{domain}redirects = «\"folow\"»"), BadValue, Some("did you mean \"follow\"?"));
     one("[registrar]\ngruu = «\"pubic\"»", BadValue, Some("did you mean \"public\"?"));
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::PathBuf, time::Instant};
 
-use config::{Authentication, Domain, Host, Outside, Registration, UserSource};
+use config::{Authentication, Domain, Host, Outside, Redirects, Registration, UserSource};
 use defence::Offence;
 use lifecycle::Text;
 use sip_auth::{Authenticator, Role, Settings, TokenError, TokenKeys, UserTable};
@@ -123,6 +123,7 @@ struct Served {
     gate: Gate,
     backend: Option<Number>,
     outside: Outside,
+    redirects: Redirects,
 }
 
 impl Domains {
@@ -141,6 +142,7 @@ impl Domains {
                 gate: gate(domain, secret)?,
                 backend: backend(domain),
                 outside: domain.outside.clone(),
+                redirects: domain.redirects,
             };
             Ok((domain.name.clone(), served))
         });
@@ -369,13 +371,23 @@ impl DomainRef<'_> {
         Err(Answer::new(403, "Not Allowed To Call Outside"))
     }
 
+    /// What becomes of redirections by its users.
+    pub(crate) fn redirects(self) -> Redirects {
+        self.0.redirects
+    }
+
     /// Whether somebody is a user of this domain, or says so where no proof is asked; or is a server behind us.
     pub(crate) fn is_home_of(self, sender: &Sender<'_>) -> bool {
         match sender {
             Sender::Behind => true,
-            Sender::User { home, .. } | Sender::Anybody(Some(home)) => std::ptr::eq(self.0, home.0),
+            Sender::User { home, .. } | Sender::Anybody(Some(home)) => self.is(*home),
             Sender::Anybody(None) => false,
         }
+    }
+
+    /// Whether this is the same domain.
+    pub(crate) fn is(self, other: DomainRef<'_>) -> bool {
+        std::ptr::eq(self.0, other.0)
     }
 
     /// Whether requests of its users must prove who sent them.

@@ -34,6 +34,7 @@ mod passwords;
 mod presence;
 mod reaching;
 mod recovery;
+mod redirects;
 mod register;
 mod registry;
 mod reload;

@@ -158,6 +158,10 @@ counts! {
     ProbesFailed = "upstream_probes_failed",
     /// Requests that a server behind this one did not answer in time, or answered 503.
     UpstreamFailures = "upstream_failures",
+    /// Contacts of redirections (3xx) that were followed.
+    RedirectsFollowed = "redirects_followed",
+    /// Contacts of redirections that were not, though the domain follows them: requests may not go there, or nobody is there.
+    RedirectsLeft = "redirects_left",
     /// Credentials asked for.
     Challenges = "challenges",
     /// Wrong passwords, unknown users among them; they are asked again.

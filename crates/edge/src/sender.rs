@@ -50,6 +50,41 @@ fn claimed<'b>(request: &Message<'b>) -> Option<Uri<'b>> {
 }
 
 impl World<'_> {
+    /// Who a request comes from, as far as that was proved before it came; none if it has a proof of its own to bring.
+    pub(crate) fn standing(&self, request: &Message<'_>, from: Hop, now: Instant) -> Option<Sender<'_>> {
+        let shared = &*self.shard.shared;
+        if shared.upstreams.knows(from) {
+            return Some(Sender::Behind);
+        }
+        let Some((claimed, home)) = self.home(request) else { return Some(Sender::Anybody(None)) };
+        if home.is_open() {
+            return Some(Sender::Anybody(Some(home)));
+        }
+        let aor = claimed.address_of_record()?;
+        let name = claimed.unescaped_user().map(|name| name.to_vec()).unwrap_or_default();
+        if let Some(Known { identity, outside, .. }) = self.known(from)
+            && aor == identity.as_str()
+        {
+            return Some(Sender::User { home, name, outside });
+        }
+        let registered = home.registrar().is_some() && self.is_bound(&aor, from, now);
+        registered.then_some(Sender::User { home, name, outside: Grant::NotGiven })
+    }
+
+    /// Whom a request says that it comes from, if that is a user of a domain of ours.
+    fn home<'b>(&self, request: &Message<'b>) -> Option<(Uri<'b>, DomainRef<'_>)> {
+        let claimed = claimed(request)?;
+        Some((claimed, self.shard.shared.domains.find(&claimed.host()?)?))
+    }
+
+    /// Who has proved to be somebody over a connection.
+    fn known(&self, from: Hop) -> Option<Known> {
+        match from {
+            Hop::Flow(number) => self.shard.known(number),
+            Hop::Udp { .. } | Hop::Peer { .. } => None,
+        }
+    }
+
     /// Who a request comes from that is not sent along a route of ours. A To tag proves nothing.
     ///
     /// A user of a domain with passwords or tokens must have proved to be that user, on this flow or in this request; one of
@@ -63,33 +98,17 @@ impl World<'_> {
         from: Hop,
         now: Instant,
     ) -> Result<Sender<'_>, Answer> {
-        let shared = &*self.shard.shared;
-        if shared.upstreams.knows(from) {
-            return Ok(Sender::Behind);
+        if let Some(sender) = self.standing(request, from, now) {
+            return Ok(sender);
         }
-        let claimed = claimed(request);
-        let home = claimed.and_then(|claimed| Some((claimed, shared.domains.find(&claimed.host()?)?)));
-        let Some((claimed, home)) = home else { return Ok(Sender::Anybody(None)) };
-        if home.is_open() {
-            return Ok(Sender::Anybody(Some(home)));
+        let shared = &*self.shard.shared;
+        let Some((claimed, home)) = self.home(request) else { return Ok(Sender::Anybody(None)) };
+        if home.registrar().is_some() {
+            return Err(Answer::new(403, "Register First"));
         }
         let name = claimed.unescaped_user().map(|name| name.to_vec()).unwrap_or_default();
         let aor = claimed.address_of_record();
-        let known = match from {
-            Hop::Flow(number) => self.shard.known(number),
-            Hop::Udp { .. } | Hop::Peer { .. } => None,
-        };
-        if let Some(Known { identity, outside, .. }) = &known
-            && aor.as_deref() == Some(identity.as_str())
-        {
-            return Ok(Sender::User { home, name, outside: *outside });
-        }
-        if home.registrar().is_some() {
-            return match aor.filter(|aor| self.is_bound(aor, from, now)) {
-                Some(_) => Ok(Sender::User { home, name, outside: Grant::NotGiven }),
-                None => Err(Answer::new(403, "Register First")),
-            };
-        }
+        let known = self.known(from);
         // Its connection was vouched for: for somebody else.
         if home.is_by_token() && known.is_some() && brought(request).is_none() {
             return Err(Answer::new(403, "Not Your Address"));

@@ -229,6 +229,16 @@ impl Environment for World<'_> {
         self.shard.own_answered(own, status);
     }
 
+    fn redirected(
+        &mut self,
+        contact: &Uri<'_>,
+        request: &Message<'_>,
+        from: Hop,
+        now: Instant,
+    ) -> Option<SmallVec<[Target<Hop>; 1]>> {
+        self.follow_redirect(contact, request, from, now)
+    }
+
     fn random(&mut self) -> u64 {
         rand::random()
     }

@@ -21,6 +21,8 @@ pub(crate) struct Context<H> {
     pub(crate) pending: SmallVec<[ClientId; 1]>,
     /// Targets whose turn has not come: lower q.
     pub(crate) waiting: Vec<Target<H>>,
+    /// Contacts of redirections that were followed.
+    pub(crate) followed: Vec<Box<[u8]>>,
     pub(crate) best: Option<Best<H>>,
     /// What other branches ask of the caller than the best one, if that is a 401 or 407 (RFC 3261 §16.7 step 7).
     pub(crate) challenges: Vec<(HeaderId, Vec<u8>)>,
@@ -47,6 +49,7 @@ impl<H> Context<H> {
         self.progress = Progress::Answered;
         self.request = None;
         self.waiting = Vec::new();
+        self.followed = Vec::new();
         self.best = None;
         self.challenges = Vec::new();
     }

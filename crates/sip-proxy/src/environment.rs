@@ -268,6 +268,19 @@ pub trait Environment {
         let _ = (status, head, asked, by, now);
     }
 
+    /// Where a contact leads that a request from `from` was redirected to (3xx). None, which is the default: nowhere that requests may
+    /// go. If all of a 3xx lead nowhere, it is an answer like any other.
+    fn redirected(
+        &mut self,
+        contact: &Uri<'_>,
+        request: &Message<'_>,
+        from: Self::Hop,
+        now: Instant,
+    ) -> Option<SmallVec<[Target<Self::Hop>; 1]>> {
+        let _ = (contact, request, from, now);
+        None
+    }
+
     /// A number that nobody can guess.
     fn random(&mut self) -> u64;
 

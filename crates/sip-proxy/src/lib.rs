@@ -23,6 +23,7 @@ mod environment;
 mod forward;
 mod kept;
 mod proxy;
+mod redirect;
 mod request;
 mod response;
 mod route;

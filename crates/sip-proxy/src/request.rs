@@ -80,6 +80,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             invite,
             pending: SmallVec::new(),
             waiting: Vec::new(),
+            followed: Vec::new(),
             best: None,
             challenges: Vec::new(),
             progress: Progress::Open,

@@ -13,6 +13,7 @@ use crate::{
     best,
     branch::{began_here, number_of},
     context::{Best, Cancel, Invite, Progress, Purpose, Rang, Reason, WayBack},
+    redirect::Followed,
 };
 
 /// Whether there was another way.
@@ -133,7 +134,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 if status == 503 {
                     env.failed(hop);
                 }
-                if self.try_another(env, server, id, otherwise, now) == Tried::Nothing {
+                if self.try_another(env, server, id, otherwise, now) == Tried::Nothing
+                    && self.follow(env, server, id, (status, response), now) == Followed::No
+                {
                     self.branch_failed(env, server, id, status, Some((response, hop)), now);
                 }
             }
@@ -384,7 +387,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     }
 
     /// Its ringing time does not count any more.
-    fn branch_done(&mut self, id: ClientId) {
+    pub(crate) fn branch_done(&mut self, id: ClientId) {
         if let Some(branch) = self.transactions.client_mut(id)
             && let Some(at) = branch.given_up_at.take()
         {

@@ -17,6 +17,7 @@ mod keys;
 mod named;
 mod outgoing;
 mod reconnected;
+mod redirects;
 mod replaced;
 mod server_behind;
 mod stalled_disk;

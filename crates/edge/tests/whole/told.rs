@@ -14,19 +14,19 @@ use crate::{
 };
 
 /// Answers everything 200, and asserts who it is.
-struct Pbx(UdpSocket);
+pub(crate) struct Pbx(UdpSocket);
 
 impl Pbx {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self(UdpSocket::bind("127.0.0.1:0").await.unwrap())
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap()
     }
 
     /// The next request, answered.
-    async fn next(&self) -> String {
+    pub(crate) async fn next(&self) -> String {
         let mut buffer = vec![0; 65_536];
         let (length, from) =
             timeout(PATIENCE, self.0.recv_from(&mut buffer)).await.expect("a request").unwrap();
@@ -40,7 +40,7 @@ impl Pbx {
     }
 
     /// Sends a request to a listener; what is answered.
-    async fn ask(&self, to: SocketAddr, request: &str) -> String {
+    pub(crate) async fn ask(&self, to: SocketAddr, request: &str) -> String {
         let request = request.replace("SIP/2.0/WS x.invalid", &format!("SIP/2.0/UDP {}", self.address()));
         self.0.send_to(request.as_bytes(), to).await.unwrap();
         let mut buffer = vec![0; 65_536];
@@ -55,7 +55,7 @@ impl Pbx {
 }
 
 /// A server with a PBX behind it, for users who register here. Two UDP listeners: the PBX is spoken to by the first.
-fn house(name: &str, pbx: &Pbx, domains: &str) -> House {
+pub(crate) fn house(name: &str, pbx: &Pbx, domains: &str) -> House {
     let config = format!(
         "[[listener]]\nname = \"inside\"\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n\
          [[listener]]\nname = \"outside\"\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n\

@@ -44,6 +44,8 @@ pub(crate) struct Paper {
     /// How whoever a request within a dialog names is reached, and where it goes when its flow is gone.
     pub(crate) named: Option<Target<u32>>,
     pub(crate) instead: Option<Target<u32>>,
+    /// Where contacts of redirections lead.
+    pub(crate) redirects: BTreeMap<String, Vec<Target<u32>>>,
     random: u64,
 }
 
@@ -79,6 +81,7 @@ impl Paper {
             path: false,
             named: None,
             instead: None,
+            redirects: BTreeMap::new(),
             random: 7,
         }
     }
@@ -178,6 +181,17 @@ impl Environment for Paper {
 
     fn instead(&mut self, _: &Message<'_>, _: u32, _: Instant) -> Option<Decision<u32>> {
         self.instead.clone().map(|target| Decision::Forward(smallvec![target]))
+    }
+
+    fn redirected(
+        &mut self,
+        contact: &Uri<'_>,
+        _: &Message<'_>,
+        _: u32,
+        _: Instant,
+    ) -> Option<SmallVec<[Target<u32>; 1]>> {
+        let contact = String::from_utf8_lossy(contact.as_bytes());
+        Some(self.redirects.get(&*contact)?.iter().cloned().collect())
     }
 
     fn patience(&self, _: u32) -> Option<Duration> {

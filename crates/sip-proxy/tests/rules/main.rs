@@ -8,5 +8,6 @@ mod forking;
 mod forwarding;
 #[path = "../paper/mod.rs"]
 mod paper;
+mod redirecting;
 mod repeating;
 mod routing;
