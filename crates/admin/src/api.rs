@@ -68,6 +68,7 @@ pub fn router(server: Handle, sinks: Arc<Sinks>, development: Development, acces
         .route("/api/calls", get(calls::list))
         .route("/api/bans", get(bans::list))
         .route("/api/bans/{address}", delete(bans::lift))
+        .route("/api/hindered", get(bans::hindered))
         .route("/api/events", get(events::stream))
         .route("/api/sinks", get(sinks::list))
         .route("/api/upstreams", get(upstreams::list))
@@ -97,7 +98,7 @@ pub fn router(server: Handle, sinks: Arc<Sinks>, development: Development, acces
 async fn nothing_there(uri: Uri) -> Failure {
     let path = uri.path();
     let error = format!(
-        "there is nothing at {path}; there are /api/node, /api/flows, /api/drain, /api/events, /api/snapshot, /api/audit, /api/sinks, /api/upstreams, /api/bans, /rpc, /metrics and /healthz"
+        "there is nothing at {path}; there are /api/node, /api/flows, /api/drain, /api/events, /api/snapshot, /api/audit, /api/sinks, /api/upstreams, /api/bans, /api/hindered, /rpc, /metrics and /healthz"
     );
     Failure::new(StatusCode::NOT_FOUND, error)
 }

@@ -1,13 +1,15 @@
-//! `[defence]`: what one address may take.
+//! `[defence]`: what one address and one user may take.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use defence::{Limits, Network, Networks};
+use defence::{Limits, Network, Networks, UserLimits};
 use toml::de::DeValue;
 
 use crate::document::{Field, Reading, Section, Shape};
+use crate::host::Host;
 use crate::value::{Fault, FromToml, text};
 
 pub(crate) const SHAPE: Shape = Shape {
@@ -22,6 +24,11 @@ pub(crate) const SHAPE: Shape = Shape {
         "ban",
         "scanners",
         "exempt",
+        "user_connections",
+        "user_message_rate",
+        "user_calls",
+        "user_failures",
+        "exempt_users",
     ],
 };
 
@@ -40,7 +47,7 @@ const SCANNERS: [&str; 8] = [
     "iwar",
 ];
 
-/// What one address may take, and who is not asked.
+/// What one address and one user may take, and who is not asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defence {
     /// The numbers: each from 1 to 10,000,000, or none.
@@ -49,6 +56,10 @@ pub struct Defence {
     pub scanners: Vec<String>,
     /// Addresses for which no limit holds.
     pub exempt: Networks,
+    /// What one user may take: each from 1 to 10,000,000, or none.
+    pub user_limits: UserLimits,
+    /// Users that may take more, as `name@domain` in lower case but for the name.
+    pub exempt_users: BTreeSet<String>,
 }
 
 impl Default for Defence {
@@ -57,6 +68,8 @@ impl Default for Defence {
             limits: Limits::default(),
             scanners: SCANNERS.map(str::to_owned).to_vec(),
             exempt: Networks::loopback(),
+            user_limits: UserLimits::default(),
+            exempt_users: BTreeSet::new(),
         }
     }
 }
@@ -78,6 +91,25 @@ impl FromToml for Word {
     }
 }
 
+/// A user.
+#[derive(PartialEq)]
+struct User(String);
+
+impl FromToml for User {
+    fn expected() -> String {
+        "a user such as \"trunk@example.com\"".to_owned()
+    }
+
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Fault> {
+        let user = text(value)?;
+        match user.rsplit_once('@').map(|(name, domain)| (name, Host::new(domain))) {
+            Some((name, Some(domain))) if !name.is_empty() => Ok(Self(format!("{name}@{domain}"))),
+            Some(_) => Err(Fault::value("a name and a domain with an `@` between them")),
+            None => Err(Fault::value("the domain is missing")),
+        }
+    }
+}
+
 impl Defence {
     pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
         let default = Self::default();
@@ -95,9 +127,21 @@ impl Defence {
             handshake_rate: number("handshake_rate", default.limits.handshake_rate),
             message_rate: number("message_rate", default.limits.message_rate),
             failures: number("failures", default.limits.failures),
-            forget: section.duration(reading, "forget", TIME).or(default.limits.forget),
-            ban: section.duration(reading, "ban", TIME).or(default.limits.ban),
+            ..default.limits
         };
+        let user_limits = UserLimits {
+            connections: number("user_connections", default.user_limits.connections),
+            message_rate: number("user_message_rate", default.user_limits.message_rate),
+            calls: number("user_calls", default.user_limits.calls),
+            failures: number("user_failures", default.user_limits.failures),
+        };
+        let limits = Limits {
+            forget: section.duration(reading, "forget", TIME).or(limits.forget),
+            ban: section.duration(reading, "ban", TIME).or(limits.ban),
+            ..limits
+        };
+        let exempt_users = section
+            .unless_off(reading, "exempt_users", |reading| section.set::<User>(reading, "exempt_users"));
         let scanners =
             section.unless_off(reading, "scanners", |reading| section.set::<Word>(reading, "scanners"));
         let exempt =
@@ -111,6 +155,11 @@ impl Defence {
             exempt: match exempt {
                 Field::Given(at) => at.value.into_iter().flatten().map(|at| at.value).collect(),
                 Field::Absent | Field::Faulty => default.exempt,
+            },
+            user_limits,
+            exempt_users: match exempt_users {
+                Field::Given(at) => at.value.into_iter().flatten().map(|at| at.value.0).collect(),
+                Field::Absent | Field::Faulty => default.exempt_users,
             },
         }
     }

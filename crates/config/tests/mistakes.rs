@@ -488,6 +488,23 @@ fn limits_of_a_flow() {
 }
 
 #[test]
+fn what_users_may_take() {
+    one("[defence]\nuser_calls = «0»", OutOfRange, Some("the nearest allowed value is 1"));
+    for user in ["trunk", "@example.com", "trunk@", "trunk@ex ample"] {
+        one(&format!("[defence]\nexempt_users = [«\"{user}\"»]"), BadValue, None);
+    }
+    let text = "[defence]\nuser_calls = 5\nuser_failures = \"off\"\nexempt_users = [\"Trunk@Example.COM\"]";
+    let defence = parse(text).unwrap().defence;
+    assert_eq!(defence.user_limits.calls.map(u32::from), Some(5));
+    assert_eq!(
+        (defence.user_limits.failures, defence.user_limits.connections.map(u32::from)),
+        (None, Some(1000))
+    );
+    assert!(defence.exempt_users.iter().eq(["Trunk@example.com"]));
+    assert_eq!(parse("[defence]\nuser_connections = \"off\"").unwrap().defence.user_limits.connections, None);
+}
+
+#[test]
 fn secrets() {
     let make = Some("make one: echo \"whsec_$(openssl rand -base64 32)\"");
     let either = Some("add `secret_env = \"SIPWAY_WEBHOOK_SECRET\"` or `secret_file = \"webhook.secret\"`");

@@ -1,24 +1,34 @@
-//! Where a connection really comes from, and what one address may take.
+//! Where a connection really comes from, and what one address and one user may take.
 //!
 //! - [`Network`], [`Networks`]: ranges of addresses, as operators write them.
 //! - [`ClientAddress`]: by what a listener knows its clients: by their sockets, or by what a trusted proxy in front of it tells,
 //!   with the PROXY protocol ([`proxy_header`]), `X-Forwarded-For` or `Forwarded` ([`forwarded`]).
 //! - [`Standings`]: how every address stands by [`Limits`]: what it has open, how fast it comes, how often it failed, whether
 //!   it is banned.
+//! - [`Users`]: what every user takes, by [`UserLimits`]; [`Guesses`]: how often passwords were guessed for each; [`Hindered`]:
+//!   which users were hindered lately.
 //!
 //! Pure: no sockets, no clock.
 #![forbid(unsafe_code)]
 
 mod client;
 pub mod forwarded;
+mod guesses;
+mod hindered;
+mod level;
 mod limits;
 mod network;
 pub mod proxy_header;
+mod remembered;
 mod source;
 mod standings;
+mod users;
 
 pub use client::{Client, ClientAddress};
+pub use guesses::{Guesses, TRIES, Try};
+pub use hindered::{Hindered, HinderedUser};
 pub use limits::{Limits, Offence, Why};
 pub use network::{BadNetwork, Network, Networks};
 pub use source::{By, Source};
 pub use standings::{Arrived, Ban, Judgement, Log, Standings, Turned};
+pub use users::{Hindrance, Pace, User, UserCall, UserConnection, UserLimits, Users};

@@ -1,27 +1,25 @@
 //! How every address stands: what it has open, how fast it comes, how often it failed, whether it is banned.
 
 use std::{
-    collections::{HashMap, VecDeque},
     num::NonZeroU32,
     time::{Duration, Instant},
 };
 
 use crate::{
     Limits, Offence, Source, Why,
+    level::Level,
     limits::{BURST, MESSAGE_BURST, UNPROVED},
+    remembered::Remembered,
 };
 
 /// How many addresses are remembered. About 200 bytes each.
 const MOST: usize = 100_000;
 
-/// When there are as many, so many are looked at for one that can be forgotten.
-const LOOKS: usize = 8;
-
 /// An address that is turned away again and again is logged once in so long.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+pub(crate) const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// All of them together give no more lines than one in so long, twenty at once.
-const TELL_ALL: Duration = Duration::from_secs(1);
+pub(crate) const TELL_ALL: Duration = Duration::from_secs(1);
 
 /// Somebody is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,10 +79,7 @@ pub struct Ban {
 #[derive(Debug)]
 pub struct Standings {
     limits: Limits,
-    most: usize,
-    all: HashMap<Source, Standing>,
-    /// Each of them once: whose turn it is to be forgotten.
-    turn: VecDeque<Source>,
+    all: Remembered<Source, Standing>,
     lines: Level,
 }
 
@@ -108,39 +103,14 @@ struct Banned {
     turned: u64,
 }
 
-/// A leaking bucket, as the time at which it will be empty (the generic cell rate algorithm).
-#[derive(Clone, Copy, Debug)]
-struct Level(Instant);
-
-impl Level {
-    /// Whether one more that takes this long to leak fits into what leaks in `most`; then it is in.
-    fn takes(&mut self, cost: Duration, most: Duration, now: Instant) -> bool {
-        let filled = self.0.max(now) + cost;
-        let fits = filled.saturating_duration_since(now) <= most;
-        if fits {
-            self.0 = filled;
-        }
-        fits
-    }
-
-    fn takes_at_rate(&mut self, rate: Option<NonZeroU32>, burst: u32, now: Instant) -> bool {
-        let Some(rate) = rate else { return true };
-        self.takes(Duration::from_secs(1) / rate.get(), Duration::from_secs(burst.into()), now)
-    }
-
-    fn is_empty(&self, now: Instant) -> bool {
-        self.0 <= now
-    }
-}
-
 impl Standing {
     fn new(now: Instant) -> Self {
         Self {
             connections: 0,
             handshakes: 0,
-            arrivals: Level(now),
-            messages: Level(now),
-            failures: Level(now),
+            arrivals: Level::empty(now),
+            messages: Level::empty(now),
+            failures: Level::empty(now),
             ban: None,
             told: None,
             untold: 0,
@@ -190,7 +160,7 @@ impl Standings {
     /// All addresses stand well.
     #[must_use]
     pub fn new(limits: Limits, now: Instant) -> Self {
-        Self { limits, most: MOST, all: HashMap::new(), turn: VecDeque::new(), lines: Level(now) }
+        Self { limits, all: Remembered::new(MOST), lines: Level::empty(now) }
     }
 
     /// Somebody connects. Who is let in and counted must [`Standings::leave`] later.
@@ -267,7 +237,7 @@ impl Standings {
         if fits {
             return Judgement::Noted;
         }
-        standing.failures = Level(now);
+        standing.failures = Level::empty(now);
         standing.ban = Some(Banned { until: now + ban, offence, turned: 0 });
         standing.told = None;
         Judgement::Banned(standing.log(lines, now))
@@ -276,7 +246,7 @@ impl Standings {
     /// Somebody at this address proved to be a user: its failures are forgotten, for people mistype.
     pub fn proved(&mut self, source: Source, now: Instant) {
         if let Some(standing) = self.all.get_mut(&source) {
-            standing.failures = Level(now);
+            standing.failures = Level::empty(now);
         }
     }
 
@@ -295,7 +265,7 @@ impl Standings {
     pub fn lift(&mut self, source: Source, now: Instant) -> Option<Ban> {
         let standing = self.all.get_mut(&source)?;
         let ban = standing.ban.take().filter(|ban| ban.until > now)?;
-        standing.failures = Level(now);
+        standing.failures = Level::empty(now);
         let left = ban.until.saturating_duration_since(now);
         Some(Ban { source, offence: ban.offence, left, turned: ban.turned })
     }
@@ -309,31 +279,14 @@ impl Standings {
     /// Whether none is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.all.len() == 0
     }
 
     /// Nothing if as many as can be are remembered and none of those looked at can be forgotten.
     fn find_or_make(&mut self, source: Source, now: Instant) -> Option<(&mut Standing, &mut Level)> {
-        if !self.all.contains_key(&source) {
-            if self.all.len() >= self.most && !self.forget_one(now) {
-                return None;
-            }
-            self.turn.push_back(source);
-        }
-        let standing = self.all.entry(source).or_insert_with(|| Standing::new(now));
+        let standing =
+            self.all.find_or_make(&source, || Standing::new(now), |standing| standing.is_clean(now))?;
         Some((standing, &mut self.lines))
-    }
-
-    fn forget_one(&mut self, now: Instant) -> bool {
-        for _ in 0..LOOKS {
-            let Some(source) = self.turn.pop_front() else { return false };
-            if self.all.get(&source).is_none_or(|standing| standing.is_clean(now)) {
-                self.all.remove(&source);
-                return true;
-            }
-            self.turn.push_back(source);
-        }
-        false
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     registry::Changed,
     shard::Shard,
     shared::Shared,
+    strangers::too_many,
     upstream::Number,
 };
 
@@ -136,6 +137,10 @@ pub(crate) fn registered(
             shard.proved(from);
             if let Some(number) = shard.flow_of(from) {
                 shard.identify(number, &aor);
+                // Its registrar has let it in: what it is told is that its connection ends.
+                if shard.belongs_to(from, &aor).is_err() {
+                    shard.end_flow(number, too_many());
+                }
             }
         }
         // Nobody would take it away when its connection ends.

@@ -5,6 +5,7 @@ use std::{
     time::Instant,
 };
 
+use defence::UserCall;
 use ledger::{Batch, Reservation};
 use lifecycle::{
     CALL_ANSWERED_ROOM, CALL_ENDED_ROOM, CALL_HELD_ROOM, CallAnswered, CallCause, CallEnded, CallHeld,
@@ -30,7 +31,7 @@ const AT_ONCE: usize = 128;
 /// The calls of this incarnation.
 #[derive(Debug)]
 pub(crate) struct CallTable {
-    calls: Mutex<Calls<Hop, Reservation>>,
+    calls: Mutex<Calls<Hop, Room>>,
     farewell: Farewell,
 }
 
@@ -51,17 +52,27 @@ impl CallTable {
     }
 }
 
+/// What the record of a call has from its beginning.
+#[derive(Debug)]
+struct Room {
+    reservation: Reservation,
+    /// Its place among those of its user, which is free again with the call's end.
+    _place: Option<UserCall>,
+}
+
 /// Where calls are written down while the table is locked.
 struct Desk<'s> {
     shared: &'s Shared,
+    /// For the call that begins.
+    place: Option<UserCall>,
     /// They leave when the table is free again.
     requests: Vec<(Hop, Vec<u8>)>,
 }
 
 impl Shared {
     /// Does something with the calls. Held for the length of one change; inside, the location table may not be locked.
-    fn with_calls<T>(&self, act: impl FnOnce(&mut Calls<Hop, Reservation>, &mut Desk<'_>, Moment) -> T) -> T {
-        let mut desk = Desk { shared: self, requests: Vec::new() };
+    fn with_calls<T>(&self, act: impl FnOnce(&mut Calls<Hop, Room>, &mut Desk<'_>, Moment) -> T) -> T {
+        let mut desk = Desk { shared: self, place: None, requests: Vec::new() };
         let now = Moment { instant: Instant::now(), micros: clock::micros() };
         let done = {
             // A panic under this lock is a bug of ours; the table's own invariants are kept by its methods.
@@ -79,9 +90,12 @@ impl Shared {
         done
     }
 
-    /// A request of interest went on.
-    pub(crate) fn call_request(&self, request: &Message<'_>, from: Hop, to: Hop) {
-        self.with_calls(|calls, desk, now| calls.forwarded(desk, request, from, to, now));
+    /// A request of interest went on. If a call begins with it, it has this place.
+    pub(crate) fn call_request(&self, request: &Message<'_>, from: Hop, to: Hop, place: Option<UserCall>) {
+        self.with_calls(|calls, desk, now| {
+            desk.place = place;
+            calls.forwarded(desk, request, from, to, now);
+        });
     }
 
     /// A response of interest goes to whoever asked.
@@ -255,9 +269,9 @@ impl Desk<'_> {
 
 impl Book for Desk<'_> {
     type Hop = Hop;
-    type Room = Reservation;
+    type Room = Room;
 
-    fn started(&mut self, call: &Call<Hop>) -> Option<Rooms<Reservation>> {
+    fn started(&mut self, call: &Call<Hop>) -> Option<Rooms<Room>> {
         // Asked while the table is locked: the end of the server ends the calls that are there once it has had it.
         if self.shared.is_closing() {
             return None;
@@ -276,10 +290,11 @@ impl Book for Desk<'_> {
         batch.push(event.kind().number(), call.started_at(), &event.to_json());
         ledger.append(batch).ok()?;
         self.shared.metrics.add(Count::CallsStarted);
-        Some(Rooms { answered, ended })
+        let room = |reservation, place| Room { reservation, _place: place };
+        Some(Rooms { answered: room(answered, None), ended: room(ended, self.place.take()) })
     }
 
-    fn answered(&mut self, call: &Call<Hop>, room: Reservation) {
+    fn answered(&mut self, call: &Call<Hop>, room: Room) {
         let at = call.answered_at().unwrap_or(call.started_at());
         let event = Event::CallAnswered(CallAnswered {
             call: &self.name(call),
@@ -288,7 +303,7 @@ impl Book for Desk<'_> {
             ring_ms: at.saturating_sub(call.started_at()) / 1000,
             callee: &self.party(call.callee()),
         });
-        self.shared.write(room, at, &event);
+        self.shared.write(room.reservation, at, &event);
         self.shared.metrics.add(Count::CallsAnswered);
     }
 
@@ -300,7 +315,7 @@ impl Book for Desk<'_> {
         self.toggled(call, by, at, Toggle::Resumed);
     }
 
-    fn ended(&mut self, call: &Call<Hop>, end: &End, room: Reservation) {
+    fn ended(&mut self, call: &Call<Hop>, end: &End, room: Room) {
         let event = Event::CallEnded(CallEnded {
             call: &self.name(call),
             call_id: call.call_id(),
@@ -318,7 +333,7 @@ impl Book for Desk<'_> {
             holds: Some(call.holds()),
             moves: Some(call.moves()),
         });
-        self.shared.write(room, end.at, &event);
+        self.shared.write(room.reservation, end.at, &event);
         self.shared.metrics.add(match end.cause {
             CallCause::Hangup => Count::CallsHungUp,
             CallCause::Cancelled => Count::CallsCancelled,

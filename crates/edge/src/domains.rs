@@ -12,6 +12,7 @@ use transport::{Grant, Vouched, upgrade};
 
 use crate::{
     admission::{Tokens, identity, read_keys},
+    attempt::Attempt,
     clock,
     jwks::Remote,
     metrics::{Count, Metrics},
@@ -322,17 +323,17 @@ fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
 pub(crate) struct DomainRef<'a>(&'a Served);
 
 impl DomainRef<'_> {
-    /// Who sent this request. `salt` must be a random number; `wrong` is told of wrong credentials.
+    /// Who sent this request. `salt` must be a random number.
     ///
     /// # Errors
-    /// What to answer: a challenge, or 400 for credentials that no client should send.
+    /// What to answer: a challenge, 400 for credentials that no client should send, or 503 for those that were not looked at.
     pub(crate) fn prove(
         self,
         request: &Message<'_>,
         role: Role,
         salt: u64,
         metrics: &Metrics,
-        wrong: impl FnOnce(),
+        attempt: &Attempt<'_>,
     ) -> Result<Proof, Answer> {
         match &self.0.gate {
             Gate::Open | Gate::Backend(_) => Ok(Proof::NotAsked),
@@ -340,9 +341,9 @@ impl DomainRef<'_> {
             Gate::Certificate => Err(Answer::new(403, "A Client Certificate Is Needed")),
             Gate::Tokens(tokens) => {
                 let at = (Instant::now(), clock::seconds());
-                tokens.prove(request, role, at, metrics, wrong).map(Proof::Vouched)
+                tokens.prove(request, role, at, metrics, || attempt.is_wrong()).map(Proof::Vouched)
             }
-            Gate::Digest(digest) => digest.prove(request, role, salt, metrics, wrong),
+            Gate::Digest(digest) => digest.prove(request, role, salt, metrics, attempt),
         }
     }
 

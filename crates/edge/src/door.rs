@@ -2,17 +2,21 @@
 //! logged of it.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use config::Defence;
-use defence::{Arrived, Ban, By, Judgement, Log, Networks, Offence, Source, Standings, Turned, Why};
+use defence::{Arrived, Ban, By, Judgement, Log, Networks, Offence, Source, Standings, Turned, User, Why};
 use sip_message::{HeaderId, Message};
 
-use crate::{Gauge, Metrics, metrics::Count};
+use crate::{
+    Gauge, Metrics,
+    accounts::{Accounts, Payer, TooMuch},
+    metrics::Count,
+};
 
 /// The door of a server.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(crate) struct Door {
     scanners: Vec<String>,
     /// Wrong credentials after which a connection is closed whose user is known.
     patience: u32,
+    /// What users take.
+    pub(crate) accounts: Accounts,
     metrics: Arc<Metrics>,
 }
 
@@ -37,6 +43,8 @@ pub(crate) struct Guest {
     acquaintance: Cell<Acquaintance>,
     /// Wrong credentials since it is known.
     failures: Cell<u32>,
+    /// Whose account its messages go on, if that is known and limits hold.
+    payer: RefCell<Option<Payer>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +59,8 @@ pub(crate) enum Acquaintance {
     /// Or registered, where that is asked of nobody; or no limits hold for it.
     Known,
     Stranger,
+    /// It is known, and its user says more than it may.
+    Hasty(TooMuch),
 }
 
 /// What to do with the one who did it.
@@ -62,12 +72,14 @@ pub(crate) enum Consequence {
 }
 
 impl Door {
-    pub(crate) fn new(config: &Defence, metrics: Arc<Metrics>) -> Arc<Self> {
+    /// `most` connections may be open at once.
+    pub(crate) fn new(config: &Defence, most: usize, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             standings: Mutex::new(Standings::new(config.limits, Instant::now())),
             exempt: config.exempt.clone(),
             scanners: config.scanners.clone(),
             patience: config.limits.failures.map_or(u32::MAX, std::num::NonZeroU32::get),
+            accounts: Accounts::new(config, most, Arc::clone(&metrics)),
             metrics,
         })
     }
@@ -78,7 +90,7 @@ impl Door {
     }
 
     /// Whom limits are counted for; none if none hold.
-    fn source(&self, address: IpAddr, by: By) -> Option<Source> {
+    pub(crate) fn source(&self, address: IpAddr, by: By) -> Option<Source> {
         (!self.exempt.contain(address)).then(|| Source::of(address, by))
     }
 
@@ -114,6 +126,7 @@ impl Door {
             stage: Cell::new(Stage::Handshake),
             acquaintance: Cell::new(acquaintance),
             failures: Cell::new(0),
+            payer: RefCell::default(),
         }
     }
 
@@ -207,6 +220,7 @@ impl Door {
     pub(crate) fn measure(&self) {
         let remembered = self.standings().len();
         self.metrics.set(Gauge::Addresses, remembered as u64);
+        self.accounts.measure();
     }
 }
 
@@ -224,7 +238,49 @@ impl Guest {
     pub(crate) fn speaks(&self) -> Option<Acquaintance> {
         match (self.acquaintance.get(), self.source) {
             (Acquaintance::Stranger, Some(source)) => self.door.hear(source).map(|()| Acquaintance::Stranger),
-            (acquaintance, _) => Some(acquaintance),
+            (acquaintance, _) => match &*self.payer.borrow() {
+                Some(payer) => self.door.accounts.hear(payer.user()),
+                None => Some(acquaintance),
+            },
+        }
+    }
+
+    /// Whom limits are counted for; none if none hold.
+    pub(crate) fn source(&self) -> Option<Source> {
+        self.source
+    }
+
+    /// The user whose account its messages go on.
+    pub(crate) fn payer(&self) -> Option<Arc<User>> {
+        self.payer.borrow().as_ref().map(|payer| Arc::clone(payer.user()))
+    }
+
+    /// It is this user's own from now on.
+    ///
+    /// # Errors
+    /// The user has as many connections as it may have.
+    pub(crate) fn belongs_to(&self, aor: &str) -> Result<(), TooMuch> {
+        if self.source.is_none()
+            || matches!(&*self.payer.borrow(), Some(payer @ Payer::Owner(_)) if payer.user().name() == aor)
+        {
+            return Ok(());
+        }
+        let accounts = &self.door.accounts;
+        let connection = accounts.user(aor).map(|user| accounts.connect(&user)).transpose()?;
+        self.payer.replace(connection.map(Payer::Owner));
+        Ok(())
+    }
+
+    /// A user has proved in a request who it is. Whose own it is pays for all that is said on it.
+    pub(crate) fn speaks_for(&self, aor: &str) {
+        let mut payer = self.payer.borrow_mut();
+        let stays = match &*payer {
+            Some(Payer::Owner(_)) => true,
+            Some(Payer::Passing(user)) => user.name() == aor,
+            None => self.source.is_none(),
+        };
+        if !stays {
+            *payer = self.door.accounts.user(aor).map(Payer::Passing);
         }
     }
 
@@ -242,11 +298,11 @@ impl Guest {
         match (self.acquaintance.get(), self.source, offence) {
             (_, None, _) => Consequence::None,
             (Acquaintance::Stranger, Some(source), _) => self.door.offends(source, offence),
-            (Acquaintance::Known, Some(_), Offence::Credentials) => {
+            (Acquaintance::Known | Acquaintance::Hasty(_), Some(_), Offence::Credentials) => {
                 self.failures.set(self.failures.get().saturating_add(1));
                 if self.failures.get() > self.door.patience { Consequence::Leaves } else { Consequence::None }
             }
-            (Acquaintance::Known, Some(_), _) => Consequence::None,
+            (Acquaintance::Known | Acquaintance::Hasty(_), Some(_), _) => Consequence::None,
         }
     }
 }

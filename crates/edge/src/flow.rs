@@ -59,8 +59,12 @@ impl Flow {
     ) -> Result<Self, Refused> {
         if let Some(guest) = &guest {
             guest.greeted();
-            if opening.vouched.is_some() {
+            if let Some(vouched) = &opening.vouched {
                 guest.proved();
+                guest.belongs_to(vouched.identity.as_str()).map_err(|too_much| {
+                    let reason = "there are as many connections of this user as there may be";
+                    Refused { retry_after: too_much.wait, reason }
+                })?;
             }
         }
         Self::open_to(shard, opening, (link, guest), None).await

@@ -7,7 +7,7 @@ use lifecycle::{Cause, Ending, FlowId, Node};
 use tokio::sync::oneshot;
 
 use crate::{
-    BanView, Bound, CallView, FlowView, Metrics,
+    BanView, Bound, CallView, FlowView, HinderedView, Metrics,
     audit::{self, AuditView, NoAudit},
     bookkeeper::Standing,
     certificate_remarks::expires_at,
@@ -135,6 +135,12 @@ impl Handle {
     pub fn bindings(&self) -> (usize, usize) {
         let location = self.0.location();
         (location.len(), location.aors())
+    }
+
+    /// The users that took more than they may within the last hour, the last first; of very many, some.
+    #[must_use]
+    pub fn hindered(&self) -> Vec<HinderedView> {
+        self.0.door.accounts.hindered().into_iter().map(HinderedView::from).collect()
     }
 
     /// What is known of an open flow.

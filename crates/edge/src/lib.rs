@@ -6,8 +6,10 @@
 //! `shard` fails what waited for it.
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod admission;
 mod ask;
+mod attempt;
 mod audit;
 mod backend;
 mod bookkeeper;
@@ -77,4 +79,4 @@ pub use start_error::StartError;
 pub use upstream::{Health, UpstreamView};
 pub use user_database::DatabaseError;
 pub use users_found::UsersFound;
-pub use view::{BanView, BindingView, CallView, FlowView, RegisteredView};
+pub use view::{BanView, BindingView, CallView, FlowView, HinderedView, RegisteredView};

@@ -82,6 +82,16 @@ counts! {
     TurnedMessageRate = "turned_away_message_rate",
     /// Connections let in uncounted because as many addresses as can be were remembered.
     Uncounted = "arrivals_uncounted",
+    /// Connections not let in, registrations refused and connections closed because their user had as many as it may have.
+    HinderedConnections = "hindered_user_connections",
+    /// Messages of users that said more than they may: requests that begin something were refused, then connections closed.
+    HinderedMessageRate = "hindered_user_message_rate",
+    /// Calls refused because their user had as many as it may have.
+    HinderedCalls = "hindered_user_calls",
+    /// Credentials not looked at because too many in that name were wrong.
+    HinderedFailures = "hindered_user_failures",
+    /// Connections, calls and messages of users that were not counted because as many users as can be were remembered.
+    UsersUncounted = "users_uncounted",
     /// Addresses banned.
     Bans = "bans",
     /// Wrong credentials and tokens of strangers.
@@ -260,6 +270,8 @@ gauges! {
     TransactionMemory = "transaction_memory_bytes",
     /// Addresses of which something is remembered: connections, rates, failures, bans.
     Addresses = "addresses",
+    /// Users of whom something is remembered: connections, calls, messages just now.
+    Users = "users_remembered",
     /// Users who are online, those in their hold-off included.
     UsersOnline = "users_online",
     /// Calls under way.

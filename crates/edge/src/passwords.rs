@@ -17,7 +17,9 @@ use transport::{Vouched, upgrade};
 
 use crate::{
     UsersError,
+    accounts::TooMuch,
     admission::{named_in_query, vouched_for},
+    attempt::{Attempt, Outcome},
     clock,
     domains::Proof,
     metrics::{Count, Metrics},
@@ -133,17 +135,18 @@ impl Digest {
         Some(name.and_then(|name| vouched_for(name, &self.domain, at)))
     }
 
-    /// Who sent this request. `salt` must be a random number; `wrong` is told of wrong credentials.
+    /// Who sent this request. `salt` must be a random number.
     ///
     /// # Errors
-    /// What to answer: a challenge, or 400 for credentials that no client should send.
+    /// What to answer: a challenge, 400 for credentials that no client should send, or 503 for those that were not looked at because
+    /// too many in that name were wrong.
     pub(crate) fn prove(
         &self,
         request: &Message<'_>,
         role: Role,
         salt: u64,
         metrics: &Metrics,
-        wrong: impl FnOnce(),
+        attempt: &Attempt<'_>,
     ) -> Result<Proof, Answer> {
         let header = match role {
             Role::UserAgent => HeaderId::Authorization,
@@ -158,7 +161,16 @@ impl Digest {
         let mut authenticator = self.authenticator.lock().unwrap_or_else(PoisonError::into_inner);
         let passwords = self.passwords.read().unwrap_or_else(PoisonError::into_inner);
         let credentials: Vec<&[u8]> = request.all(header).map(|header| header.value).collect();
-        match authenticator.verify(asked, credentials, &Good(&passwords, now), now) {
+        let good = Good(&passwords, now);
+        let users = attempt.asks(&self.domain, &good);
+        let verdict = authenticator.verify(asked, credentials, &users, now);
+        let outcome = match &verdict {
+            Verdict::Accept { username } => Outcome::Proved(username),
+            Verdict::Challenge { reason: ChallengeReason::WrongCredentials, .. } => Outcome::Wrong,
+            Verdict::Challenge { .. } | Verdict::Refuse { .. } => Outcome::Old,
+        };
+        let looked_at = users.done(outcome);
+        match verdict {
             Verdict::Accept { username } => match passwords.for_a_while(&username) {
                 None => Ok(Proof::User(username)),
                 Some(name) => vouched_for(name, &self.domain, (Instant::now(), now))
@@ -170,7 +182,7 @@ impl Digest {
                 match reason {
                     ChallengeReason::WrongCredentials => {
                         metrics.add(Count::WrongCredentials);
-                        wrong();
+                        attempt.is_wrong();
                     }
                     ChallengeReason::ReplayedCount => metrics.add(Count::CredentialsReplayed),
                     ChallengeReason::NoCredentials
@@ -178,6 +190,7 @@ impl Digest {
                     | ChallengeReason::ForeignNonce
                     | ChallengeReason::ExpiredNonce => {}
                 }
+                looked_at.map_err(TooMuch::answer)?;
                 Err(challenge(&authenticator, role, stale, salt, now))
             }
             Verdict::Refuse { reason } => Err(Answer::new(400, format!("Bad Credentials: {reason}"))),

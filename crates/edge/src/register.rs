@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use config::ReplacedFlow;
-use defence::Offence;
 use lifecycle::{Cause, Ending};
 use location::{Register, RegisterError, Way};
 use sip_auth::Role;
@@ -12,7 +11,9 @@ use sip_proxy::Answer;
 use sip_registrar::Outbound;
 
 use crate::{
+    accounts::TooMuch,
     admission::brought,
+    attempt::Attempt,
     clock,
     domains::{DomainRef, Proof},
     gruu,
@@ -104,12 +105,11 @@ fn attempt(
     let mut vouched = None;
     // A user registers itself and nobody else.
     let not_yours = || Answer::new(403, "Not Your Address");
+    let attempt = Attempt::new(shard, from);
     let identity = match &known {
         Some(known) if known.identity.as_str() == aor && !brings => Some(aor.as_str()),
         Some(known) if known.identity.as_str() != aor && domain.is_by_token() => return Err(not_yours()),
-        _ => match domain.prove(request, Role::UserAgent, rand::random(), &shared.metrics, || {
-            shard.offends(from, Offence::Credentials);
-        })? {
+        _ => match domain.prove(request, Role::UserAgent, rand::random(), &shared.metrics, &attempt)? {
             Proof::NotAsked => None,
             Proof::User(user) => {
                 let own = to.and_then(|to| to.unescaped_user());
@@ -134,6 +134,7 @@ fn attempt(
         return Err(Answer::of_status(480));
     };
     let register = Register { request, aor: &aor, way, transport, remote, identity };
+    shard.belongs_to(from, &aor).map_err(TooMuch::answer)?;
     let mut contacts = Vec::new();
     let left = shared
         .register_and_tell(

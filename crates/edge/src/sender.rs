@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use defence::Offence;
 use sip_auth::Role;
 use sip_message::{HeaderId, Host, Message, Method, NameAddr, Rewrite, Uri, write_address_of_record};
 use sip_proxy::{Answer, Dialog};
@@ -10,7 +9,9 @@ use sip_proxy::{Answer, Dialog};
 use transport::Grant;
 
 use crate::{
+    accounts::TooMuch,
     admission::brought,
+    attempt::Attempt,
     domains::{DomainRef, Proof},
     hop::Hop,
     shard::Known,
@@ -117,21 +118,78 @@ impl World<'_> {
         if request.method() == Some(Method::Ack) {
             return Err(Answer::new(403, "Strangers Are Not Let In"));
         }
-        let wrong = || self.shard.offends(from, Offence::Credentials);
-        let proof = home.prove(request, Role::Proxy, rand::random(), &shared.metrics, wrong)?;
+        let attempt = Attempt::new(self.shard, from);
+        let proof = home.prove(request, Role::Proxy, rand::random(), &shared.metrics, &attempt)?;
         if proof != Proof::NotAsked {
             self.shard.proved(from);
         }
-        match proof {
+        let sender = match proof {
             Proof::User(user) if user.as_bytes() == name => {
-                Ok(Sender::User { home, name, outside: Grant::NotGiven })
+                Sender::User { home, name, outside: Grant::NotGiven }
             }
             Proof::Vouched(vouched) if aor.as_deref() == Some(vouched.identity.as_str()) => {
-                Ok(Sender::User { home, name, outside: vouched.outside })
+                Sender::User { home, name, outside: vouched.outside }
             }
-            Proof::NotAsked => Ok(Sender::Anybody(Some(home))),
-            Proof::User(_) | Proof::Vouched(_) => Err(Answer::new(403, "Not Your Address")),
+            Proof::NotAsked => Sender::Anybody(Some(home)),
+            Proof::User(_) | Proof::Vouched(_) => return Err(Answer::new(403, "Not Your Address")),
+        };
+        if let (Sender::User { .. }, Some(aor)) = (&sender, &aor) {
+            self.shard.speaks_for(from, aor).map_err(TooMuch::answer)?;
         }
+        Ok(sender)
+    }
+
+    /// Who sends a request for a user of a domain, if he may.
+    pub(crate) fn let_in(
+        &self,
+        request: &Message<'_>,
+        from: Hop,
+        domain: DomainRef<'_>,
+        now: Instant,
+    ) -> Result<Sender<'_>, Answer> {
+        let sender = self.sender(request, from, now)?;
+        if !domain.is_open() && matches!(sender, Sender::Anybody(_)) {
+            return Err(Answer::new(403, "Strangers Are Not Let In"));
+        }
+        self.take_place(request, from, &sender)?;
+        Ok(sender)
+    }
+
+    /// Whether a request may begin something now. What belongs to something that is may go on, so that it can end.
+    pub(crate) fn begins(&self, request: &Message<'_>) -> Result<(), Answer> {
+        match self.hasty {
+            Some(too_much) if request.to().is_ok_and(|to| to.tag().is_none()) => Err(too_much.answer()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A request that begins a call has a place among those of its user.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn take_place(
+        &self,
+        request: &Message<'_>,
+        from: Hop,
+        sender: &Sender<'_>,
+    ) -> Result<(), Answer> {
+        let begins =
+            request.method() == Some(Method::Invite) && request.to().is_ok_and(|to| to.tag().is_none());
+        if !begins {
+            return Ok(());
+        }
+        let user = match sender {
+            Sender::Behind => None,
+            Sender::User { .. } => {
+                let aor = claimed(request).and_then(|claimed| claimed.address_of_record());
+                aor.and_then(|aor| self.shard.pays(from, Some(&aor)))
+            }
+            Sender::Anybody(_) => self.shard.pays(from, None),
+        };
+        let accounts = &self.shard.shared.door.accounts;
+        let call = user.map(|user| accounts.call(&user)).transpose().map_err(TooMuch::answer)?;
+        self.call.set(call);
+        Ok(())
     }
 
     /// Takes out what the sender says of itself that only servers may say, and credentials that were meant for us; tells a

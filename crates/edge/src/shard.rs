@@ -214,6 +214,10 @@ impl Shard {
         self.shared.metrics.add(Count::MessagesReceived);
         let Some(speaker) = self.speaker(from) else { return };
         let stranger = Some(from).filter(|_| speaker == Acquaintance::Stranger);
+        let hasty = match speaker {
+            Acquaintance::Hasty(too_much) => Some(too_much),
+            Acquaintance::Known | Acquaintance::Stranger => None,
+        };
         if let Hop::Flow(number) = from {
             self.note_call(number, bytes);
         }
@@ -228,6 +232,7 @@ impl Shard {
                 }
                 self.with_proxy(|proxy, world, now| {
                     world.stranger = stranger;
+                    world.hasty = hasty;
                     proxy.request(world, from, &message, now);
                 });
             }
@@ -244,7 +249,7 @@ impl Shard {
     fn with_proxy(&self, act: impl FnOnce(&mut Proxy<Hop>, &mut World<'_>, Instant)) {
         let now = Instant::now();
         let mut proxy = self.proxy.borrow_mut();
-        let mut world = World { shard: self, stranger: None };
+        let mut world = World::new(self);
         act(&mut proxy, &mut world, now);
         proxy.expire(&mut world, now);
         let kept = proxy.kept_bytes();

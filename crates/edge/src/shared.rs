@@ -92,7 +92,11 @@ pub(crate) struct Parts {
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
-            door: Door::new(&parts.defence, Arc::clone(&parts.registry.metrics)),
+            door: Door::new(
+                &parts.defence,
+                usize::try_from(parts.max_flows).unwrap_or(usize::MAX),
+                Arc::clone(&parts.registry.metrics),
+            ),
             registry: parts.registry,
             listeners: parts.listeners,
             domains: parts.domains,

@@ -1,11 +1,14 @@
 //! What is asked of those who have not proved to be a user: that they say no more than they may, and nothing that only those say who
 //! try doors. How addresses stand is in `door`.
 
-use defence::Offence;
+use std::{sync::Arc, time::Duration};
+
+use defence::{By, Hindrance, Offence, Source, User};
 use lifecycle::{Cause, Ending};
 use sip_message::Message;
 
 use crate::{
+    accounts::TooMuch,
     door::{Acquaintance, Consequence, Guest},
     hop::Hop,
     shard::Shard,
@@ -53,6 +56,62 @@ impl Shard {
         }
     }
 
+    /// Whom limits are counted for on a hop; none if none hold.
+    pub(crate) fn source(&self, from: Hop) -> Option<Source> {
+        match from {
+            Hop::Flow(number) => {
+                self.with_guest(number, |guest| (guest.and_then(Guest::source), Consequence::None))
+            }
+            Hop::Peer { .. } => None,
+            Hop::Udp { .. } if self.shared.upstreams.knows(from) => None,
+            Hop::Udp { remote, .. } => self.shared.door.source(remote.ip(), By::Datagram),
+        }
+    }
+
+    /// A flow becomes a user's own, who has proved to be that, or registers where that is asked of nobody.
+    ///
+    /// # Errors
+    /// The user has as many as it may have.
+    pub(crate) fn belongs_to(&self, from: Hop, aor: &str) -> Result<(), TooMuch> {
+        let Some(number) = self.flow_of(from) else { return Ok(()) };
+        self.with_guest(number, |guest| {
+            (guest.map_or(Ok(()), |guest| guest.belongs_to(aor)), Consequence::None)
+        })
+    }
+
+    /// A user has proved in a request who it is: what it says goes on its account.
+    ///
+    /// # Errors
+    /// It has said more by datagrams than it may.
+    pub(crate) fn speaks_for(&self, from: Hop, aor: &str) -> Result<(), TooMuch> {
+        if let Hop::Flow(number) = from {
+            self.with_guest(number, |guest| {
+                guest.into_iter().for_each(|guest| guest.speaks_for(aor));
+                ((), Consequence::None)
+            });
+            return Ok(());
+        }
+        let accounts = &self.shared.door.accounts;
+        match self.source(from).and_then(|_| accounts.user(aor)).map(|user| accounts.hear(&user)) {
+            Some(Some(Acquaintance::Hasty(too_much))) => Err(too_much),
+            Some(None) => Err(TooMuch { what: Hindrance::MessageRate, wait: Duration::ZERO }),
+            Some(Some(Acquaintance::Known | Acquaintance::Stranger)) | None => Ok(()),
+        }
+    }
+
+    /// Who pays for a call that a request begins: the user that has proved to send it, or else the one that has registered over this
+    /// way; nobody, if no limits hold.
+    pub(crate) fn pays(&self, from: Hop, proved: Option<&str>) -> Option<Arc<User>> {
+        self.source(from)?;
+        match (proved, from) {
+            (Some(aor), _) => self.shared.door.accounts.user(aor),
+            (None, Hop::Flow(number)) => {
+                self.with_guest(number, |guest| (guest.and_then(Guest::payer), Consequence::None))
+            }
+            (None, Hop::Udp { .. } | Hop::Peer { .. }) => None,
+        }
+    }
+
     /// Whether this request of a stranger says itself that nobody is to answer it.
     pub(crate) fn is_of_a_scanner(&self, from: Hop, request: &Message<'_>) -> bool {
         let scanner = self.shared.door.is_scanner(request);
@@ -63,7 +122,12 @@ impl Shard {
     }
 }
 
+/// How a connection ends that its user has one too many of.
+pub(crate) fn too_many() -> Ending {
+    Ending::of(Cause::RateLimited).code(1008).reason("too many connections of this user")
+}
+
 /// How the connection ends of somebody who is not listened to any more.
 pub(crate) fn sent_away() -> Ending {
-    Ending::of(Cause::RateLimited).code(1008).reason("too many messages or failures from this address")
+    Ending::of(Cause::RateLimited).code(1008).reason("too many messages or failures")
 }

@@ -105,6 +105,30 @@ impl From<defence::Ban> for BanView {
     }
 }
 
+/// A user that took more than it may.
+#[derive(Clone, Debug, Serialize)]
+pub struct HinderedView {
+    /// The address-of-record, or for `failures` the name that was tried, whether there is such a user or not.
+    pub user: String,
+    /// In what: `connections`, `message_rate`, `calls` or `failures`.
+    pub limit: &'static str,
+    /// How often.
+    pub times: u64,
+    /// Seconds since the last time.
+    pub seconds_ago: u64,
+}
+
+impl From<defence::HinderedUser> for HinderedView {
+    fn from(user: defence::HinderedUser) -> Self {
+        Self {
+            user: user.name.into(),
+            limit: user.what.as_str(),
+            times: user.times,
+            seconds_ago: user.ago.as_secs(),
+        }
+    }
+}
+
 /// A call.
 #[derive(Clone, Debug, Serialize)]
 pub struct CallView {

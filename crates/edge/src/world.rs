@@ -1,18 +1,20 @@
 //! The world around a shard's proxy: names, routes, policy.
 
 use std::{
+    cell::Cell,
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
 use config::Registration;
-use defence::Offence;
+use defence::{Offence, UserCall};
 use sip_message::{Contact, HeaderId, Message, Method, Rewrite, Scheme, Uri};
 use sip_proxy::{Answer, Decision, Dialog, Environment, HopGone, Notice, Owned, Target};
 use sip_transaction::Reliability;
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
+    accounts::TooMuch,
     backend::{forward_register, registered, towards},
     calls::hop_of,
     contact,
@@ -34,10 +36,20 @@ pub(crate) struct World<'s> {
     pub(crate) shard: &'s Shard,
     /// Whose request is at hand, if it is a stranger's.
     pub(crate) stranger: Option<Hop>,
+    /// It is a user's that says more than it may: nothing new is begun for it.
+    pub(crate) hasty: Option<TooMuch>,
+    /// The place of the call that is about to begin.
+    pub(crate) call: Cell<Option<UserCall>>,
 }
 
 /// Methods that the server itself understands, for `Allow`.
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, SUBSCRIBE, NOTIFY, REFER, PUBLISH";
+
+impl<'s> World<'s> {
+    pub(crate) fn new(shard: &'s Shard) -> Self {
+        Self { shard, stranger: None, hasty: None, call: Cell::default() }
+    }
+}
 
 impl Environment for World<'_> {
     type Hop = Hop;
@@ -178,7 +190,9 @@ impl Environment for World<'_> {
         let address =
             uri.host().and_then(|host| Some(SocketAddr::new(host.ip()?, uri.port().unwrap_or(5060))));
         let hop = address.and_then(|address| upstreams.at(address)).ok_or_else(denied)?;
+        self.begins(request)?;
         let sender = self.sender(request, from, now)?;
+        self.take_place(request, from, &sender)?;
         let (Sender::User { home, .. } | Sender::Anybody(Some(home))) = sender else { return Err(denied()) };
         let behind = home.backend().and_then(|number| upstreams.get(number)).ok_or_else(denied)?;
         if !behind.has(hop) {
@@ -189,7 +203,7 @@ impl Environment for World<'_> {
     }
 
     fn decide(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Decision<Hop> {
-        match self.targets(request, from, now) {
+        match self.begins(request).and_then(|()| self.targets(request, from, now)) {
             Ok(targets) => Decision::Forward(targets),
             Err(answer) => {
                 if let Some(stranger) = self.stranger {
@@ -213,7 +227,7 @@ impl Environment for World<'_> {
     }
 
     fn forwarded(&mut self, request: &Message<'_>, from: Hop, to: Hop, _now: Instant) {
-        self.shard.shared.call_request(request, from, to);
+        self.shard.shared.call_request(request, from, to, self.call.take());
     }
 
     fn answered(&mut self, status: u16, head: &Message<'_>, asked: Hop, by: Option<Hop>, _now: Instant) {
@@ -359,21 +373,6 @@ impl World<'_> {
             }
             None => Err(nobody_there(domain, &uri, &sender)),
         }
-    }
-
-    /// Who sends a request for a user of a domain, if he may.
-    fn let_in(
-        &self,
-        request: &Message<'_>,
-        from: Hop,
-        domain: DomainRef<'_>,
-        now: Instant,
-    ) -> Result<Sender<'_>, Answer> {
-        let sender = self.sender(request, from, now)?;
-        if !domain.is_open() && matches!(sender, Sender::Anybody(_)) {
-            return Err(Answer::new(403, "Strangers Are Not Let In"));
-        }
-        Ok(sender)
     }
 
     /// Whose call an INVITE is to take the place of, and the domain of that user: he is called there, on that device, and by whatever

@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Audit(Audit),
     /// See, ping and close the connections that are open on a running server
     Flows(Flows),
-    /// See which addresses a running server has banned, and let them in again
+    /// See which addresses a running server has banned and which users it has hindered, and let addresses in again
     Bans(Bans),
     /// Empty a running server: let nobody in, and close what is open at a pace
     Drain(Drain),
@@ -299,6 +299,11 @@ pub(crate) struct Bans {
 pub(crate) enum BansOrder {
     /// List the addresses that are banned
     List {
+        #[command(flatten)]
+        place: AdminPlace,
+    },
+    /// List the users that took more than one user may within the last hour
+    Users {
         #[command(flatten)]
         place: AdminPlace,
     },

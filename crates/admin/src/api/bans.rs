@@ -1,4 +1,4 @@
-//! `/api/bans`: the addresses that are banned for what they did.
+//! `/api/bans`: the addresses that are banned for what they did. `/api/hindered`: the users that took more than they may.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -7,13 +7,18 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use edge::BanView;
+use edge::{BanView, HinderedView};
 
 use super::{Admin, answer::Failure};
 
 /// Who is banned now; of very many, some.
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<Vec<BanView>> {
     Json(admin.server.bans())
+}
+
+/// Which users took more than they may within the last hour; of very many, some.
+pub(super) async fn hindered(State(admin): State<Arc<Admin>>) -> Json<Vec<HinderedView>> {
+    Json(admin.server.hindered())
 }
 
 /// Ends the bans of an address; tells which.

@@ -180,7 +180,7 @@ fn without_limits_nobody_is_turned_away() {
 #[test]
 fn the_table_is_bounded_and_forgets_those_first_of_whom_nothing_is_to_be_known() {
     let (mut all, now) = start();
-    all.most = 10;
+    all.all.most = 10;
     let held = at("192.0.2.1");
     all.arrive(held, now).unwrap();
     let banned = at("192.0.2.2");
@@ -192,10 +192,10 @@ fn the_table_is_bounded_and_forgets_those_first_of_whom_nothing_is_to_be_known()
         assert_eq!(all.arrive(source, now), Ok(Arrived::Counted), "{address}");
         all.greeted(source);
         all.leave(source);
-        assert!(all.len() <= 10 && all.turn.len() == all.len());
+        assert!(all.all.is_whole());
     }
     assert_eq!(why(all.arrive(banned, now)), Some(Why::Banned));
-    assert_eq!(all.all[&held].connections, 1);
+    assert_eq!(all.all.get(&held).unwrap().connections, 1);
     // When all have something that must be remembered, the newcomer is not.
     for address in 0..100_u32 {
         all.offend(
@@ -243,7 +243,7 @@ proptest! {
     #[test]
     fn what_is_counted_is_what_is_there(acts in acts()) {
         let (mut all, mut now) = start();
-        all.most = 3;
+        all.all.most = 3;
         let source = |who: u8| Source::of([10, 0, 0, who].into(), By::Connection);
         let mut shaking: Vec<Source> = Vec::new();
         let mut open: Vec<Source> = Vec::new();
@@ -271,7 +271,7 @@ proptest! {
                 prop_assert_eq!(counted, (number(&shaking) + number(&open), number(&shaking)));
                 prop_assert!(counted.0 <= 3 && counted.1 <= 2);
             }
-            prop_assert!(all.len() <= 3 && all.turn.len() == all.len());
+            prop_assert!(all.all.is_whole());
         }
     }
 }

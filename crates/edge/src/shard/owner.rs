@@ -159,7 +159,7 @@ impl Owner for Shard {
         let error = error.as_parse_error()?;
         self.shared.metrics.add(Count::MessagesUnparsed);
         let hop = Hop::Flow(FlowNumber(u64::MAX));
-        let world = World { shard: self, stranger: None };
+        let world = World::new(self);
         self.proxy.borrow_mut().answer_to_damaged(&world, hop, bytes, error)
     }
 }

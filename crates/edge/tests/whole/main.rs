@@ -22,4 +22,5 @@ mod replaced;
 mod server_behind;
 mod stalled_disk;
 mod told;
+mod users;
 mod who;

@@ -57,7 +57,7 @@ pub(crate) async fn ask(client: &mut Client, request: &str) -> String {
 }
 
 /// An answer without what differs from one request to the next: what it repeats of it, tags and nonces.
-fn told(answer: &str) -> Vec<String> {
+pub(crate) fn told(answer: &str) -> Vec<String> {
     let own = ["via:", "from:", "to:", "call-id:", "cseq:"];
     let lines = answer.lines().filter(|line| {
         let line = line.to_ascii_lowercase();

@@ -121,6 +121,27 @@ async fn who_guesses_is_banned_and_users_at_the_same_address_talk_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_sees_which_users_take_more_than_they_may() {
+    let directory = Directory::new("hindered");
+    let mut server = start(&directory, "user_connections = 1").await;
+    let none = bans(&server, &["users"]).await;
+    assert_eq!(none.out, "no user took more than it may within the last hour\n");
+    let mut one = connect(&server, &from([127, 0, 0, 2], "ada", "right")).await.unwrap();
+    let mut other = connect(&server, &from([127, 0, 0, 3], "ada", "right")).await.unwrap();
+    assert_eq!(one.register(600).await.unwrap().status, 200);
+    for _ in 0..3 {
+        assert_eq!(other.register(600).await.unwrap().status, 503);
+    }
+    let listed: Value = get(server.address("admin"), "/api/hindered").await.json();
+    assert_eq!((&listed[0]["user"], &listed[0]["times"]), (&"ada@localhost".into(), &3.into()));
+    let shown = bans(&server, &["users"]).await;
+    assert!(shown.out.lines().nth(1).is_some_and(|line| line.contains("connections")), "{shown:?}");
+    assert_eq!(metric(&server, "sipway_hindered_user_connections_total").await, 3);
+    let log = server.terminate_and_read().await;
+    assert_eq!(log.matches("a user takes more than it may").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_has_so_many_connections_and_no_more() {
     let directory = Directory::new("so-many");
     let mut server = start(&directory, "connections = 5").await;

@@ -1,0 +1,180 @@
+//! What users take, over whatever addresses: the tables of the pure crate behind locks that are held for a look-up, and what is
+//! counted and logged of them.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use config::Defence;
+use defence::{
+    Guesses, Hindered, HinderedUser, Hindrance, Log, Pace, Try, User, UserCall, UserConnection, Users,
+};
+use sip_proxy::Answer;
+
+use crate::{Gauge, Metrics, door::Acquaintance, metrics::Count};
+
+/// Users of whom something is known and who have no connection: those that have spoken within seconds.
+const WITHOUT_CONNECTION: usize = 100_000;
+
+/// When somebody may come again who has too many connections or calls: nobody knows when one of them will end.
+const LATER: Duration = Duration::from_secs(10);
+
+/// The accounts of all users.
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    users: Mutex<Users>,
+    guesses: Mutex<Guesses>,
+    hindered: Mutex<Hindered>,
+    exempt: BTreeSet<String>,
+    metrics: Arc<Metrics>,
+}
+
+/// Whose account the messages of a connection go on.
+#[derive(Debug)]
+pub(crate) enum Payer {
+    /// A user that proved who it is in a request.
+    Passing(Arc<User>),
+    /// A user whose own this connection is.
+    Owner(UserConnection),
+}
+
+impl Payer {
+    pub(crate) fn user(&self) -> &Arc<User> {
+        match self {
+            Self::Passing(user) => user,
+            Self::Owner(connection) => connection.user(),
+        }
+    }
+}
+
+/// A user takes more than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooMuch {
+    pub(crate) what: Hindrance,
+    /// When it may come again.
+    pub(crate) wait: Duration,
+}
+
+impl TooMuch {
+    /// What a request is answered for it. 503 is what a user agent is to come again after (RFC 3261 §21.5.4) and what a PBX takes for a trunk
+    /// that is full (RFC 3398 §8.2.6.1); 429 means something else in SIP (RFC 3892).
+    pub(crate) fn answer(self) -> Answer {
+        let reason = match self.what {
+            Hindrance::Connections => "Too Many Connections",
+            Hindrance::MessageRate => "Too Many Messages",
+            Hindrance::Calls => "Too Many Calls",
+            Hindrance::Failures => "Too Many Failed Logins",
+        };
+        Answer::new(503, reason).header("Retry-After", seconds(self.wait).to_string())
+    }
+}
+
+/// Whole seconds, at least one.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+fn locked<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic under these locks is a bug of ours; the tables' own invariants are kept by their methods.
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Accounts {
+    /// `most` connections may be open at once.
+    pub(crate) fn new(config: &Defence, most: usize, metrics: Arc<Metrics>) -> Self {
+        let now = Instant::now();
+        let most = most.saturating_add(WITHOUT_CONNECTION);
+        Self {
+            users: Mutex::new(Users::new(config.user_limits, most)),
+            guesses: Mutex::new(Guesses::new(config.user_limits.failures, config.limits.forget, now)),
+            hindered: Mutex::new(Hindered::new(now)),
+            exempt: config.exempt_users.clone(),
+            metrics,
+        }
+    }
+
+    /// Whom limits hold for: the user of an address-of-record, unless none hold, or as many as can be are remembered.
+    pub(crate) fn user(&self, aor: &str) -> Option<Arc<User>> {
+        if self.exempt.contains(aor) {
+            return None;
+        }
+        let user = locked(&self.users).find(aor, Instant::now());
+        if user.is_none() {
+            self.metrics.add(Count::UsersUncounted);
+        }
+        user
+    }
+
+    /// A connection becomes a user's own.
+    pub(crate) fn connect(&self, user: &Arc<User>) -> Result<UserConnection, TooMuch> {
+        user.connect().ok_or_else(|| self.hinders(user.name(), Hindrance::Connections, LATER))
+    }
+
+    /// A user begins a call.
+    pub(crate) fn call(&self, user: &Arc<User>) -> Result<UserCall, TooMuch> {
+        user.call().ok_or_else(|| self.hinders(user.name(), Hindrance::Calls, LATER))
+    }
+
+    /// A message of a user comes. None if it is not listened to any more.
+    pub(crate) fn hear(&self, user: &User) -> Option<Acquaintance> {
+        match user.speaks(Instant::now()) {
+            Pace::Good => Some(Acquaintance::Known),
+            Pace::TooFast { wait } => {
+                Some(Acquaintance::Hasty(self.hinders(user.name(), Hindrance::MessageRate, wait)))
+            }
+            Pace::FarTooFast => {
+                self.hinders(user.name(), Hindrance::MessageRate, LATER);
+                None
+            }
+        }
+    }
+
+    /// Whether credentials for a name are to be looked at.
+    pub(crate) fn may_try(&self, who: &Try<'_>) -> Result<(), TooMuch> {
+        let may = locked(&self.guesses).may_try(who, Instant::now());
+        may.map_err(|wait| self.hinders(&format!("{}@{}", who.name, who.domain), Hindrance::Failures, wait))
+    }
+
+    /// Credentials for a name were wrong.
+    pub(crate) fn failed(&self, who: &Try<'_>) {
+        locked(&self.guesses).failed(who, Instant::now());
+    }
+
+    /// They were right.
+    pub(crate) fn proved(&self, who: &Try<'_>) {
+        locked(&self.guesses).proved(who, Instant::now());
+    }
+
+    fn hinders(&self, name: &str, what: Hindrance, wait: Duration) -> TooMuch {
+        self.metrics.add(match what {
+            Hindrance::Connections => Count::HinderedConnections,
+            Hindrance::MessageRate => Count::HinderedMessageRate,
+            Hindrance::Calls => Count::HinderedCalls,
+            Hindrance::Failures => Count::HinderedFailures,
+        });
+        // Strangers choose names.
+        let end = name.floor_char_boundary(LONGEST_NAME);
+        let name = name.get(..end).unwrap_or_default();
+        let log = locked(&self.hindered).note(name, what, Instant::now());
+        if let Log::Say { times } = log {
+            tracing::warn!(user = ?name, limit = what.as_str(), times, "a user takes more than it may; see [defence]");
+        }
+        TooMuch { what, wait }
+    }
+
+    /// Who was hindered lately.
+    pub(crate) fn hindered(&self) -> Vec<HinderedUser> {
+        locked(&self.hindered).list(Instant::now())
+    }
+
+    /// Measures what is seen on the metrics page.
+    pub(crate) fn measure(&self) {
+        let remembered = locked(&self.users).len();
+        self.metrics.set(Gauge::Users, remembered as u64);
+    }
+}
+
+/// Bytes of a name that are shown.
+const LONGEST_NAME: usize = 128;

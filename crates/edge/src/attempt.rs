@@ -1,0 +1,109 @@
+//! Somebody tries to prove to be a user: by what is known of where that comes from, and of who has tried before.
+
+use std::cell::RefCell;
+
+use config::Host;
+use defence::{Offence, Source, Try};
+use lifecycle::Text;
+use sip_auth::{Credentials, Secret};
+use smallvec::SmallVec;
+
+use crate::{accounts::TooMuch, admission::identity, hop::Hop, register::LONGEST_IDENTITY, shard::Shard};
+
+/// An attempt to prove who sends a request.
+pub(crate) struct Attempt<'s> {
+    shard: &'s Shard,
+    from: Hop,
+    /// Whom limits are counted for; none if none hold.
+    source: Option<Source>,
+    /// Who the user agent on that way has proved to be before.
+    known: Option<Text<LONGEST_IDENTITY>>,
+}
+
+impl<'s> Attempt<'s> {
+    pub(crate) fn new(shard: &'s Shard, from: Hop) -> Self {
+        let known = match from {
+            Hop::Flow(number) => shard.known(number).map(|known| known.identity),
+            Hop::Udp { .. } | Hop::Peer { .. } => None,
+        };
+        Self { shard, from, source: shard.source(from), known }
+    }
+
+    /// It brought wrong credentials.
+    pub(crate) fn is_wrong(&self) {
+        self.shard.offends(self.from, Offence::Credentials);
+    }
+
+    /// Users as this attempt may ask for them.
+    pub(crate) fn asks<'a, C>(&'a self, domain: &'a Host, users: &'a C) -> Asked<'a, C> {
+        Asked { attempt: self, domain: domain.to_string(), host: domain, users, names: RefCell::default() }
+    }
+}
+
+/// Users of a domain. For a name that is guessed there is none, as if nobody had it: so also not by what is done for the answer.
+pub(crate) struct Asked<'a, C> {
+    attempt: &'a Attempt<'a>,
+    domain: String,
+    host: &'a Host,
+    users: &'a C,
+    /// In their order.
+    names: RefCell<SmallVec<[Named; 1]>>,
+}
+
+/// A name in the credentials of the request.
+struct Named {
+    name: String,
+    /// Whether they are to be looked at.
+    may: Result<(), TooMuch>,
+}
+
+/// What became of the credentials that were asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome<'v> {
+    /// They were those of this user.
+    Proved(&'v str),
+    /// All were wrong.
+    Wrong,
+    /// Those that counted were right, but old.
+    Old,
+}
+
+impl<C> Asked<'_, C> {
+    fn whom<'t>(&'t self, name: &'t str) -> Option<Try<'t>> {
+        let known = self.attempt.known.as_ref();
+        let same = known.is_some() && identity(name, self.host).as_ref() == known;
+        let source = self.attempt.source.filter(|_| !same)?;
+        Some(Try { domain: &self.domain, name, source })
+    }
+
+    /// Remembers what became of it.
+    ///
+    /// # Errors
+    /// Some were not looked at.
+    pub(crate) fn done(self, outcome: Outcome<'_>) -> Result<(), TooMuch> {
+        let accounts = &self.attempt.shard.shared.door.accounts;
+        let mut answer = Ok(());
+        for (place, Named { name, may }) in self.names.borrow().iter().enumerate() {
+            let Some(who) = self.whom(name) else { continue };
+            match (may, outcome) {
+                (Err(too_much), Outcome::Wrong | Outcome::Old) => answer = Err(*too_much),
+                (Ok(()), Outcome::Proved(user)) if user == name => accounts.proved(&who),
+                // Whoever brings several at once has guessed several.
+                (Ok(()), Outcome::Old) if place == 0 => {}
+                (Ok(()), _) => accounts.failed(&who),
+                (Err(_), Outcome::Proved(_)) => {}
+            }
+        }
+        answer
+    }
+}
+
+impl<C: Credentials> Credentials for Asked<'_, C> {
+    fn lookup(&self, user: &str, realm: &str) -> Option<Secret<'_>> {
+        let may = self.whom(user).map_or(Ok(()), |who| self.attempt.shard.shared.door.accounts.may_try(&who));
+        self.names.borrow_mut().push(Named { name: user.to_owned(), may });
+        // Looked up in any case.
+        let secret = self.users.lookup(user, realm);
+        secret.filter(|_| may.is_ok())
+    }
+}

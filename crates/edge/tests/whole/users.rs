@@ -1,0 +1,269 @@
+//! What one user may take, from whatever addresses: connections, messages, calls, and guesses at its password. Clients come from several
+//! addresses of 127.0.0.0/8.
+
+use std::{net::IpAddr, time::SystemTime};
+
+use edge::Count;
+use lifecycle::Transport;
+use prove::{Client, ConnectError, Ended, Incoming, Setup};
+use sip_auth::{Ephemeral, EphemeralHash};
+use tokio::time::timeout;
+
+use crate::{
+    house::{House, PATIENCE},
+    who::{ask, credentials, request, told},
+};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// Two domains with the same users, and one that asks nobody.
+fn house(name: &str, limits: &str) -> House {
+    let config = format!(
+        "[[domain]]\nname = \"example.com\"\nusers = \"{{here}}/users.txt\"\nephemeral_secret_file = \"{{here}}/secret\"\n\
+         [[domain]]\nname = \"open.example\"\nauth = \"open\"\n\
+         [defence]\nexempt = [\"127.0.0.9\"]\nexempt_users = [\"trunk@example.com\"]\n{limits}"
+    );
+    let users = "alice:wonder\nbob:builder\ntrunk:full\n";
+    House::with_files(name, &config, &[("users.txt", users), ("secret", SECRET)])
+}
+
+async fn connect(house: &House, from: [u8; 4], path: &str) -> Result<Client, ConnectError> {
+    let mut target = house.target(Transport::Ws).domain("example.com");
+    target.path = path.into();
+    let source = Some(IpAddr::from(from));
+    Client::connect(&target, &Setup { patience: PATIENCE, source, ..Setup::new("anybody") }).await
+}
+
+async fn client(house: &House, from: [u8; 4]) -> Client {
+    connect(house, from, "/").await.unwrap()
+}
+
+/// Registers with a password; the last answer.
+async fn login(client: &mut Client, user: &str, password: &str) -> String {
+    let (uri, me) = ("sip:example.com", format!("<sip:{user}@example.com>"));
+    let first = ask(client, &request("REGISTER", uri, &me, &me, "")).await;
+    if !first.starts_with("SIP/2.0 401 ") {
+        return first;
+    }
+    let proof = credentials(&first, "REGISTER", uri, user, password, 1);
+    ask(client, &request("REGISTER", uri, &me, &me, &proof)).await
+}
+
+fn is(answer: &str, status: u16) -> bool {
+    answer.starts_with(&format!("SIP/2.0 {status} "))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_has_so_many_connections_wherever_they_come_from() {
+    let house = house("user-connections", "user_connections = 2");
+    let mut alices = Vec::new();
+    for address in 2..4 {
+        let mut alice = client(&house, [127, 0, 0, address]).await;
+        assert!(is(&login(&mut alice, "alice", "wonder").await, 200));
+        alices.push(alice);
+    }
+    let mut third = client(&house, [127, 0, 0, 4]).await;
+    let refused = login(&mut third, "alice", "wonder").await;
+    assert!(refused.starts_with("SIP/2.0 503 Too Many Connections\r\n"), "{refused}");
+    assert!(refused.contains("\r\nRetry-After: 10\r\n"), "{refused}");
+    // Those that are there refresh, and others are not concerned.
+    assert!(is(&login(&mut alices[0], "alice", "wonder").await, 200));
+    assert!(is(&login(&mut third, "bob", "builder").await, 200));
+    for _ in 0..5 {
+        let mut trunk = client(&house, [127, 0, 0, 4]).await;
+        assert!(is(&login(&mut trunk, "trunk", "full").await, 200));
+        alices.push(trunk);
+    }
+    let mut exempt = client(&house, [127, 0, 0, 9]).await;
+    assert!(is(&login(&mut exempt, "alice", "wonder").await, 200));
+
+    // One that is vouched for is no flow at all.
+    let until = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + 600;
+    let name = format!("{until}:alice");
+    let password = Ephemeral::new(SECRET.as_bytes(), EphemeralHash::Sha1).password(&name);
+    let path =
+        format!("/?username={until}%3Aalice&password={}", password.replace('=', "%3D").replace('+', "%2B"));
+    let by_voucher = connect(&house, [127, 0, 0, 5], &path).await;
+    assert!(matches!(by_voucher, Err(ConnectError::Refused(503))), "{by_voucher:?}");
+
+    let seen = house.handle.hindered();
+    assert_eq!(
+        (seen.len(), seen[0].user.as_str(), seen[0].limit, seen[0].times),
+        (1, "alice@example.com", "connections", 2)
+    );
+    assert_eq!(house.handle.metrics().get(Count::HinderedConnections), 2);
+    // Once one is over there is room for another.
+    alices.remove(0);
+    let begun = std::time::Instant::now();
+    while connect(&house, [127, 0, 0, 5], &path).await.is_err() {
+        assert!(begun.elapsed() < PATIENCE, "no room");
+    }
+    drop((alices, third, exempt));
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nobody_is_asked_for_a_proof_it_is_who_registered() {
+    let house = house("user-open", "user_connections = 1");
+    let me = "<sip:ada@open.example>";
+    let register = request("REGISTER", "sip:open.example", me, me, "");
+    let mut one = client(&house, [127, 0, 0, 2]).await;
+    let mut other = client(&house, [127, 0, 0, 3]).await;
+    assert!(is(&ask(&mut one, &register).await, 200));
+    assert!(is(&ask(&mut other, &request("REGISTER", "sip:open.example", me, me, "")).await, 503));
+    // Another name on the same connection leaves room for this one.
+    let eve = "<sip:eve@open.example>";
+    assert!(is(&ask(&mut one, &request("REGISTER", "sip:open.example", eve, eve, "")).await, 200));
+    assert!(is(&ask(&mut other, &request("REGISTER", "sip:open.example", me, me, "")).await, 200));
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_too_much_is_refused_and_then_sent_away_and_may_hang_up() {
+    let house = house("user-messages", "user_message_rate = 1");
+    let mut one = client(&house, [127, 0, 0, 2]).await;
+    let mut other = client(&house, [127, 0, 0, 3]).await;
+    assert!(is(&login(&mut one, "alice", "wonder").await, 200));
+    assert!(is(&login(&mut other, "alice", "wonder").await, 200));
+    let me = "<sip:alice@example.com>";
+    let options = || request("OPTIONS", "sip:example.com", me, "<sip:example.com>", "");
+    let refused = loop {
+        let answer = ask(&mut one, &options()).await;
+        if !is(&answer, 200) {
+            break answer;
+        }
+    };
+    assert!(refused.starts_with("SIP/2.0 503 Too Many Messages\r\n"), "{refused}");
+    assert!(refused.contains("\r\nRetry-After: 1\r\n"), "{refused}");
+    // It is one account; what is within a dialog is judged as ever, so that calls can be ended.
+    let bye = request("BYE", "sip:bob@example.com", me, "<sip:bob@example.com>;tag=b", "");
+    assert!(!is(&ask(&mut other, &bye).await, 503));
+    assert!(is(&ask(&mut other, &options()).await, 503));
+    let mut bob = client(&house, [127, 0, 0, 2]).await;
+    assert!(is(&login(&mut bob, "bob", "builder").await, 200));
+    for _ in 0..5 {
+        let _ = one.send(request("OPTIONS", "sip:example.com", me, "<sip:example.com>", "").as_bytes());
+    }
+    let ended = timeout(PATIENCE, async {
+        loop {
+            let _ = one.send(options().as_bytes());
+            if let Err(ended) = one.next().await {
+                break ended;
+            }
+        }
+    });
+    let ended = ended.await.expect("sent away");
+    assert!(matches!(ended, Ended::Closed { code: Some(1008), .. }), "{ended:?}");
+    assert!(is(&login(&mut bob, "bob", "builder").await, 200));
+    assert!(house.handle.metrics().get(Count::HinderedMessageRate) >= 7);
+    assert_eq!(house.handle.hindered()[0].limit, "message_rate");
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_has_so_many_calls_over_all_its_connections() {
+    let house = house("user-calls", "user_calls = 1");
+    let mut one = client(&house, [127, 0, 0, 2]).await;
+    let mut other = client(&house, [127, 0, 0, 3]).await;
+    let mut bob = client(&house, [127, 0, 0, 4]).await;
+    for alice in [&mut one, &mut other] {
+        assert!(is(&login(alice, "alice", "wonder").await, 200));
+    }
+    assert!(is(&login(&mut bob, "bob", "builder").await, 200));
+    let invite = |from: &str, to: &str| {
+        request("INVITE", &format!("sip:{to}@example.com"), from, &format!("<sip:{to}@example.com>"), "")
+    };
+    // One that goes nowhere takes no place.
+    for _ in 0..3 {
+        assert!(is(&ask(&mut one, &invite("<sip:alice@example.com>", "nobody")).await, 480));
+    }
+    one.send(invite("<sip:alice@example.com>", "bob").as_bytes()).unwrap();
+    house.until("ringing", |handle| handle.metrics().get(Count::CallsStarted) == 1).await;
+    for from in ["<sip:alice@example.com>", "\"Anonymous\" <sip:anonymous@anonymous.invalid>"] {
+        let preferred = "P-Preferred-Identity: <sip:alice@example.com>\r\nContent-Length";
+        let invite = invite(from, "bob").replace("Content-Length", preferred);
+        let refused = ask(&mut other, &invite).await;
+        assert!(refused.starts_with("SIP/2.0 503 Too Many Calls\r\n"), "{refused}");
+    }
+    // Being called is not calling.
+    bob.send(invite("<sip:bob@example.com>", "alice").as_bytes()).unwrap();
+    house.until("ringing", |handle| handle.metrics().get(Count::CallsStarted) == 2).await;
+    // Bob is busy: the call is over, and the next begins.
+    assert!(matches!(
+        timeout(PATIENCE, bob.next()).await.unwrap(),
+        Ok(Incoming::Request(_) | Incoming::Response(_))
+    ));
+    let rejected = async {
+        loop {
+            let _ = timeout(std::time::Duration::from_millis(20), bob.next()).await;
+            if house.handle.metrics().get(Count::CallsRejected) > 0 {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, rejected).await.expect("over");
+    other.send(invite("<sip:alice@example.com>", "bob").as_bytes()).unwrap();
+    house.until("ringing", |handle| handle.metrics().get(Count::CallsStarted) == 3).await;
+    assert_eq!(house.handle.metrics().get(Count::HinderedCalls), 2);
+    house.end().await;
+}
+
+/// Many addresses guess, each too seldom to be banned. Nobody learns who exists, and the user gets in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_that_guesses_one_password_has_few_tries_and_the_user_gets_in() {
+    let house = house("user-guesses", "user_failures = 4");
+    let mut home = client(&house, [127, 0, 0, 2]).await;
+    assert!(is(&login(&mut home, "alice", "wonder").await, 200));
+    let mut seen = Vec::new();
+    for user in ["alice", "nobody"] {
+        let mut answers = Vec::new();
+        for address in 1..5 {
+            let mut guesser = client(&house, [127, 0, 1, address]).await;
+            for _ in 0..6 {
+                answers.push(told(&login(&mut guesser, user, "a guess").await));
+            }
+        }
+        seen.push(answers);
+    }
+    let statuses: Vec<&str> = seen[0].iter().map(|answer| &answer[0][8..11]).collect();
+    let tries: [&[&str]; 4] = [
+        // The first four make it guessed, and the address has its tries as all have.
+        &["401"; 6],
+        &["401", "401", "401", "503", "503", "503"],
+        &["401", "401", "401", "503", "503", "503"],
+        &["401", "401", "401", "503", "503", "503"],
+    ];
+    assert_eq!(statuses, tries.concat());
+    // Seconds pass while they try.
+    let bare = |answers: &[Vec<String>]| {
+        let lines = answers
+            .iter()
+            .map(|answer| answer.iter().filter(|line| !line.starts_with("Retry-After")).cloned());
+        lines.map(Iterator::collect).collect::<Vec<Vec<_>>>()
+    };
+    assert_eq!(bare(&seen[0]), bare(&seen[1]), "who exists");
+    assert!(seen[0].last().unwrap().iter().any(|line| line.starts_with("Retry-After: ")));
+
+    // The right password is not looked at from there, and is at once from elsewhere, and where she has been.
+    let mut guesser = client(&house, [127, 0, 1, 4]).await;
+    assert!(is(&login(&mut guesser, "alice", "wonder").await, 503));
+    let mut abroad = client(&house, [127, 0, 2, 1]).await;
+    assert!(is(&login(&mut abroad, "alice", "wonder").await, 200));
+    for _ in 0..5 {
+        let mut beside = client(&house, [127, 0, 0, 2]).await;
+        assert!(is(&login(&mut beside, "alice", "an old one").await, 401));
+    }
+    let mut beside = client(&house, [127, 0, 0, 2]).await;
+    assert!(is(&login(&mut beside, "alice", "wonder").await, 200));
+    assert!(is(&login(&mut home, "alice", "wonder").await, 200));
+    let mut bob = client(&house, [127, 0, 1, 4]).await;
+    assert!(is(&login(&mut bob, "bob", "builder").await, 200));
+
+    let names: Vec<_> = house.handle.hindered().into_iter().map(|one| (one.user, one.limit)).collect();
+    assert!(
+        names.contains(&("alice@example.com".into(), "failures"))
+            && names.contains(&("nobody@example.com".into(), "failures"))
+    );
+    assert_eq!(house.handle.metrics().get(Count::HinderedFailures), 19);
+    house.end().await;
+}
