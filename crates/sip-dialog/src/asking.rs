@@ -17,27 +17,54 @@ const MOST: usize = 32;
 pub(crate) struct Asking {
     open: SmallVec<[u64; 1]>,
     declined: Option<End>,
+    challenged: Option<End>,
+}
+
+/// What the failure of one means.
+pub(crate) enum Failed {
+    /// Others are under way, or it was none of them.
+    NotLast,
+    /// Its caller is asked who it is, and may send it again (RFC 3261 §22.2).
+    Challenged,
+    /// The end of the call.
+    Last(End),
 }
 
 impl Asking {
     /// One went on; it goes on once for each place that it is for.
     pub(crate) fn began(&mut self, invite: &Message<'_>) {
+        self.challenged = None;
         let which = which(invite);
         if !self.open.contains(&which) && self.open.len() < MOST {
             self.open.push(which);
         }
     }
 
-    /// One has failed. Gives the end of the call if it was the last: its own, unless another was declined by the callee for all
-    /// places (6xx), so that the proxy took back what still rang. `head` is the response, or the request that was answered here.
-    pub(crate) fn failed(&mut self, head: &Message<'_>, end: End) -> Option<End> {
+    /// One has failed. The last one's end is the call's, unless another was declined by the callee for all places (6xx), so that the
+    /// proxy took back what still rang. `head` is the response, or the request that was answered here.
+    pub(crate) fn failed(&mut self, head: &Message<'_>, end: End) -> Failed {
         let which = which(head);
-        let at = self.open.iter().position(|open| *open == which)?;
+        let Some(at) = self.open.iter().position(|open| *open == which) else { return Failed::NotLast };
         self.open.swap_remove(at);
-        if end.cause == CallCause::Rejected && end.status.is_some_and(|status| status >= 600) {
+        let rejected = end.status.filter(|_| end.cause == CallCause::Rejected);
+        if rejected.is_some_and(|status| status >= 600) {
             self.declined.get_or_insert_with(|| end.clone());
         }
-        self.open.is_empty().then(|| self.declined.take().unwrap_or(end))
+        if !self.open.is_empty() {
+            return Failed::NotLast;
+        }
+        match rejected {
+            Some(401 | 407) if self.declined.is_none() => {
+                self.challenged = Some(end);
+                Failed::Challenged
+            }
+            _ => Failed::Last(self.declined.take().unwrap_or(end)),
+        }
+    }
+
+    /// The end of a call whose caller was asked who it is, and has not sent its INVITE again.
+    pub(crate) const fn challenged(&self) -> Option<&End> {
+        self.challenged.as_ref()
     }
 }
 

@@ -198,7 +198,8 @@ pub struct Call<H> {
     pub(crate) asking: Asking,
     /// Where it rang.
     pub(crate) rung: SmallVec<[H; 2]>,
-    pub(crate) lost_callee: Option<H>,
+    /// What became of one of those, should it be what the call ends by.
+    pub(crate) lost_callee: Option<(CallCause, CallBy)>,
     pub(crate) dialogs: SmallVec<[Dialog<H>; 1]>,
     pub(crate) started_at: u64,
     pub(crate) ringing_at: Option<u64>,

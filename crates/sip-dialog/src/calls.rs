@@ -323,6 +323,8 @@ impl<H: Hop, R> Calls<H, R> {
                 self.send_byes(book, number, &tag, ENDING);
             }
         }
-        self.end(book, number, &End::of(cause, CallBy::Server, now.micros));
+        let challenged = call.asking.challenged().cloned();
+        let end = challenged.unwrap_or_else(|| End::of(cause, CallBy::Server, now.micros));
+        self.end(book, number, &end);
     }
 }

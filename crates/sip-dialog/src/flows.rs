@@ -49,11 +49,12 @@ impl<H: Hop, R> Calls<H, R> {
             hurt.add(&call.call_id_text);
             match call.stage {
                 Stage::Trying if call.caller.hop() == Some(hop) => {
-                    let end = End::lost(Side::Caller, now);
+                    let end = call.asking.challenged().cloned();
+                    let end = end.unwrap_or_else(|| End::lost(Side::Caller, now));
                     self.end(book, number, &end);
                 }
                 // Its branch is answered by the proxy, and the call goes on with what else rings.
-                Stage::Trying => call.lost_callee = Some(hop),
+                Stage::Trying => call.lost_callee = Some((CallCause::FlowLost, CallBy::Callee)),
                 Stage::Up => self.legs_gone(book, number, hop, agents, now),
                 Stage::Over => {}
             }
@@ -77,7 +78,9 @@ impl<H: Hop, R> Calls<H, R> {
             hurt.add(&call.call_id_text);
             match (end, call.stage) {
                 (Some(end), _) => self.end(book, number, &end),
-                (None, Stage::Trying) if call.caller.hop() != Some(hop) => call.lost_callee = Some(hop),
+                (None, Stage::Trying) if call.caller.hop() != Some(hop) => {
+                    call.lost_callee = Some((cause, CallBy::Server));
+                }
                 (None, _) => {
                     for (_, leg) in call.legs_mut().filter(|(_, leg)| leg.hop() == Some(hop)) {
                         leg.standing = Standing::Gone;
@@ -303,7 +306,8 @@ impl<H: Hop, R> Calls<H, R> {
         let dead = call.dead_at <= now.instant;
         match call.stage {
             Stage::Trying => {
-                let end = End::of(CallCause::NoAnswer, CallBy::Server, now.micros);
+                let end = call.asking.challenged().cloned();
+                let end = end.unwrap_or_else(|| End::of(CallCause::NoAnswer, CallBy::Server, now.micros));
                 self.end(book, number, &end);
             }
             Stage::Up if dead => {

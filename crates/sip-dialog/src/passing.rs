@@ -7,6 +7,7 @@ use sip_message::{HeaderId, Message, Method, StartLine};
 
 use crate::{
     Book, Calls, End, Hop, Moment, Side,
+    asking::Failed,
     call::{Closing, Dialog, Pending, Session, Stage, contact, kept},
     key::{Tags, key},
     sdp::{Offer, offer},
@@ -17,6 +18,9 @@ const MOST_DIALOGS: usize = 8;
 
 /// How long after the end of its session a call is taken for dead: user agents end it themselves before (RFC 4028 §10).
 const SESSION_GRACE: Duration = Duration::from_secs(32);
+
+/// How long a caller who was challenged may take to send its INVITE again, with credentials; what comes later is another call.
+const CREDENTIALS: Duration = Duration::from_secs(32);
 
 /// The longest session that is believed.
 const LONGEST_SESSION: u32 = 7 * 24 * 3600;
@@ -54,7 +58,11 @@ impl<H: Hop, R> Calls<H, R> {
         let number = number.or_else(|| self.begin(book, invite, from, now));
         let Some(call) = number.and_then(|number| self.call_mut(number)) else { return };
         // One that came by again from elsewhere (RFC 3261 §16.3) is the same call, seen from the other side.
-        let same = invite.cseq().is_ok_and(|cseq| cseq.number == call.invite_cseq);
+        let Ok(cseq) = invite.cseq() else { return };
+        if call.asking.challenged().is_some() && call.caller.named == from && cseq.number > call.invite_cseq {
+            call.invite_cseq = cseq.number;
+        }
+        let same = cseq.number == call.invite_cseq;
         if call.stage == Stage::Trying && same {
             let number = call.number;
             if call.caller.named == from {
@@ -178,23 +186,27 @@ impl<H: Hop, R> Calls<H, R> {
             (200..=299, Some(hop)) => self.confirmed(book, number, head, hop, now),
             // What a proxy behind that sent it back here is answered is not yet what the caller hears.
             (300.., _) if call.stage == Stage::Trying && call.caller.named == asked => {
-                let (cause, by) = match (status, by) {
-                    (487, _) => (CallCause::Cancelled, CallBy::Caller),
-                    (_, None) | (430, _) if call.lost_callee.is_some() => {
-                        (CallCause::FlowLost, CallBy::Callee)
-                    }
-                    (408, None) => (CallCause::NoAnswer, CallBy::Server),
-                    (408, Some(_)) => (CallCause::NoAnswer, CallBy::Callee),
-                    (_, None) => (CallCause::Failed, CallBy::Server),
-                    (_, Some(_)) => (CallCause::Rejected, CallBy::Callee),
+                let lost = call.lost_callee.filter(|_| by.is_none() || status == 430);
+                let (cause, by) = match (status, by, lost) {
+                    (487, ..) => (CallCause::Cancelled, CallBy::Caller),
+                    (.., Some(lost)) => lost,
+                    (408, None, None) => (CallCause::NoAnswer, CallBy::Server),
+                    (408, Some(_), None) => (CallCause::NoAnswer, CallBy::Callee),
+                    (_, None, None) => (CallCause::Failed, CallBy::Server),
+                    (_, Some(_), None) => (CallCause::Rejected, CallBy::Callee),
                 };
                 let reason = match head.start_line() {
                     StartLine::Response { reason, .. } => Some(Text::new(reason)),
                     StartLine::Request { .. } => None,
                 };
                 let end = End { status: Some(status), reason, ..End::of(cause, by, now.micros) };
-                if let Some(end) = call.asking.failed(head, end) {
-                    self.end(book, number, &end);
+                match call.asking.failed(head, end) {
+                    Failed::NotLast => {}
+                    Failed::Challenged => {
+                        call.dead_at = now.instant + CREDENTIALS;
+                        self.reschedule(number);
+                    }
+                    Failed::Last(end) => self.end(book, number, &end),
                 }
             }
             _ => {}

@@ -147,3 +147,70 @@ fn who_comes_back_speaks_to_a_proxy_behind_from_where_he_is_now() {
     assert!(!scene.calls.has_moved(&from_alice, BOB, 7, same));
     assert_eq!(scene.calls.way(&from_alice, BOB, PBX, same), Way::To(7));
 }
+
+/// Alice's INVITE has been challenged.
+fn challenged(status: u16) -> Scene {
+    let mut scene = Scene::new(settings());
+    scene.request(&invite(1), ALICE, PBX);
+    scene.response(&answer(&invite(1), status, "p"), Some(PBX));
+    assert_eq!(scene.done(), [Done::Started(1)]);
+    scene
+}
+
+#[test]
+fn an_invite_that_comes_again_with_credentials_is_the_same_call() {
+    for status in [401, 407] {
+        let mut scene = challenged(status);
+        scene.wait(Duration::from_secs(1));
+        scene.request(&invite(2), ALICE, PBX);
+        scene.response(&answer(&invite(2), 180, "p"), Some(PBX));
+        scene.wait(Duration::from_secs(60));
+        scene.response(&answer(&invite(2), 200, "p"), Some(PBX));
+        assert_eq!(scene.done(), [Done::Answered(1)], "{status}");
+        let bye = within("BYE", Side::Callee, "p", 1, "");
+        scene.request(&bye, PBX, ALICE);
+        scene.response_to(PBX, &answer(&bye, 200, ""), Some(ALICE));
+        assert_eq!(ended(&scene.done()), [(CallCause::Hangup, CallBy::Callee)]);
+        assert!(scene.calls.is_empty());
+    }
+}
+
+#[test]
+fn a_challenge_that_nobody_answers_ends_the_call_as_it_was_refused() {
+    let refused = [(CallCause::Rejected, CallBy::Callee)];
+    let mut scene = challenged(407);
+    let at = scene.now().micros;
+    scene.wait(Duration::from_secs(32));
+    let done = scene.done();
+    assert_eq!(ended(&done), refused);
+    let Some(Done::Ended(_, end)) = done.last() else { panic!() };
+    assert_eq!((end.status, end.at), (Some(407), at));
+    assert!(scene.calls.is_empty());
+
+    // The credentials were wrong.
+    let mut scene = challenged(407);
+    scene.request(&invite(2), ALICE, PBX);
+    scene.response(&answer(&invite(2), 403, "p"), Some(PBX));
+    assert_eq!(ended(&scene.done()), refused);
+
+    let mut scene = challenged(401);
+    scene.gone(ALICE, &[agent("alice")]);
+    assert_eq!(ended(&scene.done()), refused);
+
+    let mut scene = challenged(401);
+    let now = scene.now();
+    scene.calls.end_all(&mut scene.paper, CallCause::Shutdown, sip_dialog::Farewell::Silence, now);
+    assert_eq!(ended(&scene.done()), refused);
+    assert!(scene.calls.is_empty());
+}
+
+#[test]
+fn a_call_whose_callee_is_told_that_the_server_ends_was_not_lost_by_him() {
+    let mut scene = Scene::new(settings());
+    scene.request(&invite(1), ALICE, BOB);
+    let now = scene.now();
+    let silence = sip_dialog::Farewell::Silence;
+    scene.calls.hop_shut(&mut scene.paper, BOB, CallCause::Shutdown, silence, now);
+    scene.own(480, &invite(1));
+    assert_eq!(ended(&scene.done()), [(CallCause::Shutdown, CallBy::Server)]);
+}

@@ -87,7 +87,7 @@ fn a_call_that_is_not_answered_says_why() {
         let Some(Done::Ended(_, end)) = done.last() else { panic!() };
         assert_eq!(end.status, Some(status));
         assert_eq!(end.reason.as_ref().map(lifecycle::Text::as_str), by.map(|_| "Because"));
-        // The next attempt with the same Call-ID is another call: a challenge was answered.
+        // The next attempt with the same Call-ID is another call.
         scene.request(&invite(2), ALICE, BOB);
         assert_eq!(scene.done(), [Done::Started(2)]);
     }
