@@ -1,4 +1,5 @@
-//! The running audit: the kernel's sockets, the shards' tables and the ledger, held against each other.
+//! The running audit: the kernel's sockets, the shards' tables and the ledger, held against each other; and so are who is online
+//! and which calls go on, in their tables and in the ledger.
 //!
 //! Costs a look at every flow, off the shards: they hand over a part of their table at a time.
 
@@ -8,7 +9,7 @@ mod sockets;
 mod tests;
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     net::SocketAddr,
     os::fd::AsFd,
     sync::{Arc, Mutex, PoisonError},
@@ -20,7 +21,9 @@ use lifecycle::{AuditDiffered, DifferenceKind, Event, EventId, FlowId, Text, Tra
 use serde::Serialize;
 use tokio::{sync::oneshot, time::timeout};
 
-use comparison::{Books, Comparison, Difference, Patience, Standing, Subject, Views};
+use comparison::{
+    Accounts, Books, Comparison, Counted, Difference, Kept, Patience, Standing, Subject, Views,
+};
 pub(crate) use comparison::{Listed, Stage, Tally};
 
 use crate::{Count, Gauge, clock, hop::FlowNumber, inbox::Letter, shared::Shared};
@@ -76,6 +79,14 @@ pub struct AuditView {
     pub flows: usize,
     /// Flows that the ledger says are open.
     pub flows_in_ledger: usize,
+    /// Users who are online.
+    pub users: usize,
+    /// Users who are online by the ledger.
+    pub users_in_ledger: usize,
+    /// Calls that go on.
+    pub calls: usize,
+    /// Calls that go on by the ledger.
+    pub calls_in_ledger: usize,
     /// Sockets that are connected to a listener; none where the kernel's view cannot be had.
     pub sockets: Option<usize>,
     /// Of them, those that are no flow: shaking hands, parting, or reading a page.
@@ -183,7 +194,7 @@ pub(crate) async fn look(shared: &Arc<Shared>) -> Result<Arc<AuditView>, NoAudit
         );
     }
     for difference in recorded {
-        comparison.told(difference.subject);
+        comparison.told(&difference.subject);
     }
     view.differences = differences.iter().take(NAMED).map(|one| show(shared, one)).collect();
     let view = Arc::new(view);
@@ -208,7 +219,24 @@ async fn compare(
             held: unfinished.flows().len() as u64,
         },
     };
+    let tally = |opened, closed, held: usize| Tally { opened, closed, held: held as u64 };
+    let (users, calls) = (&unfinished.users, &unfinished.calls);
+    let mut kept = Kept {
+        users: Accounts {
+            here: BTreeSet::new(),
+            in_ledger: users.who().map(|(aor, _)| aor.clone()).collect(),
+            tally: tally(users.came, users.went, users.online()),
+        },
+        calls: Accounts {
+            here: BTreeSet::new(),
+            in_ledger: calls.open().keys().cloned().collect(),
+            tally: tally(calls.started, calls.ended, calls.open().len()),
+        },
+        calls_here: Tally::default(),
+    };
     drop(standing);
+    kept.users.here = shared.users().into_iter().map(|(aor, _)| aor).collect();
+    (kept.calls.here, kept.calls_here) = shared.roll_of_calls();
     let (mut tables, mut tallies, mut longest) = (Vec::new(), Vec::new(), Duration::ZERO);
     for shard in 0..shared.inboxes.shards() {
         let mut after = None;
@@ -257,6 +285,10 @@ async fn compare(
         ledger_at: shared.node.event(event),
         flows: tables.len(),
         flows_in_ledger: books.open.len(),
+        users: kept.users.here.len(),
+        users_in_ledger: kept.users.in_ledger.len(),
+        calls: kept.calls.here.len(),
+        calls_in_ledger: kept.calls.in_ledger.len(),
         sockets,
         sockets_between: between,
         kernel_error,
@@ -266,7 +298,7 @@ async fn compare(
         took_ms: 0,
         longest_hold_us: u64::try_from(longest.as_micros()).unwrap_or(u64::MAX),
     };
-    let views = Views { at: Instant::now(), books, tables, tallies, appended, kernel, pages };
+    let views = Views { at: Instant::now(), books, tables, tallies, appended, kernel, pages, kept };
     let differences = comparison.compare(&views);
     view.suspected = differences.iter().filter(|one| one.standing == Standing::Suspected).count();
     view.certain = differences.len() - view.suspected;
@@ -291,6 +323,10 @@ const fn gauge_of(kind: DifferenceKind) -> Gauge {
         DifferenceKind::SocketWithoutFlow => Gauge::SocketsWithoutFlow,
         DifferenceKind::FlowNotInLedger => Gauge::FlowsNotInLedger,
         DifferenceKind::LedgerWithoutFlow => Gauge::LedgerWithoutFlow,
+        DifferenceKind::UserNotInLedger => Gauge::UsersNotInLedger,
+        DifferenceKind::LedgerWithoutUser => Gauge::LedgerWithoutUser,
+        DifferenceKind::CallNotInLedger => Gauge::CallsNotInLedger,
+        DifferenceKind::LedgerWithoutCall => Gauge::LedgerWithoutCall,
         DifferenceKind::Counters => Gauge::CountersOff,
     }
 }
@@ -301,6 +337,10 @@ const fn count_of(kind: DifferenceKind) -> Count {
         DifferenceKind::SocketWithoutFlow => Count::SocketWithoutFlow,
         DifferenceKind::FlowNotInLedger => Count::FlowNotInLedger,
         DifferenceKind::LedgerWithoutFlow => Count::LedgerWithoutFlow,
+        DifferenceKind::UserNotInLedger => Count::UserNotInLedger,
+        DifferenceKind::LedgerWithoutUser => Count::LedgerWithoutUser,
+        DifferenceKind::CallNotInLedger => Count::CallNotInLedger,
+        DifferenceKind::LedgerWithoutCall => Count::LedgerWithoutCall,
         DifferenceKind::Counters => Count::CountersOff,
     }
 }
@@ -342,7 +382,23 @@ fn show(shared: &Shared, difference: &Difference) -> DifferenceView {
 /// What was seen, in words.
 fn evidence(shared: &Shared, difference: &Difference) -> String {
     let flow = || difference.flow.map_or_else(|| "a flow".to_owned(), |flow| shared.node.flow(flow));
-    match difference.subject {
+    match &difference.subject {
+        Subject::Counted(what) => {
+            let (of, place) = match what {
+                Counted::CallsHere => ("calls started", "the server"),
+                Counted::CallsInLedger => ("calls started", "the ledger"),
+                Counted::UsersInLedger => ("users who came online", "the ledger"),
+            };
+            format!("{place} counted {} more {of} than such that ended and go on", difference.off)
+        }
+        Subject::User(DifferenceKind::UserNotInLedger, user) => {
+            format!("{user} is online, and not by the ledger")
+        }
+        Subject::User(_, user) => format!("{user} is online by the ledger, and is not"),
+        Subject::Call(DifferenceKind::CallNotInLedger, call) => {
+            format!("{call} goes on, and the ledger does not have it open")
+        }
+        Subject::Call(_, call) => format!("{call} is open in the ledger, and there is no such call"),
         Subject::Shard(shard) => {
             format!("shard {shard} counted {} more flows opened than it closed and holds", difference.off)
         }

@@ -1,6 +1,7 @@
 //! Calls on this node: one table for all shards, whose records go into the ledger and whose BYEs leave by the shards.
 
 use std::{
+    collections::BTreeSet,
     sync::{Mutex, PoisonError},
     time::Instant,
 };
@@ -16,6 +17,7 @@ use sip_dialog::{Agent, Book, Call, Calls, End, Farewell, Hurt, Moment, Party, R
 use sip_message::Message;
 
 use crate::{
+    audit::Tally,
     clock, dialling,
     hop::{FlowNumber, Hop, same_peer},
     inbox::Letter,
@@ -180,6 +182,17 @@ impl Shared {
     pub(crate) fn end_calls(&self) {
         let farewell = self.calls.farewell;
         self.with_calls(|calls, desk, now| calls.end_all(desk, CallCause::Shutdown, farewell, now));
+    }
+
+    /// The ids of the calls there are now, and what was counted of calls by then.
+    pub(crate) fn roll_of_calls(&self) -> (BTreeSet<Box<str>>, Tally) {
+        let (numbers, tally) = self.with_calls(|calls, _, _| {
+            let numbers: Vec<u64> = calls.all().map(Call::number).collect();
+            let (opened, closed) = (self.metrics.get(Count::CallsStarted), self.metrics.calls_ended());
+            (numbers, Tally { opened, closed, held: calls.live() as u64 })
+        });
+        let name = |number| self.node.call(self.incarnation, number).into();
+        (numbers.into_iter().map(name).collect(), tally)
     }
 
     /// The calls there are now, the oldest first, at most so many.

@@ -226,6 +226,14 @@ counts! {
     FlowNotInLedger = "audit_differences_flow_not_in_ledger",
     /// Flows found open in the ledger that are not open.
     LedgerWithoutFlow = "audit_differences_ledger_without_flow",
+    /// Users found online who are not by the ledger.
+    UserNotInLedger = "audit_differences_user_not_in_ledger",
+    /// Users found online by the ledger who are not.
+    LedgerWithoutUser = "audit_differences_ledger_without_user",
+    /// Calls found that the ledger does not have open.
+    CallNotInLedger = "audit_differences_call_not_in_ledger",
+    /// Calls found open in the ledger that there are not.
+    LedgerWithoutCall = "audit_differences_ledger_without_call",
     /// Counters found that do not add up.
     CountersOff = "audit_differences_counters",
 }
@@ -290,6 +298,14 @@ gauges! {
     FlowsNotInLedger = "audit_flows_not_in_ledger",
     /// Flows that are open in the ledger now and not in the server.
     LedgerWithoutFlow = "audit_ledger_without_flow",
+    /// Users who are online now and not by the ledger.
+    UsersNotInLedger = "audit_users_not_in_ledger",
+    /// Users who are online by the ledger now and not in the server.
+    LedgerWithoutUser = "audit_ledger_without_user",
+    /// Calls that go on now and that the ledger does not have open.
+    CallsNotInLedger = "audit_calls_not_in_ledger",
+    /// Calls that are open in the ledger now and not in the server.
+    LedgerWithoutCall = "audit_ledger_without_call",
     /// Counters that do not add up now.
     CountersOff = "audit_counters_off",
     /// Connections that were no flow at the last look of the audit: shaking hands, parting, or reading a page.
@@ -309,7 +325,24 @@ pub struct Metrics {
     forgiven: [AtomicU64; Leniency::ALL.len()],
 }
 
+/// How calls end.
+const CALL_ENDS: &[Count] = &[
+    Count::CallsHungUp,
+    Count::CallsCancelled,
+    Count::CallsRejected,
+    Count::CallsUnanswered,
+    Count::CallsFailed,
+    Count::CallsLost,
+    Count::CallsExpired,
+    Count::CallsShutDown,
+];
+
 impl Metrics {
+    /// Calls that ended, in whatever way.
+    pub(crate) fn calls_ended(&self) -> u64 {
+        CALL_ENDS.iter().map(|end| self.get(*end)).sum()
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             counts: [const { AtomicU64::new(0) }; COUNTS],

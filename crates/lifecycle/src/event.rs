@@ -119,7 +119,7 @@ impl TrimReason {
 
 macro_rules! differences {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
-        /// How the kernel's sockets, the server's flows and the ledger differ.
+        /// How the kernel's sockets, the server's flows, users and calls, and the ledger differ.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum DifferenceKind { $($(#[doc = $doc])* $name,)* }
 
@@ -151,6 +151,14 @@ differences! {
     FlowNotInLedger = "flow_not_in_ledger",
     /// The ledger says that a flow is open, and it is not: its close is missing.
     LedgerWithoutFlow = "ledger_without_flow",
+    /// A user is online and the ledger does not say so.
+    UserNotInLedger = "user_not_in_ledger",
+    /// The ledger says that a user is online who is not.
+    LedgerWithoutUser = "ledger_without_user",
+    /// A call goes on and the ledger does not say so.
+    CallNotInLedger = "call_not_in_ledger",
+    /// The ledger says that a call goes on, and there is none: its end is missing.
+    LedgerWithoutCall = "ledger_without_call",
     /// What was counted does not add up: opened, less closed, is not what is open.
     Counters = "counters",
 }

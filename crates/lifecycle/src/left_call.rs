@@ -104,6 +104,12 @@ impl LeftCalls {
         &self.open
     }
 
+    /// Hands over the calls that are open, by id.
+    #[must_use]
+    pub fn into_open(self) -> BTreeMap<Box<str>, LeftCall> {
+        self.open
+    }
+
     /// Hands over the ends that are owed for a process that died.
     pub(crate) fn settle(&self, last_alive: u64, now: u64, mut write: impl FnMut(Event<'_>)) {
         for (call, left) in &self.open {

@@ -135,6 +135,11 @@ impl LeftUsers {
         self.online
     }
 
+    /// Users who are online, with the time since when, in microseconds since the Unix epoch.
+    pub fn who(&self) -> impl Iterator<Item = (&Text<160>, u64)> {
+        self.users.iter().filter_map(|(aor, user)| Some((aor, user.online_at?)))
+    }
+
     /// Users who are online or have a binding, by address-of-record.
     #[must_use]
     pub const fn users(&self) -> &BTreeMap<Text<160>, LeftUser> {

@@ -68,6 +68,8 @@ pub struct Open<Bindings> {
     pub bindings: Bindings,
     /// Who is online, by address-of-record.
     pub users: LeftUsers,
+    /// Calls.
+    pub calls: LeftCalls,
 }
 
 /// Folds records, oldest first, into what is still open at the end, and counts what does not add up. What it
@@ -228,7 +230,7 @@ impl Unfinished {
     pub fn into_open(self) -> Open<impl Iterator<Item = (Option<Box<str>>, LeftBinding)> + use<>> {
         let each =
             self.bindings.into_iter().flat_map(|(key, count)| std::iter::repeat_n(key, count as usize));
-        Open { flows: self.flows, bindings: each, users: self.users }
+        Open { flows: self.flows, bindings: each, users: self.users, calls: self.calls }
     }
 
     /// Flows that are open at the end of the records, by id.

@@ -294,12 +294,13 @@ impl Books {
     }
 
     /// What came, less what went, less what is there: zero each.
-    fn differences(&self) -> [(&'static str, i128); 2] {
+    fn differences(&self) -> [(&'static str, i128); 3] {
         let off = |came: u64, went: u64, there: usize| i128::from(came) - i128::from(went) - there as i128;
-        let (flows, users) = (&self.flows, &self.flows.users);
+        let (flows, users, calls) = (&self.flows, &self.flows.users, &self.flows.calls);
         [
             ("opened-closed-open", off(flows.opened, flows.closed, flows.flows().len())),
             ("came-went-online", off(users.came, users.went, users.online())),
+            ("started-ended-open", off(calls.started, calls.ended, calls.open().len())),
         ]
     }
 
@@ -330,6 +331,7 @@ impl Books {
             say!("calls started       {:>12}", calls.started);
             say!("calls ended         {:>12}", calls.ended);
             say!("calls open          {:>12}", calls.open().len());
+            say_difference(2);
         }
         let mut wrong = 0;
         for (what, count, names) in self.findings(node) {

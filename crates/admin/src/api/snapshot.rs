@@ -10,7 +10,7 @@ use axum::{
 };
 use edge::Standing;
 use futures_util::stream;
-use lifecycle::{Event, EventId, FlowOpened, Node, event_time};
+use lifecycle::{Event, EventId, FlowOpened, LeftCall, Node, event_time};
 use serde_json::json;
 
 use super::{Admin, answer::Failure};
@@ -18,7 +18,7 @@ use super::{Admin, answer::Failure};
 /// Bytes that are written at once.
 const AT_ONCE: usize = 64 * 1024;
 
-/// Flows as `flow.opened` told of them, bindings, and who is online, as of the event under `at`.
+/// Flows as `flow.opened` told of them, bindings, who is online, and calls, as of the event under `at`.
 ///
 /// Made from a copy of the ledger's books, which is let go as it is sent: some hundred bytes for each flow and each binding.
 pub(super) async fn take(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
@@ -66,6 +66,16 @@ fn parts(standing: Standing, node: Node) -> Box<dyn Iterator<Item = Vec<u8>> + S
         let user = json!({ "aor": aor, "online_at": online_at, "bindings": bindings });
         separated(number, user.to_string().into_bytes())
     });
+    let calls = open.calls.into_open().into_iter().enumerate().map(|(number, (call, left))| {
+        let LeftCall { call_id, started_at, answered_at, caller, callee } = left;
+        let mut told = json!({
+            "call": call, "call_id": call_id, "started_at": event_time(started_at), "caller": caller, "callee": callee,
+        });
+        if let Some(at) = answered_at {
+            told["answered_at"] = json!(event_time(at));
+        }
+        separated(number, told.to_string().into_bytes())
+    });
     let named = |name: &str| once(format!("],\"{name}\":[").into_bytes());
     Box::new(
         once(head.into_bytes())
@@ -74,6 +84,8 @@ fn parts(standing: Standing, node: Node) -> Box<dyn Iterator<Item = Vec<u8>> + S
             .chain(bindings)
             .chain(named("users"))
             .chain(users)
+            .chain(named("calls"))
+            .chain(calls)
             .chain(once(b"]}\n".to_vec())),
     )
 }

@@ -1,15 +1,19 @@
-//! Three views of the same flows, held against each other. Pure: no sockets, no clock.
+//! Three views of the same flows, and two of users and of calls, held against each other. Pure: no sockets, no clock.
 //!
 //! Flows come and go while the views are taken, so nothing counts that was seen once. A flow differs when it did in two looks
 //! running. A socket without a flow is no difference while it may be shaking hands or parting from its peer: a socket has
 //! one stretch of each, before and after its flow, and both are bounded.
+
+mod kept;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::{Duration, Instant},
 };
 
-use lifecycle::{DifferenceKind, FlowId};
+use lifecycle::{DifferenceKind, FlowId, Text};
+
+pub(crate) use kept::{Accounts, Counted, Kept};
 
 use crate::audit::sockets::Socket;
 
@@ -81,23 +85,28 @@ pub(crate) struct Views {
     pub(crate) kernel: Option<Kernel>,
     /// Sockets that were handed over to whoever serves pages.
     pub(crate) pages: HashSet<u64>,
+    /// Users and calls; the ledger's account is of the same moment as the books.
+    pub(crate) kept: Kept,
 }
 
 /// What a difference is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
     Flow(DifferenceKind, FlowId),
+    User(DifferenceKind, Text<160>),
+    Call(DifferenceKind, Box<str>),
     Socket(u64),
     Shard(usize),
     Ledger,
+    Counted(Counted),
 }
 
 impl Subject {
-    pub(crate) const fn kind(self) -> DifferenceKind {
+    pub(crate) const fn kind(&self) -> DifferenceKind {
         match self {
-            Self::Flow(kind, _) => kind,
+            Self::Flow(kind, _) | Self::User(kind, _) | Self::Call(kind, _) => *kind,
             Self::Socket(_) => DifferenceKind::SocketWithoutFlow,
-            Self::Shard(_) | Self::Ledger => DifferenceKind::Counters,
+            Self::Shard(_) | Self::Ledger | Self::Counted(_) => DifferenceKind::Counters,
         }
     }
 }
@@ -114,7 +123,7 @@ pub(crate) enum Standing {
 }
 
 /// Something that differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Difference {
     pub(crate) subject: Subject,
     pub(crate) standing: Standing,
@@ -172,8 +181,12 @@ impl Comparison {
         let mut found: BTreeMap<Subject, Difference> = BTreeMap::new();
         let mut differs = |subject, flow, socket, off| {
             let (standing, lasted) = (Standing::Suspected, Duration::ZERO);
-            found.insert(subject, Difference { subject, standing, lasted, flow, socket, off });
+            let difference = Difference { subject, standing, lasted, flow, socket, off };
+            found.insert(difference.subject.clone(), difference);
         };
+        for (subject, off) in views.kept.differences() {
+            differs(subject, None, None, off);
+        }
         for (shard, tally) in views.tallies.iter().enumerate().filter(|(_, tally)| tally.off() != 0) {
             differs(Subject::Shard(shard), None, None, tally.off());
         }
@@ -237,7 +250,7 @@ impl Comparison {
 
     fn judge(&mut self, mut difference: Difference, views: &Views) -> Difference {
         let now = views.at;
-        let suspect = self.suspects.entry(difference.subject).or_insert(Suspect {
+        let suspect = self.suspects.entry(difference.subject.clone()).or_insert(Suspect {
             since: now,
             looks: 0,
             appended: views.appended,
@@ -257,7 +270,12 @@ impl Comparison {
                     .is_some_and(|from| now.saturating_duration_since(from) > self.patience.after)
             }
             // A record may have been on its way to the disk, for as long as a disk can stall.
-            Subject::Flow(..) | Subject::Shard(_) | Subject::Ledger => {
+            Subject::Flow(..)
+            | Subject::User(..)
+            | Subject::Call(..)
+            | Subject::Shard(_)
+            | Subject::Ledger
+            | Subject::Counted(_) => {
                 suspect.looks > 1 && difference.lasted >= SETTLE && views.books.to >= suspect.appended
             }
         };
@@ -270,8 +288,8 @@ impl Comparison {
     }
 
     /// A difference that was certain is recorded now: it is not told again while it lasts.
-    pub(crate) fn told(&mut self, subject: Subject) {
-        if let Some(suspect) = self.suspects.get_mut(&subject) {
+    pub(crate) fn told(&mut self, subject: &Subject) {
+        if let Some(suspect) = self.suspects.get_mut(subject) {
             suspect.told = true;
         }
     }

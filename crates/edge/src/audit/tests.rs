@@ -4,10 +4,12 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use lifecycle::{DifferenceKind, FlowId};
+use lifecycle::{DifferenceKind, FlowId, Text};
 use proptest::prelude::*;
 
-use super::comparison::{Books, Comparison, Kernel, Patience, Standing, Subject, Tally, Views};
+use super::comparison::{
+    Accounts, Books, Comparison, Counted, Kept, Kernel, Patience, Standing, Subject, Tally, Views,
+};
 use super::sockets::Socket;
 use super::{Listed, Stage};
 
@@ -116,6 +118,7 @@ impl Run {
             appended: records.iter().filter(|(at, ..)| *at <= tables).count() as u64,
             kernel: None,
             pages: HashSet::new(),
+            kept: Kept::default(),
         };
         for (at, flow, opened) in records {
             if self.durable(at) > books {
@@ -165,7 +168,7 @@ impl Run {
                     let number = match difference.subject {
                         Subject::Flow(_, flow) => flow.counter,
                         Subject::Socket(inode) => inode - 1,
-                        Subject::Shard(_) | Subject::Ledger => u64::MAX,
+                        _ => u64::MAX,
                     };
                     certain.insert((difference.subject.kind(), number));
                 }
@@ -258,11 +261,12 @@ fn planted(plant: impl Fn(&mut Views)) -> Vec<(Subject, Standing)> {
             appended: 1,
             kernel: Some(Kernel { held: [1].into(), connected: vec![socket(1)] }),
             pages: HashSet::new(),
+            kept: Kept::default(),
         };
         plant(&mut views);
-        last = comparison.compare(&views).iter().map(|one| (one.subject, one.standing)).collect();
+        last = comparison.compare(&views).iter().map(|one| (one.subject.clone(), one.standing)).collect();
         for (subject, _) in last.iter().filter(|(_, standing)| look == 1 && *standing == Standing::Certain) {
-            comparison.told(*subject);
+            comparison.told(subject);
         }
     }
     last
@@ -273,6 +277,55 @@ fn counters_that_do_not_add_up_are_told_once() {
     assert_eq!(planted(|_| {}), []);
     assert_eq!(planted(|views| views.tallies[0].closed = 1), [(Subject::Shard(0), Standing::Told)]);
     assert_eq!(planted(|views| views.books.tally.opened = 3), [(Subject::Ledger, Standing::Told)]);
+}
+
+#[test]
+fn users_and_calls_of_which_table_and_ledger_tell_differently_are_told_once() {
+    let found = |plant: &dyn Fn(&mut Kept), subject: Subject| {
+        assert_eq!(planted(|views| plant(&mut views.kept)), [(subject, Standing::Told)]);
+    };
+    let (ada, call): (Text<160>, Box<str>) = (Text::new("ada@x"), "e.1.c1".into());
+    fn both<Id: Ord + Clone>(accounts: &mut Accounts<Id>, id: &Id) {
+        accounts.here.insert(id.clone());
+        accounts.in_ledger.insert(id.clone());
+    }
+    assert_eq!(
+        planted(|views| {
+            both(&mut views.kept.users, &ada);
+            both(&mut views.kept.calls, &call);
+        }),
+        []
+    );
+    let user = |kind| Subject::User(kind, ada.clone());
+    found(
+        &|kept| {
+            kept.users.here.insert(ada.clone());
+        },
+        user(DifferenceKind::UserNotInLedger),
+    );
+    found(
+        &|kept| {
+            kept.users.in_ledger.insert(ada.clone());
+        },
+        user(DifferenceKind::LedgerWithoutUser),
+    );
+    let of_call = |kind| Subject::Call(kind, call.clone());
+    found(
+        &|kept| {
+            kept.calls.here.insert(call.clone());
+        },
+        of_call(DifferenceKind::CallNotInLedger),
+    );
+    found(
+        &|kept| {
+            kept.calls.in_ledger.insert(call.clone());
+        },
+        of_call(DifferenceKind::LedgerWithoutCall),
+    );
+    let counted = Subject::Counted;
+    found(&|kept| kept.calls_here.opened = 1, counted(Counted::CallsHere));
+    found(&|kept| kept.calls.tally.closed = 1, counted(Counted::CallsInLedger));
+    found(&|kept| kept.users.tally.held = 1, counted(Counted::UsersInLedger));
 }
 
 #[test]
@@ -300,6 +353,7 @@ fn a_connection_that_reads_a_page_is_no_leak() {
             appended: 0,
             kernel: Some(Kernel { held: [9].into(), connected: vec![socket(9)] }),
             pages: [9].into(),
+            kept: Kept::default(),
         };
         assert_eq!(comparison.compare(&views), []);
     }
@@ -322,6 +376,7 @@ fn a_leak_is_found_when_its_connection_is_gone() {
                 connected: if look == 0 { vec![socket(9)] } else { Vec::new() },
             }),
             pages: HashSet::new(),
+            kept: Kept::default(),
         };
         standings.extend(comparison.compare(&views).iter().map(|one| one.standing));
     }

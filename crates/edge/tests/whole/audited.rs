@@ -100,6 +100,21 @@ async fn a_planted_difference_is_on_the_api_the_metrics_the_log_and_in_an_event(
     look_until(&house, "in agreement again", agree).await;
     assert_eq!(metrics.gauge(Gauge::LedgerWithoutFlow), 0);
 
+    // A user and a call that the ledger has, and nobody else.
+    let call = house.handle.node().call(1, 1 << 40);
+    let calling = format!(
+        r#"{{"call":"{call}","call_id":"x","started_at":"2026-01-01T00:00:00Z","caller":{{"aor":"a@x"}},"callee":{{"aor":"b@x"}}}}"#
+    );
+    plant(&house, EventKind::CallStarted, &calling).await;
+    let online = r#"{"aor":"nobody@localhost","online_at":"2026-01-01T00:00:00Z"}"#;
+    plant(&house, EventKind::UserOnline, online).await;
+    let differs = look_until(&house, "found", |view| view.certain == 2).await;
+    let kinds: Vec<_> = differs.differences.iter().map(|one| one.kind.as_str()).collect();
+    assert_eq!(kinds, ["ledger_without_user", "ledger_without_call"], "{differs:?}");
+    plant(&house, EventKind::CallEnded, &format!(r#"{{"call":"{call}"}}"#)).await;
+    plant(&house, EventKind::UserOffline, r#"{"aor":"nobody@localhost"}"#).await;
+    look_until(&house, "in agreement again", agree).await;
+
     // A flow whose close was written while it lives.
     let flow = house.log().flows().keys().find(|flow| **flow != *nobodys).unwrap().to_string();
     plant(&house, EventKind::FlowClosed, &format!(r#"{{"flow":"{flow}"}}"#)).await;

@@ -68,6 +68,10 @@ fn lines(view: &Value) -> Vec<String> {
         format!("  of them no flow (yet)  {:>9}", number("sockets_between")),
         format!("flows the server has     {:>9}", number("flows")),
         format!("flows the ledger has     {:>9}", number("flows_in_ledger")),
+        format!("users online             {:>9}", number("users")),
+        format!("users online, by ledger  {:>9}", number("users_in_ledger")),
+        format!("calls the server has     {:>9}", number("calls")),
+        format!("calls the ledger has     {:>9}", number("calls_in_ledger")),
         format!("differences, certain     {:>9}", number("certain")),
         format!("  perhaps on their way   {:>9}", number("suspected")),
     ];
