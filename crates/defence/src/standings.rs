@@ -219,6 +219,13 @@ impl Standings {
         Err(standing.turn_away(why, lines, now))
     }
 
+    /// Whether an address is banned.
+    #[must_use]
+    pub fn is_banned(&self, source: Source, now: Instant) -> bool {
+        let ban = self.all.get(&source).and_then(|standing| standing.ban.as_ref());
+        ban.is_some_and(|ban| ban.until > now)
+    }
+
     /// Somebody did something that only strangers do.
     pub fn offend(&mut self, source: Source, offence: Offence, now: Instant) -> Judgement {
         let Limits { failures, forget, ban, .. } = self.limits;

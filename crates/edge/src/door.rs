@@ -130,12 +130,22 @@ impl Door {
         }
     }
 
-    /// A datagram comes. None if it is not listened to.
-    pub(crate) fn hear_datagram(&self, address: IpAddr) -> Option<Acquaintance> {
+    /// A datagram comes. None if it is not listened to. Others may have had the address banned by writing it on theirs, so a ban
+    /// does not hold for who is registered there.
+    pub(crate) fn hear_datagram(
+        &self,
+        address: IpAddr,
+        is_registered: impl FnOnce() -> bool,
+    ) -> Option<Acquaintance> {
         match self.source(address, By::Datagram) {
             None => Some(Acquaintance::Known),
+            Some(source) if self.is_banned(source) && is_registered() => Some(Acquaintance::Known),
             Some(source) => self.hear(source).map(|()| Acquaintance::Stranger),
         }
+    }
+
+    fn is_banned(&self, source: Source) -> bool {
+        self.standings().is_banned(source, Instant::now())
     }
 
     fn hear(&self, source: Source) -> Option<()> {

@@ -26,7 +26,10 @@ impl Shard {
             // We chose to connect to it.
             Hop::Peer { .. } => Some(Acquaintance::Known),
             Hop::Udp { .. } if self.shared.upstreams.knows(from) => Some(Acquaintance::Known),
-            Hop::Udp { remote, .. } => self.shared.door.hear_datagram(remote.ip()),
+            Hop::Udp { listener, remote } => {
+                let is_registered = || self.shared.location().has_phone(u16::from(listener), remote);
+                self.shared.door.hear_datagram(remote.ip(), is_registered)
+            }
         }
     }
 

@@ -15,6 +15,7 @@ mod expiry;
 mod flow_index;
 mod kept;
 mod location;
+mod phones;
 mod presence;
 mod register;
 

@@ -1,5 +1,6 @@
 //! The table and its three indexes.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use lifecycle::FlowId;
@@ -10,6 +11,7 @@ use smallvec::SmallVec;
 use crate::aor_index::AorIndex;
 use crate::expiry::Expiry;
 use crate::flow_index::FlowIndex;
+use crate::phones::Phones;
 use crate::{Binding, Way};
 
 #[cfg(test)]
@@ -43,6 +45,7 @@ pub struct Location<R> {
     flows: FlowIndex,
     /// The first binding without a flow.
     unowned: u32,
+    phones: Phones,
     expiry: Expiry,
     max_bindings: usize,
 }
@@ -56,6 +59,7 @@ impl<R> Location<R> {
             aors: AorIndex::new(),
             flows: FlowIndex::default(),
             unowned: NONE,
+            phones: Phones::default(),
             expiry: Expiry::default(),
             max_bindings: max_bindings.min(NONE as usize),
         }
@@ -172,6 +176,13 @@ impl<R> Location<R> {
         write_contacts(self.bindings(aor, now).map(|binding| binding.listed(gruu, now)), out);
     }
 
+    /// Whether a binding is reached by datagrams between this listener and this address. One that has ended and was not taken
+    /// away yet counts.
+    #[must_use]
+    pub fn has_phone(&self, listener: u16, remote: SocketAddr) -> bool {
+        self.phones.has(listener, remote)
+    }
+
     pub(crate) fn binding(&self, slot: u32) -> &Binding<R> {
         &self.entries[slot as usize].binding
     }
@@ -192,6 +203,7 @@ impl<R> Location<R> {
     /// Puts a binding into a slot and into every index. Its flow must be open.
     pub(crate) fn insert(&mut self, binding: Box<Binding<R>>) -> u32 {
         let end = binding.expires;
+        self.phones.come(binding.way, binding.remote);
         let entry = Entry { binding, next_of_aor: NONE, next_of_flow: NONE, previous_of_flow: NONE };
         let slot = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 bindings");
         self.link_to_aor(slot);
@@ -206,6 +218,7 @@ impl<R> Location<R> {
         self.unlink_from_flow(slot);
         let entry = self.entries.remove(slot as usize);
         self.expiry.remove(entry.binding.expires, slot);
+        self.phones.go(entry.binding.way, entry.binding.remote);
         entry.binding
     }
 
@@ -214,7 +227,9 @@ impl<R> Location<R> {
         self.unlink_from_aor(slot);
         let binding = &mut self.entries[slot as usize].binding;
         let before = binding.expires;
+        self.phones.go(binding.way, binding.remote);
         change(binding);
+        self.phones.come(binding.way, binding.remote);
         let end = binding.expires;
         self.expiry.remove(before, slot);
         self.expiry.insert(end, slot);

@@ -3,6 +3,7 @@
 
 mod audited;
 mod backend;
+mod banned;
 mod calls_behind;
 mod certificates;
 mod database;

@@ -12,6 +12,7 @@ use sip_message::Message;
 use sip_registrar::{Policy, Refusal, Shorter};
 
 use super::{Location, NONE};
+use crate::phones::Phones;
 use crate::{Register, RegisterError, Way};
 
 const POLICY: Policy = Policy {
@@ -73,6 +74,11 @@ impl Location<Room> {
         let ends: BTreeSet<_> = self.expiry.iter().map(|(end, slot)| (slot, end)).collect();
         let expected: BTreeSet<_> = all.iter().map(|&slot| (slot, self.binding(slot).expires())).collect();
         assert_eq!(ends, expected);
+        let mut phones = Phones::default();
+        for binding in self.all() {
+            phones.come(binding.way(), binding.remote());
+        }
+        assert_eq!(phones, self.phones);
         assert!(self.len() <= self.max_bindings());
     }
 }

@@ -1,0 +1,31 @@
+//! Where bindings without a flow are reached: who sends datagrams from there is somebody who is registered.
+
+use std::{collections::HashMap, net::SocketAddr};
+
+use crate::Way;
+
+/// How many bindings each address has on each listener. Whoever registers chooses its own.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Phones(HashMap<(u16, SocketAddr), u32>);
+
+impl Phones {
+    pub(crate) fn come(&mut self, way: Way, remote: SocketAddr) {
+        if let Way::Udp { listener } = way {
+            *self.0.entry((listener, remote)).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn go(&mut self, way: Way, remote: SocketAddr) {
+        let Way::Udp { listener } = way else { return };
+        if let Some(count) = self.0.get_mut(&(listener, remote)) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&(listener, remote));
+            }
+        }
+    }
+
+    pub(crate) fn has(&self, listener: u16, remote: SocketAddr) -> bool {
+        self.0.contains_key(&(listener, remote))
+    }
+}
