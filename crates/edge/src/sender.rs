@@ -192,6 +192,27 @@ impl World<'_> {
         Ok(())
     }
 
+    /// Whether somebody may send a request along a route of ours that says that it belongs to a dialog, which is no call that is
+    /// known here. A server behind may ask no more than that tag before it calls anybody: what could begin something there needs
+    /// what it would need without the tag.
+    pub(crate) fn may_begin(&self, request: &Message<'_>, from: Hop, to: Hop) -> bool {
+        let shared = &*self.shard.shared;
+        let begins = matches!(
+            request.method(),
+            Some(Method::Invite | Method::Message | Method::Subscribe | Method::Refer | Method::Publish)
+        );
+        if !begins || !shared.upstreams.knows(to) {
+            return true;
+        }
+        match self.sender(request, from, Instant::now()) {
+            Ok(Sender::Behind) => true,
+            Ok(sender @ (Sender::User { home, .. } | Sender::Anybody(Some(home)))) => {
+                home.registrar().is_some() || home.lets_out(&sender, &shared.metrics).is_ok()
+            }
+            Ok(Sender::Anybody(None)) | Err(_) => false,
+        }
+    }
+
     /// Takes out what the sender says of itself that only servers may say, and credentials that were meant for us; tells a
     /// server behind us whose request it is.
     pub(crate) fn amend<'m>(

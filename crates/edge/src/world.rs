@@ -292,6 +292,7 @@ impl World<'_> {
             sip_dialog::Way::Held => return Owned::Held,
             sip_dialog::Way::Gone => return Owned::Over,
             sip_dialog::Way::Stranger => return Owned::Forged,
+            sip_dialog::Way::Unknown if moved && !self.may_begin(request, from, hop) => return Owned::Forged,
             sip_dialog::Way::Unknown => {}
         }
         let (hop, other) = (now(hop), now(other));

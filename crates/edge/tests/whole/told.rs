@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use edge::Count;
 use lifecycle::Transport;
-use prove::Client;
+use prove::{Answering, Client};
 use sip_message::{Message, response::ResponseBuilder};
 use tokio::{net::UdpSocket, time::timeout};
 
@@ -37,6 +37,17 @@ impl Pbx {
         builder.header(b"Remote-Party-ID", b"<sip:100@pbx.example>").write(&mut answer).unwrap();
         self.0.send_to(&answer, from).await.unwrap();
         String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    /// The next message that begins so; nothing is answered.
+    async fn hears(&self, beginning: &str) -> String {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let length = timeout(PATIENCE, self.0.recv(&mut buffer)).await.expect("a message").unwrap();
+            if buffer[..length].starts_with(beginning.as_bytes()) {
+                return String::from_utf8_lossy(&buffer[..length]).into_owned();
+            }
+        }
     }
 
     /// Sends a request to a listener; what is answered.
@@ -191,5 +202,54 @@ async fn outside_is_for_those_who_may() {
     assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
     assert!(!seen.contains("Proxy-Authorization"), "{seen}");
     assert_eq!(lines(&seen, IDENTITIES), ["P-Asserted-Identity: <sip:alice@example.com>"]);
+    house.end().await;
+}
+
+/// A call that came from the server behind gives a way there. It is for that call, whoever else may be reached by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_from_the_outside_opens_no_way_to_the_outside() {
+    let pbx = Pbx::new().await;
+    let house = house("told-way-out", &pbx, &format!("{USERS}outside = [\"bob\"]\n"));
+    let mut alice = alice(&house).await;
+    let listener = house.handle.listeners().iter().find(|bound| bound.name == "inside").unwrap().local;
+    let call = request("INVITE", "sip:alice@example.com", "<sip:100@pbx.example>", ALICE, "");
+    let call = call.replace("SIP/2.0/WS x.invalid", &format!("SIP/2.0/UDP {}", pbx.address()));
+    alice.set_answering(Answering::KeepsSilent);
+    pbx.0.send_to(call.as_bytes(), listener).await.unwrap();
+    let came = String::from_utf8_lossy(alice.next().await.unwrap().bytes()).into_owned();
+    let mut taken = Vec::new();
+    let call = Message::parse(came.as_bytes()).unwrap();
+    ResponseBuilder::new(&call, 200, "OK").to_tag(b"alice").write(&mut taken).unwrap();
+    alice.send(&taken).unwrap();
+    alice.flush().await.unwrap();
+    let answered = pbx.hears("SIP/2.0 200 ").await;
+    let call_id = came.lines().find_map(|line| line.strip_prefix("Call-ID: ")).unwrap();
+    let routes: Vec<&str> =
+        came.lines().filter_map(|line| line.strip_prefix("Record-Route: ")).map(str::trim).collect();
+    assert_eq!(routes.len(), 2, "{came}");
+    let route = format!("Route: {}\r\n", routes.join(", "));
+    let number = "sip:+15551234@example.com";
+    for method in ["INVITE", "MESSAGE", "SUBSCRIBE", "REFER"] {
+        for to in [format!("<{number}>"), format!("<{number}>;tag=madeup")] {
+            let answer = ask(&mut alice, &request(method, number, ALICE, &to, &route)).await;
+            assert!(answer.starts_with("SIP/2.0 403 "), "{method} {to}: {answer}");
+        }
+    }
+    // Those of the call itself go there.
+    let tag = |line: &str| {
+        let line = answered.lines().find(|said| said.starts_with(line)).unwrap();
+        line.rsplit_once(";tag=").unwrap().1.to_owned()
+    };
+    let (hers, theirs) = (tag("To:"), tag("From:"));
+    let number = "sip:100@pbx.example";
+    let within = request("MESSAGE", number, ALICE, &format!("<{number}>;tag={theirs}"), &route);
+    let made = Message::parse(within.as_bytes()).unwrap();
+    let own = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let within = within
+        .replace(&format!(";tag={}", own(made.from().unwrap().tag().unwrap())), &format!(";tag={hers}"))
+        .replace(&format!("Call-ID: {}", own(made.call_id().unwrap())), &format!("Call-ID: {call_id}"));
+    alice.send(within.as_bytes()).unwrap();
+    alice.flush().await.unwrap();
+    assert!(pbx.hears("MESSAGE ").await.contains(call_id));
     house.end().await;
 }
