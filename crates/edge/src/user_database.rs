@@ -184,7 +184,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, domain: Host) {
     let Some(database) = shared.domains.database(&domain) else { return };
     let path = database.from.path.clone();
     let mut watched: Option<Watched> = None;
-    let mut failing = false;
+    let mut failing: Option<String> = None;
     loop {
         let (query, realm, from) = (database.from.query.clone(), database.realm.clone(), path.clone());
         let looked = tokio::task::spawn_blocking(move || {
@@ -205,18 +205,19 @@ pub(crate) async fn keep(shared: Arc<Shared>, domain: Host) {
                     shared.metrics.add(Count::UsersRead);
                     shared.domains.replace_users(&domain, table);
                 }
-                if failing {
+                if failing.take().is_some() {
                     tracing::info!(%domain, path = %path.display(), "the users can be read again");
                 }
-                failing = false;
                 Some(looked)
             }
             Ok(Err(error)) => {
                 shared.metrics.add(Count::UsersUnread);
-                if !failing {
+                // Who has mended one thing is told of the next.
+                let error = error.to_string();
+                if failing.as_ref() != Some(&error) {
                     tracing::warn!(%domain, path = %path.display(), %error, "the users cannot be read; those that are known stay");
                 }
-                failing = true;
+                failing = Some(error);
                 None
             }
             // The runtime is ending.
