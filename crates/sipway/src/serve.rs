@@ -81,8 +81,7 @@ async fn serve_until_told(mut config: Config, talk: Talk, file: Option<&Path>) -
         if let Ok(address) = socket.local_addr() {
             tracing::info!(%address, "admin API, metrics and health check");
         }
-        let token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
-        let access = token.map_or(Access::Anyone, |token| Access::Bearer(token.expose().to_owned()));
+        let access = config.admin.as_ref().map_or(Access::ByAddress, access);
         let router = admin::router(handle.clone(), Arc::clone(&sinks), Development::No, access);
         tokio::spawn(admin::serve(socket, router));
     }
@@ -227,6 +226,15 @@ fn reload(handle: &Handle, config: &mut Config, file: Option<&Path>) {
     if !at_restart.is_empty() {
         let sections = at_restart.join(", ");
         tracing::warn!(sections, "SIGHUP: what changed in these sections takes a restart");
+    }
+}
+
+/// Where other machines can reach it they may name it as they do, and nothing keeps them out anyway.
+fn access(admin: &config::Admin) -> Access {
+    match &admin.token {
+        Some(token) => Access::Bearer(token.expose().to_owned()),
+        None if admin.bind.ip().is_loopback() => Access::ByAddress,
+        None => Access::Anyone,
     }
 }
 

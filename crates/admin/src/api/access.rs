@@ -1,6 +1,6 @@
 //! Who may ask.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -20,6 +20,9 @@ use super::answer::Failure;
 pub enum Access {
     /// Everybody who reaches the port.
     Anyone,
+    /// Who reaches the port, on this machine alone, by an address or as `localhost`: a page of a stranger whose name leads to this
+    /// machine (DNS rebinding) could otherwise read and order what it likes.
+    ByAddress,
     /// Who brings this token: `Authorization: Bearer …` (RFC 6750 §2.1).
     Bearer(String),
 }
@@ -28,6 +31,7 @@ impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Anyone => "Anyone",
+            Self::ByAddress => "ByAddress",
             Self::Bearer(_) => "Bearer(…)",
         })
     }
@@ -35,7 +39,11 @@ impl fmt::Debug for Access {
 
 impl Access {
     fn admits(&self, request: &Request) -> bool {
-        let Self::Bearer(token) = self else { return true };
+        let token = match self {
+            Self::Anyone => return true,
+            Self::ByAddress => return is_by_address(request),
+            Self::Bearer(token) => token,
+        };
         let given = request.headers().get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
         let given = match given.split_at_checked(7) {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"Bearer ") => rest.trim_ascii(),
@@ -51,11 +59,27 @@ pub(super) async fn check(State(access): State<Arc<Access>>, request: Request, n
     if access.admits(&request) {
         return next.run(request).await;
     }
+    if matches!(*access, Access::ByAddress) {
+        let error = "without a token this is open to this machine alone, by its address or as localhost: name the server so, or set \
+                     `[admin] token_env`";
+        return Failure::new(StatusCode::MISDIRECTED_REQUEST, error).into_response();
+    }
     let error = "this server asks for its admin token: send `Authorization: Bearer TOKEN`, with the token that \
                  `[admin] token_env` of its configuration refers to";
     let mut response = Failure::new(StatusCode::UNAUTHORIZED, error).into_response();
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
+}
+
+/// Whether a request names its host by an address, or as `localhost`, or not at all, which no browser does.
+pub(super) fn is_by_address(request: &Request) -> bool {
+    let Some(host) = request.headers().get(HOST) else { return true };
+    let host = host.to_str().unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 /// A page of a stranger that an operator has open could order things here, though it cannot read the answers. Browsers

@@ -1,28 +1,23 @@
 //! What only `sipway dev` serves, and to whom.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
     extract::{Request, State},
-    http::{StatusCode, header::HOST},
+    http::StatusCode,
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use lifecycle::Transport;
 use serde_json::{Value, json};
 
-use super::Admin;
+use super::{Admin, access::is_by_address};
 
 /// Refuses requests that name a host by anything but an address or `localhost`: a page of a stranger whose name leads to
 /// this machine (DNS rebinding) could otherwise read and close what is here.
 pub(super) async fn only_by_address(request: Request, next: Next) -> Response {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    if name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok() {
+    if is_by_address(&request) {
         return next.run(request).await;
     }
     (StatusCode::MISDIRECTED_REQUEST, "open this page by its address or as localhost\n").into_response()

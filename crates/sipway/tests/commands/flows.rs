@@ -189,3 +189,21 @@ async fn commands_say_why_they_cannot_ask() {
         assert!(ended.err.contains(words), "{arguments:?}: {}", ended.err);
     }
 }
+
+/// A page of a stranger whose name leads to this machine is of the same site as the API, for the browser.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_token_the_api_is_named_by_its_address() {
+    let directory = Directory::new("rebound");
+    let mut server = crate::defence::start(&directory, "").await;
+    let admin = server.address("admin");
+    let rebound = "Host: evil.example:80\r\nOrigin: http://evil.example:80\r\n";
+    for (request, status) in [("GET /api/flows", 421), ("POST /api/drain", 421), ("GET /healthz", 200)] {
+        let answer = ask(admin, request, rebound, "").await;
+        assert_eq!(answer.status, status, "{request}: {answer:?}");
+    }
+    for host in [format!("localhost:{}", admin.port()), admin.to_string(), "[::1]:80".to_owned()] {
+        let answer = ask(admin, "GET /api/drain", &format!("Host: {host}\r\n"), "").await;
+        assert_eq!(answer.json()["state"], "serving", "{host}");
+    }
+    assert!(server.terminate().await.success());
+}

@@ -24,10 +24,11 @@ impl Answer {
     }
 }
 
-/// One request; `headers` are whole lines, each with its end.
+/// One request; `headers` are whole lines, each with its end. `Host` is the address, if it is not among them.
 pub(crate) async fn ask(admin: SocketAddr, request: &str, headers: &str, body: &str) -> Answer {
+    let host = if headers.contains("Host: ") { String::new() } else { format!("Host: {admin}\r\n") };
     let whole = format!(
-        "{request} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        "{request} HTTP/1.1\r\n{host}Connection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let exchange = async {
