@@ -88,6 +88,11 @@ impl Guesses {
         }
     }
 
+    /// These hold from now on, in place of those of [`Guesses::new`].
+    pub fn limit(&mut self, limit: Option<NonZeroU32>, forget: Duration) {
+        (self.limit, self.forget) = (limit, forget);
+    }
+
     fn number(&self, who: &Try<'_>) -> u64 {
         self.numbers.hash_one((who.domain, who.name))
     }

@@ -163,6 +163,11 @@ impl Standings {
         Self { limits, all: Remembered::new(MOST), lines: Level::empty(now) }
     }
 
+    /// These limits hold from now on. Who is in stays, and a ban lasts as long as it was given for.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Somebody connects. Who is let in and counted must [`Standings::leave`] later.
     ///
     /// # Errors

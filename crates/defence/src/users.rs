@@ -88,12 +88,12 @@ pub struct Users {
 #[derive(Debug)]
 pub struct User {
     name: Box<str>,
-    limits: UserLimits,
     taken: Mutex<Taken>,
 }
 
 #[derive(Debug)]
 struct Taken {
+    limits: UserLimits,
     connections: u32,
     calls: u32,
     messages: Level,
@@ -114,6 +114,14 @@ impl Users {
         Self { limits, all: Remembered::new(most) }
     }
 
+    /// These limits hold from now on; who has more keeps it.
+    pub fn limit(&mut self, limits: UserLimits) {
+        self.limits = limits;
+        for (_, user) in self.all.iter() {
+            user.taken().limits = limits;
+        }
+    }
+
     /// The user of a name. None if as many as can be are remembered, and all that are looked at have something: then nothing is
     /// counted.
     pub fn find(&mut self, name: &str, now: Instant) -> Option<Arc<User>> {
@@ -122,8 +130,8 @@ impl Users {
         }
         let limits = self.limits;
         let make = || {
-            let taken = Mutex::new(Taken { connections: 0, calls: 0, messages: Level::empty(now) });
-            Arc::new(User { name: name.into(), limits, taken })
+            let taken = Mutex::new(Taken { limits, connections: 0, calls: 0, messages: Level::empty(now) });
+            Arc::new(User { name: name.into(), taken })
         };
         // Connections and calls hold it.
         let is_spare = |user: &Arc<User>| Arc::strong_count(user) == 1 && user.taken().messages.is_empty(now);
@@ -159,7 +167,8 @@ impl User {
     #[must_use]
     pub fn connect(self: &Arc<Self>) -> Option<UserConnection> {
         let mut taken = self.taken();
-        one_more(&mut taken.connections, self.limits.connections)?;
+        let limit = taken.limits.connections;
+        one_more(&mut taken.connections, limit)?;
         drop(taken);
         Some(UserConnection(Arc::clone(self)))
     }
@@ -168,7 +177,8 @@ impl User {
     #[must_use]
     pub fn call(self: &Arc<Self>) -> Option<UserCall> {
         let mut taken = self.taken();
-        one_more(&mut taken.calls, self.limits.calls)?;
+        let limit = taken.limits.calls;
+        one_more(&mut taken.calls, limit)?;
         drop(taken);
         Some(UserCall(Arc::clone(self)))
     }
@@ -176,10 +186,11 @@ impl User {
     /// A message comes of it, whatever becomes of that.
     #[must_use]
     pub fn speaks(&self, now: Instant) -> Pace {
-        let Some(rate) = self.limits.message_rate else { return Pace::Good };
+        let mut taken = self.taken();
+        let Some(rate) = taken.limits.message_rate else { return Pace::Good };
         let cost = Duration::from_secs(1) / rate.get();
         let most = Duration::from_secs(MESSAGE_BURST.into());
-        let messages = &mut self.taken().messages;
+        let messages = &mut taken.messages;
         let wait = messages.wait(cost, most, now);
         if !messages.takes(cost, most * 2, now) {
             Pace::FarTooFast

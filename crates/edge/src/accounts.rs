@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Accounts {
     users: Mutex<Users>,
     guesses: Mutex<Guesses>,
     hindered: Mutex<Hindered>,
-    exempt: BTreeSet<String>,
+    exempt: RwLock<BTreeSet<String>>,
     metrics: Arc<Metrics>,
 }
 
@@ -90,14 +90,21 @@ impl Accounts {
             users: Mutex::new(Users::new(config.user_limits, most)),
             guesses: Mutex::new(Guesses::new(config.user_limits.failures, config.limits.forget, now)),
             hindered: Mutex::new(Hindered::new(now)),
-            exempt: config.exempt_users.clone(),
+            exempt: RwLock::new(config.exempt_users.clone()),
             metrics,
         }
     }
 
+    /// Everything is judged by these limits from now on.
+    pub(crate) fn take_over(&self, config: &Defence) {
+        locked(&self.users).limit(config.user_limits);
+        locked(&self.guesses).limit(config.user_limits.failures, config.limits.forget);
+        self.exempt.write().unwrap_or_else(PoisonError::into_inner).clone_from(&config.exempt_users);
+    }
+
     /// Whom limits hold for: the user of an address-of-record, unless none hold, or as many as can be are remembered.
     pub(crate) fn user(&self, aor: &str) -> Option<Arc<User>> {
-        if self.exempt.contains(aor) {
+        if self.exempt.read().unwrap_or_else(PoisonError::into_inner).contains(aor) {
             return None;
         }
         let user = locked(&self.users).find(aor, Instant::now());

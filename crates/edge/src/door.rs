@@ -4,7 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
     time::Instant,
 };
 
@@ -22,14 +22,30 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Door {
     standings: Mutex<Standings>,
+    rules: RwLock<Rules>,
+    /// What users take.
+    pub(crate) accounts: Accounts,
+    metrics: Arc<Metrics>,
+}
+
+/// What stands in `[defence]` but the limits that the table keeps itself.
+#[derive(Debug)]
+struct Rules {
     exempt: Networks,
     /// In lower case.
     scanners: Vec<String>,
     /// Wrong credentials after which a connection is closed whose user is known.
     patience: u32,
-    /// What users take.
-    pub(crate) accounts: Accounts,
-    metrics: Arc<Metrics>,
+}
+
+impl From<&Defence> for Rules {
+    fn from(config: &Defence) -> Self {
+        Self {
+            exempt: config.exempt.clone(),
+            scanners: config.scanners.clone(),
+            patience: config.limits.failures.map_or(u32::MAX, std::num::NonZeroU32::get),
+        }
+    }
 }
 
 /// Somebody who was let in; it leaves when this is dropped.
@@ -76,12 +92,22 @@ impl Door {
     pub(crate) fn new(config: &Defence, most: usize, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             standings: Mutex::new(Standings::new(config.limits, Instant::now())),
-            exempt: config.exempt.clone(),
-            scanners: config.scanners.clone(),
-            patience: config.limits.failures.map_or(u32::MAX, std::num::NonZeroU32::get),
+            rules: RwLock::new(config.into()),
             accounts: Accounts::new(config, most, Arc::clone(&metrics)),
             metrics,
         })
+    }
+
+    /// Everything is judged by these from now on; whoever is in stays.
+    pub(crate) fn take_over(&self, config: &Defence) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = config.into();
+        self.standings().limit(config.limits);
+        self.accounts.take_over(config);
+    }
+
+    fn rules(&self) -> RwLockReadGuard<'_, Rules> {
+        // Nothing can panic under this lock.
+        self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn standings(&self) -> MutexGuard<'_, Standings> {
@@ -91,7 +117,7 @@ impl Door {
 
     /// Whom limits are counted for; none if none hold.
     pub(crate) fn source(&self, address: IpAddr, by: By) -> Option<Source> {
-        (!self.exempt.contain(address)).then(|| Source::of(address, by))
+        (!self.rules().exempt.contain(address)).then(|| Source::of(address, by))
     }
 
     /// Somebody connects. None if it is turned away.
@@ -208,9 +234,10 @@ impl Door {
 
     /// Whether a request says that it comes from a scanner.
     pub(crate) fn is_scanner(&self, request: &Message<'_>) -> bool {
+        let rules = self.rules();
         let mut names = request.all(HeaderId::UserAgent).map(|header| header.value.to_ascii_lowercase());
         names.any(|name| {
-            self.scanners.iter().any(|word| memchr::memmem::find(&name, word.as_bytes()).is_some())
+            rules.scanners.iter().any(|word| memchr::memmem::find(&name, word.as_bytes()).is_some())
         })
     }
 
@@ -310,7 +337,11 @@ impl Guest {
             (Acquaintance::Stranger, Some(source), _) => self.door.offends(source, offence),
             (Acquaintance::Known | Acquaintance::Hasty(_), Some(_), Offence::Credentials) => {
                 self.failures.set(self.failures.get().saturating_add(1));
-                if self.failures.get() > self.door.patience { Consequence::Leaves } else { Consequence::None }
+                if self.failures.get() > self.door.rules().patience {
+                    Consequence::Leaves
+                } else {
+                    Consequence::None
+                }
             }
             (Acquaintance::Known | Acquaintance::Hasty(_), Some(_), _) => Consequence::None,
         }

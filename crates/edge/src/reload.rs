@@ -1,4 +1,4 @@
-//! What a running server takes over from a configuration that was read again: certificates and users.
+//! What a running server takes over from a configuration that was read again: certificates, users, and what one address may take.
 
 use config::{Config, TlsMaterial};
 use transport::certificate::{CertificateError, Fitting, Replaced};
@@ -22,8 +22,8 @@ pub enum ReloadError {
 }
 
 impl Handle {
-    /// Takes over the certificates of listeners that are there by the same name, and the users of domains: all or none.
-    /// New handshakes and new proofs are judged by them; open flows stay. Gives the names of the listeners that have
+    /// Takes over the certificates of listeners that are there by the same name, the users of domains, and `[defence]`: all or
+    /// none. New handshakes and new proofs are judged by them; open flows stay. Gives the names of the listeners that have
     /// another certificate now.
     ///
     /// # Errors
@@ -41,6 +41,7 @@ impl Handle {
             }
         }
         users.take_over();
+        self.0.door.take_over(&config.defence);
         let replaced = ready.into_iter().filter_map(|(bound, place, fitting)| {
             (place.replace(fitting) == Replaced::Other).then(|| bound.name.clone())
         });

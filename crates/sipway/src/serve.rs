@@ -215,12 +215,12 @@ fn reload(handle: &Handle, config: &mut Config, file: Option<&Path>) {
             return tracing::error!("SIGHUP: nothing is taken over from {}: {error}", file.display());
         }
     };
-    let at_restart: Vec<_> =
-        config.differences(&newer).into_iter().filter(|section| *section != "[shutdown]").collect();
-    config.shutdown = newer.shutdown;
+    config.shutdown.clone_from(&newer.shutdown);
+    config.defence.clone_from(&newer.defence);
+    let at_restart = config.differences(&newer);
     tracing::info!(
         certificates = certificates.join(", "),
-        "SIGHUP: certificates, users and [shutdown] are taken over for what comes from now on"
+        "SIGHUP: certificates, users, [defence] and [shutdown] are taken over for what comes from now on"
     );
     certificates::warn(&newer);
     if !at_restart.is_empty() {

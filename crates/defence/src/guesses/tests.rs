@@ -47,6 +47,18 @@ fn a_crowd_has_few_tries_each_and_the_user_is_let_in_at_the_first() {
 }
 
 #[test]
+fn other_limits_hold_from_now_on() {
+    let (mut guesses, now) = start();
+    crowd(&mut guesses, "ada", 0..10, now);
+    assert!(guesses.may_try(&at("ada", 7), now).is_err());
+    guesses.limit(None, 120 * SECOND);
+    assert_eq!(guesses.may_try(&at("ada", 7), now), Ok(()));
+    guesses.limit(NonZeroU32::new(2), 60 * SECOND);
+    assert!(guesses.may_try(&at("ada", 7), now).is_err(), "nothing is forgotten");
+    assert_eq!(crowd(&mut guesses, "bob", 0..1, now), 2 + TRIES);
+}
+
+#[test]
 fn a_name_that_nobody_has_is_like_any_other() {
     let run = |name: &'static str| {
         let (mut guesses, now) = start();

@@ -31,6 +31,24 @@ fn connections_and_calls_are_counted_until_they_are_over_and_for_each_user() {
 }
 
 #[test]
+fn other_limits_hold_for_who_is_there_and_who_has_more_keeps_it() {
+    let (mut users, now) = start(10);
+    let ada = users.find("ada@x", now).unwrap();
+    let (one, other) = (ada.connect().unwrap(), ada.connect().unwrap());
+    users.limit(UserLimits { connections: NonZeroU32::new(3), message_rate: None, ..limits() });
+    let third = ada.connect().unwrap();
+    assert!(ada.connect().is_none());
+    assert!((0..1000).all(|_| ada.speaks(now) == Pace::Good));
+    users.limit(UserLimits { connections: NonZeroU32::new(1), ..limits() });
+    drop((one, other));
+    assert!(ada.connect().is_none());
+    drop(third);
+    assert!(ada.connect().is_some());
+    let bob = users.find("bob@x", now).unwrap();
+    assert!(bob.connect().is_some_and(|_one| bob.connect().is_none()), "and for who comes later");
+}
+
+#[test]
 fn who_speaks_too_fast_is_refused_and_who_goes_on_is_sent_away() {
     let (mut users, now) = start(10);
     let ada = users.find("ada@x", now).unwrap();

@@ -287,3 +287,47 @@ async fn a_flood_of_strangers_messages_is_cut_and_a_users_is_not() {
     }
     assert!(server.terminate().await.success());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sighup_takes_the_limits_over() {
+    let directory = Directory::new("limits");
+    let mut server = start(&directory, "connections = 1").await;
+    let again = |of: &'static str, to: &str| {
+        let text = std::fs::read_to_string(directory.at("sipway.toml")).unwrap();
+        directory.write("sipway.toml", text.replacen(of, to, 1));
+    };
+    let office = |user| from([127, 0, 0, 2], user, "right");
+    let mut ada = connect(&server, &office("ada")).await.unwrap();
+    assert!(connect(&server, &office("bob")).await.is_err());
+
+    again("connections = 1", "connections = 2");
+    server.signal("HUP").await;
+    let mut bob = eventually("another", async || connect(&server, &office("bob")).await.ok()).await;
+    assert!(connect(&server, &office("bob")).await.is_err());
+    for client in [&mut ada, &mut bob] {
+        assert_eq!(client.register(600).await.unwrap().status, 200, "who is in stays");
+    }
+
+    again("127.0.0.1\"]\n", "127.0.0.1\", \"127.0.0.2\"]\nscanners = [\"pplscan\"]\nuser_connections = 1\n");
+    server.signal("HUP").await;
+    let third = eventually("exempt", async || connect(&server, &office("bob")).await.ok()).await;
+    drop((ada, bob, third));
+
+    let mut held = Vec::new();
+    let (home, away) = (from([127, 0, 0, 6], "ada", "right"), from([127, 0, 0, 7], "ada", "right"));
+    for (setup, status) in [(&home, 200), (&away, 503)] {
+        held.push(connect(&server, setup).await.unwrap());
+        assert_eq!(held.last_mut().unwrap().register(600).await.unwrap().status, status);
+    }
+
+    let mut scanner = connect(&server, &from([127, 0, 0, 5], "ada", "right")).await.unwrap();
+    let scan = "OPTIONS sip:localhost SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bKs\r\nFrom: <sip:x@x>;tag=1\r\n\
+                To: <sip:localhost>\r\nCall-ID: s\r\nCSeq: 1 OPTIONS\r\nUser-Agent: PPLScan 1.0\r\nContent-Length: 0\r\n\r\n";
+    scanner.send(scan.as_bytes()).unwrap();
+    assert!(timeout(PATIENCE, scanner.next()).await.unwrap().is_err(), "it is answered");
+    let words = server.terminate_and_read().await;
+    assert!(
+        words.contains("[defence] and [shutdown] are taken over") && !words.contains("takes a restart"),
+        "{words}"
+    );
+}
