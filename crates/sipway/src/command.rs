@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Check(Check),
     /// Read the ledger
     Events(Events),
-    /// Say what became of a connection, of a call, or of a user's connections
+    /// Say what became of a connection, of a call, or of a user's connections and calls
     Why(Why),
     /// Prove from the ledger that every connection that opened closed once, or is open now
     Audit(Audit),

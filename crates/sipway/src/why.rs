@@ -1,9 +1,11 @@
 //! `sipway why`: what became of a connection, of a call, or of a user, in plain sentences with the evidence.
 
+mod calling;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ledger::{LogReader, Position, ReadError};
-use lifecycle::{EventId, EventKind, FlowId, LeftBinding, Node, Unfinished, event_time, mentions};
+use lifecycle::{EventId, EventKind, FlowId, LeftBinding, LeftCall, Node, Unfinished, event_time, mentions};
 use serde_json::Value;
 use sinks::{ago, clock, describe, why_closed, why_open};
 
@@ -45,6 +47,13 @@ pub(crate) fn run(why: &Why) -> Outcome {
         }
         Err(error) => Outcome::failed(error),
     }
+}
+
+/// What a user has now.
+struct Present {
+    bindings: Vec<(Option<String>, LeftBinding)>,
+    /// By the calls' ids.
+    calls: Vec<(Box<str>, LeftCall)>,
 }
 
 struct Inquiry<'a> {
@@ -114,20 +123,24 @@ impl Inquiry<'_> {
         format!("{sentence}. [{}]", self.node.event(id))
     }
 
-    /// What is true of a user now, then a sentence about each of its newest connections.
+    /// What is true of a user now, its calls, then a sentence about each of its newest connections.
     fn user(&mut self, aor: &str) -> Result<Vec<String>, ReadError> {
-        let present = self.present(aor)?;
+        let Present { bindings: present, calls } = self.present(aor)?;
         let wanted = |kind: EventKind, payload: &[u8]| {
             mentions(payload, aor) && {
                 let data = data(payload);
                 let held =
                     || data["bindings"].as_array().is_some_and(|held| held.iter().any(|one| one == aor));
-                data["aor"] == aor || kind == EventKind::FlowClosed && held()
+                match kind {
+                    EventKind::CallEnded => calling::is_of(&data, aor),
+                    EventKind::FlowClosed => data["aor"] == aor || held(),
+                    _ => data["aor"] == aor,
+                }
             }
         };
         let mut flows: Vec<String> = Vec::new();
         let mut closes: BTreeMap<String, Found> = BTreeMap::new();
-        let mut last_removed = None;
+        let (mut last_removed, mut last_call) = (None, None);
         let mut unexplained: BTreeSet<&LeftBinding> = present.iter().map(|(_, binding)| binding).collect();
         let mut since = None;
         backwards::read(self.reader, wanted, |_, found| {
@@ -145,6 +158,7 @@ impl Inquiry<'_> {
                         }
                     }
                     EventKind::BindingRemoved if last_removed.is_none() => last_removed = Some(found.clone()),
+                    EventKind::CallEnded if last_call.is_none() => last_call = Some(found.clone()),
                     EventKind::FlowClosed => {
                         closes.entry(flow.clone()).or_insert(found);
                     }
@@ -157,13 +171,15 @@ impl Inquiry<'_> {
             let known = !present.is_empty() || last_removed.is_some();
             if flows.len() >= FLOWS && unexplained.is_empty() && known { Go::Stop } else { Go::On }
         })?;
+        let calls = self.calls(aor, calls, last_call.as_ref());
         if present.is_empty() && last_removed.is_none() && flows.is_empty() {
-            return Ok(Vec::new());
+            return Ok(calls);
         }
         let mut sentences = vec![match last_removed {
             Some(removed) if present.is_empty() => self.offline(aor, &removed),
             _ => self.online(aor, &present, since),
         }];
+        sentences.extend(calls);
         for flow in flows {
             let sentence = match (closes.get(&flow), FlowId::parse(&flow)) {
                 (Some(found), _) => self.closed(found),
@@ -175,8 +191,8 @@ impl Inquiry<'_> {
         Ok(sentences)
     }
 
-    /// The bindings that a user has now: from the newest checkpoint on.
-    fn present(&mut self, aor: &str) -> Result<Vec<(Option<String>, LeftBinding)>, ReadError> {
+    /// The bindings and calls that a user has now: from the newest checkpoint on.
+    fn present(&mut self, aor: &str) -> Result<Present, ReadError> {
         let checkpoints = self.reader.checkpoints().map_err(ReadError::Fault)?;
         let restored = checkpoints.iter().find_map(|checkpoint| {
             Some((checkpoint.position, Unfinished::restore(&checkpoint.payload).ok()?))
@@ -189,15 +205,19 @@ impl Inquiry<'_> {
         while let Some(block) = self.reader.next_block()? {
             for record in block.records() {
                 let Ok(kind) = EventKind::try_from(record.kind) else { continue };
-                if matches!(kind, EventKind::BindingAdded | EventKind::BindingRemoved)
-                    && mentions(record.payload, aor)
-                {
+                let binding = matches!(kind, EventKind::BindingAdded | EventKind::BindingRemoved);
+                // An answer names the callee alone.
+                let call = kind.as_str().starts_with("call.");
+                if call || binding && mentions(record.payload, aor) {
                     books.fold(backwards::id_of(record.position), record.at, kind, record.payload);
                 }
             }
         }
         let own = books.bindings().filter(|(_, binding)| binding.aor.as_str() == aor);
-        Ok(own.map(|(flow, binding)| (flow.map(ToOwned::to_owned), binding.clone())).collect())
+        let bindings = own.map(|(flow, binding)| (flow.map(ToOwned::to_owned), binding.clone())).collect();
+        let calls = books.calls.into_open().into_iter();
+        let own = |call: &LeftCall| [&call.caller, &call.callee].iter().any(|one| one.aor.as_str() == aor);
+        Ok(Present { bindings, calls: calls.filter(|(_, call)| own(call)).collect() })
     }
 
     fn online(&self, aor: &str, present: &[(Option<String>, LeftBinding)], since: Option<u64>) -> String {

@@ -85,10 +85,22 @@ async fn a_call_is_open_in_the_snapshot_and_in_both_audits_until_it_has_ended() 
         assert_eq!(number(&live.out, words).as_deref(), Some(expected), "{words}: {}", live.out);
     }
 
+    let told = says(&["why", "ada@localhost"], &ledger).await;
+    assert!(told.contains("\nada@localhost calls bob@localhost since "), "{told}");
+    let told = says(&["why", "bob@localhost"], &ledger).await;
+    assert!(told.contains("\nbob@localhost is called by ada@localhost since "), "{told}");
+    assert!(told.contains(", not answered yet: ") && !told.contains("The last call"), "{told}");
+
     drop(ada);
     until_calls(&server, 0).await;
     let audit = says(&["audit"], &ledger).await;
     assert_eq!(number(&audit, "calls open").as_deref(), Some("0"), "{audit}");
     assert_eq!(number(&audit, "started-ended-open").as_deref(), Some("0"), "{audit}");
+    for user in ["ada@localhost", "bob@localhost"] {
+        let told = says(&["why", user], &ledger).await;
+        let last = told.lines().find(|line| line.starts_with("The last call that ended, ")).unwrap();
+        assert!(last.contains(" ada@localhost with bob@localhost by "), "{told}");
+        assert!(!told.contains("not answered yet"), "{told}");
+    }
     assert!(server.terminate().await.success());
 }

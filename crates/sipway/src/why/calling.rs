@@ -1,0 +1,58 @@
+//! A user's calls: those that go on, and the last one that ended, as far as was read for the rest.
+
+use lifecycle::{LeftCall, event_time};
+use serde_json::Value;
+use sinks::{ago, clock, describe};
+
+use super::Inquiry;
+use crate::backwards::Found;
+
+/// Calls that go on of which is told, the newest.
+const CALLS: usize = 3;
+
+/// Whether a user is one of the two parties.
+pub(super) fn is_of(data: &Value, aor: &str) -> bool {
+    data["caller"]["aor"] == aor || data["callee"]["aor"] == aor
+}
+
+impl Inquiry<'_> {
+    /// A sentence for each.
+    pub(super) fn calls(
+        &self,
+        aor: &str,
+        mut open: Vec<(Box<str>, LeftCall)>,
+        last: Option<&Found>,
+    ) -> Vec<String> {
+        open.sort_by_key(|(_, call)| std::cmp::Reverse(call.started_at));
+        let more = open.len().saturating_sub(CALLS);
+        let mut sentences: Vec<String> =
+            open.iter().take(CALLS).map(|(id, call)| self.goes_on(aor, id, call)).collect();
+        if more > 0 {
+            sentences.push(format!("{more} more calls of {aor} go on."));
+        }
+        if let Some(last) = last {
+            let line = describe(self.node, last.id, last.kind, last.at, &last.payload);
+            // Behind the time of day and the type.
+            let words = line.splitn(3, ' ').nth(2).unwrap_or(&line);
+            let at = event_time(last.at);
+            let sentence =
+                format!("The last call that ended, {} ({}): {words}", ago(&at, self.now), clock(&at));
+            sentences.push(self.with_evidence(&sentence, last.id));
+        }
+        sentences
+    }
+
+    fn goes_on(&self, aor: &str, id: &str, call: &LeftCall) -> String {
+        let since = event_time(call.answered_at.unwrap_or(call.started_at));
+        let since = format!("{} ({})", ago(&since, self.now), clock(&since));
+        let (called, other) = if call.caller.aor.as_str() == aor {
+            ("calls", &call.callee.aor)
+        } else {
+            ("is called by", &call.caller.aor)
+        };
+        match call.answered_at {
+            Some(_) => format!("{aor} talks with {other} since {since}, as far as is known: {id}."),
+            None => format!("{aor} {called} {other} since {since}, not answered yet: {id}."),
+        }
+    }
+}
