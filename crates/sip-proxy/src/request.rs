@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sip_message::{EditError, HeaderId, Invalid, Message, Method, ParseError, response::ResponseBuilder};
-use sip_transaction::{LegacyFacts, Received, RequestKey, ServerId, Status};
+use sip_transaction::{LegacyFacts, Received, Reliability, RequestKey, ServerId, Status};
 use smallvec::SmallVec;
 
 use crate::{
@@ -203,7 +203,25 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         match self.route(env, from, request, now) {
             Ok(routed) => self.start_forwarding(env, id, request, routed, now),
-            Err(answer) => self.answer(env, id, &answer, now),
+            Err(answer) => {
+                self.answer(env, id, &answer, now);
+                if matches!(answer.status, 401 | 407) {
+                    self.forget_challenged(env, id);
+                }
+            }
+        }
+    }
+
+    /// Who sent a datagram may have written anybody's address on it. Who is asked for a proof is asked once for each that comes,
+    /// and nothing is kept of it (RFC 3261 §26.3.2.4): repeated until it is acknowledged, the challenge of one INVITE would be
+    /// sent eleven times. An ACK of it is known by its tag.
+    fn forget_challenged<E: Environment<Hop = H>>(&mut self, env: &E, id: ServerId) {
+        let of_datagram = |context: &&Context<H>| {
+            context.invite == Invite::Yes && env.reliability(context.from) == Reliability::Unreliable
+        };
+        if let Some(from) = self.transactions.server(id).filter(of_datagram).map(|context| context.from) {
+            self.transactions.abandon_server(id);
+            self.waiting_on.remove(&(from, Waiting::Server(id)));
         }
     }
 

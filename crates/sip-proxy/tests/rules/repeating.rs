@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sip_proxy::Notice;
+use sip_proxy::{Answer, Notice};
 
 use crate::paper::{Stage, request, response, values, within};
 
@@ -116,4 +116,28 @@ fn clients_before_rfc_3261_are_served() {
     stage.pass(Duration::from_secs(4));
     assert!(stage.sent().is_empty());
     stage.settles();
+}
+
+/// Whoever wrote another's address on an INVITE would have the challenge sent there again and again (RFC 3261 §26.3.2.4).
+#[test]
+fn a_challenge_over_datagrams_is_said_once_and_nothing_is_kept_of_it() {
+    for (hop, status, repeats) in [(101, 407, 0), (101, 401, 0), (101, 403, 9), (1, 407, 0)] {
+        let mut stage = Stage::new();
+        stage.world.refusals.insert(b"bob".to_vec(), Answer::of_status(status));
+        let invite = request("INVITE", "bob", "r");
+        stage.receive(hop, &invite);
+        let answer = stage.one(hop);
+        let forgotten = hop == 101 && status != 403;
+        assert_eq!(stage.proxy.transactions(), (usize::from(!forgotten), 0), "{hop} {status}");
+        stage.pass(Duration::from_secs(31));
+        assert_eq!(stage.sent().len(), repeats, "{hop} {status}");
+        stage.receive(hop, &within("ACK", &invite, Some(values(&answer, "To")[0])));
+        assert!(stage.sent().is_empty(), "an ACK of it goes nowhere");
+        stage.settles();
+        if forgotten {
+            stage.receive(hop, &invite);
+            assert!(stage.one(hop).starts_with(&format!("SIP/2.0 {status} ")), "a repeat is asked, too");
+            stage.settles();
+        }
+    }
 }
