@@ -214,13 +214,17 @@ impl Shard {
         }
     }
 
-    /// The user agent on a flow has proved who it is. One whose name does not fit stays unknown: cut, it could be another's.
+    /// The user agent on a flow has proved who it is. One whose name does not fit stays unknown: cut, it could be another's. Whom
+    /// a token or a certificate vouches for stays the flow's user: some could not prove that again.
     pub(crate) fn identify(&self, number: FlowNumber, identity: &str) {
         if identity.len() <= LONGEST_IDENTITY
             && let Some(entry) = self.flows.borrow().get(&number)
         {
-            let (identity, outside) = (Text::new(identity), Grant::NotGiven);
-            entry.known.replace(Some(Known { identity, outside, by: By::Password }));
+            let mut known = entry.known.borrow_mut();
+            if known.as_ref().is_none_or(|known| known.by == By::Password) {
+                let (identity, outside) = (Text::new(identity), Grant::NotGiven);
+                *known = Some(Known { identity, outside, by: By::Password });
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore, pki_types::PrivatePkcs8KeyDer};
 
 use crate::{
     house::{House, PATIENCE},
-    who::{ask, request},
+    who::{ask, credentials, request},
 };
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -68,12 +68,17 @@ async fn a_certificate_is_its_user_and_nobody_else() {
         )
     };
     let config = format!(
-        "{}{}[[domain]]\nname = \"example.com\"\nauth = \"certificate\"\n",
+        "{}{}[[domain]]\nname = \"example.com\"\nauth = \"certificate\"\n\
+         [[domain]]\nname = \"example.org\"\nusers = \"{{here}}/users.txt\"\n",
         listener("wss", "optional"),
         listener("tls", "required")
     );
-    let files =
-        [("cert.pem", server.pem()), ("key.pem", key.serialize_pem()), ("ca.pem", ours.as_ref().pem())];
+    let files = [
+        ("cert.pem", server.pem()),
+        ("key.pem", key.serialize_pem()),
+        ("ca.pem", ours.as_ref().pem()),
+        ("users.txt", "carol:singer\n".to_owned()),
+    ];
     let files: Vec<(&str, &str)> = files.iter().map(|(name, content)| (*name, content.as_str())).collect();
     let house = House::with_files("certificates", &config, &files);
     for transport in [Transport::Wss, Transport::Tls] {
@@ -86,8 +91,16 @@ async fn a_certificate_is_its_user_and_nobody_else() {
         assert!(answer.starts_with("SIP/2.0 403 "), "{answer}");
         let answer = ask(&mut ada, &request("MESSAGE", "sip:x@example.com", bob, bob, "")).await;
         assert!(answer.starts_with("SIP/2.0 403 "), "{answer}");
+        // Somebody with a password may use her connection, which stays hers.
+        let (uri, carol) = ("sip:example.org", "<sip:carol@example.org>");
+        let asked = ask(&mut ada, &request("REGISTER", uri, carol, carol, "")).await;
+        let proof = credentials(&asked, "REGISTER", uri, "carol", "singer", 1);
+        let answer = ask(&mut ada, &request("REGISTER", uri, carol, carol, &proof)).await;
+        assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+        assert_eq!(ada.register(600).await.unwrap().status, 200, "{transport:?}");
+        assert_eq!(ada.message("sip:nobody@example.com", b"").await.unwrap().status, 480);
         // A good certificate of a user of nowhere here.
-        let shown = trust(&ours, Some((&ours, "ada@example.org")));
+        let shown = trust(&ours, Some((&ours, "ada@example.net")));
         let mut guest = connect(&house, transport, "ada", shown).await.unwrap();
         assert_eq!(guest.register(600).await.unwrap().status, 403, "{transport:?}");
         // Of another authority.
