@@ -17,7 +17,7 @@ fn act() -> impl Strategy<Value = Act> {
     let method = prop_oneof![
         4 => Just("INVITE"), 2 => Just("MESSAGE"), 1 => Just("SUBSCRIBE"), 1 => Just("OPTIONS")
     ];
-    let user = prop_oneof![4 => 0..6_u8, 1 => Just(9_u8)];
+    let user = prop_oneof![4 => 0..8_u8, 1 => Just(9_u8)];
     prop_oneof![
         5 => (hop(), method, user).prop_map(|(from, method, user)| Act::Ask { from, method, user }),
         2 => any::<proptest::sample::Index>().prop_map(|which| Act::Cancel { which }),

@@ -7,7 +7,7 @@ use std::{
 
 use sip_message::{Message, Method};
 
-use crate::paper::{Stage, request, response_with, target, values, within};
+use crate::paper::{Stage, flows, hops, request, response_with, target, values, within};
 
 /// What happens from outside.
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ pub(crate) struct Network {
     last_on: BTreeMap<(u32, bool), Instant>,
     asked: Vec<Asked>,
     forks: BTreeMap<String, Fork>,
+    /// When each INVITE was first sent on.
+    forked: BTreeMap<String, Instant>,
     asks_of_others: BTreeSet<String>,
 }
 
@@ -103,6 +105,16 @@ impl Network {
         );
         stage.user("u4", &[101, 102]);
         stage.user("u5", &[1, 103]);
+        // Two user agents, one with several flows; and one of several servers.
+        stage.world.patience = Some(Duration::from_secs(10));
+        let flow = |hop, others: &[u32]| sip_proxy::Target { others: flows(others), ..target(hop) };
+        stage.user_at("u6", vec![flow(2, &[103, 4]), flow(5, &[])]);
+        stage.user_at("u7", vec![sip_proxy::Target { others: hops(&[3, 101]), ..target(102) }]);
+        // Where redirections lead: to one, to one after the other, to whoever may redirect again.
+        for user in ["u1", "u3", "u6"] {
+            let targets = stage.world.users[user.as_bytes()].clone();
+            stage.world.redirects.insert(format!("sip:{user}@edge.test"), targets);
+        }
         Self {
             stage,
             queue: BTreeMap::new(),
@@ -111,6 +123,7 @@ impl Network {
             last_on: BTreeMap::new(),
             asked: Vec::new(),
             forks: BTreeMap::new(),
+            forked: BTreeMap::new(),
             asks_of_others: BTreeSet::new(),
         }
     }
@@ -259,7 +272,10 @@ impl Network {
                 asked.reached_proxy = true;
             }
         } else if let (Some(fork), "INVITE") = (self.forks.get_mut(&branch(text)), method(text)) {
+            // Timer B: nobody waits for the first word any more.
+            let late = self.stage.now >= self.forked[&branch(text)] + Duration::from_secs(32);
             match status(text) {
+                ..200 if late => {}
                 ..200 => fork.provisional_arrived = true,
                 _ => fork.final_arrived = true,
             }
@@ -287,6 +303,9 @@ impl Network {
 
     fn check_request(&mut self, message: &Message<'_>, text: &str) {
         let vias = values(text, "Via");
+        if message.method() == Some(Method::Invite) {
+            self.forked.entry(branch(text)).or_insert(self.stage.now);
+        }
         assert!(vias[0].contains("edge.test;branch=z9hG4bKsw"), "{text}");
         match message.method() {
             Some(Method::Cancel) => {
@@ -377,7 +396,12 @@ impl Network {
 
     /// A callee's answer, its tag telling who it is.
     fn says(&mut self, hop: u32, to: &str, status: u16, after: u64) -> String {
-        let text = response_with(to, status, "Whatever", "").replace("tag=b2", &format!("tag=h{hop}"));
+        let contacts = ["u1", "u3", "u6", "elsewhere"].map(|user| format!("<sip:{user}@edge.test>"));
+        let contacts = match status {
+            302 => format!("Contact: {}\r\n", contacts[self.chance(4) as usize..].join(", ")),
+            _ => String::new(),
+        };
+        let text = response_with(to, status, "Whatever", &contacts).replace("tag=b2", &format!("tag=h{hop}"));
         self.due(self.stage.now + Duration::from_millis(after), Due::Says(hop, text.clone()));
         text
     }
@@ -400,7 +424,7 @@ impl Network {
         }
         if kind >= 3 {
             let after = first + 1 + self.chance(30_000);
-            let status = [200, 200, 486, 603, 302, 401, 503, 404][self.chance(8) as usize];
+            let status = [200, 200, 486, 603, 302, 302, 401, 503, 404, 430, 408][self.chance(11) as usize];
             fork.last = Some(self.says(hop, text, status, after));
             fork.final_sent = true;
             if status == 200 {
@@ -432,7 +456,7 @@ impl Network {
     fn is_asked(&mut self, hop: u32, text: &str) {
         let again = !self.asks_of_others.insert(branch(text));
         let call = values(text, "Call-ID")[0];
-        let kind = self.chance(8);
+        let kind = self.chance(10);
         if let Some(asked) = self.asked.iter_mut().find(|asked| values(&asked.text, "Call-ID")[0] == call)
             && (kind < 3 || again || is_datagram(hop))
         {
@@ -445,6 +469,8 @@ impl Network {
             2 => drop(self.says(hop, text, 180, after)),
             3 => drop(self.says(hop, text, 404, after)),
             4 => drop(self.says(hop, text, 503, after)),
+            5 => drop(self.says(hop, text, 430, after)),
+            6 => drop(self.says(hop, text, 302, after)),
             _ => drop(self.says(hop, text, 200, after)),
         }
     }
