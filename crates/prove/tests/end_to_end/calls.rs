@@ -59,17 +59,17 @@ async fn events(ledger: &Path, types: &[&str], count: usize) -> Vec<(String, Val
 const CALL_EVENTS: [&str; 5] = ["call.started", "call.answered", "call.held", "call.resumed", "call.ended"];
 
 /// A user agent that a test speaks for, line by line.
-struct Agent {
+pub(crate) struct Agent {
     client: Client,
     user: String,
     instance: String,
     /// Of this connection, as browsers make them up.
-    contact: String,
+    pub(crate) contact: String,
     via: &'static str,
 }
 
 impl Agent {
-    async fn register(server: &Server, transport: Transport, user: &str, instance: &str) -> Self {
+    pub(crate) async fn register(server: &Server, transport: Transport, user: &str, instance: &str) -> Self {
         let mut client = Client::connect(&server.target(transport), &Setup::new(user)).await.unwrap();
         client.set_answering(Answering::KeepsSilent);
         let contact = match transport {
@@ -97,12 +97,12 @@ impl Agent {
         )
     }
 
-    fn send(&mut self, text: &str) {
+    pub(crate) fn send(&mut self, text: &str) {
         self.client.send(text.as_bytes()).unwrap();
     }
 
     /// The next message that begins so.
-    async fn hears(&mut self, beginning: &str) -> String {
+    pub(crate) async fn hears(&mut self, beginning: &str) -> String {
         let hear = async {
             loop {
                 let heard = match self.client.next().await.expect("the connection stands") {
@@ -131,7 +131,7 @@ impl Agent {
     }
 
     /// Answers a request.
-    fn answer(&mut self, request: &str, status: &str) {
+    pub(crate) fn answer(&mut self, request: &str, status: &str) {
         let message = Message::parse(request.as_bytes()).unwrap();
         let mut text = format!("SIP/2.0 {status}\r\n");
         for (name, id) in [("Via", HeaderId::Via), ("Record-Route", HeaderId::RecordRoute)] {
@@ -162,7 +162,7 @@ fn line(message: &Message<'_>, id: HeaderId) -> String {
 }
 
 /// One side of a dialog: what its requests are made of.
-struct Side {
+pub(crate) struct Side {
     lines: String,
     remote: String,
     cseq: u32,
@@ -196,7 +196,7 @@ impl Side {
         Self { lines, remote, cseq }
     }
 
-    fn request(&mut self, by: &Agent, method: &str) -> String {
+    pub(crate) fn request(&mut self, by: &Agent, method: &str) -> String {
         self.cseq += u32::from(method != "ACK");
         let lines = format!("{}CSeq: {} {method}\r\n", self.lines, self.cseq);
         by.request(&format!("{method} {}", self.remote), &lines)
@@ -204,7 +204,7 @@ impl Side {
 }
 
 /// The callee answers, and both are in the call.
-async fn up(caller: &mut Agent, callee: &mut Agent, call_id: &str) -> (Side, Side) {
+pub(crate) async fn up(caller: &mut Agent, callee: &mut Agent, call_id: &str) -> (Side, Side) {
     caller.invite(&callee.user, call_id);
     let invite = callee.hears("INVITE").await;
     callee.answer(&invite, "180 Ringing");

@@ -8,6 +8,7 @@ mod crash;
 mod digest;
 mod endings;
 mod forgiven;
+mod gruu;
 mod registering;
 mod relay;
 mod server;
