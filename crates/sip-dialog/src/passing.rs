@@ -186,7 +186,7 @@ impl<H: Hop, R> Calls<H, R> {
             (200..=299, Some(hop)) => self.confirmed(book, number, head, hop, now),
             // What a proxy behind that sent it back here is answered is not yet what the caller hears.
             (300.., _) if call.stage == Stage::Trying && call.caller.named == asked => {
-                let lost = call.lost_callee.filter(|_| by.is_none() || status == 430);
+                let lost = call.lost_callee.filter(|_| by.is_none() || matches!(status, 430 | 480));
                 let (cause, by) = match (status, by, lost) {
                     (487, ..) => (CallCause::Cancelled, CallBy::Caller),
                     (.., Some(lost)) => lost,

@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sip_message::{Message, Rewrite};
+use sip_message::{Message, Method, Rewrite};
 use sip_transaction::{
-    ClientEnd, ClientId, ClientKey, Event, KeyMaker, MethodClass, ServerId, Timers, Transactions,
+    ClientEnd, ClientId, ClientKey, Event, KeyMaker, MethodClass, ServerEnd, ServerId, Timers, Transactions,
     TryingReminder,
 };
 
@@ -158,10 +158,23 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                     self.transactions.client_transport_error(id);
                 }
             }
-            Event::ServerEnded { id, data, .. } => {
+            Event::ServerEnded { id, data, end } => {
                 self.waiting_on.remove(&(data.from, Waiting::Server(id)));
+                if end == ServerEnd::Unanswered {
+                    Self::stayed_unanswered(env, &data, now);
+                }
             }
             Event::ClientEnded { id, data, end } => self.branch_ended(env, id, data, end, now),
+        }
+    }
+
+    /// A request other than INVITE had no answer in time, and gets none (RFC 4320 §4.2). Whoever follows calls hears of a BYE what its
+    /// sender makes of that: 408, and the dialog is over (RFC 3261 §15.1.1).
+    fn stayed_unanswered<E: Environment<Hop = H>>(env: &mut E, context: &Context<H>, now: Instant) {
+        if let Some(request) = context.request.as_deref().and_then(Self::kept)
+            && request.method() == Some(Method::Bye)
+        {
+            env.answered(408, &request, context.from, None, now);
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Paper {
     pub(crate) notices: Vec<Notice>,
     /// What was told of: the hop that it goes to, and how much had been sent by then.
     pub(crate) told: Vec<(u32, usize)>,
+    /// What was told to be answered: the status, whom, and by whom if not by the proxy.
+    pub(crate) answered: Vec<(u16, u32, Option<u32>)>,
     /// How long any hop may be silent.
     pub(crate) patience: Option<Duration>,
     pub(crate) failed: Vec<u32>,
@@ -75,6 +77,7 @@ impl Paper {
             attempts: Vec::new(),
             notices: Vec::new(),
             told: Vec::new(),
+            answered: Vec::new(),
             patience: None,
             failed: Vec::new(),
             own: Vec::new(),
@@ -208,6 +211,10 @@ impl Environment for Paper {
 
     fn forwarded(&mut self, _: &Message<'_>, _: u32, to: u32, _: Instant) {
         self.told.push((to, self.sent.len()));
+    }
+
+    fn answered(&mut self, status: u16, _: &Message<'_>, asked: u32, by: Option<u32>, _: Instant) {
+        self.answered.push((status, asked, by));
     }
 
     fn random(&mut self) -> u64 {

@@ -141,6 +141,23 @@ fn a_message_that_nobody_answers_is_told_to_wait_and_then_nothing() {
 }
 
 #[test]
+fn whoever_follows_calls_hears_that_a_bye_stays_unanswered() {
+    // By one who says nothing, and by a proxy that has given up itself.
+    for (hop, answer) in [(2, None), (100, None), (2, Some(408)), (100, Some(408))] {
+        let mut stage = Stage::new();
+        let route = format!("Route: <sip:f{hop}@edge.test;lr>\r\n");
+        stage.receive(1, &request_with("BYE", "sip:b@z.invalid", "b", &route));
+        let bye = stage.pick(hop, "BYE");
+        if let Some(status) = answer {
+            stage.receive(hop, &response(&bye, status, "Request Timeout"));
+        }
+        stage.settles();
+        assert!(stage.sent().iter().all(|(_, message)| !message.contains(" 408 ")), "never (RFC 4320 §4.2)");
+        assert_eq!(stage.world.answered, [(408, 1, answer.map(|_| hop))]);
+    }
+}
+
+#[test]
 fn a_408_to_a_message_is_not_passed_on_and_a_late_answer_neither() {
     let mut stage = Stage::new();
     stage.user("bob", &[2]);
