@@ -85,6 +85,8 @@ pub(crate) enum Consequence {
     None,
     /// Its connection is closed.
     Leaves,
+    /// It needs not wait for its turn among strangers.
+    IsKnown,
 }
 
 impl Door {
@@ -319,6 +321,11 @@ impl Guest {
         if !stays {
             *payer = self.door.accounts.user(aor).map(Payer::Passing);
         }
+    }
+
+    /// Whether it has not proved to be anybody.
+    pub(crate) fn is_a_stranger(&self) -> bool {
+        self.acquaintance.get() == Acquaintance::Stranger
     }
 
     /// It proved to be a user.

@@ -52,7 +52,7 @@ impl Shard {
                 if let Some(guest) = guest {
                     guest.proved();
                 }
-                ((), Consequence::None)
+                ((), Consequence::IsKnown)
             }),
             Hop::Peer { .. } => {}
             Hop::Udp { remote, .. } => self.shared.door.datagram_proved(remote.ip()),

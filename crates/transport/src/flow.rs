@@ -2,11 +2,10 @@
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
     io::{self, Read as _},
     mem,
     ops::ControlFlow,
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -14,15 +13,17 @@ use std::{
 use lifecycle::{By, Cause, Ending, LivenessStep};
 use sip_message::{Frame, FrameError, StreamFramer};
 use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead, Interest, ReadBuf},
-    net::tcp::OwnedReadHalf,
-    task::yield_now,
-    time::sleep_until,
-};
+use tokio::{net::tcp::OwnedReadHalf, task::yield_now, time::sleep_until};
 use websocket::{CloseCode, Connection, Event, sip};
 
-use crate::{Framing, Link, Owner, Scratch, linger, link::ending_of, scratch::READ, tls::Progress};
+use crate::{
+    Framing, Link, Owner, Scratch,
+    heard::{Step, readiness},
+    linger,
+    link::ending_of,
+    scratch::READ,
+    tls::Progress,
+};
 
 /// Reads taken before a flow that we end is really over: what its peer had sent by then still counts.
 const LAST_READS: usize = 16;
@@ -42,13 +43,6 @@ pub(crate) enum Codec {
 pub(crate) struct Receiver {
     pub(crate) reader: OwnedReadHalf,
     pub(crate) codec: Codec,
-}
-
-enum Step {
-    Read(io::Result<usize>),
-    Writable,
-    Attention,
-    Deadline,
 }
 
 /// Runs an open flow to its end. `early` is what came behind the handshake already (in plain text).
@@ -138,22 +132,23 @@ impl Receiver {
             match step {
                 // A write of ours that met a reset took the socket's error with it: what is read then looks like
                 // the end of the stream.
-                Step::Read(Ok(0)) => {
+                Step::Read(Ok(0), _) => {
                     return link
                         .take_doom()
                         .filter(|ending| ending.cause == Cause::Reset)
                         .unwrap_or_else(|| self.end_of_stream(link));
                 }
-                Step::Read(Ok(length)) => {
+                Step::Read(Ok(length), turn) => {
                     if let ControlFlow::Break(ending) = self.input(owner, link, flow, length) {
                         return ending;
                     }
-                    if length == READ {
-                        // There is more. Others first.
+                    if length == READ || turn.is_some() {
+                        // There is more, or others wait. First those who have something to do now, the runtime looks who: only then
+                        // it is the next one's turn.
                         yield_now().await;
                     }
                 }
-                Step::Read(Err(error)) => return ending_of(&error),
+                Step::Read(Err(error), _) => return ending_of(&error),
                 Step::Writable => {
                     if let Err(ending) = link.flush() {
                         return self.last_words(owner, link, flow).unwrap_or(ending);
@@ -312,28 +307,6 @@ impl Receiver {
         }
         link.close_notify();
     }
-}
-
-/// Waits until something can be read (and reads it into the scratch buffer), or what waits can be written.
-async fn readiness(reader: &mut OwnedReadHalf, link: &Link) -> Step {
-    if link.has_unsent() {
-        return match reader.ready(Interest::READABLE | Interest::WRITABLE).await {
-            Ok(ready) if ready.is_writable() => Step::Writable,
-            Ok(_) => match reader.try_read(&mut link.scratch().input.borrow_mut()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Attention,
-                read => Step::Read(read),
-            },
-            Err(error) => Step::Read(Err(error)),
-        };
-    }
-    // Not `readable` and `try_read`: a short read by `poll_read` tells the runtime that the socket is drained,
-    // which saves a system call for each message.
-    let read = poll_fn(|context| {
-        let mut input = link.scratch().input.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut input);
-        Pin::new(&mut *reader).poll_read(context, &mut buffer).map_ok(|()| buffer.filled().len())
-    });
-    Step::Read(read.await)
 }
 
 /// What the timer's end means.

@@ -15,7 +15,7 @@ use tokio::{
     sync::{Notify, oneshot},
 };
 
-use crate::{Framing, Scratch, Settings, tls::Tls};
+use crate::{Framing, Heard, Scratch, Settings, scratch::FIRST_WORDS, tls::Tls};
 
 /// The message did not go: the flow is over, or will be in a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub struct Link {
     bytes_sent: Cell<u64>,
     ping_rtt: Cell<Option<Duration>>,
     asked: RefCell<Option<Box<Asked>>>,
+    pub(crate) heard: Cell<Heard>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,7 @@ impl Link {
             bytes_sent: Cell::new(0),
             ping_rtt: Cell::new(None),
             asked: RefCell::new(None),
+            heard: Cell::new(Heard::AtOnce),
         }
     }
 
@@ -301,6 +303,11 @@ impl Link {
 
     pub(crate) fn take_doom(&self) -> Option<Ending> {
         self.doom.borrow_mut().take().map(|ending| *ending)
+    }
+
+    /// Whether its peer has said only its first words.
+    pub(crate) fn has_just_come(&self) -> bool {
+        self.bytes_received.get() < FIRST_WORDS
     }
 
     /// No message is taken any more.

@@ -11,7 +11,7 @@ use std::{
 
 use defence::Client;
 use lifecycle::{Direction, Ending, FlowFacts, Text, event_time};
-use transport::{Grant, Link, Vouched};
+use transport::{Grant, Heard, Link, Vouched};
 
 use super::Shard;
 use crate::{
@@ -95,6 +95,9 @@ impl Shard {
         opened_at: u64,
         (link, guest): (&Rc<Link>, Option<Guest>),
     ) -> Rc<RefCell<Option<Known>>> {
+        if guest.as_ref().is_some_and(Guest::is_a_stranger) {
+            link.listen(Heard::InTurn);
+        }
         let known = Rc::default();
         let entry = Entry {
             link: Rc::clone(link),
@@ -175,8 +178,10 @@ impl Shard {
         let flows = self.flows.borrow();
         let entry = flows.get(&number);
         let (answer, consequence) = act(entry.and_then(|entry| entry.guest.as_ref()));
-        if let (Some(entry), Consequence::Leaves) = (entry, consequence) {
-            entry.link.close(sent_away());
+        match (entry, consequence) {
+            (Some(entry), Consequence::Leaves) => entry.link.close(sent_away()),
+            (Some(entry), Consequence::IsKnown) => entry.link.listen(Heard::AtOnce),
+            (Some(_), Consequence::None) | (None, _) => {}
         }
         answer
     }

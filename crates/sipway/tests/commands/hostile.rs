@@ -51,39 +51,65 @@ async fn start(directory: &Directory, most: &str) -> Server {
     Server::run(command).await
 }
 
-/// Two who write to each other, and somebody new now and then; how long each round took.
-async fn talk(server: &Server, pair: usize) -> Vec<Duration> {
+/// How long things took.
+#[derive(Default)]
+struct Took {
+    rounds: Vec<Duration>,
+    /// To connect, and to register.
+    coming: Vec<(Duration, Duration)>,
+}
+
+/// Two who write to each other, and somebody new now and then.
+async fn talk(server: &Server, pair: usize) -> Took {
+    let coming = std::cell::RefCell::new(Vec::new());
     let transports = [Transport::Ws, Transport::Wss, Transport::Tcp];
     let come = async |name: String, transport: usize| {
         let target = server.target(transports[transport % transports.len()]);
         // As a browser does: in the first storm a handshake may be crowded out before it has been looked at.
+        let began = Instant::now();
         let mut client =
             eventually("is let in", async || Client::connect(&target, &setup(&name)).await.ok()).await;
+        let connected = Instant::now();
         assert_eq!(client.register(600).await.unwrap().status, 200, "{name}");
+        coming.borrow_mut().push((connected - began, connected.elapsed()));
         client
     };
     let mut ada = come(format!("ada{pair}"), pair).await;
     let mut bob = come(format!("bob{pair}"), pair + 1).await;
     let to = bob.address_of_record();
-    let mut took = Vec::new();
+    let mut rounds = Vec::new();
     for round in 0..ROUNDS {
         let began = Instant::now();
         let (answer, heard) = tokio::join!(ada.message(&to, b"hello"), bob.next());
-        took.push(began.elapsed());
+        rounds.push(began.elapsed());
         assert_eq!(answer.unwrap().status, 200);
         assert_eq!(heard.unwrap().message().body(), b"hello");
         if round % 10 == 0 {
             drop(come(format!("new{pair}"), pair + round).await);
         }
     }
-    took
+    Took { rounds, coming: coming.into_inner() }
 }
 
-async fn everybody_talks(server: &Server) -> Vec<Duration> {
+async fn everybody_talks(server: &Server) -> Took {
     let talking: Vec<_> = (0..PAIRS).map(|pair| talk(server, pair)).collect();
-    let mut took: Vec<_> = futures_util::future::join_all(talking).await.concat();
-    took.sort_unstable();
-    took
+    let mut all = Took::default();
+    for took in futures_util::future::join_all(talking).await {
+        all.rounds.extend(took.rounds);
+        all.coming.extend(took.coming);
+    }
+    all.rounds.sort_unstable();
+    all
+}
+
+/// The middle and the longest of the times that newcomers took.
+fn coming(took: &Took) -> String {
+    let of = |which: fn(&(Duration, Duration)) -> Duration| {
+        let mut times: Vec<_> = took.coming.iter().map(which).collect();
+        times.sort_unstable();
+        format!("{:?}, {:?} at most", times[times.len() / 2], times[times.len() - 1])
+    };
+    format!("to connect {}; to register {}", of(|times| times.0), of(|times| times.1))
 }
 
 /// Kilobytes of memory that the server had at most.
@@ -117,11 +143,14 @@ async fn users_go_on_while_a_hostile_crowd_storms_the_server() {
     println!(
         "{number} hostile at a time, {connections} connections, the first {number} within {came:?}\n\
          round trips alone: p50 {:?}, p99 {:?}; among them: p50 {:?}, p99 {:?}\n\
+         newcomers alone: {}\n newcomers among them: {}\n\
          memory: {before} kB before, {after} kB at most",
-        at(&alone, 50),
-        at(&alone, 99),
-        at(&among, 50),
-        at(&among, 99)
+        at(&alone.rounds, 50),
+        at(&alone.rounds, 99),
+        at(&among.rounds, 50),
+        at(&among.rounds, 99),
+        coming(&alone),
+        coming(&among)
     );
     for line in page.lines().filter(|line| {
         ["sipway_turned_away", "sipway_offences", "sipway_bans", "sipway_handshake", "sipway_flows"]

@@ -13,3 +13,4 @@ mod proxies;
 mod refusals;
 mod streams;
 mod tls;
+mod turns;

@@ -18,8 +18,8 @@ use tokio::{
     time::timeout,
 };
 use transport::{
-    ClientAddress, Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings,
-    Unopened, Waiting,
+    ClientAddress, Heard, Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch,
+    Settings, Unopened, Waiting,
     accept::{self, Accepted},
     receive_connection,
 };
@@ -44,6 +44,8 @@ pub(crate) struct Paper {
     /// Whom it does not let in.
     pub(crate) turns_away: RefCell<Vec<IpAddr>>,
     pub(crate) refuses: Cell<bool>,
+    /// Whether it listens in turn to those that it lets in now.
+    pub(crate) knows_nobody: Cell<bool>,
     /// Opening takes as long as this is so.
     pub(crate) opens_slowly: Cell<bool>,
     changed: Notify,
@@ -109,6 +111,9 @@ impl Owner for Paper {
     ) -> Result<PaperFlow, Refused> {
         if self.refuses.get() {
             return Err(Refused { retry_after: Duration::from_secs(7), reason: "paper is full" });
+        }
+        if self.knows_nobody.get() {
+            link.listen(Heard::InTurn);
         }
         self.opened.borrow_mut().push(opening.facts);
         self.links.borrow_mut().push(Rc::clone(&link));

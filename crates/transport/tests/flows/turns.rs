@@ -1,0 +1,53 @@
+//! Whose turn it is when many have something to say at once.
+
+use crate::{
+    client::{Client, text_frame},
+    paper::{Place, on_a_shard},
+};
+
+/// Strangers that say as much as they can.
+const MANY: usize = 20;
+
+/// Messages of each.
+const FLOOD: usize = 600;
+
+/// Of 100 bytes and more: so few of them are in three turns.
+const FEW: usize = 60;
+
+/// Puts bytes into the kernel's hands, and lets nobody do anything meanwhile.
+fn put(client: &Client<tokio::net::TcpStream>, bytes: &[u8]) {
+    assert_eq!(client.stream.try_write(bytes).unwrap(), bytes.len());
+}
+
+#[test]
+fn however_many_strangers_talk_others_are_heard_after_one_of_them() {
+    on_a_shard(async {
+        let place = Place::ws();
+        let known = Client::open(&place).await;
+        place.paper.knows_nobody.set(true);
+        let mut strangers = Vec::new();
+        for _ in 0..MANY {
+            strangers.push(Client::open(&place).await);
+        }
+        let newcomer = Client::open(&place).await;
+        let noise = text_frame(&"noise".repeat(20));
+        // They have had their first words.
+        let first_words = 50;
+        for stranger in &strangers {
+            put(stranger, &noise.repeat(first_words));
+        }
+        place.paper.messages(MANY * first_words).await;
+        let flood = noise.repeat(FLOOD);
+        for stranger in &strangers {
+            put(stranger, &flood);
+        }
+        put(&known, &text_frame("known"));
+        put(&newcomer, &text_frame("newcomer"));
+        let all = place.paper.messages(MANY * (first_words + FLOOD) + 2).await;
+        for who in ["known", "newcomer"] {
+            let place = all.iter().position(|message| message == who.as_bytes()).unwrap();
+            let before = place - MANY * first_words;
+            assert!(before < FEW, "{who} is heard after {before}");
+        }
+    });
+}
