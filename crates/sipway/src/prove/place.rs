@@ -108,6 +108,7 @@ impl Place {
             "# Made by `sipway prove`.\n\
              node = \"prove\"\n\n\
              [ledger]\ndirectory = \"ledger\"\nkeep_size = \"256MiB\"\n\n\
+             [registrar]\noffline_after = \"0s\"\n\n\
              [limits]\nmax_flows = {max_flows}\nclose_timeout = \"2s\"\n\n\
              [log]\nformat = \"json\"\n\n\
              [[sink]]\nkind = \"file\"\nname = \"file\"\npath = \"events.jsonl\"\n\n\
