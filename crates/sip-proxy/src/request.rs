@@ -213,13 +213,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     }
 
     /// Who sent a datagram may have written anybody's address on it. Who is asked for a proof is asked once for each that comes,
-    /// and nothing is kept of it (RFC 3261 §26.3.2.4): repeated until it is acknowledged, the challenge of one INVITE would be
-    /// sent eleven times. An ACK of it is known by its tag.
+    /// and nothing is kept of it (RFC 3261 §8.2.7, §26.3.2.4): a flood of them would fill the table for everybody, and the
+    /// challenge of one INVITE would be sent eleven times. An ACK of it is known by its tag.
     fn forget_challenged<E: Environment<Hop = H>>(&mut self, env: &E, id: ServerId) {
-        let of_datagram = |context: &&Context<H>| {
-            context.invite == Invite::Yes && env.reliability(context.from) == Reliability::Unreliable
-        };
-        if let Some(from) = self.transactions.server(id).filter(of_datagram).map(|context| context.from) {
+        let from = self.transactions.server(id).map(|context| context.from);
+        if let Some(from) = from.filter(|from| env.reliability(*from) == Reliability::Unreliable) {
             self.transactions.abandon_server(id);
             self.waiting_on.remove(&(from, Waiting::Server(id)));
         }
