@@ -30,15 +30,15 @@ pub(super) struct Connections {
 
 #[derive(Debug, Default)]
 struct Table {
-    open: HashMap<FlowNumber, From>,
-    ended: HashMap<FlowNumber, From>,
+    open: HashMap<FlowNumber, Origin>,
+    ended: HashMap<FlowNumber, Origin>,
     /// The ended ones, the oldest first.
     order: VecDeque<FlowNumber>,
 }
 
 /// Where one comes from.
 #[derive(Clone, Copy, Debug)]
-struct From {
+struct Origin {
     ip: IpAddr,
     transport: Transport,
 }
@@ -52,7 +52,7 @@ pub(crate) enum Remembered {
     InPlaceOfAnother,
 }
 
-impl From {
+impl Origin {
     /// Whether it may be this server's: one that connects by itself comes from any port.
     fn is(&self, server: &Server) -> bool {
         let speaks = match self.transport {
@@ -89,7 +89,7 @@ impl Upstreams {
     /// A flow was opened to us. A server that does so by itself comes from any port, so it is known by its address; but what
     /// comes from the address that it comes to may be anyone on this machine, and what comes by way of a proxy anyone at all.
     pub(crate) fn connected(&self, number: FlowNumber, facts: &FlowFacts) {
-        let from = From { ip: facts.remote.ip().to_canonical(), transport: facts.transport };
+        let from = Origin { ip: facts.remote.ip().to_canonical(), transport: facts.transport };
         if from.ip == facts.local.ip().to_canonical() || facts.forwarded.is_some() {
             return;
         }
@@ -148,7 +148,7 @@ impl Upstreams {
         }
     }
 
-    fn at_its_end(&self, from: From, request: Option<&Message<'_>>) -> Option<Hop> {
+    fn at_its_end(&self, from: Origin, request: Option<&Message<'_>>) -> Option<Hop> {
         let uri = request.and_then(|request| request.request_uri().ok());
         let named = uri.and_then(|uri| Some(SocketAddr::new(uri.host()?.ip()?, uri.port().unwrap_or(5060))));
         let mut fitting = self.servers().filter(|(_, server)| from.is(server)).peekable();
