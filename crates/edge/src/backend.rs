@@ -52,6 +52,19 @@ pub(crate) struct Orphan {
     contact: String,
     call_id: String,
     cseq: u32,
+    /// Gone when the registrar was told, or will not be.
+    _untold: Untold,
+}
+
+/// One of those of which a registrar has yet to hear.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Untold(Arc<()>);
+
+impl Untold {
+    /// How many there are besides this one.
+    pub(crate) fn others(&self) -> usize {
+        Arc::strong_count(&self.0) - 1
+    }
 }
 
 /// Where requests for an upstream go.
@@ -189,7 +202,8 @@ fn take_back(shared: &Shared, domain: DomainRef<'_>, request: &Message<'_>, from
         let (aor, call_id) = (aor.to_owned(), call_id.clone());
         let contact =
             registrar.value(shared, from, address.uri_bytes(), address.instance(), address.reg_id());
-        send(shared, Orphan { upstream: registrar.upstream, aor, contact, call_id, cseq });
+        let _untold = shared.untold.clone();
+        send(shared, Orphan { upstream: registrar.upstream, aor, contact, call_id, cseq, _untold });
     }
 }
 
@@ -208,6 +222,7 @@ pub(crate) fn orphans(shared: &Shared, flow: FlowId) -> Vec<Orphan> {
             contact: registrar.value(shared, hop_of(binding), uri, instance, reg_id),
             call_id: String::from_utf8_lossy(binding.call_id()).into_owned(),
             cseq: binding.cseq(),
+            _untold: shared.untold.clone(),
         })
     };
     shared.location().bindings_of_flow(flow).filter_map(one).collect()
@@ -283,7 +298,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Orphan>) 
 /// With the Call-ID of the registration and the next CSeq: should the user agent have come back meanwhile, it has sent
 /// the same number or a higher one, and the registrar lets its binding be (RFC 3261 §10.3 step 7).
 async fn unregister(shared: &Shared, orphan: &Orphan) {
-    let Orphan { upstream, aor, contact, call_id, cseq } = orphan;
+    let Orphan { upstream, aor, contact, call_id, cseq, _untold } = orphan;
     let Some(upstream) = shared.upstreams.get(*upstream) else { return };
     let host = aor.rsplit_once('@').map_or("", |(_, host)| host);
     let request = Ask {

@@ -6,6 +6,7 @@
 
 use std::{
     rc::Rc,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,12 @@ use lifecycle::{Cause, Ending, event_time};
 use serde::Serialize;
 use tokio::{sync::watch, task::yield_now, time::sleep};
 
-use crate::{Gauge, Handle, clock, metrics::Count, shard::Shard, shared::Shared};
+use crate::{
+    Gauge, Handle, clock,
+    metrics::Count,
+    shard::{Leads, Shard},
+    shared::Shared,
+};
 
 /// The shortest pause; where flows are to go faster, several go at once.
 const TICK: Duration = Duration::from_millis(5);
@@ -23,6 +29,9 @@ const AT_ONCE: usize = 256;
 
 /// The end of the process need not go slower than one flow in this time.
 const GENTLE: Duration = Duration::from_millis(10);
+
+/// How long connections of servers behind may outlast those of users: what these leave behind is taken back by them.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How often the end of the server looks whether all flows are closed.
 const LOOK: Duration = Duration::from_millis(2);
@@ -41,6 +50,8 @@ pub(crate) struct Plan {
     /// When it began, in microseconds since the Unix epoch.
     since: u64,
     until: Instant,
+    /// When the connections of servers behind go, whatever has not been said by them.
+    last: Instant,
     /// Flows that had closed until then.
     closed_before: u64,
 }
@@ -101,7 +112,7 @@ impl Handle {
     /// # Errors
     /// The process ends already.
     pub fn drain(&self, over: Duration) -> Result<Progress, ShuttingDown> {
-        self.0.begin_emptying(Purpose::Drain, over)?;
+        self.0.begin_emptying(Purpose::Drain, over, FAREWELL)?;
         let progress = self.progress();
         tracing::info!(
             flows = progress.left,
@@ -140,6 +151,7 @@ impl Handle {
         self.0.stance.send_if_modified(|stance| match stance {
             Stance::Emptying(plan) => {
                 plan.until = plan.until.min(Instant::now());
+                plan.last = plan.last.min(plan.until + FAREWELL);
                 true
             }
             Stance::Serving | Stance::Shut => false,
@@ -174,9 +186,14 @@ impl Handle {
 }
 
 impl Shared {
-    /// Has every shard close its flows, spread over so much time from now. With few flows the end of the process takes
-    /// less.
-    pub(crate) fn begin_emptying(&self, purpose: Purpose, over: Duration) -> Result<(), ShuttingDown> {
+    /// Has every shard close its flows, spread over so much time from now, and those that lead to servers behind at most `farewell`
+    /// later. With few flows the end of the process takes less.
+    pub(crate) fn begin_emptying(
+        &self,
+        purpose: Purpose,
+        over: Duration,
+        farewell: Duration,
+    ) -> Result<(), ShuttingDown> {
         let over = match purpose {
             Purpose::Drain => over,
             Purpose::Shutdown => {
@@ -190,6 +207,7 @@ impl Shared {
             purpose,
             since: clock::micros(),
             until,
+            last: until.checked_add(farewell.min(FAREWELL)).unwrap_or(until),
             closed_before: self.metrics.get(Count::FlowsClosed),
         };
         self.metrics.set(Gauge::Draining, 1);
@@ -200,7 +218,9 @@ impl Shared {
                     refused = true;
                     return false;
                 }
-                Stance::Emptying(under_way) if under_way.purpose == purpose => under_way.until = until,
+                Stance::Emptying(under_way) if under_way.purpose == purpose => {
+                    (under_way.until, under_way.last) = (until, fresh.last);
+                }
                 _ => *stance = Stance::Emptying(fresh),
             }
             true
@@ -232,10 +252,33 @@ impl Shared {
         }
     }
 
-    /// Why no flow may open now, if none may.
-    pub(crate) fn shut_because(&self) -> Option<&'static str> {
+    /// Users are gone and what they left at registrars behind is taken back, or that has taken too long.
+    async fn said_farewell(&self, plan: Plan) {
+        while self.says_farewell(plan) {
+            sleep(LOOK).await;
+        }
+    }
+
+    fn says_farewell(&self, plan: Plan) -> bool {
+        let owed = self.user_flows.load(Ordering::Acquire) > 0 || self.untold.others() > 0;
+        owed && Instant::now() < plan.last
+    }
+
+    /// The same, for those that are told by datagrams.
+    pub(crate) async fn all_told(&self) {
+        let stance = *self.stance.borrow();
+        if let Stance::Emptying(plan) = stance {
+            self.said_farewell(plan).await;
+        }
+    }
+
+    /// Why no flow that leads there may open now, if none may. As long as there is something to be said for users, servers behind are
+    /// connected to.
+    pub(crate) fn shut_because(&self, leads: Leads) -> Option<&'static str> {
         match &*self.stance.borrow() {
             Stance::Serving => None,
+            Stance::Shut if leads == Leads::OthersThere => None,
+            Stance::Emptying(plan) if leads == Leads::OthersThere && self.says_farewell(*plan) => None,
             Stance::Shut => Some("the server takes no new connections at present"),
             Stance::Emptying(Plan { purpose: Purpose::Drain, .. }) => Some("the server is being drained"),
             Stance::Emptying(Plan { purpose: Purpose::Shutdown, .. }) => Some("the server is shutting down"),
@@ -273,11 +316,14 @@ pub(crate) async fn run(shard: Rc<Shard>, mut stance: watch::Receiver<Stance>) {
     }
 }
 
-/// Closes every flow of a shard by a plan: the oldest first, but those with calls behind all others. No flow opens
-/// meanwhile, so going through the table twice is enough.
+/// Closes every flow of a shard by a plan: the oldest first, but those with calls behind all others, and servers behind these.
+/// Meanwhile no user comes in, and once all are gone no server is connected to, so each is met by going through the table thrice.
 async fn empty(shard: &Shard, plan: Plan) {
     let ending = plan.ending();
-    for which in [Leaving::WithoutCalls, Leaving::All] {
+    for which in [Leaving::UsersWithoutCalls, Leaving::Users, Leaving::All] {
+        if which == Leaving::All {
+            shard.shared.said_farewell(plan).await;
+        }
         let mut behind = None;
         loop {
             let left = plan.until.saturating_duration_since(Instant::now());
@@ -306,7 +352,8 @@ async fn empty(shard: &Shard, plan: Plan) {
 /// Which flows are to be closed next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaving {
-    WithoutCalls,
+    UsersWithoutCalls,
+    Users,
     All,
 }
 

@@ -17,7 +17,7 @@ use crate::{
     hop::{FlowNumber, Hop},
     inbox::Loss,
     metrics::Count,
-    shard::{Known, Shard},
+    shard::{Known, Leads, Shard},
     upstream::Remembered,
 };
 
@@ -85,7 +85,8 @@ impl Flow {
             shared.metrics.add(Count::FlowsRefused);
             Refused { retry_after: RETRY_AFTER, reason }
         };
-        if let Some(reason) = shared.shut_because() {
+        let outwards = peer.map(|_| Leads::OthersThere);
+        if let Some(reason) = shared.shut_because(outwards.unwrap_or(Leads::ToOne)) {
             return Err(Refused { retry_after: RETRY_LATER, ..refuse(reason) });
         }
         let room = shared.admit().map_err(refuse)?;
@@ -93,12 +94,10 @@ impl Flow {
         let hop = peer.unwrap_or(Hop::Flow(number));
         let (facts, at) = (Arc::new(opening.facts), clock::micros());
         let book = |name: &str| {
-            let known = shard.add_flow(number, &facts, name, at, (&link, guest));
+            let leads = outwards.unwrap_or_else(|| shared.upstreams.connected(number, &facts));
+            let known = shard.add_flow(number, &facts, name, at, (&link, guest, leads));
             if let Some(vouched) = &opening.vouched {
                 shard.vouch(number, vouched);
-            }
-            if peer.is_none() {
-                shared.upstreams.connected(number, &facts);
             }
             Book { shard: Rc::clone(shard), link, number, hop, known }
         };

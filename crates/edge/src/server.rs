@@ -266,9 +266,11 @@ impl Server {
         let shared = &self.handle.0;
         let until = Instant::now() + patience;
         // An error says that it is being ended already.
-        let _ = shared.begin_emptying(Purpose::Shutdown, over.min(patience));
+        let over = over.min(patience);
+        let _ = shared.begin_emptying(Purpose::Shutdown, over, (patience - over) / 2);
         // Meanwhile open flows are served as ever, and whoever knocks is told to go elsewhere.
         shared.emptied(until).await;
+        shared.all_told().await;
         shared.begin_closing();
         // Whoever was opening a flow or adding a binding has done so once the table was had.
         drop(shared.location());

@@ -40,7 +40,7 @@ mod owner;
 mod tests;
 
 use flow_table::Entry;
-pub(crate) use flow_table::{By, Known};
+pub(crate) use flow_table::{By, Known, Leads};
 
 /// The number of requests of our own whose answer nobody waits for.
 const NOBODY: u64 = 0;

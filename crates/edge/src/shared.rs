@@ -2,7 +2,7 @@
 
 use std::{
     ops::Deref,
-    sync::{Arc, OnceLock, mpsc::SyncSender},
+    sync::{Arc, OnceLock, atomic::AtomicUsize, mpsc::SyncSender},
     time::Instant,
 };
 
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     Bound,
     audit::Audit,
-    backend::Orphan,
+    backend::{Orphan, Untold},
     bookkeeper::{Order, Standing},
     calls::CallTable,
     domains::Domains,
@@ -37,6 +37,9 @@ pub(crate) struct Shared {
     pub(crate) upstreams: Upstreams,
     /// Bindings to be taken back from the registrars behind us.
     pub(crate) orphans: mpsc::Sender<Orphan>,
+    pub(crate) untold: Untold,
+    /// Open flows of user agents: all but those that lead to others ([`crate::shard::Leads`]).
+    pub(crate) user_flows: AtomicUsize,
     pub(crate) tokens: Tokens,
     pub(crate) policy: sip_registrar::Policy,
     pub(crate) replaced_flow: config::ReplacedFlow,
@@ -102,6 +105,8 @@ impl Shared {
             domains: parts.domains,
             upstreams: parts.upstreams,
             orphans: parts.orphans,
+            untold: Untold::default(),
+            user_flows: AtomicUsize::new(0),
             tokens: parts.tokens,
             policy: parts.policy,
             replaced_flow: parts.replaced_flow,

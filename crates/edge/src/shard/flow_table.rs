@@ -5,12 +5,12 @@ use std::{
     net::SocketAddr,
     ops::Bound::{Excluded, Unbounded},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use defence::Client;
-use lifecycle::{Direction, Ending, FlowFacts, Text, event_time};
+use lifecycle::{Ending, FlowFacts, Text, event_time};
 use transport::{Grant, Heard, Link, Vouched};
 
 use super::Shard;
@@ -40,6 +40,7 @@ pub(super) struct Entry {
     /// The kernel's number of its socket.
     socket: Option<u64>,
     known: Rc<RefCell<Option<Known>>>,
+    leads: Leads,
     calls: Cell<Calls>,
     /// Whether it was told to end because the node is being emptied.
     sent_away: Cell<bool>,
@@ -62,6 +63,15 @@ pub(crate) enum By {
     Password,
     /// What is good for a while: the flow ends with it.
     Voucher,
+}
+
+/// To whom a flow leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leads {
+    /// To a user agent that came in.
+    ToOne,
+    /// To a server behind us, or to a phone that we connected to: others are reached by it, so it is closed behind them.
+    OthersThere,
 }
 
 /// Whether calls go over a flow, as far as INVITE and BYE tell: good enough to choose who is closed first.
@@ -93,7 +103,7 @@ impl Shard {
         facts: &Arc<FlowFacts>,
         name: &str,
         opened_at: u64,
-        (link, guest): (&Rc<Link>, Option<Guest>),
+        (link, guest, leads): (&Rc<Link>, Option<Guest>, Leads),
     ) -> Rc<RefCell<Option<Known>>> {
         if guest.as_ref().is_some_and(Guest::is_a_stranger) {
             link.listen(Heard::InTurn);
@@ -109,14 +119,13 @@ impl Shard {
             stage: Stage::Opening,
             socket: socket_number(&link.descriptor()),
             known: Rc::clone(&known),
-            // What leads to others than the one who is sent away is sent away last.
-            calls: Cell::new(if facts.direction == Direction::Connected {
-                Calls::Perhaps
-            } else {
-                Calls::None
-            }),
+            leads,
+            calls: Cell::new(Calls::None),
             sent_away: Cell::new(false),
         };
+        if leads == Leads::ToOne {
+            self.shared.user_flows.fetch_add(1, Ordering::AcqRel);
+        }
         self.flows.borrow_mut().insert(number, entry);
         self.opened.set(self.opened.get() + 1);
         known
@@ -130,7 +139,10 @@ impl Shard {
     }
 
     pub(crate) fn remove_flow(&self, number: FlowNumber) {
-        self.flows.borrow_mut().remove(&number);
+        let entry = self.flows.borrow_mut().remove(&number);
+        if entry.is_some_and(|entry| entry.leads == Leads::ToOne) {
+            self.shared.user_flows.fetch_sub(1, Ordering::AcqRel);
+        }
         self.closed.set(self.closed.get() + 1);
     }
 
@@ -143,7 +155,11 @@ impl Shard {
     pub(crate) fn next_leaving(&self, behind: Option<FlowNumber>, which: Leaving) -> Option<FlowNumber> {
         let flows = self.flows.borrow();
         let mut rest = flows.range((behind.map_or(Unbounded, Excluded), Unbounded));
-        let leaves = |entry: &Entry| which == Leaving::All || entry.calls.get() == Calls::None;
+        let leaves = |entry: &Entry| match which {
+            Leaving::UsersWithoutCalls => entry.leads == Leads::ToOne && entry.calls.get() == Calls::None,
+            Leaving::Users => entry.leads == Leads::ToOne,
+            Leaving::All => true,
+        };
         rest.find(|(_, entry)| !entry.sent_away.get() && leaves(entry)).map(|(number, _)| *number)
     }
 

@@ -14,7 +14,10 @@ use sip_message::Message;
 use targets::Transport as Spoken;
 
 use super::{Server, Upstreams};
-use crate::hop::{FlowNumber, Hop};
+use crate::{
+    hop::{FlowNumber, Hop},
+    shard::Leads,
+};
 
 /// Connections that are remembered after their end; the oldest is forgotten for the newest.
 const MOST_ENDED: usize = 16_384;
@@ -88,16 +91,18 @@ impl Connections {
 impl Upstreams {
     /// A flow was opened to us. A server that does so by itself comes from any port, so it is known by its address; but what
     /// comes from the address that it comes to may be anyone on this machine, and what comes by way of a proxy anyone at all.
-    pub(crate) fn connected(&self, number: FlowNumber, facts: &FlowFacts) {
+    pub(crate) fn connected(&self, number: FlowNumber, facts: &FlowFacts) -> Leads {
         let from = Origin { ip: facts.remote.ip().to_canonical(), transport: facts.transport };
         if from.ip == facts.local.ip().to_canonical() || facts.forwarded.is_some() {
-            return;
+            return Leads::ToOne;
         }
-        if self.servers().any(|(_, server)| from.is(&server)) {
-            let mut table = self.connections.write();
-            table.open.insert(number, from);
-            self.connections.counted(&table);
+        if !self.servers().any(|(_, server)| from.is(&server)) {
+            return Leads::ToOne;
         }
+        let mut table = self.connections.write();
+        table.open.insert(number, from);
+        self.connections.counted(&table);
+        Leads::OthersThere
     }
 
     /// A flow that was opened to us is over.

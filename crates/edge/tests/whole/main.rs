@@ -8,6 +8,7 @@ mod calls_behind;
 mod certificates;
 mod database;
 mod ephemeral;
+mod farewell;
 mod flows;
 mod gruu;
 mod house;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use sip_message::{Frame, Message, StreamFramer, response::ResponseBuilder};
+use sip_message::{Frame, HeaderId, Message, StreamFramer, response::ResponseBuilder};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, UdpSocket},
@@ -160,7 +160,16 @@ fn answer(bytes: &[u8], status: u16, came: &Mutex<Came>) -> Option<Vec<u8>> {
         return None;
     }
     let mut answer = Vec::new();
-    ResponseBuilder::new(&request, status, "As Told").to_tag(b"behind").write(&mut answer).unwrap();
+    let mut builder = ResponseBuilder::new(&request, status, "As Told").to_tag(b"behind");
+    // A registrar says what it has now.
+    if method.as_bytes() == b"REGISTER" && status == 200 {
+        for (name, id) in [(b"Contact", HeaderId::Contact), (b"Expires", HeaderId::Expires)] {
+            if let Some(value) = request.value(id) {
+                builder = builder.header(name, value);
+            }
+        }
+    }
+    builder.write(&mut answer).unwrap();
     Some(answer)
 }
 
