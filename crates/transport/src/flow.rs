@@ -1,5 +1,7 @@
 //! The task of one open flow: reads, judges liveness, writes what waits, and ends with a cause.
 
+mod look;
+
 use std::{
     cell::RefCell,
     io::{self, Read as _},
@@ -7,10 +9,10 @@ use std::{
     ops::ControlFlow,
     pin::pin,
     rc::Rc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use lifecycle::{By, Cause, Ending, LivenessStep};
+use lifecycle::{By, Cause, Ending};
 use sip_message::{Frame, FrameError, StreamFramer};
 use socket2::SockRef;
 use tokio::{net::tcp::OwnedReadHalf, task::yield_now, time::sleep_until};
@@ -24,12 +26,10 @@ use crate::{
     scratch::READ,
     tls::Progress,
 };
+use look::{Look, deadline, next_look};
 
 /// Reads taken before a flow that we end is really over: what its peer had sent by then still counts.
 const LAST_READS: usize = 16;
-
-/// A timer that is never meant to run out.
-const FAR: Duration = Duration::from_secs(24 * 3600);
 
 /// How the bytes of a flow become messages.
 #[derive(Debug)]
@@ -307,44 +307,6 @@ impl Receiver {
         }
         link.close_notify();
     }
-}
-
-/// What the timer's end means.
-enum Look {
-    Again(Instant),
-    /// Nothing came after our ping.
-    SilentPeer,
-    /// It is too old, or had nothing to say for too long.
-    OverLimit,
-}
-
-/// When a flow's timer runs out next, if nothing moves it. A stream's peer need not answer anything (RFC 5626 §4.4 has only
-/// the client ask), so there the kernel asks the peer's kernel.
-fn next_look(link: &Link) -> Instant {
-    let liveness = match link.framing() {
-        Framing::WebSocket => link.liveness.get().deadline(),
-        Framing::Stream => Instant::now() + FAR,
-    };
-    link.write_deadline().into_iter().chain(link.limit_deadline()).fold(liveness, Instant::min)
-}
-
-fn deadline(link: &Link) -> Look {
-    let now = Instant::now();
-    if link.framing() == Framing::WebSocket {
-        let mut liveness = link.liveness.get();
-        let step = liveness.step(now);
-        link.liveness.set(liveness);
-        match step {
-            LivenessStep::Wait(_) => {}
-            LivenessStep::Ping(_) => {
-                let mut frame = Vec::with_capacity(2);
-                websocket::encode::ping(b"", &mut frame);
-                let _ = link.put(&frame);
-            }
-            LivenessStep::Dead => return Look::SilentPeer,
-        }
-    }
-    if link.over_limit(now).is_some() { Look::OverLimit } else { Look::Again(next_look(link)) }
 }
 
 fn takes_no_bytes() -> Ending {
