@@ -65,6 +65,12 @@ pub(crate) struct Kamailio {
     child: Child,
 }
 
+/// Whether it does.
+enum Answers {
+    Yes,
+    PortTaken,
+}
+
 impl Kamailio {
     /// Over UDP alone.
     pub(crate) async fn run(name: &str) -> Self {
@@ -102,9 +108,23 @@ impl Kamailio {
         Self::run_at(free, name, tcp, path).await
     }
 
+    /// The port may be somebody else's by the time that Kamailio takes it, or over TCP: then another is tried.
     async fn run_at(free: std::net::UdpSocket, name: &str, tcp: &str, path: &str) -> Self {
-        let address = free.local_addr().unwrap();
+        let mut address = free.local_addr().unwrap();
         drop(free);
+        for _ in 0..10 {
+            let mut kamailio = Self::start(address, name, tcp, path);
+            match kamailio.answers().await {
+                Answers::Yes => return kamailio,
+                Answers::PortTaken => {
+                    address = std::net::UdpSocket::bind((address.ip(), 0)).unwrap().local_addr().unwrap();
+                }
+            }
+        }
+        panic!("no port is free for kamailio")
+    }
+
+    fn start(address: SocketAddr, name: &str, tcp: &str, path: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("sipway-kamailio-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).unwrap();
@@ -127,18 +147,21 @@ impl Kamailio {
             .unwrap_or_else(|error| {
                 panic!("cannot run kamailio: {error}. Install it: apt-get install kamailio")
             });
-        let mut kamailio = Self { address, directory, child };
-        kamailio.answers().await;
-        kamailio
+        Self { address, directory, child }
     }
 
-    async fn answers(&mut self) {
+    async fn answers(&mut self) -> Answers {
         let begun = Instant::now();
         while self.ask("OPTIONS", "").await.is_none() {
             let log = || fs::read_to_string(self.directory.join("log")).unwrap_or_default();
-            assert!(self.child.try_wait().unwrap().is_none(), "kamailio ended: {}", log());
+            if self.child.try_wait().unwrap().is_some() {
+                let log = log();
+                assert!(log.contains("Address already in use"), "kamailio ended: {log}");
+                return Answers::PortTaken;
+            }
             assert!(begun.elapsed() < PATIENCE, "kamailio does not answer: {}", log());
         }
+        Answers::Yes
     }
 
     /// The contacts that it has of a user, as it lists them.
