@@ -205,17 +205,17 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             Ok(routed) => self.start_forwarding(env, id, request, routed, now),
             Err(answer) => {
                 self.answer(env, id, &answer, now);
-                if matches!(answer.status, 401 | 407) {
-                    self.forget_challenged(env, id);
+                if matches!(answer.status, 401 | 403 | 407) || request.method() == Some(Method::Options) {
+                    self.forget_asked(env, id);
                 }
             }
         }
     }
 
-    /// Who sent a datagram may have written anybody's address on it. Who is asked for a proof is asked once for each that comes,
-    /// and nothing is kept of it (RFC 3261 §8.2.7, §26.3.2.4): a flood of them would fill the table for everybody, and the
-    /// challenge of one INVITE would be sent eleven times. An ACK of it is known by its tag.
-    fn forget_challenged<E: Environment<Hop = H>>(&mut self, env: &E, id: ServerId) {
+    /// Who sent a datagram may have written anybody's address on it. Who is asked for a proof, is refused, or asks what we are, is
+    /// told once for each that comes, and nothing is kept of it (RFC 3261 §8.2.7, §26.3.2.4): a flood of them would fill the table
+    /// for everybody, and the challenge of one INVITE would be sent eleven times. An ACK of it is known by its tag.
+    fn forget_asked<E: Environment<Hop = H>>(&mut self, env: &E, id: ServerId) {
         let from = self.transactions.server(id).map(|context| context.from);
         if let Some(from) = from.filter(|from| env.reliability(*from) == Reliability::Unreliable) {
             self.transactions.abandon_server(id);
