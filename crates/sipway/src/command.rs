@@ -162,7 +162,7 @@ pub(crate) struct Events {
 
 #[derive(Debug, Args)]
 pub(crate) struct Why {
-    /// A flow id, a call id, or an address-of-record (user@domain)
+    /// A flow id, a call id, a Call-ID, or an address-of-record (user@domain)
     #[arg(value_name = "FLOW|CALL|AOR")]
     pub(crate) subject: String,
     #[command(flatten)]

@@ -5,7 +5,9 @@ mod calling;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ledger::{LogReader, Position, ReadError};
-use lifecycle::{EventId, EventKind, FlowId, LeftBinding, LeftCall, Node, Unfinished, event_time, mentions};
+use lifecycle::{
+    EventId, EventKind, FlowId, LeftBinding, LeftCall, Node, Text, Unfinished, event_time, mentions,
+};
 use serde_json::Value;
 use sinks::{ago, clock, describe, why_closed, why_open};
 
@@ -34,12 +36,16 @@ pub(crate) fn run(why: &Why) -> Outcome {
         Ok((_, flow)) => inquiry.flow(subject, flow).map(|sentence| sentence.into_iter().collect()),
         Err(_) => match call_incarnation(subject) {
             Some(incarnation) => inquiry.call(subject, incarnation),
-            None => inquiry.user(subject),
+            // A Call-ID may look like an address.
+            None => inquiry.user(subject).and_then(|sentences| match sentences[..] {
+                [] => inquiry.call_id(subject),
+                _ => Ok(sentences),
+            }),
         },
     };
     match sentences {
         Ok(sentences) if sentences.is_empty() => Outcome::failed(format!(
-            "the ledger knows nothing of {subject}; give a flow id (such as {node}.1.f4096), a call id ({node}.1.c1) or an address-of-record (user@domain)"
+            "the ledger knows nothing of {subject}; give a flow id (such as {node}.1.f4096), a call id ({node}.1.c1), a Call-ID or an address-of-record (user@domain)"
         )),
         Ok(sentences) => {
             sentences.iter().for_each(|sentence| say!("{sentence}"));
@@ -99,6 +105,26 @@ impl Inquiry<'_> {
             sentences.push(format!("{name} goes on, as far as is known."));
         }
         Ok(sentences)
+    }
+
+    /// What happened to the newest call with this Call-ID, which user agents write into their logs.
+    fn call_id(&mut self, call_id: &str) -> Result<Vec<String>, ReadError> {
+        // Longer ones are cut in events.
+        let kept = Text::<128>::new(call_id);
+        let kept = kept.as_str();
+        let wanted = |kind: EventKind, payload: &[u8]| {
+            kind.as_str().starts_with("call.") && mentions(payload, kept) && data(payload)["call_id"] == kept
+        };
+        let mut newest = None;
+        backwards::read(self.reader, wanted, |_, found| {
+            newest = found.into_iter().next_back();
+            if newest.is_some() { Go::Stop } else { Go::On }
+        })?;
+        let name = newest.and_then(|found| data(&found.payload)["call"].as_str().map(str::to_owned));
+        match name.as_deref().and_then(|name| Some((name, call_incarnation(name)?))) {
+            Some((name, incarnation)) => self.call(name, incarnation),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn closed(&self, found: &Found) -> Option<String> {

@@ -91,6 +91,10 @@ async fn a_call_is_open_in_the_snapshot_and_in_both_audits_until_it_has_ended() 
     assert!(told.contains("\nbob@localhost is called by ada@localhost since "), "{told}");
     assert!(told.contains(", not answered yet: ") && !told.contains("The last call"), "{told}");
 
+    let told = says(&["why", "of-ada"], &ledger).await;
+    assert!(told.contains("ada@localhost calls bob@localhost (Call-ID of-ada)"), "by its Call-ID: {told}");
+    assert!(told.contains("goes on, as far as is known"), "{told}");
+
     drop(ada);
     until_calls(&server, 0).await;
     let audit = says(&["audit"], &ledger).await;
