@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use ledger::{
-    Opened, Save, Settings,
+    Batch, Opened, ReadFrom, Save, Settings,
     storage::sim::{End, Simulated},
 };
-use lifecycle::{BindingAdded, BindingRemoved, Direction, FlowFacts, FlowOpened, RemovalCause, Transport};
+use lifecycle::{
+    BindingAdded, BindingRemoved, Direction, Event, FlowFacts, FlowOpened, RemovalCause, Text, Transport,
+};
 use proptest::prelude::*;
 
 use super::*;
