@@ -44,6 +44,12 @@ impl<H> Context<H> {
         self.invite == Invite::Yes || self.forwarding.dialog == Dialog::Within
     }
 
+    /// Whether something may still be begun for a branch: the caller waits, and nobody has declined for all (RFC 3261 §16.7 step 5).
+    pub(crate) fn is_open_for(&self, branch: ClientId) -> bool {
+        let declined = self.best.as_ref().is_some_and(|best| best.status >= 600);
+        self.progress == Progress::Open && !declined && self.pending.contains(&branch)
+    }
+
     /// The final response went upstream: lets go of what was kept for it.
     pub(crate) fn close(&mut self) {
         self.progress = Progress::Answered;

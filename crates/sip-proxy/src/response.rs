@@ -172,7 +172,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             return Tried::Nothing;
         };
         // A branch that was given up, or whose caller has left, is not tried again.
-        if context.progress != Progress::Open || !context.pending.contains(&id) {
+        if !context.is_open_for(id) {
             return Tried::Nothing;
         }
         let Some(bytes) = context.request.clone() else { return Tried::Nothing };

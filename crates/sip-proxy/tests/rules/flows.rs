@@ -122,6 +122,39 @@ fn a_caller_who_has_cancelled_waits_for_no_other_flow() {
     stage.settles();
 }
 
+#[test]
+fn where_one_user_agent_declined_for_all_no_other_flow_is_tried() {
+    let declined = || {
+        let mut stage = stage(2, &[3]);
+        stage.world.patience = Some(Duration::from_secs(10));
+        let one = stage.world.users[&b"bob"[..]][0].clone();
+        stage.user_at("bob", vec![one, Target { others: SmallVec::new(), ..target(4) }]);
+        stage.receive(1, &request("INVITE", "bob", "f"));
+        let sent = stage.sent();
+        let on = |hop| sent.iter().find(|(on, _)| *on == hop).unwrap().1.clone();
+        stage.receive(4, &response(&on(4), 603, "Decline"));
+        stage.sent();
+        (stage, on(2))
+    };
+    // Its connection ends.
+    let (mut stage, _) = declined();
+    stage.end(2);
+    assert_eq!(stage.lines(), ["1: 603 Decline"]);
+    stage.settles();
+    // An edge proxy in between has lost the flow.
+    let (mut stage, fork) = declined();
+    stage.receive(2, &response(&fork, 430, "Flow Failed"));
+    assert_eq!(stage.lines(), ["2: ACK sip:bob@h2.invalid", "1: 603 Decline"]);
+    stage.settles();
+    // It is silent.
+    let (mut stage, _) = declined();
+    stage.pass(Duration::from_secs(10));
+    assert!(stage.sent().is_empty());
+    stage.pass(Duration::from_secs(40));
+    assert_eq!(stage.lines(), ["1: 603 Decline"]);
+    stage.settles();
+}
+
 const GRUU: &str = "sip:bob@edge.test;gr=urn:uuid:1";
 
 #[test]

@@ -134,3 +134,18 @@ fn a_redirection_waits_for_whoever_still_rings() {
     assert_eq!(stage.lines(), ["1: 200 OK"]);
     stage.settles();
 }
+
+#[test]
+fn where_one_declined_for_all_nobody_else_is_called() {
+    let mut stage = stage(&[("carol", 3)]);
+    stage.user("bob", &[2, 4]);
+    stage.receive(1, &request("INVITE", "bob", "r"));
+    let sent = stage.sent();
+    let on = |hop| sent.iter().find(|(on, _)| *on == hop).unwrap().1.clone();
+    stage.receive(2, &response(&on(2), 180, "Ringing"));
+    stage.receive(4, &response(&on(4), 603, "Decline"));
+    stage.sent();
+    stage.receive(2, &redirect(&on(2), "<sip:carol@edge.test>"));
+    assert_eq!(stage.lines(), ["2: ACK sip:bob@edge.test", "1: 603 Decline"]);
+    stage.settles();
+}
