@@ -22,6 +22,11 @@ pub struct UserLimits {
     pub failures: Option<NonZeroU32>,
 }
 
+impl UserLimits {
+    /// As much of everything as it wants.
+    pub const OFF: Self = Self { connections: None, message_rate: None, calls: None, failures: None };
+}
+
 impl Default for UserLimits {
     /// Made so that an account that a whole call centre shares is not in the way of it.
     fn default() -> Self {
@@ -114,11 +119,11 @@ impl Users {
         Self { limits, all: Remembered::new(most) }
     }
 
-    /// These limits hold from now on; who has more keeps it.
-    pub fn limit(&mut self, limits: UserLimits) {
+    /// These limits hold from now on, but for those who are exempt; who has more keeps it.
+    pub fn limit(&mut self, limits: UserLimits, is_exempt: impl Fn(&str) -> bool) {
         self.limits = limits;
-        for (_, user) in self.all.iter() {
-            user.taken().limits = limits;
+        for (name, user) in self.all.iter() {
+            user.taken().limits = if is_exempt(name) { UserLimits::OFF } else { limits };
         }
     }
 

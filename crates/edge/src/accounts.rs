@@ -97,14 +97,17 @@ impl Accounts {
 
     /// Everything is judged by these limits from now on.
     pub(crate) fn take_over(&self, config: &Defence) {
-        locked(&self.users).limit(config.user_limits);
-        locked(&self.guesses).limit(config.user_limits.failures, config.limits.forget);
         self.exempt.write().unwrap_or_else(PoisonError::into_inner).clone_from(&config.exempt_users);
+        // Who becomes exempt may have connections that hold its account.
+        locked(&self.users).limit(config.user_limits, |user| config.exempt_users.contains(user));
+        locked(&self.guesses).limit(config.user_limits.failures, config.limits.forget);
     }
 
     /// Whom limits hold for: the user of an address-of-record, unless none hold, or as many as can be are remembered.
     pub(crate) fn user(&self, aor: &str) -> Option<Arc<User>> {
-        if self.exempt.read().unwrap_or_else(PoisonError::into_inner).contains(aor) {
+        // Kept until there is a user: who becomes exempt meanwhile is there then, to be told.
+        let exempt = self.exempt.read().unwrap_or_else(PoisonError::into_inner);
+        if exempt.contains(aor) {
             return None;
         }
         let user = locked(&self.users).find(aor, Instant::now());
@@ -185,3 +188,28 @@ impl Accounts {
 
 /// Bytes of a name that are shown.
 const LONGEST_NAME: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn who_becomes_exempt_is_so_on_the_connection_that_it_has() {
+        let mut config = Defence::default();
+        config.user_limits.message_rate = NonZeroU32::new(1);
+        let accounts = Accounts::new(&config, 10, Arc::new(Metrics::new()));
+        let connection = accounts.connect(&accounts.user("trunk@x").unwrap()).unwrap();
+        let fast =
+            || (0..100).filter(|_| accounts.hear(connection.user()) != Some(Acquaintance::Known)).count();
+        assert!(fast() > 0);
+        config.exempt_users.insert("trunk@x".to_owned());
+        accounts.take_over(&config);
+        assert_eq!(fast(), 0);
+        assert!(accounts.user("trunk@x").is_none());
+        config.exempt_users.clear();
+        accounts.take_over(&config);
+        assert!(fast() > 0);
+    }
+}

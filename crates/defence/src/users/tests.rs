@@ -35,17 +35,33 @@ fn other_limits_hold_for_who_is_there_and_who_has_more_keeps_it() {
     let (mut users, now) = start(10);
     let ada = users.find("ada@x", now).unwrap();
     let (one, other) = (ada.connect().unwrap(), ada.connect().unwrap());
-    users.limit(UserLimits { connections: NonZeroU32::new(3), message_rate: None, ..limits() });
+    users.limit(UserLimits { connections: NonZeroU32::new(3), message_rate: None, ..limits() }, |_| false);
     let third = ada.connect().unwrap();
     assert!(ada.connect().is_none());
     assert!((0..1000).all(|_| ada.speaks(now) == Pace::Good));
-    users.limit(UserLimits { connections: NonZeroU32::new(1), ..limits() });
+    users.limit(UserLimits { connections: NonZeroU32::new(1), ..limits() }, |_| false);
     drop((one, other));
     assert!(ada.connect().is_none());
     drop(third);
     assert!(ada.connect().is_some());
     let bob = users.find("bob@x", now).unwrap();
     assert!(bob.connect().is_some_and(|_one| bob.connect().is_none()), "and for who comes later");
+}
+
+#[test]
+fn who_becomes_exempt_is_so_on_what_it_holds_and_for_as_long() {
+    let (mut users, now) = start(10);
+    let (ada, bob) = (users.find("ada@x", now).unwrap(), users.find("bob@x", now).unwrap());
+    let (_connection, _call) = (ada.connect().unwrap(), ada.call().unwrap());
+    users.limit(limits(), |name| name == "ada@x");
+    let calls = [ada.call(), ada.call()];
+    assert!(calls.iter().all(Option::is_some) && (0..1000).all(|_| ada.speaks(now) == Pace::Good));
+    let _one = bob.call();
+    assert!(bob.call().is_none(), "another is not");
+    users.limit(limits(), |_| false);
+    assert!(ada.call().is_none());
+    drop(calls);
+    assert!(ada.call().is_none(), "the first call is counted all the while");
 }
 
 #[test]
