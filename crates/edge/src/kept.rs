@@ -18,6 +18,8 @@ use lifecycle::{LeftBinding, REMOVAL_ROOM, RemovalCause, Text};
 use location::Kept;
 use rusqlite::{Connection, params};
 
+use crate::recovery::once_there_is_room;
+
 /// The file, in the ledger's directory.
 const FILE: &str = "bindings.sqlite";
 
@@ -204,7 +206,8 @@ impl Found {
         if expires_at <= at {
             return Err(RemovalCause::Expired);
         }
-        let room = ledger.reserve(REMOVAL_ROOM).map_err(|_| RemovalCause::NodeCrash)?;
+        let room =
+            once_there_is_room(|| ledger.reserve(REMOVAL_ROOM)).map_err(|_| RemovalCause::NodeCrash)?;
         Ok(Staying { kept, expires_at, room })
     }
 

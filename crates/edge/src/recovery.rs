@@ -1,8 +1,15 @@
 //! What an earlier process owed: read back from the ledger, written before anything is served.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    mem,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
-use ledger::{Batch, Durability, Ledger, Opened, Position, ReadFrom, Reader, Settings, storage::Storage};
+use ledger::{
+    Batch, Durability, Ledger, Opened, Position, ReadFrom, Reader, Refused, Settings, storage::Storage,
+};
 use lifecycle::{
     BindingRemoved, Event, EventId, EventKind, LastBinding, LeftBinding, LeftUsers, Node, NodeStarted,
     RemovalCause, Text, Unfinished, UserOnline,
@@ -15,6 +22,9 @@ const BATCH: usize = 256 * 1024;
 
 /// How long the disk may take for one such batch.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks whether there is another segment.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What was found and mended at the start.
 #[derive(Clone, Debug, Default)]
@@ -208,13 +218,31 @@ fn begin(opened: &Opened) -> Result<Books, StartError> {
 mod tests;
 
 /// Appends a batch and waits for the disk; at a start nothing is in a hurry.
-pub(crate) fn write(ledger: &Ledger, batch: Batch) -> Result<(), StartError> {
+pub(crate) fn write(ledger: &Ledger, mut batch: Batch) -> Result<(), StartError> {
     if batch.is_empty() {
         return Ok(());
     }
-    let appended = ledger.append(batch).map_err(|rejected| StartError::NoRoomToRecover(rejected.why))?;
+    let append = || {
+        ledger.append(mem::take(&mut batch)).map_err(|rejected| {
+            batch = rejected.batch;
+            rejected.why
+        })
+    };
+    let appended = once_there_is_room(append).map_err(StartError::NoRoomToRecover)?;
     match ledger.durable(appended.last_seq).wait_for(PATIENCE) {
         Some(Ok(())) => Ok(()),
         Some(Err(_)) | None => Err(StartError::DiskTooSlow(PATIENCE)),
+    }
+}
+
+/// Tries again while the next segment is in the making. Each start begins one, so starts that follow each other closely find none ready;
+/// where none can be made, the refusal says why.
+pub(crate) fn once_there_is_room<T>(mut attempt: impl FnMut() -> Result<T, Refused>) -> Result<T, Refused> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Err(Refused::NoRoom { cause: None, .. }) if Instant::now() < until => thread::sleep(LOOK),
+            done => return done,
+        }
     }
 }

@@ -61,3 +61,36 @@ fn who_was_there_before_users_were_recorded_is_online_from_the_next_start_on_and
     assert_eq!(start(&disk), (ada.clone(), vec![EventKind::UserOnline]));
     assert_eq!(start(&disk), (ada, vec![EventKind::UserOnline]));
 }
+
+/// Each start takes a segment, and what is owed may need many more than lie ready.
+#[test]
+fn what_is_owed_waits_for_segments_that_are_being_made() {
+    const OWED: usize = 1500;
+    let disk = Simulated::new(1);
+    let before = opened(&disk);
+    let mut batch = Batch::new();
+    for number in 0..OWED {
+        let added = Event::BindingAdded(BindingAdded {
+            aor: Text::new(format!("user{number}@x")),
+            contact: Text::new(format!("sip:{number}@192.0.2.1")),
+            flow: None,
+            transport: Transport::Udp,
+            remote: "192.0.2.1:5060".parse().unwrap(),
+            instance: None,
+            reg_id: None,
+            identity: None,
+            user_agent: None,
+            expires_at: NOW,
+        });
+        batch.push(added.kind().number(), NOW, &added.to_json());
+        if batch.weight() > 4096 {
+            write(&before.ledger, std::mem::take(&mut batch)).unwrap();
+        }
+    }
+    write(&before.ledger, batch).unwrap();
+    drop(before);
+    disk.end(End::Kill);
+    let opened = opened(&disk);
+    let (recovered, ..) = recover(&opened, NOW, |_| Some(RemovalCause::NodeCrash)).unwrap();
+    assert_eq!(recovered.bindings, OWED as u64);
+}
