@@ -164,7 +164,7 @@ impl Shared {
     pub(crate) fn calls_heed(&self, changed: &Changed<'_>, from: Hop) {
         self.with_calls(|calls, desk, _| match changed {
             Changed::Added(binding) => calls.came_back(desk, &agent(binding), hop_of(binding)),
-            Changed::Replaced(replaced) => calls.moved(replaced.aor(), hop_of(replaced), from),
+            Changed::Replaced(replaced) => calls.moved(&agent(replaced), hop_of(replaced), from),
         });
     }
 

@@ -30,6 +30,14 @@ impl Agent {
         &self.aor
     }
 
+    /// Whether a Contact is this user agent's: by the user part that it registered, or as a GRUU (RFC 5627).
+    #[must_use]
+    pub(crate) fn is_called(&self, contact: &[u8]) -> bool {
+        let Ok(uri) = Uri::parse(contact) else { return false };
+        let registered = self.contact_user.is_some() && uri.user() == self.contact_user.as_deref();
+        registered || uri.address_of_record().is_some_and(|aor| *aor == *self.aor)
+    }
+
     /// Whether this is the same user agent, come back: of the same user, with the same instance. One that names no instance
     /// is known by the user part of its Contact, and by having proved the same identity or none both times.
     #[must_use]

@@ -119,7 +119,10 @@ impl<H: Hop, R> Calls<H, R> {
                 Side::Caller => &parties[0],
                 Side::Callee => &parties[1],
             };
-            match agents.iter().find(|agent| agent.aor() == aor.as_str()).filter(|_| hold) {
+            // A server behind calls it by its Contact, a redirection somebody else's phone; a caller may be anonymous.
+            let named = agents.iter().find(|agent| agent.aor() == aor.as_str());
+            let named = named.or_else(|| agents.iter().find(|agent| agent.is_called(&leg.target)));
+            match named.filter(|_| hold) {
                 Some(agent) => {
                     expected.push(agent.aor().into());
                     leg.standing = Standing::Away { agent: Box::new(agent.clone()), until };
@@ -249,9 +252,9 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// A registration took the place of an older one of the same user agent: what it has on the old hop is on the new
-    /// one from now on.
-    pub fn moved(&mut self, aor: &str, from: H, to: H) {
+    /// A registration took the place of an older one of the same user agent, which was `agent`: what it has on the old hop is on
+    /// the new one from now on.
+    pub fn moved(&mut self, agent: &Agent, from: H, to: H) {
         if from == to {
             return;
         }
@@ -268,7 +271,7 @@ impl<H: Hop, R> Calls<H, R> {
                     Side::Caller => &parties[0],
                     Side::Callee => &parties[1],
                 };
-                if leg.hop() == Some(from) && own.as_str() == aor {
+                if leg.hop() == Some(from) && (own.as_str() == agent.aor() || agent.is_called(&leg.target)) {
                     leg.standing = Standing::At(to);
                     sides.push(side);
                 }

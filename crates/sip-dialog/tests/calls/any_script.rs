@@ -94,7 +94,7 @@ fn play(scene: &mut Scene, step: &Step) {
             scene.gone(hop, &agents);
         }
         Step::Back { user: which, hop } => scene.back(&agent(user(which)), hop),
-        Step::Moved { user: which, from, to } => scene.calls.moved(&format!("{}@x", user(which)), from, to),
+        Step::Moved { user: which, from, to } => scene.calls.moved(&agent(user(which)), from, to),
         Step::Wait { seconds } => scene.wait(Duration::from_secs(u64::from(seconds))),
         Step::Full { full } => scene.paper.full = full,
     }

@@ -3,5 +3,6 @@
 
 mod any_script;
 mod behind;
+mod names;
 mod paper;
 mod rules;

@@ -314,9 +314,9 @@ fn a_caller_who_goes_while_it_rings_ends_the_call_and_a_callee_does_not() {
 fn a_registration_that_takes_over_moves_the_call_before_the_old_flow_ends() {
     let mut scene = scene();
     scene.call();
-    scene.calls.moved("someone@x", BOB, 7);
+    scene.calls.moved(&agent("someone"), BOB, 7);
     assert_eq!(way(&scene, &within("INFO", Side::Caller, "b", 2, ""), BOB, ALICE), Way::To(BOB));
-    scene.calls.moved("bob@x", BOB, 7);
+    scene.calls.moved(&agent("bob"), BOB, 7);
     assert_eq!(way(&scene, &within("INFO", Side::Caller, "b", 2, ""), BOB, ALICE), Way::To(7));
     assert_eq!(scene.gone(BOB, &[]), 0);
     assert_eq!((scene.done(), scene.calls.live()), (vec![], 1));
