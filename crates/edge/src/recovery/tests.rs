@@ -94,3 +94,14 @@ fn what_is_owed_waits_for_segments_that_are_being_made() {
     let (recovered, ..) = recover(&opened, NOW, |_| Some(RemovalCause::NodeCrash)).unwrap();
     assert_eq!(recovered.bindings, OWED as u64);
 }
+
+#[test]
+fn room_that_is_being_made_is_waited_for_and_none_that_cannot_be_made() {
+    let refused =
+        |cause: Option<&str>| Refused::NoRoom { wanted: 2, available: 1, cause: cause.map(Into::into) };
+    let mut answers = vec![Ok(7), Err(refused(None)), Err(refused(None))];
+    assert_eq!(once_there_is_room(|| answers.pop().unwrap()), Ok(7));
+    let full = Err(refused(Some("the disk is full")));
+    let mut answers = vec![Ok(7), full.clone()];
+    assert_eq!(once_there_is_room(|| answers.pop().unwrap()), full);
+}
