@@ -28,6 +28,11 @@ impl Level {
         self.takes(Duration::from_secs(1) / rate.get(), Duration::from_secs(burst.into()), now)
     }
 
+    pub(crate) fn has_room_at_rate(&self, rate: Option<NonZeroU32>, burst: u32, now: Instant) -> bool {
+        let cost = |rate: NonZeroU32| Duration::from_secs(1) / rate.get();
+        rate.is_none_or(|rate| self.has_room(cost(rate), Duration::from_secs(burst.into()), now))
+    }
+
     /// Whether one more would fit.
     pub(crate) fn has_room(&self, cost: Duration, most: Duration, now: Instant) -> bool {
         self.wait(cost, most, now).is_zero()

@@ -90,6 +90,8 @@ struct Standing {
     handshakes: u32,
     arrivals: Level,
     messages: Level,
+    /// Those of registered phones that come beyond.
+    phones: Level,
     failures: Level,
     ban: Option<Banned>,
     told: Option<Instant>,
@@ -110,6 +112,7 @@ impl Standing {
             handshakes: 0,
             arrivals: Level::empty(now),
             messages: Level::empty(now),
+            phones: Level::empty(now),
             failures: Level::empty(now),
             ban: None,
             told: None,
@@ -122,6 +125,7 @@ impl Standing {
         self.connections == 0
             && self.arrivals.is_empty(now)
             && self.messages.is_empty(now)
+            && self.phones.is_empty(now)
             && self.failures.is_empty(now)
             && self.ban.as_ref().is_none_or(|ban| ban.until <= now)
     }
@@ -224,11 +228,27 @@ impl Standings {
         Err(standing.turn_away(why, lines, now))
     }
 
-    /// Whether an address is banned.
+    /// Whether a message of somebody who has not proved to be anybody would be turned away now.
     #[must_use]
-    pub fn is_banned(&self, source: Source, now: Instant) -> bool {
-        let ban = self.all.get(&source).and_then(|standing| standing.ban.as_ref());
-        ban.is_some_and(|ban| ban.until > now)
+    pub fn is_silenced(&self, source: Source, now: Instant) -> bool {
+        self.all.get(&source).is_some_and(|standing| {
+            standing.ban.as_ref().is_some_and(|ban| ban.until > now)
+                || !standing.messages.has_room_at_rate(self.limits.message_rate, MESSAGE_BURST, now)
+        })
+    }
+
+    /// A datagram of a registered phone comes from an address that is silenced. Others may have written the address on theirs, so the
+    /// phones there may say as much again.
+    ///
+    /// # Errors
+    /// They say more than that.
+    pub fn message_of_phone(&mut self, source: Source, now: Instant) -> Result<(), Turned> {
+        let rate = self.limits.message_rate;
+        let Some((standing, lines)) = self.find_or_make(source, now) else { return Ok(()) };
+        if standing.phones.takes_at_rate(rate, MESSAGE_BURST, now) {
+            return Ok(());
+        }
+        Err(standing.turn_away(Why::MessageRate, lines, now))
     }
 
     /// Somebody did something that only strangers do.

@@ -158,8 +158,8 @@ impl Door {
         }
     }
 
-    /// A datagram comes. None if it is not listened to. Others may have had the address banned by writing it on theirs, so a ban
-    /// does not hold for who is registered there.
+    /// A datagram comes. None if it is not listened to. Others may have had the address banned, or have said all that it may, by
+    /// writing it on theirs: neither silences who is registered there.
     pub(crate) fn hear_datagram(
         &self,
         address: IpAddr,
@@ -167,13 +167,16 @@ impl Door {
     ) -> Option<Acquaintance> {
         match self.source(address, By::Datagram) {
             None => Some(Acquaintance::Known),
-            Some(source) if self.is_banned(source) && is_registered() => Some(Acquaintance::Known),
+            Some(source) if self.is_silenced(source) && is_registered() => {
+                let heard = self.standings().message_of_phone(source, Instant::now());
+                heard.map_or_else(|turned| self.turned_away(source, turned), |()| Some(Acquaintance::Known))
+            }
             Some(source) => self.hear(source).map(|()| Acquaintance::Stranger),
         }
     }
 
-    fn is_banned(&self, source: Source) -> bool {
-        self.standings().is_banned(source, Instant::now())
+    fn is_silenced(&self, source: Source) -> bool {
+        self.standings().is_silenced(source, Instant::now())
     }
 
     fn hear(&self, source: Source) -> Option<()> {

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use edge::Count;
 use lifecycle::Transport;
 use tokio::{net::UdpSocket, time::timeout};
 
@@ -46,5 +47,37 @@ async fn a_ban_by_made_up_datagrams_does_not_silence_who_is_registered() {
     assert!(house.handle.bans().iter().all(|ban| ban.turned_away == 1), "the newcomer alone");
     let mut answer = [0; 2000];
     assert!(timeout(Duration::ZERO, newcomer.recv_from(&mut answer)).await.is_err(), "it got no answer");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_made_up_datagrams_does_not_silence_who_is_registered() {
+    let house = House::new(
+        "flooded-phone",
+        "[[listener]]\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n[[domain]]\nname = \"localhost\"\nauth = \"open\"\n\
+         [defence]\nexempt = \"off\"\nmessage_rate = 1\n",
+    );
+    let server =
+        house.handle.listeners().iter().find(|bound| bound.transport == Transport::Udp).unwrap().local;
+    let here = || UdpSocket::bind("127.0.0.2:0");
+    let (phone, forger) = (here().await.unwrap(), here().await.unwrap());
+    assert_eq!(ask(&phone, server, "REGISTER").await, "SIP/2.0 200 OK");
+    let turned_away = |at_least| {
+        house.until("turned away", move |handle| handle.metrics().get(Count::TurnedMessageRate) >= at_least)
+    };
+    let forged = request("OPTIONS", forger.local_addr().unwrap(), "");
+    for _ in 0..20 {
+        forger.send_to(forged.as_bytes(), server).await.unwrap();
+    }
+    turned_away(10).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&phone, server, "OPTIONS").await, "SIP/2.0 200 OK");
+    }
+    // It may say no more than any address, either.
+    let own = request("OPTIONS", phone.local_addr().unwrap(), "");
+    for _ in 0..20 {
+        phone.send_to(own.as_bytes(), server).await.unwrap();
+    }
+    turned_away(20).await;
     house.end().await;
 }
