@@ -155,6 +155,14 @@ impl World<'_> {
         Ok(sender)
     }
 
+    /// Whether somebody is let in to the domain that a request is for, by what was proved before it came.
+    pub(crate) fn is_let_in(&self, request: &Message<'_>, from: Hop, now: Instant) -> bool {
+        let host = request.request_uri().ok().and_then(|uri| uri.host());
+        let open =
+            host.and_then(|host| self.shard.shared.domains.find(&host)).is_some_and(DomainRef::is_open);
+        open || matches!(self.standing(request, from, now), Some(Sender::User { .. } | Sender::Behind))
+    }
+
     /// Whether a request may begin something now. What belongs to something that is may go on, so that it can end.
     pub(crate) fn begins(&self, request: &Message<'_>) -> Result<(), Answer> {
         match self.hasty {

@@ -218,8 +218,13 @@ impl Environment for World<'_> {
         }
     }
 
-    fn named(&self, request: &Message<'_>, hop: Hop, now: Instant) -> Option<Target<Hop>> {
-        gruu::target(&self.shard.shared, request.request_uri_bytes()?, hop, now)
+    fn named(&self, request: &Message<'_>, from: Hop, hop: Hop, now: Instant) -> Option<Target<Hop>> {
+        let mut target = gruu::target(&self.shard.shared, request.request_uri_bytes()?, hop, now)?;
+        // The user agent is not where the route leads: two who are let in nowhere could call anybody, one failing for the other.
+        if target.request_uri.is_none() && !self.is_let_in(request, from, now) {
+            target.others.clear();
+        }
+        Some(target)
     }
 
     fn instead(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Option<Decision<Hop>> {

@@ -229,9 +229,16 @@ pub trait Environment {
     fn decide(&mut self, request: &Message<'_>, from: Self::Hop, now: Instant) -> Decision<Self::Hop>;
 
     /// How a user agent is reached that a request within a dialog names by a GRUU of ours (RFC 5627 §6.1), along a route of ours that
-    /// leads to `hop`. None, which is the default: by that hop, with the Request-URI that it has.
-    fn named(&self, request: &Message<'_>, hop: Self::Hop, now: Instant) -> Option<Target<Self::Hop>> {
-        let _ = (request, hop, now);
+    /// leads to `hop`. Where that user agent is not at `hop`, the request, which proves nothing by its To tag, may go elsewhere only if
+    /// its sender is let in. None, which is the default: by that hop, with the Request-URI that it has.
+    fn named(
+        &self,
+        request: &Message<'_>,
+        from: Self::Hop,
+        hop: Self::Hop,
+        now: Instant,
+    ) -> Option<Target<Self::Hop>> {
+        let _ = (request, from, hop, now);
         None
     }
 

@@ -82,7 +82,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             // Not asked of the environment: within a dialog a flow that we named ourselves is the way, whatever stands
             // below it. Outside of one it proves nothing about who asks, and the environment decides.
             (Owned::Flow(hop), None) if within => {
-                let named = env.named(request, hop, now).map(|target| {
+                let named = env.named(request, from, hop, now).map(|target| {
                     let targets = smallvec![Target { when_gone: FLOW_FAILED, ..target }];
                     Routed { targets, own_routes, dialog }
                 });

@@ -58,7 +58,7 @@ async fn meanwhile<T, const N: usize>(
 }
 
 /// How many requests have come that nobody has taken.
-async fn requests(client: &mut Client, method: &str) -> usize {
+pub(crate) async fn requests(client: &mut Client, method: &str) -> usize {
     let mut came = 0;
     while let Ok(Ok(incoming)) = timeout(Duration::from_millis(2), client.next()).await {
         came += usize::from(

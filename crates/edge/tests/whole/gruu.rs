@@ -1,14 +1,15 @@
 //! Names that lead to one user agent (RFC 5627), and dialogs whose Contacts they are.
 
+use lifecycle::Transport;
 use prove::{AfterClose, Answering, Client, CloseWord, Ending, Farewell, Incoming};
 use sip_message::{HeaderId, Message, response::ResponseBuilder};
 use tokio::time::timeout;
 
 use crate::{
-    flows::{ANOTHER, ONE, asked, flow},
+    flows::{ANOTHER, ONE, asked, flow, requests},
     house::{House, PATIENCE},
     replaced::registration,
-    who::{ask, request},
+    who::{ask, client, credentials, request},
 };
 
 const PUBLIC: &str = "[registrar]\ngruu = \"public\"\n";
@@ -195,5 +196,48 @@ async fn a_dialog_with_a_gruu_reaches_its_user_agent_wherever_that_is_by_now() {
         house.until("gone", |handle| handle.bindings().0 == 1).await;
     }
     drop(page);
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_reach_nobody_by_a_gruu_behind_a_route_to_one_of_them() {
+    let domains = "[[domain]]\nname = \"lobby.example\"\nauth = \"open\"\n\
+         [[domain]]\nname = \"example.com\"\nusers = \"{here}/users.txt\"\n";
+    let files = [("users.txt", "alice:wonder\n")];
+    let house = House::with_files("gruu-strangers", &format!("{PUBLIC}{domains}"), &files);
+    let mut alice = client(&house, Transport::Ws, "alice", "example.com", Some("wonder")).await;
+    assert_eq!(alice.register(600).await.unwrap().status, 200);
+    let own = registration("alice", &format!(";reg-id=1;{ONE}"), "own").replace("localhost", "example.com");
+    let asked = ask(&mut alice, &own).await;
+    let proof = credentials(&asked, "REGISTER", "sip:example.com", "alice", "wonder", 1);
+    let own = own.replace("z9hG4bKown", "z9hG4bKagain").replace("CSeq: 1 ", &format!("{proof}CSeq: 2 "));
+    assert!(ask(&mut alice, &own).await.starts_with("SIP/2.0 200 "));
+    let mut eve = client(&house, Transport::Ws, "eve", "lobby.example", None).await;
+    let mut mallory = client(&house, Transport::Ws, "mallory", "lobby.example", None).await;
+    assert_eq!(mallory.register(600).await.unwrap().status, 200);
+    mallory.set_answering(Answering::KeepsSilent);
+    let to = "sip:mallory@lobby.example";
+    let asking = request("SUBSCRIBE", to, "<sip:eve@lobby.example>", &format!("<{to}>"), "");
+    let accepting = async {
+        let came = taken(&mut mallory, "SUBSCRIBE").await;
+        accept(&mut mallory, &came);
+    };
+    let begun = tokio::join!(ask(&mut eve, &asking), accepting).0;
+    let named = begun.replace("sip:ada@localhost;gr", "sip:alice@example.com;gr");
+    for (cseq, method) in [(2, "MESSAGE"), (3, "INVITE")] {
+        let refusing = async {
+            let came = taken(&mut mallory, method).await;
+            let mut answer = Vec::new();
+            let came = Message::parse(came.as_bytes()).unwrap();
+            ResponseBuilder::new(&came, 430, "Flow Failed").write(&mut answer).unwrap();
+            mallory.send(&answer).unwrap();
+        };
+        let asked = next(&named, method, cseq);
+        let (answer, ()) = tokio::join!(ask(&mut eve, &asked), refusing);
+        assert!(answer.starts_with("SIP/2.0 430 "), "{answer}");
+        assert_eq!(alice.options("sip:example.com").await.unwrap().status, 200);
+        assert_eq!(requests(&mut alice, method).await, 0);
+    }
+    drop((alice, eve, mallory));
     house.end().await;
 }

@@ -178,7 +178,7 @@ impl Environment for Paper {
         }
     }
 
-    fn named(&self, _: &Message<'_>, hop: u32, _: Instant) -> Option<Target<u32>> {
+    fn named(&self, _: &Message<'_>, _: u32, hop: u32, _: Instant) -> Option<Target<u32>> {
         self.named.clone().filter(|named| named.hop == hop)
     }
 
