@@ -14,7 +14,7 @@ use lifecycle::{
 };
 use location::{Binding, Way};
 use sip_dialog::{Agent, Book, Call, Calls, End, Farewell, Hurt, Moment, Party, Rooms, Side};
-use sip_message::Message;
+use sip_message::{Message, Method};
 
 use crate::{
     audit::Tally,
@@ -67,6 +67,8 @@ struct Desk<'s> {
     shared: &'s Shared,
     /// For the call that begins.
     place: Option<UserCall>,
+    /// Whom it is for, where its Request-URI does not say.
+    called: Option<String>,
     /// They leave when the table is free again.
     requests: Vec<(Hop, Vec<u8>)>,
 }
@@ -74,7 +76,7 @@ struct Desk<'s> {
 impl Shared {
     /// Does something with the calls. Held for the length of one change; inside, the location table may not be locked.
     fn with_calls<T>(&self, act: impl FnOnce(&mut Calls<Hop, Room>, &mut Desk<'_>, Moment) -> T) -> T {
-        let mut desk = Desk { shared: self, place: None, requests: Vec::new() };
+        let mut desk = Desk { shared: self, place: None, called: None, requests: Vec::new() };
         let now = Moment { instant: Instant::now(), micros: clock::micros() };
         let done = {
             // A panic under this lock is a bug of ours; the table's own invariants are kept by its methods.
@@ -94,10 +96,28 @@ impl Shared {
 
     /// A request of interest went on. If a call begins with it, it has this place.
     pub(crate) fn call_request(&self, request: &Message<'_>, from: Hop, to: Hop, place: Option<UserCall>) {
+        let called = self.called(request, to);
         self.with_calls(|calls, desk, now| {
-            desk.place = place;
+            (desk.place, desk.called) = (place, called);
             calls.forwarded(desk, request, from, to, now);
         });
+    }
+
+    /// Whose user agent an INVITE that begins a call goes to, if that is not the user whom it names: a server behind us names the Contact.
+    fn called(&self, request: &Message<'_>, to: Hop) -> Option<String> {
+        let Hop::Flow(number) = to else { return None };
+        let begins =
+            request.method() == Some(Method::Invite) && request.to().is_ok_and(|to| to.tag().is_none());
+        let uri = request.request_uri().ok().filter(|_| begins)?;
+        if uri.host().is_some_and(|host| self.domains.find(&host).is_some()) {
+            return None;
+        }
+        let location = self.location();
+        let bindings = || location.bindings_of_flow(number.id(self.incarnation));
+        let named = bindings().find(|binding| binding.contact() == uri.as_bytes());
+        let aor = named.or_else(|| bindings().next())?.aor();
+        let sure = named.is_some() || bindings().all(|binding| binding.aor() == aor);
+        sure.then(|| aor.to_owned())
     }
 
     /// A response of interest goes to whoever asked.
@@ -283,6 +303,10 @@ impl Desk<'_> {
 impl Book for Desk<'_> {
     type Hop = Hop;
     type Room = Room;
+
+    fn called(&self) -> Option<&str> {
+        self.called.as_deref()
+    }
 
     fn started(&mut self, call: &Call<Hop>) -> Option<Rooms<Room>> {
         // Asked while the table is locked: the end of the server ends the calls that are there once it has had it.

@@ -166,6 +166,9 @@ impl<H: Hop, R> Calls<H, R> {
             .then(|| Call::new(number, invite, from, now.micros, dead_at))
             .flatten();
         // Its Request-URI may be a Contact that says nothing to anybody.
+        if let Some((call, called)) = call.as_mut().zip(book.called()) {
+            call.callee_party.aor = Text::new(called);
+        }
         if let Some((call, replaced)) = call.as_mut().zip(self.replaced(invite)) {
             call.callee_party.aor = Text::new(replaced.aor);
         }

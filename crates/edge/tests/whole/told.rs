@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use edge::Count;
 use lifecycle::Transport;
 use prove::{Answering, Client};
-use sip_message::{Message, response::ResponseBuilder};
+use sip_message::{HeaderId, Message, Method, response::ResponseBuilder};
 use tokio::{net::UdpSocket, time::timeout};
 
 use crate::{
@@ -34,6 +34,12 @@ impl Pbx {
         let mut answer = Vec::new();
         let builder = ResponseBuilder::new(&message, 200, "OK").to_tag(b"pbx");
         let builder = builder.header(b"P-Asserted-Identity", b"\"PBX\" <sip:100@pbx.example>");
+        let registered =
+            message.value(HeaderId::Contact).filter(|_| message.method() == Some(Method::Register));
+        let builder = match registered {
+            Some(contact) => builder.header(b"Contact", contact),
+            None => builder,
+        };
         builder.header(b"Remote-Party-ID", b"<sip:100@pbx.example>").write(&mut answer).unwrap();
         self.0.send_to(&answer, from).await.unwrap();
         String::from_utf8_lossy(&buffer[..length]).into_owned()
