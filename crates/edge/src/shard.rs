@@ -56,7 +56,8 @@ pub(crate) struct Shard {
     sockets: HashMap<u8, Rc<UdpSocket>>,
     pub(crate) scratch: Rc<Scratch>,
     /// In the order of their numbers, so that a look at all of them can go on where it left off.
-    flows: RefCell<BTreeMap<FlowNumber, Entry>>,
+    /// Boxed: the nodes of a table that only grows at its end are half empty.
+    flows: RefCell<BTreeMap<FlowNumber, Box<Entry>>>,
     proxy: RefCell<Proxy<Hop>>,
     /// Hops whose end the proxy has not heard of yet.
     gone: RefCell<Vec<(Hop, Loss)>>,

@@ -26,7 +26,7 @@ pub struct LeftUser {
     /// When the user came online, in microseconds since the Unix epoch; none of one of whom that was not recorded.
     pub online_at: Option<u64>,
     /// What took the last binding of one who is online.
-    pub last: Option<LastBinding>,
+    pub last: Option<Box<LastBinding>>,
 }
 
 /// The part of a fold that is about users.
@@ -78,7 +78,7 @@ impl LeftUsers {
             return;
         }
         if user.online_at.is_some() {
-            user.last = Some(last());
+            user.last = Some(Box::new(last()));
         } else {
             self.users.remove(aor);
         }

@@ -68,7 +68,7 @@ fn what_took_the_last_binding_of_a_user_is_known_until_another_comes() {
     assert_eq!(user(&records), with(1, None));
     records.push(removed("ada@x", None, RemovalCause::Expired));
     let last = LastBinding { at: 5000, cause: RemovalCause::Expired, flow: None };
-    assert_eq!(user(&records), with(0, Some(last)));
+    assert_eq!(user(&records), with(0, Some(last.into())));
     let mut back = records.clone();
     back.push(added("ada@x", Some("e.1.f9")));
     assert_eq!(user(&back), with(1, None));

@@ -80,7 +80,7 @@ impl<R> Presence<R> {
                 let unknown = LastBinding { at: online_at, cause: RemovalCause::NodeCrash, flow: None };
                 let due = now + hold;
                 presence.due.insert((due, aor.clone()));
-                user.gone = Some(Box::new((due, left.last.unwrap_or(unknown))));
+                user.gone = Some(Box::new((due, left.last.map_or(unknown, |last| *last))));
             }
             presence.users.insert(aor, user);
         }

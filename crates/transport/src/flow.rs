@@ -46,27 +46,33 @@ pub(crate) struct Receiver {
 }
 
 /// Runs an open flow to its end. `early` is what came behind the handshake already (in plain text).
-pub(crate) async fn run<O: Owner>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn would hold its arguments twice, as long as the flow is there"
+)]
+pub(crate) fn run<O: Owner>(
     owner: Rc<O>,
     link: Rc<Link>,
     mut receiver: Receiver,
     mut early: Vec<u8>,
     flow: O::Flow,
-) {
-    let guard = Unfinished(Rc::clone(&link));
-    link.begin(O::turn(&flow));
-    let ending = match receiver.begin(&owner, &link, &flow, mem::take(&mut early)) {
-        ControlFlow::Continue(()) => receiver.drive(&owner, &link, &flow).await,
-        ControlFlow::Break(ending) => ending,
-    };
-    let peer = linger::Peer::after(ending.cause);
-    if peer == linger::Peer::Present {
-        receiver.say_goodbye(&link, &ending);
+) -> impl Future<Output = ()> {
+    async move {
+        let guard = Unfinished(Rc::clone(&link));
+        link.begin(O::turn(&flow));
+        let ending = match receiver.begin(&owner, &link, &flow, mem::take(&mut early)) {
+            ControlFlow::Continue(()) => receiver.drive(&owner, &link, &flow).await,
+            ControlFlow::Break(ending) => ending,
+        };
+        let peer = linger::Peer::after(ending.cause);
+        if peer == linger::Peer::Present {
+            receiver.say_goodbye(&link, &ending);
+        }
+        link.end();
+        owner.close(flow, ending);
+        drop((guard, receiver.codec));
+        linger::let_go(link, receiver.reader, peer).await;
     }
-    link.end();
-    owner.close(flow, ending);
-    drop((guard, receiver.codec));
-    linger::let_go(link, receiver.reader, peer).await;
 }
 
 /// Tells the peer when a flow is lost by a fault of ours: a handler panicked, or the task was dropped.

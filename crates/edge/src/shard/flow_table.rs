@@ -126,7 +126,7 @@ impl Shard {
         if leads == Leads::ToOne {
             self.shared.user_flows.fetch_add(1, Ordering::AcqRel);
         }
-        self.flows.borrow_mut().insert(number, entry);
+        self.flows.borrow_mut().insert(number, Box::new(entry));
         self.opened.set(self.opened.get() + 1);
         known
     }
