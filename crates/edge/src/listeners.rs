@@ -200,6 +200,22 @@ impl Bound {
         }
     }
 
+    /// Whether peers reach it by this host, or it is bound there.
+    pub(crate) fn is_at(&self, host: &sip_message::Host<'_>) -> bool {
+        match (host.ip(), &self.host) {
+            (Some(ip), _) if ip == self.local.ip() => true,
+            (Some(ip), Host::V4(own)) => ip == *own,
+            (Some(ip), Host::V6(own)) => ip == *own,
+            (None, Host::Name(own)) => host.same(&sip_message::Host::Name(own.as_bytes())),
+            (Some(_), Host::Name(_)) | (None, Host::V4(_) | Host::V6(_)) => false,
+        }
+    }
+
+    /// Whether peers reach it by this port, or it is bound there; a URI without a port may mean any.
+    pub(crate) fn has_port(&self, port: Option<u16>) -> bool {
+        port.is_none_or(|port| port == self.port || port == self.local.port())
+    }
+
     /// Whole seconds of silence after which a flow is given up; nothing if that is less than one.
     pub(crate) fn flow_timer(&self) -> Option<u64> {
         let keepalive = self.config.keepalive;

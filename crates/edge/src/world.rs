@@ -164,15 +164,19 @@ impl Environment for World<'_> {
     }
 
     fn owns(&self, uri: &Uri<'_>, from: Hop, request: &Message<'_>) -> Owned<Hop> {
-        if !self.is_here(uri) {
-            return Owned::No;
-        }
-        let Some(user) = uri.user() else { return Owned::Yes };
-        match self.shard.shared.tokens.read(user) {
+        let Some(user) = uri.user() else {
+            return match self.is_here(uri) {
+                true => Owned::Yes,
+                false if self.is_served(uri) => Owned::Domain,
+                false => Owned::No,
+            };
+        };
+        match self.signed(uri, user) {
             Token::Ours { hop, other } => self.follow(hop, other, from, request),
             Token::Stale => Owned::Gone,
             // A name of a user of ours, or a token that was tampered with: a route has no use for the former.
-            Token::NotOurs => Owned::Forged,
+            Token::NotOurs if self.is_here(uri) => Owned::Forged,
+            Token::NotOurs => Owned::No,
         }
     }
 
@@ -405,7 +409,7 @@ impl World<'_> {
 
     /// Where a request goes that a server behind us sends to a Contact that stands for a user agent's; none if this is none.
     fn to_contact(&self, uri: &Uri<'_>) -> Option<Result<SmallVec<[Target<Hop>; 1]>, Answer>> {
-        if !self.is_here(uri) {
+        if !self.may_be_signed(uri) {
             return None;
         }
         match contact::read(&self.shard.shared.tokens, uri)? {
@@ -441,7 +445,7 @@ impl World<'_> {
                 when_gone: 430,
             }])),
             Owned::Gone => Some(Err(Answer::of_status(430))),
-            Owned::Held | Owned::Over | Owned::No | Owned::Yes | Owned::Forged => None,
+            Owned::Held | Owned::Over | Owned::No | Owned::Yes | Owned::Domain | Owned::Forged => None,
         }
     }
 
@@ -470,18 +474,37 @@ impl World<'_> {
             .any(|binding| self.shard.flow_of(from).map_or(from, Hop::Flow) == hop_of(binding))
     }
 
-    /// Whether a URI's host and port are those of a listener of ours.
+    /// Whether a URI's host and port are those of a listener of ours. Scheme and transport are not looked at: a listener is
+    /// named by what its address is, however a peer means to get there.
     fn is_here(&self, uri: &Uri<'_>) -> bool {
         let Some(host) = uri.host() else { return false };
-        let port = uri.port();
-        self.shard.shared.listeners.iter().any(|bound| {
-            let ours = host.ip().map_or_else(
-                || matches!(&bound.host, config::Host::Name(name) if host.to_string().eq_ignore_ascii_case(name)),
-                |ip| bound.local.ip() == ip || matches!(&bound.host, config::Host::V4(own) if ip == *own)
-                    || matches!(&bound.host, config::Host::V6(own) if ip == *own),
-            );
-            ours && port.is_none_or(|port| port == bound.port || port == bound.local.port())
+        self.shard.shared.listeners.iter().any(|bound| bound.is_at(&host) && bound.has_port(uri.port()))
+    }
+
+    /// Whether a URI names a domain of ours and no user of it, at a port of ours or at none (RFC 3261 §16.4).
+    fn is_served(&self, uri: &Uri<'_>) -> bool {
+        let shared = &self.shard.shared;
+        uri.is_sip()
+            && uri.host().is_some_and(|host| shared.domains.find(&host).is_some())
+            && shared.listeners.iter().any(|bound| bound.has_port(uri.port()))
+    }
+
+    /// Whether the host of a URI is one at which a token of ours counts. A server may put the address and port that it saw a
+    /// request come from in the place of those that we wrote (`rewrite_contact` of Asterisk, NAT helpers). That is the port of a
+    /// connection, and behind a NAT an address that we do not know, so any address will do: the signature says that the URI is
+    /// ours. Nobody puts in another name, so a name must be one of ours.
+    fn may_be_signed(&self, uri: &Uri<'_>) -> bool {
+        let shared = &self.shard.shared;
+        uri.host().is_some_and(|host| {
+            host.ip().is_some()
+                || shared.listeners.iter().any(|bound| bound.is_at(&host))
+                || shared.domains.find(&host).is_some()
         })
+    }
+
+    /// What the user part of a URI says, if the URI may be ours.
+    fn signed(&self, uri: &Uri<'_>, user: &[u8]) -> Token {
+        if self.may_be_signed(uri) { self.shard.shared.tokens.read(user) } else { Token::NotOurs }
     }
 
     /// Only flows of this shard are surely known to be gone; others say so when they are sent to.

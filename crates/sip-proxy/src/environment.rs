@@ -67,6 +67,9 @@ pub enum Owned<H> {
     No,
     /// Ours, without a flow in it.
     Yes,
+    /// It names a domain that is served here, and no user (RFC 3261 §16.4). Within a dialog, behind a route of ours that leads
+    /// on, it is the route of the element that comes next: that may go by the name of the domain, too.
+    Domain,
     /// Ours, and it names this way onward (RFC 5626 §5.3).
     Flow(H),
     /// Ours, but the flow it names is gone.

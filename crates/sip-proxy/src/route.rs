@@ -45,6 +45,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             request.method() != Some(Method::Register) && request.to().is_ok_and(|to| to.tag().is_some());
         let dialog = if within { Dialog::Within } else { Dialog::Outside };
         let mut own_routes = 0;
+        // Whether one of them named a way.
+        let mut signed = false;
         let mut onward = Owned::No;
         let mut next: Option<Uri<'_>> = None;
         for (_, route) in request.routes() {
@@ -61,14 +63,24 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                     break;
                 }
                 Owned::Forged => return Err(Answer::new(403, "Forbidden Route")),
-                // The sender's own flow: it names the way that the request came (RFC 5626 §5.3). Behind another
-                // route of ours it is a call to oneself.
-                Owned::Flow(hop) if hop == from && own_routes == 0 => {
-                    own_routes = 1;
+                Owned::Domain if within && !matches!(onward, Owned::No | Owned::Yes) => {
+                    next = Some(uri);
+                    break;
+                }
+                Owned::Domain => {
+                    own_routes += 1;
+                    onward = Owned::Yes;
+                }
+                // The sender's own flow: it names the way that the request came (RFC 5626 §5.3). Behind another way of
+                // ours it is a call to oneself.
+                Owned::Flow(hop) if hop == from && !signed => {
+                    own_routes += 1;
+                    signed = true;
                     onward = Owned::Yes;
                 }
                 owned => {
                     own_routes += 1;
+                    signed |= owned != Owned::Yes;
                     onward = owned;
                 }
             }
@@ -118,7 +130,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         let last = request.values(HeaderId::Route).last()?;
         let uri = request.request_uri().ok()?;
-        if uri.param(b"lr").is_none() || matches!(env.owns(&uri, from, request), Owned::No | Owned::Forged) {
+        if uri.param(b"lr").is_none()
+            || matches!(env.owns(&uri, from, request), Owned::No | Owned::Domain | Owned::Forged)
+        {
             return None;
         }
         let remote = NameAddr::parse(last.bytes).ok()?;

@@ -19,6 +19,7 @@ mod kamailio;
 mod keys;
 mod named;
 mod outgoing;
+mod own_uris;
 mod reconnected;
 mod redirects;
 mod replaced;

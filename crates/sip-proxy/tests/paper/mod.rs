@@ -140,6 +140,9 @@ impl Environment for Paper {
     }
 
     fn owns(&self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> Owned<u32> {
+        if uri.user().is_none() && uri.host().is_some_and(|host| host.same(&Host::Name(b"domain.test"))) {
+            return Owned::Domain;
+        }
         if !uri.host().is_some_and(|host| host.same(&Host::Name(b"edge.test"))) {
             return Owned::No;
         }

@@ -48,6 +48,49 @@ fn our_routes_name_the_way_and_are_taken_off() {
     }
 }
 
+/// RFC 3261 §16.4: whoever has the domain for its outbound proxy begins its routes with it.
+#[test]
+fn a_route_that_names_a_domain_of_ours_names_us_and_is_taken_off() {
+    let us = "<sip:domain.test;lr>";
+    for (routes, hop, left) in [
+        (format!("Route: {us}\r\n"), 60, vec![]),
+        (format!("Route: <sip:edge.test;lr>, {us}\r\n"), 60, vec![]),
+        (format!("Route: {us}, <sip:edge.test;lr>\r\nRoute: {us}\r\n"), 60, vec![]),
+        (format!("Route: {us}, <sip:h61.test;lr>\r\n"), 61, vec!["<sip:h61.test;lr>"]),
+        // Before the routes of the dialog.
+        (format!("Route: {us}, <sip:f1@edge.test;lr>, <sip:f2@edge.test;lr>\r\n"), 2, vec![]),
+        (format!("Route: {us}, <sip:f1@edge.test;lr;ob>\r\n"), 60, vec![]),
+        // Behind them it is the route of the server that the dialog goes to.
+        (format!("Route: <sip:f1@edge.test;lr>, <sip:f2@edge.test;lr>, {us}\r\n"), 2, vec![us]),
+    ] {
+        let mut stage = Stage::new();
+        let (on, out) = routed(&mut stage, "BYE", "sip:b@h60.test", &routes);
+        assert_eq!((on, values(&out, "Route")), (hop, left), "{routes}");
+    }
+    // Outside of dialogs, by any method, the environment decides as if it were not there.
+    for method in
+        ["REGISTER", "INVITE", "MESSAGE", "OPTIONS", "SUBSCRIBE", "PUBLISH", "NOTIFY", "REFER", "INFO"]
+    {
+        let mut stage = Stage::new();
+        stage.user("bob", &[3]);
+        stage.receive(1, &request_with(method, "bob", "o", &format!("Route: {us}, <sip:edge.test;lr>\r\n")));
+        let out = stage.pick(3, method);
+        assert!(values(&out, "Route").is_empty(), "{out}");
+    }
+    let mut stage = Stage::new();
+    stage.receive(1, &request_with("BYE", "sip:b@z.invalid", "o", "Route: <sip:bob@domain.test;lr>\r\n"));
+    assert_eq!(stage.lines(), ["1: 404 No Such Host"], "a user is no proxy");
+}
+
+/// Nobody writes a Record-Route with a domain here, so no strict router puts it into a Request-URI.
+#[test]
+fn a_request_uri_that_names_a_domain_of_ours_is_no_strict_routers() {
+    let mut stage = Stage::new();
+    let routes = "Route: <sip:edge.test;lr>, <sip:h61.test;lr>\r\n";
+    let (hop, out) = routed(&mut stage, "OPTIONS", "sip:domain.test;lr", routes);
+    assert_eq!((hop, &*out.split(' ').nth(1).unwrap()), (61, "sip:domain.test;lr"));
+}
+
 #[test]
 fn outside_of_a_dialog_a_route_of_ours_proves_nothing_and_the_environment_decides() {
     for method in ["MESSAGE", "INVITE", "REGISTER"] {
