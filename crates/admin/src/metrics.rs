@@ -49,6 +49,12 @@ impl Collector for Snapshot {
         for (what, count) in server.metrics().forgiven() {
             ConstCounter::new(count).encode(family.encode_family(&[("what", what)])?)?;
         }
+        let help = "Bindings that an upstream did not take back when their connection had ended";
+        let mut family =
+            encoder.encode_descriptor("upstream_unregisters_failed", help, None, MetricType::Counter)?;
+        for (upstream, count) in server.unregisters_failed() {
+            ConstCounter::new(count).encode(family.encode_family(&[("upstream", upstream)])?)?;
+        }
         let help = "When the certificate of a listener expires, seconds since the Unix epoch";
         let name = "certificate_expires_timestamp_seconds";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

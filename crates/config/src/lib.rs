@@ -69,7 +69,7 @@ pub use listener::{Listener, Transport, TransportKind};
 pub use log::{Log, LogFormat, LogLevel};
 pub use registrar::{Gruu, Registrar, ReplacedFlow};
 pub use report::{Errors, Problem, ProblemKind, Style, Warnings};
-pub use secret::{AdminToken, Password, TokenSecret, WebhookSecret};
+pub use secret::{AdminToken, Password, TokenSecret, UnregisterSecret, WebhookSecret};
 pub use shutdown::Shutdown;
 pub use sink::{
     DatabaseHost, DatabaseTls, DatabaseUrl, Delivery, File, Nats, NatsLogin, NatsServer, Postgres, Redis,
@@ -78,7 +78,7 @@ pub use sink::{
 pub use surroundings::{Imagined, LARGEST_FILE, Machine, Surroundings};
 pub use timers::Timers;
 pub use tls::{ClientAuthorities, ClientCertificate, ClientIdentity, TlsFiles, TlsMaterial};
-pub use upstream::{BadTarget, Unregister, Upstream, UpstreamTarget};
+pub use upstream::{BadTarget, HeaderName, Unregister, UnregisterHeader, Upstream, UpstreamTarget};
 pub use url::{Scheme, WebhookUrl};
 pub use value::Name;
 pub use websocket::{MissingOrigin, Origins, Paths, WebSocket};

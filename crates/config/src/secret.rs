@@ -158,6 +158,62 @@ impl fmt::Debug for TokenSecret {
     }
 }
 
+/// What proves to a registrar that an un-REGISTER is this server's own: 16 to 128 letters, digits, `-` and `_`. Its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UnregisterSecret(String);
+
+/// Shorter ones could be guessed.
+const SHORTEST_UNREGISTER_SECRET: usize = 16;
+
+/// Registrars need not take longer header fields.
+const LONGEST_UNREGISTER_SECRET: usize = 128;
+
+impl UnregisterSecret {
+    /// Takes a text as such a secret, without the white space around it. The characters are those that no configuration file of a
+    /// PBX gives a meaning of its own: `;` begins a comment at Asterisk, `/` a pattern.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        let fits = (SHORTEST_UNREGISTER_SECRET..=LONGEST_UNREGISTER_SECRET).contains(&text.len());
+        (plain && fits).then(|| Self(text.to_owned()))
+    }
+
+    /// The secret itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads the secret that `unregister_secret_env` or `unregister_secret_file` of the section refers to; neither need be there.
+    /// Gives nothing if there is one that cannot be had, which has been noted then.
+    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
+        let found = match UNREGISTER_SECRET.find(reading, section) {
+            Found::Nothing => return Some(None),
+            Found::Faulty => return None,
+            Found::Text(found) => found,
+        };
+        let secret = Self::new(&found.text);
+        if secret.is_none() {
+            let label = format!(
+                "not {SHORTEST_UNREGISTER_SECRET} to {LONGEST_UNREGISTER_SECRET} letters, digits, `-` and `_`"
+            );
+            reading.error(
+                Problem::new(found.kind, found.span, "this holds no secret for un-REGISTERs")
+                    .label(label)
+                    .help("make one: openssl rand -hex 24"),
+            );
+        }
+        secret.map(Some)
+    }
+}
+
+impl fmt::Debug for UnregisterSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnregisterSecret(…)")
+    }
+}
+
 /// What lets into the admin API: at least 16 visible ASCII characters. Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AdminToken(String);
@@ -234,6 +290,12 @@ const EPHEMERAL_SECRET: Keys = Keys {
     file: Some("ephemeral_secret_file"),
     what: "secret for ephemeral passwords",
     example: "SIPWAY_EPHEMERAL_SECRET",
+};
+const UNREGISTER_SECRET: Keys = Keys {
+    env: "unregister_secret_env",
+    file: Some("unregister_secret_file"),
+    what: "secret for un-REGISTERs",
+    example: "SIPWAY_UNREGISTER_SECRET",
 };
 const TOKEN: Keys = Keys { env: "token_env", file: None, what: "token", example: "SIPWAY_ADMIN_TOKEN" };
 
@@ -341,6 +403,14 @@ mod tests {
             (format!("whsec_{}", STANDARD.encode([7; 65])), "the key is longer than 64 bytes"),
         ] {
             assert_eq!(WebhookSecret::new(&wrong), Err(why));
+        }
+        let good = "0123456789abcdef0123456789-_AZ";
+        let secret = UnregisterSecret::new(&format!("{good}\n")).unwrap();
+        assert_eq!((secret.expose(), format!("{secret:?}").as_str()), (good, "UnregisterSecret(…)"));
+        for wrong in
+            ["", "0123456789abcde", "0123456789abcdef; a comment", "/0123456789abcdef/", &"a".repeat(129)]
+        {
+            assert_eq!(UnregisterSecret::new(wrong), None, "{wrong}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `[[upstream]]`: SIP servers behind this one, such as a PBX, to which the requests of whole domains go.
 
+mod unregister;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -18,7 +20,9 @@ use crate::report::{Problem, ProblemKind};
 use crate::tls::{self, TlsFiles};
 use crate::unique::Unique;
 use crate::url::host_and_port;
-use crate::value::{Fault, FromToml, Keyword, Name, integer, kind_of, text};
+use crate::value::{Fault, FromToml, Name, integer, kind_of, text};
+
+pub use unregister::{HeaderName, Unregister, UnregisterHeader};
 
 pub(crate) const SHAPE: Shape = Shape {
     header: "[[upstream]]",
@@ -29,6 +33,9 @@ pub(crate) const SHAPE: Shape = Shape {
         "probe",
         "timeout",
         "unregister",
+        "unregister_header",
+        "unregister_secret_env",
+        "unregister_secret_file",
         "ca",
         "certificate",
         "private_key",
@@ -56,6 +63,8 @@ pub struct Upstream {
     pub timeout: Duration,
     /// What a registrar hears when a connection ends.
     pub unregister: Unregister,
+    /// By what it knows that an un-REGISTER is this server's own; none: by nothing.
+    pub unregister_header: Option<UnregisterHeader>,
     /// Whose signature makes a target's certificate good; none: what the system trusts.
     pub ca: Option<Arc<[CertificateDer<'static>]>>,
     /// What this server proves itself with where a target asks for it.
@@ -75,19 +84,6 @@ pub struct UpstreamTarget {
     pub priority: u16,
     /// Which part of the requests it gets of those for targets of the same priority.
     pub weight: u16,
-}
-
-/// What a registrar hears of a binding whose connection has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unregister {
-    /// The binding is taken back at once.
-    AtClose,
-    /// Nothing: it keeps the binding until it expires.
-    Never,
-}
-
-impl Keyword for Unregister {
-    const CHOICES: &'static [(&'static str, Self)] = &[("at-close", Self::AtClose), ("never", Self::Never)];
 }
 
 /// The keys of a target that is more than a URI.
@@ -245,6 +241,7 @@ impl Upstream {
         let probe = section.unless_off(reading, "probe", |reading| section.duration(reading, "probe", PROBE));
         let timeout = section.duration(reading, "timeout", TIMEOUT);
         let unregister = section.or(reading, "unregister", Unregister::AtClose);
+        let unregister_header = UnregisterHeader::read(reading, section, unregister);
         let listener = section.field::<Name>(reading, "listener");
         let ca = section.path_field(reading, "ca").given();
         let ca = ca.and_then(|at| tls::chain(reading, &at)).map(Into::into);
@@ -281,6 +278,7 @@ impl Upstream {
             probe: probe.or(Some(Duration::from_secs(10))),
             timeout: timeout.or(Duration::from_secs(4)),
             unregister,
+            unregister_header,
             ca,
             identity,
         };

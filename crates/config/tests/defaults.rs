@@ -90,6 +90,7 @@ fn each_default_of_the_example_is_what_leaving_it_out_gives() {
         "users_db = ",
         "client_ca = ",
         "exempt_users = ",
+        "unregister_header = ",
     ];
     let lines: Vec<&str> = example::TEXT.lines().collect();
     let mut tried = 0;

@@ -19,6 +19,8 @@ fn parse(text: &str) -> Result<Config, Errors> {
         .file("guessed.secret", "swordfish\n")
         .file("login.pem", "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n")
         .file("short.secret", "whsec_MDEy")
+        .file("unregister.secret", "0123456789abcdef\n")
+        .set("UNREGISTER", "0123456789abcdef; and a comment")
         .directory("logs")
         .link("same", "e")
         .set("SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
@@ -278,6 +280,52 @@ fn upstreams() {
     one(&local(&format!("{digest}\n«outside_claim» = \"pstn\"")), NotApplicable, Some(mend));
     let mend = "add an `[[upstream]]` with `name = \"pbx\"`";
     one("[[domain]]\nname = \"a.com\"\nbackend = «\"pbx\"»", BadValue, Some(mend));
+}
+
+/// Fields of this name are removed from all that is forwarded: none that SIP needs may be named.
+#[test]
+fn the_header_of_an_unregister_is_of_ones_own_and_has_a_secret() {
+    let with = |keys: &str| format!("[[upstream]]\nname = \"pbx\"\ntargets = [\"sip:10.0.0.5\"]\n{keys}\n");
+    let secret = "unregister_secret_file = \"unregister.secret\"";
+    let good = parse(&with(&format!("unregister_header = \"X-Sipway-Close\"\n{secret}"))).unwrap();
+    let header = good.upstreams[0].unregister_header.as_ref().unwrap();
+    assert_eq!((header.name.as_str(), header.secret.expose()), ("X-Sipway-Close", "0123456789abcdef"));
+    assert!(!format!("{good:?}").contains("0123456789abcdef"), "the secret is shown nowhere");
+    assert_eq!(parse(&with("")).unwrap().upstreams[0].unregister_header, None);
+    let mend = "write a name of your own, such as \"X-Sipway-Close\"";
+    for name in [
+        "Via",
+        "via",
+        "CONTACT",
+        "From",
+        "Authorization",
+        "Content-Length",
+        "v",
+        "Z",
+        "l",
+        "Remote-Party-ID",
+        "Session-ID",
+        "X Sipway",
+        "X-Sipway:",
+        "1-Sipway",
+        "",
+        "X-Sipw\u{e4}y",
+        &"X".repeat(65),
+    ] {
+        one(&with(&format!("unregister_header = «\"{name}\"»\n{secret}")), BadValue, Some(mend));
+    }
+    let mend = "add `unregister_secret_env = \"SIPWAY_UNREGISTER_SECRET\"` or `unregister_secret_file = \"unregister.secret\"`";
+    one(&with("unregister_header = «\"X-Sipway-Close\"»"), MissingKey, Some(mend));
+    let mend = "add `unregister_header = \"X-Sipway-Close\"`";
+    one(&with("«unregister_secret_file» = \"unregister.secret\""), NotApplicable, Some(mend));
+    let never = format!("unregister = \"never\"\n«unregister_header» = \"X-Sipway-Close\"");
+    one(&with(&never), NotApplicable, Some("remove one of the two"));
+    let header = "unregister_header = \"X-Sipway-Close\"\n";
+    let mend = "make one: openssl rand -hex 24";
+    one(&with(&format!("{header}unregister_secret_env = «\"UNREGISTER\"»")), BadVariable, Some(mend));
+    one(&with(&format!("{header}unregister_secret_file = «\"guessed.secret\"»")), BadFile, Some(mend));
+    let errors = parse(&with(&format!("{header}unregister_secret_env = \"UNREGISTER\""))).unwrap_err();
+    assert!(!format!("{errors} {errors:?}").contains("0123456789abcdef"), "{errors}");
 }
 
 #[test]

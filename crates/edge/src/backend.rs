@@ -8,7 +8,7 @@ use std::{
 use config::{Registration, ReplacedFlow, Unregister};
 use lifecycle::FlowId;
 use location::{Binding, Register};
-use sip_message::{Contact, Host, Message, NameAddr, NameAddrError, Uri, Value};
+use sip_message::{Contact, Host, Message, NameAddr, NameAddrError, Uri, Value, write_address_of_record};
 use sip_proxy::{Answer, Other, Target};
 use smallvec::{SmallVec, smallvec};
 use tokio::{
@@ -236,9 +236,10 @@ pub(crate) fn send_all(shared: &Shared, orphans: Vec<Orphan>) {
 }
 
 fn send(shared: &Shared, orphan: Orphan) {
-    let wanted = shared.upstreams.get(orphan.upstream).map(|upstream| upstream.unregister);
-    if wanted == Some(Unregister::AtClose) && shared.orphans.try_send(orphan).is_err() {
+    let Some(upstream) = shared.upstreams.get(orphan.upstream) else { return };
+    if upstream.unregister == Unregister::AtClose && shared.orphans.try_send(orphan).is_err() {
         shared.metrics.add(Count::UnregistersFailed);
+        upstream.unregisters.failed(upstream.name.as_str(), None);
     }
 }
 
@@ -301,27 +302,37 @@ async fn unregister(shared: &Shared, orphan: &Orphan) {
     let Orphan { upstream, aor, contact, call_id, cseq, _untold } = orphan;
     let Some(upstream) = shared.upstreams.get(*upstream) else { return };
     let host = aor.rsplit_once('@').map_or("", |(_, host)| host);
+    let user = uri_of(aor);
     let request = Ask {
         method: "REGISTER",
         uri: format!("sip:{host}"),
-        from: Some(format!("sip:{aor}")),
-        to: format!("sip:{aor}"),
+        from: Some(user.clone()),
+        to: user,
         call_id: Some(call_id),
         cseq: cseq.saturating_add(1),
-        headers: &format!("Contact: {contact}\r\n"),
+        headers: &format!("Contact: {contact}\r\n{}", upstream.unregisters.proof()),
     };
+    let mut refused = None;
     for hop in upstream.hops(0) {
-        let status = match ask(shared, hop, &request, PATIENCE).await {
+        match ask(shared, hop, &request, PATIENCE).await {
+            Some(200..300) => return shared.metrics.add(Count::Unregistered),
             Some(503) | None => continue,
-            Some(status) => status,
-        };
-        if (200..300).contains(&status) {
-            shared.metrics.add(Count::Unregistered);
-        } else {
-            shared.metrics.add(Count::UnregistersFailed);
-            tracing::debug!(%aor, status, "the registrar did not take a binding back");
+            status => {
+                refused = status;
+                break;
+            }
         }
-        return;
     }
     shared.metrics.add(Count::UnregistersFailed);
+    upstream.unregisters.failed(upstream.name.as_str(), refused);
+    tracing::debug!(%aor, status = refused, "the registrar did not take a binding back");
+}
+
+/// The URI of an address-of-record, whose user part may need escapes (`#100` is `sip:%23100@…`).
+fn uri_of(aor: &str) -> String {
+    let mut uri = Vec::with_capacity(aor.len() + 8);
+    match write_address_of_record(aor, &mut uri) {
+        Some(()) => String::from_utf8_lossy(&uri).into_owned(),
+        None => format!("sip:{aor}"),
+    }
 }

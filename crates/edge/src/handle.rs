@@ -118,6 +118,11 @@ impl Handle {
         self.0.upstreams.views().collect()
     }
 
+    /// Every upstream, and how many of this server's un-REGISTERs failed there.
+    pub fn unregisters_failed(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.upstreams.unregisters_failed()
+    }
+
     /// The addresses that are banned now; of very many, some.
     #[must_use]
     pub fn bans(&self) -> Vec<BanView> {

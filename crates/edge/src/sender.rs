@@ -232,6 +232,7 @@ impl World<'_> {
         rewrite: &mut Rewrite<'m>,
     ) {
         let shared = &*self.shard.shared;
+        self.strip_proofs(request, rewrite);
         if self.strip(request, (from, to), rewrite) == Stripped::Nothing {
             return;
         }
@@ -239,6 +240,17 @@ impl World<'_> {
             self.keep_credentials(request, rewrite);
             if shared.upstreams.knows(to) && self.write_identity(request, from, dialog, text).is_some() {
                 rewrite.append(HeaderId::PAssertedIdentity.name(), text);
+            }
+        }
+    }
+
+    /// Removes what proves to a registrar that a request is this server's own. Nothing that is forwarded keeps it, whoever sent it and
+    /// wherever it goes: a server behind may forward what a client sent.
+    pub(crate) fn strip_proofs<'m>(&self, message: &'m Message<'m>, rewrite: &mut Rewrite<'m>) {
+        let upstreams = &self.shard.shared.upstreams;
+        if upstreams.has_proofs() {
+            for header in message.all(HeaderId::Other).filter(|header| upstreams.proves_ours(header.name)) {
+                rewrite.remove_header(&header);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! SIP servers behind this one: where they are, and whether they answer.
 
 mod connections;
+mod unregisters;
 mod watch;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use config::{Host, Listener, Name, Unregister, UpstreamTarget};
+use config::{HeaderName, Host, Listener, Name, Unregister, UpstreamTarget};
 use rustls_pki_types::ServerName;
 use smallvec::SmallVec;
 use targets::{Place, Preference, Standing, Transport as Spoken, order};
@@ -30,6 +31,7 @@ use crate::{
 
 use connections::Connections;
 pub(crate) use connections::Remembered;
+use unregisters::Unregisters;
 pub(crate) use watch::{LookedUp, look_up, probe};
 
 /// A request larger than this may not go by UDP where there is TCP (RFC 3261 §18.1.1), bytes.
@@ -43,6 +45,8 @@ const GROWTH: usize = 350;
 pub(crate) struct Upstream {
     pub(crate) name: Name,
     pub(crate) unregister: Unregister,
+    /// What came of the un-REGISTERs that it got from us.
+    pub(crate) unregisters: Unregisters,
     probe: Option<Duration>,
     timeout: Duration,
     /// What the configuration names; never empty.
@@ -102,6 +106,10 @@ pub struct UpstreamView {
     pub health: Health,
     /// Requests and probes that it did not answer, or answered 503.
     pub failures: u64,
+    /// Un-REGISTERs of this server that the upstream, whichever server of it was asked, did not do.
+    pub unregisters_failed: u64,
+    /// The status of the last of these; none if no server answered it, or there was none.
+    pub unregister_status: Option<u16>,
 }
 
 /// Whether a server answers.
@@ -134,6 +142,8 @@ pub(crate) struct Upstreams {
     /// Who servers over TLS must prove to be, by [`Proves`] from 1.
     proofs: Vec<(ClientTls, ServerName<'static>)>,
     connections: Connections,
+    /// The names of all `unregister_header`s.
+    proofs_of_ours: Vec<HeaderName>,
 }
 
 /// Which of the upstreams.
@@ -175,6 +185,7 @@ impl Upstreams {
             let one = Upstream {
                 name: upstream.name.clone(),
                 unregister: upstream.unregister,
+                unregisters: Unregisters::new(upstream.unregister_header.clone()),
                 probe: upstream.probe,
                 timeout: upstream.timeout,
                 entries,
@@ -188,6 +199,7 @@ impl Upstreams {
                 }
             }
             made.all.push(one);
+            made.proofs_of_ours.extend(upstream.unregister_header.as_ref().map(|header| header.name.clone()));
         }
         Ok(made)
     }
@@ -257,13 +269,33 @@ impl Upstreams {
     }
 
     pub(crate) fn views(&self) -> impl Iterator<Item = UpstreamView> {
-        self.servers().map(|(upstream, server)| UpstreamView {
-            upstream: upstream.name.as_str().to_owned(),
-            target: server.address,
-            transport: server.transport.as_str(),
-            health: server.way.health(),
-            failures: server.failures.load(Ordering::Relaxed),
+        self.servers().map(|(upstream, server)| {
+            let (unregisters_failed, unregister_status) = upstream.unregisters.failures();
+            UpstreamView {
+                upstream: upstream.name.as_str().to_owned(),
+                target: server.address,
+                transport: server.transport.as_str(),
+                health: server.way.health(),
+                failures: server.failures.load(Ordering::Relaxed),
+                unregisters_failed,
+                unregister_status,
+            }
         })
+    }
+
+    /// Every upstream, and how many un-REGISTERs failed there.
+    pub(crate) fn unregisters_failed(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.all.iter().map(|upstream| (upstream.name.as_str(), upstream.unregisters.failures().0))
+    }
+
+    /// Whether a header field is one by which registrars know what this server itself says. None of them is ever forwarded.
+    pub(crate) fn proves_ours(&self, name: &[u8]) -> bool {
+        self.proofs_of_ours.iter().any(|own| name.eq_ignore_ascii_case(own.as_str().as_bytes()))
+    }
+
+    /// Whether there is such a header field at all.
+    pub(crate) fn has_proofs(&self) -> bool {
+        !self.proofs_of_ours.is_empty()
     }
 
     /// The targets that are named and have to be looked up, again and again: see [`look_up`].

@@ -8,7 +8,7 @@ use std::{
 
 use config::Registration;
 use defence::{Offence, UserCall};
-use sip_message::{Contact, HeaderId, Message, Method, Rewrite, Scheme, Uri};
+use sip_message::{Contact, HeaderId, Message, Method, Rewrite, Scheme, Uri, write_address_of_record};
 use sip_proxy::{Answer, Decision, Dialog, Environment, HopGone, Notice, Owned, Target};
 use sip_transaction::Reliability;
 use smallvec::{SmallVec, smallvec};
@@ -141,6 +141,7 @@ impl Environment for World<'_> {
     }
 
     fn amend_response<'m>(&self, response: &'m Message<'m>, hops: (Hop, Hop), rewrite: &mut Rewrite<'m>) {
+        self.strip_proofs(response, rewrite);
         self.strip(response, hops, rewrite);
     }
 
@@ -394,8 +395,9 @@ impl World<'_> {
     ) -> Option<(DomainRef<'_>, sip_dialog::Replaced<Hop>)> {
         let shared = &self.shard.shared;
         let replaced = invite.value(HeaderId::Replaces).and_then(|_| shared.call_replaced(invite))?;
-        let uri = format!("sip:{}", replaced.aor);
-        let domain = shared.domains.find(&Uri::parse(uri.as_bytes()).ok()?.host()?)?;
+        let mut uri = Vec::new();
+        write_address_of_record(&replaced.aor, &mut uri)?;
+        let domain = shared.domains.find(&Uri::parse(&uri).ok()?.host()?)?;
         let knows = |hop| shared.upstreams.knows(hop);
         let may = domain.backend().is_none() || replaced.hop.is_some_and(knows) && !knows(from);
         may.then_some((domain, replaced))

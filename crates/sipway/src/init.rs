@@ -103,13 +103,11 @@ fn advice(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::Kamailio => (
             "path",
-            "# In kamailio.cfg: modparam(\"registrar\", \"use_path\", 1). It learns at once that a connection has ended if\n\
-             # save() takes an un-REGISTER from this server's address without a password.\n",
+            "# In kamailio.cfg: modparam(\"registrar\", \"use_path\", 1). See docs/PBX.md for how it learns that a connection has ended.\n",
         ),
         Kind::Freeswitch => (
             "auto",
-            "# It learns that a connection has ended from an un-REGISTER, for which it asks the user's password, unless the ACL\n\
-             # apply-register-acl of its profile lets this server's address in; else it keeps the contact until it expires.\n",
+            "# It keeps the contact of a connection that has ended until that expires. See docs/PBX.md for a better way.\n",
         ),
         Kind::Asterisk => (
             "auto",

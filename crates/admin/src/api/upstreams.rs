@@ -17,6 +17,8 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<Vec<Value>> {
             "transport": view.transport,
             "health": view.health.as_str(),
             "failures": view.failures,
+            "unregisters_failed": view.unregisters_failed,
+            "unregister_status": view.unregister_status,
         })
     };
     Json(admin.server.upstreams().into_iter().map(shown).collect())

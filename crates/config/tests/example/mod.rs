@@ -21,6 +21,8 @@ pub(crate) fn surroundings() -> Imagined {
         .set("SIPWAY_EPHEMERAL_SECRET", "0123456789abcdef0123456789abcdef")
         .file("/etc/sipway/ephemeral.secret", "0123456789abcdef0123456789abcdef\n")
         .set("SIPWAY_TOKEN_SECRET", "0123456789abcdef0123456789abcdef")
+        .file("/etc/sipway/unregister.secret", "0123456789abcdef0123456789abcdef\n")
+        .set("SIPWAY_UNREGISTER_SECRET", "0123456789abcdef0123456789abcdef")
         .file("/etc/sipway/webhook.secret", format!("{SECRET}\n"))
         .file("/etc/sipway/database.password", "correct horse\n")
         .set("SIPWAY_WEBHOOK_SECRET", SECRET)

@@ -42,11 +42,13 @@ loadmodule "maxfwd.so"
 loadmodule "textops.so"
 loadmodule "usrloc.so"
 loadmodule "registrar.so"
+MORE
 PATH
 modparam("registrar", "max_expires", 600)
 request_route {
     if (!mf_process_maxfwd_header("10")) { sl_send_reply("483", "Too Many Hops"); exit; }
     if (is_method("OPTIONS") && $rU == $null) { sl_send_reply("200", "OK"); exit; }
+    REGISTER
     if (is_method("REGISTER")) { if (!save("location")) { sl_reply_error(); } exit; }
     if (is_method("CANCEL")) { if (t_check_trans()) { t_relay(); } exit; }
     if (is_method("ACK") && t_check_trans()) { t_relay(); exit; }
@@ -57,6 +59,19 @@ request_route {
     if (!t_relay()) { sl_reply_error(); }
 }
 "#;
+
+/// It lets tests look at its contacts, and asks for the password of everybody who changes some.
+const PASSWORDS: &str = r#"
+    if (is_method("REGISTER") && !is_present_hf("Contact")) { save("location"); exit; }
+    RECIPE
+    if (is_method("REGISTER")) {
+        if (!pv_www_authenticate("$td", "wonder", "0")) { www_challenge("$td", "0"); exit; }
+        if ($au != $tU) { sl_send_reply("403", "Not Your Address"); exit; }
+    }
+"#;
+
+/// The recipes of the documentation: what is tested is what operators are told.
+const RECIPES: &str = include_str!("../../../../docs/PBX.md");
 
 /// One that runs until it is dropped. On an address of its own, so that it is nobody else who speaks from there.
 pub(crate) struct Kamailio {
@@ -103,17 +118,38 @@ impl Kamailio {
         Some(Self::run_at(free, name, "disable_tcp=yes", path).await)
     }
 
+    /// One that asks users for the password `wonder`, and takes un-REGISTERs of a server at this address with this secret by the recipe
+    /// of docs/PBX.md; none: it asks for every one.
+    pub(crate) async fn run_with_passwords(name: &str, ours: Option<(&str, &str)>) -> Self {
+        let recipe = ours.map_or_else(String::new, |(address, secret)| {
+            let (_, recipe) = RECIPES.split_once("```c\n# kamailio.cfg").expect("a recipe for Kamailio");
+            let (recipe, _) = recipe.split_once("```").unwrap();
+            assert!(recipe.contains("10.0.0.1") && recipe.contains("SECRET"), "{recipe}");
+            format!("#{}", recipe.replace("10.0.0.1", address).replace("SECRET", secret))
+        });
+        let passwords = PASSWORDS.replace("RECIPE", &recipe);
+        let text = CONFIGURATION.replace("REGISTER\n    if", &format!("{passwords}\n    if"));
+        let text = text.replace("MORE", "loadmodule \"auth.so\"");
+        let free = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+        Self::run_text(free, name, "disable_tcp=yes", KNOWS_PATH, &text).await
+    }
+
     async fn run_with(name: &str, tcp: &str, path: &str) -> Self {
         let free = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
         Self::run_at(free, name, tcp, path).await
     }
 
-    /// The port may be somebody else's by the time that Kamailio takes it, or over TCP: then another is tried.
     async fn run_at(free: std::net::UdpSocket, name: &str, tcp: &str, path: &str) -> Self {
+        let text = CONFIGURATION.replace("    REGISTER\n", "").replace("MORE\n", "");
+        Self::run_text(free, name, tcp, path, &text).await
+    }
+
+    /// The port may be somebody else's by the time that Kamailio takes it, or over TCP: then another is tried.
+    async fn run_text(free: std::net::UdpSocket, name: &str, tcp: &str, path: &str, text: &str) -> Self {
         let mut address = free.local_addr().unwrap();
         drop(free);
         for _ in 0..10 {
-            let mut kamailio = Self::start(address, name, tcp, path);
+            let mut kamailio = Self::start(address, name, tcp, path, text);
             match kamailio.answers().await {
                 Answers::Yes => return kamailio,
                 Answers::PortTaken => {
@@ -124,13 +160,12 @@ impl Kamailio {
         panic!("no port is free for kamailio")
     }
 
-    fn start(address: SocketAddr, name: &str, tcp: &str, path: &str) -> Self {
+    fn start(address: SocketAddr, name: &str, tcp: &str, path: &str, text: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("sipway-kamailio-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join("kamailio.cfg");
-        let text =
-            CONFIGURATION.replace("TCP", tcp).replace("PATH", path).replace("ADDRESS", &address.to_string());
+        let text = text.replace("TCP", tcp).replace("PATH", path).replace("ADDRESS", &address.to_string());
         fs::write(&file, text).unwrap();
         let log = fs::File::create(directory.join("log")).unwrap();
         let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());

@@ -26,5 +26,6 @@ mod replaced;
 mod server_behind;
 mod stalled_disk;
 mod told;
+mod unregister;
 mod users;
 mod who;

@@ -70,6 +70,7 @@ impl Installed {
         directory.write("login.pem", pair.signing_key.public_key_pem());
         directory.write("token.secret", TOKEN_SECRET);
         directory.write("ephemeral.secret", TOKEN_SECRET);
+        directory.write("unregister.secret", TOKEN_SECRET);
         directory.write("webhook.secret", format!("{PRESENCE_SECRET}\n"));
 
         let mut check = sipway(["check", "--offline"]);
@@ -78,6 +79,7 @@ impl Installed {
             ("SIPWAY_ADMIN_TOKEN", ADMIN_TOKEN),
             ("SIPWAY_TOKEN_SECRET", TOKEN_SECRET),
             ("SIPWAY_EPHEMERAL_SECRET", TOKEN_SECRET),
+            ("SIPWAY_UNREGISTER_SECRET", TOKEN_SECRET),
         ];
         check.arg(&file).envs(variables);
         let checked = run(check).await;
