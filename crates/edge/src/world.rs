@@ -9,7 +9,7 @@ use std::{
 use config::Registration;
 use defence::{Offence, UserCall};
 use sip_message::{Contact, HeaderId, Message, Method, Rewrite, Scheme, Uri, write_address_of_record};
-use sip_proxy::{Answer, Decision, Dialog, Environment, HopGone, Notice, Owned, Target};
+use sip_proxy::{Answer, Contacts, Decision, Dialog, Environment, HopGone, Notice, Owned, Target};
 use sip_transaction::Reliability;
 use smallvec::{SmallVec, smallvec};
 
@@ -119,13 +119,14 @@ impl Environment for World<'_> {
         }
     }
 
-    fn write_contacts(&self, request: &Message<'_>, from: Hop, out: &mut Vec<u8>) {
+    fn write_contacts(&self, request: &Message<'_>, from: Hop, out: &mut Vec<u8>) -> Contacts {
         if let Some((upstream, Registration::ContactRewrite | Registration::Both)) = self.registrar(request) {
             contact::write_all(&self.shard.shared, upstream, request, from, out);
         }
+        if out.is_empty() { Contacts::AsTheyAre } else { Contacts::These }
     }
 
-    fn restore_contacts(&self, response: &Message<'_>, out: &mut Vec<u8>) {
+    fn restore_contacts(&self, _: &Message<'_>, response: &Message<'_>, out: &mut Vec<u8>) {
         contact::restore_all(&self.shard.shared.tokens, response, out);
     }
 

@@ -1,5 +1,7 @@
 //! A BYE of our own, in the name of a side that cannot send it (RFC 3261 §15.1.1).
 
+use sip_message::{NameAddr, request::InDialog};
+
 use crate::{
     Call, Side,
     call::{Dialog, Leg},
@@ -13,23 +15,26 @@ pub(crate) fn bye<H: Copy + Eq>(call: &Call<H>, dialog: &Dialog<H>, to: Side, re
         Side::Callee => (&dialog.callee, &call.from, &dialog.to, dialog.cseq.caller),
         Side::Caller => (&call.caller, &dialog.to, &call.from, dialog.cseq.callee),
     };
-    let mut out = Vec::with_capacity(512);
-    let mut line = |parts: &[&[u8]]| {
-        parts.iter().for_each(|part| out.extend_from_slice(part));
-        out.extend_from_slice(b"\r\n");
+    let mut more = b"Reason: ".to_vec();
+    more.extend_from_slice(reason.as_bytes());
+    more.extend_from_slice(b"\r\n");
+    let mut request = InDialog {
+        method: b"BYE",
+        target: &leg.target,
+        routes: &leg.routes,
+        from: from_line,
+        to: to_line,
+        call_id: &call.call_id,
+        // Below 2^31 (RFC 3261 §8.1.1.5); a peer at the very top gets its last number again, and refuses it.
+        cseq: (cseq + 1).min((1 << 31) - 1),
+        more: &more,
     };
-    line(&[b"BYE ", &leg.target, b" SIP/2.0"]);
-    if !leg.routes.is_empty() {
-        line(&[b"Route: ", &leg.routes]);
+    let mut out = Vec::new();
+    if request.write(&mut out).is_none() {
+        // Its Contact is no URI. The user whom it names is all there is.
+        let uri = NameAddr::parse(to_line).map_or(&b""[..], |to| to.uri_bytes());
+        request.target = uri;
+        let _ = request.write(&mut out);
     }
-    line(&[b"Max-Forwards: 70"]);
-    line(&[b"From: ", from_line]);
-    line(&[b"To: ", to_line]);
-    line(&[b"Call-ID: ", &call.call_id]);
-    // Below 2^31 (RFC 3261 §8.1.1.5); a peer at the very top gets its last number again, and refuses it.
-    line(&[b"CSeq: ", (cseq + 1).min((1 << 31) - 1).to_string().as_bytes(), b" BYE"]);
-    line(&[b"Reason: ", reason.as_bytes()]);
-    line(&[b"Content-Length: 0"]);
-    line(&[]);
     out
 }

@@ -1,10 +1,13 @@
-//! The two requests that a client transaction makes out of its INVITE: CANCEL and ACK.
+//! The two requests that a client transaction makes out of its INVITE, CANCEL and ACK, and [requests within a dialog](InDialog).
 
 use crate::rewrite::{push_line, push_number};
 use crate::{CSeq, EditError, HeaderId, Message, Method, StartLine};
 
+mod in_dialog;
 #[cfg(test)]
 mod tests;
+
+pub use in_dialog::InDialog;
 
 /// Appends the CANCEL for an INVITE as it was sent (RFC 3261 §9.1) and returns how many bytes that took.
 ///

@@ -2,6 +2,7 @@
 
 mod address_of_record;
 mod escape;
+mod request_form;
 mod same;
 #[cfg(test)]
 mod tests;

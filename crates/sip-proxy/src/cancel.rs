@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use sip_message::request::cancel_for;
 use sip_transaction::{ClientId, ClientKey, ClientState, InviteClient, MethodClass, ServerId};
+use smallvec::SmallVec;
 
 use crate::{
-    Environment, Notice, Proxy,
+    Dialog, Environment, Notice, Proxy,
     anew::itself,
     context::{Branch, Cancel, Invite, Progress, Purpose, Rang, Reason},
     proxy::Waiting,
@@ -96,6 +97,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             rings_until: None,
             rang: Rang::InTime,
             cancel: Cancel::No,
+            dialog: Dialog::Outside,
+            recorded: 0,
+            successes: SmallVec::new(),
         };
         let key = ClientKey { branch: key.branch, class: MethodClass::NonInvite };
         let started = self

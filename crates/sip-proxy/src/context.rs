@@ -1,7 +1,7 @@
 //! What belongs to one request: the response context of RFC 3261 §16, kept with its server transaction,
 //! and one branch for each place it was forwarded to, kept with its client transaction.
 
-use std::{borrow::Cow, time::Instant};
+use std::{any::Any, borrow::Cow, time::Instant};
 
 use sip_message::HeaderId;
 use sip_transaction::{ClientId, MethodClass, ServerId};
@@ -16,6 +16,7 @@ pub(crate) struct Context<H> {
     pub(crate) from: H,
     /// As received; none once there is nothing more to make of it.
     pub(crate) request: Option<Kept>,
+    pub(crate) asker: Asker,
     pub(crate) invite: Invite,
     /// Branches without a final response.
     pub(crate) pending: SmallVec<[ClientId; 1]>,
@@ -29,6 +30,30 @@ pub(crate) struct Context<H> {
     pub(crate) progress: Progress,
     pub(crate) forwarding: Forwarding,
     pub(crate) second: SecondChance,
+    /// What the environment keeps as long as a REGISTER has no final answer.
+    pub(crate) under_way: Option<UnderWay>,
+}
+
+/// Kept by the proxy from when a REGISTER is forwarded until it has its final answer, or will have none; then dropped.
+#[derive(Debug)]
+pub struct UnderWay {
+    _guard: Box<dyn Any>,
+}
+
+impl UnderWay {
+    /// Keeps this.
+    #[must_use]
+    pub fn new(guard: impl Any) -> Self {
+        Self { _guard: Box::new(guard) }
+    }
+}
+
+/// Whether whoever sent the request is still there for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    There,
+    /// Its connection ended. What a success causes elsewhere has nobody who knows of it.
+    Gone,
 }
 
 /// Whether a request may be sent once more because a connection ended.
@@ -58,6 +83,7 @@ impl<H> Context<H> {
         self.followed = Vec::new();
         self.best = None;
         self.challenges = Vec::new();
+        self.under_way = None;
     }
 }
 
@@ -140,6 +166,20 @@ pub(crate) struct Branch<H> {
     pub(crate) rings_until: Option<Instant>,
     pub(crate) rang: Rang,
     pub(crate) cancel: Cancel,
+    pub(crate) dialog: Dialog,
+    /// Record-Routes that it was sent with, of an INVITE.
+    pub(crate) recorded: u8,
+    /// The 2xx to an INVITE that came, by their To tags, and who has them.
+    pub(crate) successes: SmallVec<[(u64, Claim); 1]>,
+}
+
+/// Who has a dialog that a 2xx made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Whoever sent the INVITE.
+    Asker,
+    /// Nobody: we have acknowledged it, and ended what it began.
+    Nobody,
 }
 
 /// Whether it was given up.

@@ -10,7 +10,7 @@ use sip_message::{Message, Rewrite, Uri};
 use sip_transaction::Reliability;
 use smallvec::SmallVec;
 
-use crate::{Answer, Dialog};
+use crate::{Answer, Dialog, UnderWay};
 
 /// The hop takes no messages any more: its connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,15 @@ pub enum Other<H> {
         /// Route values to put on top, the next hop first.
         routes: SmallVec<[Box<[u8]>; 0]>,
     },
+}
+
+/// Which Contact values a REGISTER is forwarded with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contacts {
+    /// Those that it has.
+    AsTheyAre,
+    /// Those that were written, which may be none.
+    These,
 }
 
 /// What to do with a request that is not bound by its Route headers.
@@ -143,16 +152,24 @@ pub trait Environment {
         let _ = (request, from, to, out);
     }
 
-    /// Appends the Contact values of a REGISTER that came from `from`, as the registrar is to see them. Nothing, which is the
-    /// default, leaves them as they are.
-    fn write_contacts(&self, request: &Message<'_>, from: Self::Hop, out: &mut Vec<u8>) {
+    /// Appends the Contact values of a REGISTER that came from `from`, as the registrar is to see them, and says so. The default leaves
+    /// them as they are.
+    fn write_contacts(&self, request: &Message<'_>, from: Self::Hop, out: &mut Vec<u8>) -> Contacts {
         let _ = (request, from, out);
+        Contacts::AsTheyAre
     }
 
     /// Appends the Contact values of the answer to such a REGISTER, as its sender is to see them. Nothing, which is the default,
     /// leaves them as they are.
-    fn restore_contacts(&self, response: &Message<'_>, out: &mut Vec<u8>) {
-        let _ = (response, out);
+    fn restore_contacts(&self, request: &Message<'_>, response: &Message<'_>, out: &mut Vec<u8>) {
+        let _ = (request, response, out);
+    }
+
+    /// A REGISTER is about to be forwarded. What this gives is kept until it has its final answer and
+    /// [`registered`](Self::registered) was told of that, or until it will have none. The default gives nothing.
+    fn registering(&mut self, request: &Message<'_>, from: Self::Hop) -> Option<UnderWay> {
+        let _ = (request, from);
+        None
     }
 
     /// Edits a request on its way from one hop to another beyond what every proxy does: what it says of its sender may not
@@ -178,7 +195,7 @@ pub trait Environment {
         let _ = (response, from, to, rewrite);
     }
 
-    /// A REGISTER that was forwarded is answered 2xx. The default does nothing.
+    /// A REGISTER that was forwarded is answered 2xx, also after its connection has ended. The default does nothing.
     fn registered(&mut self, request: &Message<'_>, from: Self::Hop, response: &Message<'_>, now: Instant) {
         let _ = (request, from, response, now);
     }

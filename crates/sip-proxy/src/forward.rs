@@ -6,12 +6,12 @@ use std::{
     time::Instant,
 };
 
-use sip_message::{HeaderId, Host, Message, Method, NameAddr, Rewrite, Rport};
+use sip_message::{HeaderId, Host, Message, Method, NameAddr, Rewrite, Rport, Uri};
 use sip_transaction::{ClientKey, MethodClass, ServerId};
 use smallvec::SmallVec;
 
 use crate::{
-    Branches, Environment, Notice, Proxy, Target,
+    Branches, Contacts, Environment, Notice, Proxy, Target,
     another::{Another, another},
     breadth::Breadth,
     context::{Branch, Cancel, Context, Forwarding, Progress, Purpose, Rang, SecondChance, WayBack},
@@ -35,6 +35,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Some(context) = self.transactions.server_mut(id) else { return };
         let breadth = Breadth::of(request);
         context.forwarding = Forwarding { own_routes, way_back: way_back(request, dialog), dialog, breadth };
+        if context.forwarding.way_back == WayBack::Binding {
+            context.under_way = env.registering(request, context.from);
+        }
         targets.sort_by_key(|target| std::cmp::Reverse(target.q));
         context.waiting = targets.drain(first_group(&targets, breadth)..).collect();
         self.fork(env, id, &targets, request, now);
@@ -149,6 +152,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             rings_until: None,
             rang: Rang::InTime,
             cancel: Cancel::No,
+            dialog: forward.forwarding.dialog,
+            recorded: if rings { forward.recorded() } else { 0 },
+            successes: SmallVec::new(),
         };
         let reliability = env.reliability(target.hop);
         let keep = || copy.unwrap_or_else(|| self.store.keep(bytes));
@@ -208,6 +214,17 @@ pub(crate) struct Forward<'a, H> {
     pub(crate) among: usize,
 }
 
+impl<H> Forward<'_, H> {
+    /// Record-Routes that it goes out with.
+    fn recorded(&self) -> u8 {
+        let ours = if self.forwarding.way_back == WayBack::Dialog { OUR_ROUTES } else { 0 };
+        u8::try_from(self.request.record_routes().count() + ours).unwrap_or(u8::MAX)
+    }
+}
+
+/// Record-Routes that we put into a request that begins a dialog: one for each side (RFC 5658).
+pub(crate) const OUR_ROUTES: usize = 2;
+
 /// Buffers for the header values that are spliced in, kept so that forwarding allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Splices {
@@ -216,6 +233,8 @@ pub(crate) struct Splices {
     that_side: Vec<u8>,
     /// For the last Route, where the next hop is a strict router.
     last_route: Vec<u8>,
+    /// For the Request-URI, where a URI has what may not stand there.
+    request_uri: Vec<u8>,
     breadth: Vec<u8>,
     amended: Vec<u8>,
 }
@@ -230,7 +249,7 @@ impl Splices {
         out: &mut Vec<u8>,
     ) -> Option<()> {
         let Forward { from, request, target, forwarding, number, among } = *forward;
-        let Self { via, this_side, that_side, last_route, breadth, amended } = self;
+        let Self { via, this_side, that_side, last_route, request_uri: own_uri, breadth, amended } = self;
         let source = env.address(from);
         via.clear();
         env.write_via(target.hop, via);
@@ -256,10 +275,11 @@ impl Splices {
                 rewrite.push_record_route(that_side);
             }
             WayBack::Binding => {
-                env.write_contacts(request, from, that_side);
-                if !that_side.is_empty() {
+                if env.write_contacts(request, from, that_side) == Contacts::These {
                     rewrite.remove(HeaderId::Contact);
-                    rewrite.append(HeaderId::Contact.name(), that_side);
+                    if !that_side.is_empty() {
+                        rewrite.append(HeaderId::Contact.name(), that_side);
+                    }
                 }
                 env.write_path(request, from, target.hop, this_side);
                 if !this_side.is_empty() {
@@ -278,7 +298,11 @@ impl Splices {
             // It takes its own URI out of the Request-URI, and the request's from the end (RFC 3261 §16.6 step 6).
             last_route.clear();
             last_route.push(b'<');
-            last_route.extend_from_slice(request_uri.or(request.request_uri_bytes())?);
+            let uri = request_uri.or(request.request_uri_bytes())?;
+            match request_form(uri) {
+                Some(form) => last_route.extend_from_slice(&form),
+                None => last_route.extend_from_slice(uri),
+            }
             last_route.push(b'>');
             rewrite.append(HeaderId::Route.name(), last_route);
             request_uri = Some(strict);
@@ -287,7 +311,10 @@ impl Splices {
                 [] => rewrite.pop_route(),
             }
         }
-        if let Some(uri) = request_uri {
+        if let Some(form) = request_form(request_uri.or(request.request_uri_bytes())?) {
+            *own_uri = form;
+            rewrite.set_request_uri(own_uri);
+        } else if let Some(uri) = request_uri {
             rewrite.set_request_uri(uri);
         }
         for route in routes.iter().rev() {
@@ -304,6 +331,15 @@ impl Splices {
         env.amend_request(request, (from, target.hop), forwarding.dialog, amended, &mut rewrite);
         rewrite.write(out).ok().map(|_| ())
     }
+}
+
+/// A URI as it may stand in a Request-URI, if it has what may not (RFC 3261 §16.6 step 2). Next to no URI does.
+fn request_form(uri: &[u8]) -> Option<Vec<u8>> {
+    let suspect = |pair: &[u8]| pair[0] == b'?' || (pair[0] == b';' && matches!(pair[1], b'm' | b'M' | b'%'));
+    if !uri.windows(2).any(suspect) && uri.last() != Some(&b'?') {
+        return None;
+    }
+    Uri::parse(uri).ok()?.request_form()
 }
 
 /// The URI of the next Route that will stand on top, if it is not a loose router's.

@@ -28,10 +28,12 @@ mod request;
 mod response;
 mod route;
 mod silent;
+mod unclaimed;
 
 pub use answer::Answer;
 pub use branch::{Branches, shard_of};
-pub use environment::{Decision, Environment, HopGone, Notice, Other, Owned, Target};
+pub use context::UnderWay;
+pub use environment::{Contacts, Decision, Environment, HopGone, Notice, Other, Owned, Target};
 #[doc(hidden)]
 pub use forward::Splicer;
 pub use proxy::{Proxy, Settings};

@@ -11,8 +11,10 @@ use sip_transaction::{
     TryingReminder,
 };
 
+use smallvec::SmallVec;
+
 use crate::{
-    Branches, Environment, Notice,
+    Branches, Dialog, Environment, Notice,
     anew::itself,
     branch::BEGINS_HERE,
     context::{Branch, Cancel, Context, Purpose, Rang, Reason},
@@ -51,7 +53,7 @@ pub struct Proxy<H: Copy + Ord> {
     pub(crate) ringing: BTreeSet<(Instant, ClientId)>,
     /// Branches that may give no sign of life until then.
     pub(crate) silent: BTreeSet<(Instant, ClientId)>,
-    /// INVITE whose caller could not be told something: its connection is gone.
+    /// Requests whose sender could not be told something: its connection is gone.
     pub(crate) lost: Vec<ServerId>,
     /// Reused for what is written.
     pub(crate) out: Vec<u8>,
@@ -128,8 +130,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             self.stayed_silent(env, client, now);
         }
         loop {
-            if let Some(caller) = self.lost.pop() {
-                self.cancel_all(env, caller, &CALLER_GONE, now);
+            if let Some(asker) = self.lost.pop() {
+                self.asker_gone(env, asker, now);
             } else if let Some(event) = self.transactions.poll(now) {
                 self.happened(env, event, now);
             } else {
@@ -184,17 +186,15 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         from_here.take_while(|(on, _)| *on == hop).map(|&(_, waiting)| waiting).collect()
     }
 
-    /// A hop is gone: what waits for an answer from it is answered at once, what it waited for itself is cancelled.
+    /// A hop is gone: what waits for an answer from it is answered at once, what it waited for itself is cancelled, or undone
+    /// should it succeed.
     pub fn hop_gone<E: Environment<Hop = H>>(&mut self, env: &mut E, hop: H, now: Instant) {
         for waiting in self.hanging(hop) {
             self.waiting_on.remove(&(hop, waiting));
             match waiting {
                 Waiting::Lowest => {}
                 Waiting::Client(client) => self.transactions.client_transport_error(client),
-                Waiting::Server(server) => {
-                    self.cancel_all(env, server, &CALLER_GONE, now);
-                    self.transactions.server_transport_error(server);
-                }
+                Waiting::Server(server) => self.asker_gone(env, server, now),
             }
         }
         self.expire(env, now);
@@ -267,6 +267,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             rings_until: None,
             rang: Rang::InTime,
             cancel: Cancel::No,
+            dialog: Dialog::Outside,
+            recorded: 0,
+            successes: SmallVec::new(),
         };
         let key = ClientKey { branch: number, class: MethodClass::NonInvite };
         let keep = || self.store.keep(&out);
@@ -288,4 +291,4 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
 }
 
 /// Reason (RFC 3326) of a CANCEL that we send because the caller's connection ended.
-const CALLER_GONE: Reason = Reason::Borrowed(b"SIP;cause=487;text=\"Caller's connection ended\"");
+pub(crate) const CALLER_GONE: Reason = Reason::Borrowed(b"SIP;cause=487;text=\"Caller's connection ended\"");

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::{
     Answer, Environment, Notice, Proxy,
     breadth::Breadth,
-    context::{Context, Forwarding, Invite, Progress, Reason, SecondChance, WayBack},
+    context::{Asker, Context, Forwarding, Invite, Progress, Reason, SecondChance, WayBack},
     forward::{self, Forward},
     proxy::Waiting,
     route::Dialog,
@@ -76,6 +76,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         let context = || Context {
             from,
+            asker: Asker::There,
             request: Some(self.store.keep(request.bytes())),
             invite,
             pending: SmallVec::new(),
@@ -91,6 +92,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 breadth: Breadth::of(request),
             },
             second: SecondChance::Left,
+            under_way: None,
         };
         match self.transactions.receive_request(key, env.reliability(from), now, context) {
             Received::New(id) => {
@@ -337,13 +339,19 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         let Some(status) = Status::new(status) else { return };
+        let gone = self.transactions.server(id).is_some_and(|context| context.asker == Asker::Gone);
         // A refusal means that it has its final response, or is gone, or that RFC 4320 wants silence.
-        if self.transactions.respond(id, status, now, || self.store.keep(response)).is_ok()
-            && env.send(from, response).is_err()
+        if self.transactions.respond(id, status, now, || self.store.keep(response)).is_err() {
+            return;
+        }
+        if gone {
+            if status.code() >= 200 {
+                self.transactions.server_transport_error(id);
+            }
+        } else if env.send(from, response).is_err()
             // RFC 3261 §18.2.2: where its connection is gone, by another.
             && env.anew(from).is_none_or(|next| env.send(next, response).is_err())
         {
-            self.transactions.server_transport_error(id);
             self.lost.push(id);
         }
     }

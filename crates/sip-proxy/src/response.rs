@@ -5,15 +5,18 @@ use std::time::Instant;
 use sip_message::{
     EditError, HeaderId, Invalid, Message, Method, Rewrite, ViaError, request::ack_for_non2xx,
 };
-use sip_transaction::{ClientId, ClientKey, MethodClass, ResponseFor, ServerId, Status};
+use sip_transaction::{
+    ClientId, ClientKey, InviteServer, MethodClass, ResponseFor, ServerId, ServerState, Status,
+};
 
 use crate::{
     Answer, Environment, Notice, Proxy,
     another::Another,
     best,
     branch::{began_here, number_of},
-    context::{Best, Cancel, Invite, Progress, Purpose, Rang, Reason, WayBack},
+    context::{Asker, Best, Cancel, Claim, Progress, Purpose, Rang, Reason, WayBack},
     redirect::Followed,
+    unclaimed::MOST_DIALOGS,
 };
 
 /// Whether there was another way.
@@ -123,6 +126,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             200..=299 => {
                 branch.sent = None;
                 self.tell_registered(env, server, response, now);
+                self.undo(env, server, (response, hop), now);
                 self.branch_done(id);
                 self.succeeded(env, server, id, status, (response, hop), now);
             }
@@ -193,19 +197,41 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         (response, hop): (&Message<'_>, H),
         now: Instant,
     ) {
+        let invite = self.transactions.client_key(id).is_some_and(|key| key.class == MethodClass::Invite);
+        if invite && !self.is_waited_for(server, id, response) {
+            if let Some(context) = self.transactions.server_mut(server) {
+                context.pending.retain(|pending| *pending != id);
+            }
+            self.turn_away(env, id, response, now);
+            return self.advance(env, server, now);
+        }
         let Some(context) = self.transactions.server_mut(server) else { return };
         context.pending.retain(|pending| *pending != id);
         let first = context.progress != Progress::Answered;
+        if invite && self.claim(id, response).is_none() {
+            self.give(id, response, Claim::Asker);
+        }
         // Every 2xx to an INVITE goes upstream, each makes a dialog; of other methods the first answer counts.
         if first {
             self.finish_with(env, server, status, (response, hop), now);
             self.cancel_pending(env, server, &ANSWERED_ELSEWHERE, now);
-        } else if context.invite == Invite::Yes {
+        } else if invite {
             self.tell_answer(env, server, status, response, hop, now);
             if self.pass_upstream(env, server, status, (response, hop), now).is_err() {
                 env.notice(Notice::Unwritable);
             }
         }
+    }
+
+    /// Whether somebody waits for this 2xx to an INVITE: who asked is there, and has not been told that it failed.
+    fn is_waited_for(&self, server: ServerId, id: ClientId, response: &Message<'_>) -> bool {
+        let there = self.transactions.server(server).is_some_and(|context| context.asker == Asker::There);
+        let may_be_told = matches!(
+            self.transactions.server_state(server),
+            Some(ServerState::Invite(InviteServer::Proceeding | InviteServer::Accepted))
+        );
+        let room = self.transactions.client(id).is_some_and(|branch| branch.successes.len() < MOST_DIALOGS);
+        there && may_be_told && (room || self.claim(id, response) == Some(Claim::Asker))
     }
 
     /// A branch has its final response and it is no 2xx, or it will never have one.
@@ -369,7 +395,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let mut rewrite = Rewrite::new(response);
         rewrite.pop_via();
         if context.forwarding.way_back == WayBack::Binding {
-            env.restore_contacts(response, &mut contacts);
+            let request = context.request.as_deref().and_then(Self::kept);
+            if let Some(request) = request {
+                env.restore_contacts(&request, response, &mut contacts);
+            }
             if !contacts.is_empty() {
                 rewrite.remove(HeaderId::Contact);
                 rewrite.append(HeaderId::Contact.name(), &contacts);

@@ -217,6 +217,22 @@ fn who_does_not_come_back_is_told_of_to_the_other_side() {
     }
 }
 
+/// A Contact with header fields would write them into our request (RFC 3261 §19.1.1).
+#[test]
+fn a_bye_of_ours_has_no_header_fields_of_a_contact_in_its_request_uri() {
+    let wrong = |text: String| text.replace(";transport=ws>", ";method=INVITE;transport=ws?Subject=x>");
+    for (user, hop, target) in [("alice", ALICE, "bob-device@bob"), ("bob", BOB, "alice-device@alice")] {
+        let mut scene = scene();
+        scene.request(&wrong(invite(1)), ALICE, BOB);
+        scene.response(&wrong(answer(&invite(1), 200, "b")), Some(BOB));
+        scene.gone(hop, &[agent(user)]);
+        scene.wait(HOLD);
+        let sent = sent(&scene.done());
+        let [(_, bye)] = &sent[..] else { panic!("{sent:?}") };
+        assert!(bye.starts_with(&format!("BYE sip:{target}.invalid;transport=ws SIP/2.0\r\n")), "{bye}");
+    }
+}
+
 #[test]
 fn a_leg_of_nobody_who_could_come_back_is_lost_at_once() {
     let mut scene = scene();

@@ -56,6 +56,9 @@ struct Fork {
     provisional_arrived: bool,
     final_arrived: bool,
     cancels: BTreeSet<String>,
+    cancelled_at: Option<Instant>,
+    /// It was answered with 200 while its transaction was there.
+    answered: bool,
 }
 
 pub(crate) struct Network {
@@ -70,6 +73,9 @@ pub(crate) struct Network {
     /// When each INVITE was first sent on.
     forked: BTreeMap<String, Instant>,
     asks_of_others: BTreeSet<String>,
+    /// Call-ID and To of what the proxy itself acknowledged and hung up, and the branch of the latter.
+    acknowledged: BTreeSet<(String, String)>,
+    hung_up: BTreeSet<(String, String, String)>,
 }
 
 fn is_datagram(hop: u32) -> bool {
@@ -84,6 +90,11 @@ fn branch(text: &str) -> String {
 
 fn method(text: &str) -> &str {
     values(text, "CSeq")[0].split(' ').nth(1).unwrap_or_default()
+}
+
+/// Call-ID and To.
+fn dialog(text: &str) -> (String, String) {
+    (values(text, "Call-ID")[0].to_owned(), values(text, "To")[0].to_owned())
 }
 
 fn status(text: &str) -> u16 {
@@ -125,6 +136,8 @@ impl Network {
             forks: BTreeMap::new(),
             forked: BTreeMap::new(),
             asks_of_others: BTreeSet::new(),
+            acknowledged: BTreeSet::new(),
+            hung_up: BTreeSet::new(),
         }
     }
 
@@ -274,10 +287,15 @@ impl Network {
         } else if let (Some(fork), "INVITE") = (self.forks.get_mut(&branch(text)), method(text)) {
             // Timer B: nobody waits for the first word any more.
             let late = self.stage.now >= self.forked[&branch(text)] + Duration::from_secs(32);
+            let given_up = fork.cancelled_at.is_some_and(|at| self.stage.now >= at + Duration::from_secs(32));
+            let over = given_up || (late && !fork.provisional_arrived) || fork.final_arrived;
             match status(text) {
                 ..200 if late => {}
                 ..200 => fork.provisional_arrived = true,
-                _ => fork.final_arrived = true,
+                status => {
+                    fork.answered |= status == 200 && !over;
+                    fork.final_arrived = true;
+                }
             }
         }
     }
@@ -313,12 +331,23 @@ impl Network {
                 let fork = self.forks.get_mut(&branch(text)).expect("an INVITE was sent before");
                 assert!(fork.provisional_arrived, "CANCEL before a provisional response");
                 fork.cancels.insert(text.to_owned());
+                fork.cancelled_at.get_or_insert(self.stage.now);
                 assert_eq!(fork.cancels.len(), 1, "one CANCEL, repeated as it is");
             }
-            Some(Method::Ack) if vias.len() == 1 => {
-                let fork = self.forks.get(&branch(text)).expect("an INVITE was sent before");
-                assert!(fork.final_arrived);
+            Some(Method::Ack) if vias.len() == 1 => match self.forks.get(&branch(text)) {
+                Some(fork) => assert!(fork.final_arrived),
+                None => drop(self.acknowledged.insert(dialog(text))),
+            },
+            Some(Method::Bye) if vias.len() == 1 => {
+                let (call, to) = dialog(text);
+                assert!(
+                    self.acknowledged.contains(&(call.clone(), to.clone())),
+                    "acknowledged first: {text}"
+                );
+                self.hung_up.insert((call, to, branch(text)));
             }
+            // A subscription of somebody who has gone.
+            Some(Method::Subscribe) if vias.len() == 1 => assert_eq!(values(text, "Expires"), ["0"]),
             _ => {
                 assert_eq!(vias.len(), 2, "{text}");
                 let call = values(text, "Call-ID")[0];
@@ -498,6 +527,17 @@ impl Network {
                 "it rings for ever: {}",
                 fork.text
             );
+        }
+        for fork in self.forks.values().filter(|fork| fork.answered && !gone.contains(&fork.hop)) {
+            let (call, to) = dialog(&fork.text);
+            let dialog = (call, format!("{to};tag=h{}", fork.hop));
+            let mut heard = self.asked.iter().flat_map(|asked| &asked.successes);
+            let heard = heard.any(|text| self::dialog(text) == dialog);
+            assert!(heard || self.acknowledged.contains(&dialog), "nobody acknowledges it: {}", fork.text);
+        }
+        for dialog in &self.acknowledged {
+            let byes = self.hung_up.iter().filter(|(call, to, _)| (call, to) == (&dialog.0, &dialog.1));
+            assert!(byes.count() >= 1, "acknowledged and left: {dialog:?}");
         }
         // What was damaged is answered, too.
         assert!(

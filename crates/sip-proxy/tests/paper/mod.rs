@@ -5,11 +5,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
 use sip_message::{Host, Message, Uri};
-use sip_proxy::{Answer, Decision, Environment, HopGone, Notice, Other, Owned, Proxy, Settings, Target};
+use sip_proxy::{
+    Answer, Decision, Environment, HopGone, Notice, Other, Owned, Proxy, Settings, Target, UnderWay,
+};
 use sip_transaction::{Reliability, Timers};
 use smallvec::{SmallVec, smallvec};
 
@@ -43,6 +46,10 @@ pub(crate) struct Paper {
     /// Answers to requests of our own.
     pub(crate) own: Vec<(u64, u16)>,
     pub(crate) path: bool,
+    /// Whose REGISTER was told to have succeeded.
+    pub(crate) registered: Vec<u32>,
+    /// Held by each REGISTER that is under way.
+    pub(crate) under_way: Rc<()>,
     /// How whoever a request within a dialog names is reached, and where it goes when its flow is gone.
     pub(crate) named: Option<Target<u32>>,
     pub(crate) instead: Option<Target<u32>>,
@@ -82,6 +89,8 @@ impl Paper {
             failed: Vec::new(),
             own: Vec::new(),
             path: false,
+            registered: Vec::new(),
+            under_way: Rc::default(),
             named: None,
             instead: None,
             redirects: BTreeMap::new(),
@@ -137,6 +146,15 @@ impl Environment for Paper {
         if self.path {
             out.extend_from_slice(format!("<sip:f{hop}@edge.test;lr;ob>").as_bytes());
         }
+    }
+
+    fn registering(&mut self, _: &Message<'_>, _: u32) -> Option<UnderWay> {
+        Some(UnderWay::new(Rc::clone(&self.under_way)))
+    }
+
+    fn registered(&mut self, _: &Message<'_>, from: u32, _: &Message<'_>, _: Instant) {
+        assert!(Rc::strong_count(&self.under_way) > 1, "it is under way until this was told");
+        self.registered.push(from);
     }
 
     fn owns(&self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> Owned<u32> {

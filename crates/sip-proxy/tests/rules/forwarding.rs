@@ -1,9 +1,11 @@
 //! What a request and a response look like when they go on (RFC 3261 §16.3, §16.6, §16.7).
 
-use sip_proxy::{Notice, Settings, Target, shard_of};
+use sip_proxy::{Notice, Other, Settings, Target, shard_of};
 use smallvec::smallvec;
 
-use crate::paper::{Stage, request, request_with, response, response_with, settings, target, values, within};
+use crate::paper::{
+    Stage, line, request, request_with, response, response_with, settings, target, values, within,
+};
 
 #[test]
 fn a_message_goes_there_and_its_answer_back() {
@@ -277,6 +279,55 @@ fn whoever_follows_calls_hears_of_a_request_before_it_is_sent() {
     let sent: Vec<u32> = stage.sent().iter().map(|(hop, _)| *hop).filter(|&hop| hop != 1).collect();
     assert_eq!(sent, [2, 3]);
     assert_eq!(stage.world.told, [(2, 0), (3, 1)]);
+}
+
+/// RFC 3261 §16.6 step 2, §19.1.1: whoever registers a Contact, redirects, or writes a Route must not write into requests of others.
+#[test]
+fn header_fields_and_the_method_of_a_uri_stay_out_of_every_request_uri() {
+    const WRITTEN: &str = "sip:bob@h3.invalid;method=BYE;transport=ws?Subject=x&Route=%3Csip:evil.test%3E";
+    const FORM: &str = "MESSAGE sip:bob@h3.invalid;transport=ws";
+    let uri = || Some(WRITTEN.as_bytes().into());
+    let at = |stage: &mut Stage, to: &str, more: &str| {
+        stage.receive(1, &request_with("MESSAGE", to, "u", more));
+    };
+    // A contact, another flow of it, a redirection.
+    let mut stage = Stage::new();
+    stage.user_at("bob", vec![Target { request_uri: uri(), ..target(3) }]);
+    at(&mut stage, "bob", "");
+    assert_eq!(stage.lines(), [format!("3: {FORM}")]);
+    let mut stage = Stage::new();
+    let flow = Other::Flow { hop: 3, request_uri: uri().unwrap(), routes: smallvec![] };
+    stage.user_at("bob", vec![Target { others: smallvec![flow], ..target(2) }]);
+    stage.world.gone.insert(2);
+    at(&mut stage, "bob", "");
+    assert_eq!(stage.lines(), [format!("3: {FORM}")]);
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.world.redirects.insert(WRITTEN.to_owned(), vec![Target { request_uri: uri(), ..target(3) }]);
+    at(&mut stage, "bob", "");
+    let asked = stage.pick(2, "MESSAGE");
+    stage.receive(2, &response_with(&asked, 302, "Moved", &format!("Contact: <{WRITTEN}>\r\n")));
+    assert_eq!(stage.lines(), [format!("3: {FORM}")]);
+    // What a GRUU stands for, within a dialog.
+    let mut stage = Stage::new();
+    stage.world.named = Some(Target { request_uri: uri(), ..target(3) });
+    stage.receive(1, &request_with("BYE", "bob", "u", "Route: <sip:f3@edge.test;lr>\r\n"));
+    assert_eq!(stage.lines(), [format!("3: {}", FORM.replace("MESSAGE", "BYE"))]);
+    // What the sender wrote itself (header fields there are refused with 400), by a loose and by a strict router.
+    let mut stage = Stage::new();
+    at(&mut stage, "sip:b@h60.test;Method=REGISTER", "");
+    assert_eq!(stage.lines(), ["60: MESSAGE sip:b@h60.test"]);
+    let mut stage = Stage::new();
+    at(&mut stage, "sip:edge.test;lr", "Route: <sip:b@h60.test?Subject=x>\r\n");
+    assert_eq!(stage.lines(), ["60: MESSAGE sip:b@h60.test"]);
+    // A strict router's own URI, and the Route that the Request-URI becomes.
+    let mut stage = Stage::new();
+    at(&mut stage, "sip:b@z.invalid;method=x", "Route: <sip:h60.test;method=BYE?Subject=x>\r\n");
+    let out = stage.one(60);
+    assert_eq!(
+        (line(&out).as_str(), values(&out, "Route")),
+        ("MESSAGE sip:h60.test", vec!["<sip:b@z.invalid>"])
+    );
 }
 
 /// 3,000 unanswered INVITEs of 130 kB once held 761 MB.

@@ -6,6 +6,7 @@ mod failing;
 mod flows;
 mod forking;
 mod forwarding;
+mod gone;
 #[path = "../paper/mod.rs"]
 mod paper;
 mod redirecting;
