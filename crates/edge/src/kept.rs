@@ -6,8 +6,10 @@
 
 use std::{
     collections::BTreeMap,
+    fs::OpenOptions,
     io,
     net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     time::{Duration, Instant},
@@ -148,6 +150,9 @@ fn move_away(path: &Path, aside: &Path) -> Result<(), rusqlite::Error> {
 }
 
 fn load(path: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Result<Found, rusqlite::Error> {
+    // SQLite would make it for everybody to read; what it puts beside it gets the mode of this.
+    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let file = Connection::open(path)?;
     file.pragma_update(None, "journal_mode", "WAL")?;
     file.pragma_update(None, "synchronous", "NORMAL")?;

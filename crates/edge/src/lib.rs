@@ -34,6 +34,7 @@ mod listeners;
 mod metrics;
 mod passwords;
 mod presence;
+mod private;
 mod reaching;
 mod recovery;
 mod redirects;

@@ -28,7 +28,7 @@ use crate::{
     jwks, kept,
     listeners::{self, Sockets},
     metrics::Count,
-    recovery,
+    private, recovery,
     registry::Registry,
     resolve::resolver,
     retention::Policy,
@@ -99,6 +99,7 @@ impl Server {
             .expect("the configuration checks the node's name by the same rule");
         let began = Instant::now();
         let opened = recovery::open(storage, &config.ledger, &node)?;
+        private::tighten(&config.ledger.directory);
         let now = (began, clock::micros());
         let names: Vec<String> = bounds.iter().map(|bound| bound.name.clone()).collect();
         let mut found = kept::open(&config.ledger.directory, &names, now);

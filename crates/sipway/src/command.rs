@@ -56,6 +56,9 @@ pub(crate) struct Dev {
     /// Where SIP over TCP is served
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5060")]
     pub(crate) tcp: SocketAddr,
+    /// Let listeners be at addresses that other machines reach: everybody there can register any name, call, and use the admin API
+    #[arg(long)]
+    pub(crate) expose: bool,
     /// Where the ledger is kept; it outlives the process [default: sipway/dev in the user's state directory]
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) ledger: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! `sipway dev`: everything on this machine, without configuration.
 
-use std::{env, path::PathBuf};
+use std::{env, net::SocketAddr, path::PathBuf};
 
 use config::{Config, DevPorts, Listener, LogFormat};
 
@@ -9,10 +9,23 @@ use crate::{
     logs,
     outcome::Outcome,
     serve::{self, Talk},
+    speech::complain,
 };
 
 pub(crate) fn run(dev: Dev) -> Outcome {
     logs::start_at(&dev.log, LogFormat::Text);
+    let exposed = exposed(&dev);
+    if !exposed.is_empty() && !dev.expose {
+        let list: Vec<String> = exposed.iter().map(|(flag, address)| format!("{flag} {address}")).collect();
+        return Outcome::failed(format!(
+            "other machines reach {}. `dev` asks nobody for a password: {OPENED}. If that is wanted, add --expose; \
+             for anything else write a configuration: sipway init",
+            list.join(", ")
+        ));
+    }
+    for (flag, address) in exposed {
+        complain!("warning: {flag} {address} is open to other machines, without any password: {OPENED}");
+    }
     let mut config = Config::dev(DevPorts::default());
     config.admin = None;
     // What the usual hard limit of descriptors carries; nobody wants a warning about more on a laptop.
@@ -31,6 +44,16 @@ pub(crate) fn run(dev: Dev) -> Outcome {
         Err(why) => return Outcome::failed(why),
     };
     serve::serve(config, if dev.json { Talk::Json } else { Talk::People }, None)
+}
+
+/// What whoever reaches a listener of `dev` can do.
+const OPENED: &str = "everybody there can register any name and get the calls of that name, and, at ws, use the admin API \
+    (see who is connected, read all events, close connections)";
+
+/// The listeners that other machines reach, with their flags.
+fn exposed(dev: &Dev) -> Vec<(&'static str, SocketAddr)> {
+    let all = [("--ws", dev.ws), ("--wss", dev.wss), ("--udp", dev.udp), ("--tcp", dev.tcp)];
+    all.into_iter().filter(|(_, address)| !address.ip().to_canonical().is_loopback()).collect()
 }
 
 /// Where `sipway dev` keeps its ledger unless told otherwise.

@@ -1,13 +1,17 @@
 //! A directory of a real file system.
 
-use std::fs::{self, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Access, File, Listed, LockError, LockGuard, Storage};
+
+/// What is made is for the user of this process alone: the records say who called whom.
+const PRIVATE_FILE: u32 = 0o600;
+const PRIVATE_FOLDER: u32 = 0o700;
 
 /// A directory of the file system this process sees.
 #[derive(Debug, Clone)]
@@ -43,6 +47,7 @@ impl Storage for Directory {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(PRIVATE_FILE)
             .open(path)
             .map_err(LockError::Io)?;
         match file.try_lock() {
@@ -66,7 +71,13 @@ impl Storage for Directory {
         if path.is_dir() {
             return Ok(());
         }
-        fs::create_dir_all(&path)?;
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        match DirBuilder::new().mode(PRIVATE_FOLDER).create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+            made => made?,
+        }
         // The new folder's own name lives in its parent.
         match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => sync_path(parent),
@@ -91,8 +102,9 @@ impl Storage for Directory {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(PRIVATE_FILE);
+        let file = options.open(self.path(name))?;
         Ok(Arc::new(OnDisk(file)))
     }
 

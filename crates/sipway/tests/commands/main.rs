@@ -26,6 +26,7 @@ mod mistakes;
 mod namespace;
 mod operator;
 mod presence;
+mod private;
 mod process;
 mod prove;
 mod reading;
