@@ -13,7 +13,7 @@ use lifecycle::{
     CallParty, CallStarted, Cause, Certainty, ClosedAt, Event, FlowId, Text, Transport,
 };
 use location::{Binding, Way};
-use sip_dialog::{Agent, Book, Call, Calls, End, Farewell, Hurt, Moment, Party, Rooms, Side};
+use sip_dialog::{Agent, Book, Call, Calls, End, Farewell, Hurt, Moment, Party, Registered, Rooms, Side};
 use sip_message::{Message, Method};
 
 use crate::{
@@ -165,13 +165,11 @@ impl Shared {
         }
         self.with_calls(|calls, desk, now| {
             let hurt = calls.hop_gone(desk, hop, &agents, now);
-            if hurt.total > 0 {
-                for expected in &agents {
-                    for binding in location.bindings(expected.aor(), now.instant) {
-                        let other = hop_of(binding);
-                        if other != hop {
-                            calls.came_back(desk, &agent(binding), other);
-                        }
+            for aor in &hurt.expected {
+                for binding in location.bindings(aor, now.instant) {
+                    let other = hop_of(binding);
+                    if other != hop {
+                        calls.came_back(desk, &agent(binding), other);
                     }
                 }
             }
@@ -184,7 +182,18 @@ impl Shared {
     pub(crate) fn calls_heed(&self, changed: &Changed<'_>, from: Hop) {
         self.with_calls(|calls, desk, _| match changed {
             Changed::Added(binding) => calls.came_back(desk, &agent(binding), hop_of(binding)),
-            Changed::Replaced(replaced) => calls.moved(&agent(replaced), hop_of(replaced), from),
+            Changed::Replaced(replaced, registration) => {
+                let old = agent(replaced);
+                let came = || registration.added().map(agent);
+                let Some(new) = came().find(|new| new.is_surely(&old)).or_else(|| came().next()) else {
+                    return;
+                };
+                let others: Vec<Agent> = match replaced.flow() {
+                    Some(flow) => registration.of_flow(flow).map(agent).collect(),
+                    None => Vec::new(),
+                };
+                calls.moved(&old, &new, &others, hop_of(replaced), from);
+            }
         });
     }
 
@@ -238,7 +247,14 @@ impl Shared {
 
 /// The user agent of a binding.
 fn agent(binding: &Binding<Reservation>) -> Agent {
-    Agent::new(binding.aor(), binding.contact(), binding.instance(), binding.identity())
+    Agent::new(&Registered {
+        aor: binding.aor(),
+        contact: binding.contact(),
+        instance: binding.instance(),
+        identity: binding.identity(),
+        call_id: binding.call_id(),
+        source: binding.remote().ip(),
+    })
 }
 
 /// The way to a binding's user agent.
@@ -378,6 +394,7 @@ impl Book for Desk<'_> {
             CallCause::NoAnswer => Count::CallsUnanswered,
             CallCause::Failed => Count::CallsFailed,
             CallCause::FlowLost => Count::CallsLost,
+            CallCause::DialogLost => Count::CallsForgotten,
             CallCause::Expired => Count::CallsExpired,
             CallCause::Shutdown | CallCause::NodeCrash => Count::CallsShutDown,
         });

@@ -200,6 +200,8 @@ counts! {
     CallsFailed = "calls_ended_failed",
     /// Calls that ended because a side lost its connection and did not come back.
     CallsLost = "calls_ended_flow_lost",
+    /// Calls that ended because a side's user agent did not know them any more.
+    CallsForgotten = "calls_ended_dialog_lost",
     /// Calls of which nothing was heard any more.
     CallsExpired = "calls_ended_expired",
     /// Calls that ended with the process.
@@ -333,6 +335,7 @@ const CALL_ENDS: &[Count] = &[
     Count::CallsUnanswered,
     Count::CallsFailed,
     Count::CallsLost,
+    Count::CallsForgotten,
     Count::CallsExpired,
     Count::CallsShutDown,
 ];

@@ -258,6 +258,10 @@ impl Registry {
             registration.added().map(|binding| added_record(binding, flow, at, now)).collect();
         let mut left = flows_left(&registration, register.way);
         registration.added().for_each(|binding| tell(Changed::Added(binding)));
+        for (binding, _) in registration.removed.iter().filter(|(_, cause)| *cause == RemovalCause::Replaced)
+        {
+            tell(Changed::Replaced(binding, &registration));
+        }
         let there: Vec<Kept> = match self.keeping {
             Some(_) => {
                 registration.added().chain(registration.refreshed()).filter_map(Binding::kept).collect()
@@ -271,9 +275,6 @@ impl Registry {
             }
         }
         for (binding, cause) in registration.removed {
-            if cause == RemovalCause::Replaced {
-                tell(Changed::Replaced(&binding));
-            }
             let flow = binding.flow();
             let last = || LastBinding { at, cause, flow: flow.map(|flow| self.node.flow(flow).into()) };
             presence.removed(&aor, now, last);
@@ -418,8 +419,8 @@ impl Registry {
 pub(crate) enum Changed<'b> {
     /// This binding came.
     Added(&'b Binding<Reservation>),
-    /// A newer binding of the same user agent took the place of this one.
-    Replaced(&'b Binding<Reservation>),
+    /// Something that came with this REGISTER took the place of this binding: its Contact or its instance is the same.
+    Replaced(&'b Binding<Reservation>, &'b Registration<'b, Reservation>),
 }
 
 impl std::fmt::Debug for Registry {

@@ -78,6 +78,8 @@ causes! {
     Failed = "failed",
     /// A side's flow ended and its user agent did not come back within the hold.
     FlowLost = "flow_lost",
+    /// A side's user agent does not know the call any more: it answered 481 or 408 to a request in it.
+    DialogLost = "dialog_lost",
     /// Its session timer ran out (RFC 4028), or nothing was heard of it for too long.
     Expired = "expired",
     /// The process that carried it ended in order. What the two sides send each other may go on.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lifecycle::{RemovalCause, Text, Transport};
+use lifecycle::{FlowId, RemovalCause, Text, Transport};
 use sip_message::{HeaderId, Message};
 use sip_registrar::{Bound, Change, Decision, Part, Policy, Refusal, Wish, decide, granted_gruu};
 use smallvec::SmallVec;
@@ -60,6 +60,11 @@ impl<R> Registration<'_, R> {
     /// What came, replacements included, in the order of the request.
     pub fn added(&self) -> impl ExactSizeIterator<Item = &Binding<R>> {
         self.added.iter().map(|&slot| self.location.binding(slot))
+    }
+
+    /// All that a flow has now.
+    pub fn of_flow(&self, flow: FlowId) -> impl Iterator<Item = &Binding<R>> {
+        self.location.bindings_of_flow(flow)
     }
 
     /// What was there before and stays.

@@ -22,6 +22,13 @@ pub enum Side {
 }
 
 impl Side {
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Caller => Self::Callee,
+            Self::Callee => Self::Caller,
+        }
+    }
+
     /// The side in an event's words.
     #[must_use]
     pub const fn by(self) -> CallBy {
@@ -90,6 +97,10 @@ pub(crate) struct Leg<H> {
     /// The hop that the routes of the dialog name.
     pub(crate) named: H,
     pub(crate) standing: Standing<H>,
+    /// The hop that it was at when its user agent registered over another one, as long as that one stands.
+    pub(crate) before: Option<H>,
+    /// Its user agent, where no registration over its hop says so any more: another one took the place of that.
+    pub(crate) agent: Option<Box<Agent>>,
     /// Where its requests go in the end: its Contact URI.
     pub(crate) target: Box<[u8]>,
     /// Record-Routes of others between it and us, the one next to us first, comma separated.
@@ -97,6 +108,16 @@ pub(crate) struct Leg<H> {
 }
 
 impl<H: Copy + Eq> Leg<H> {
+    /// A leg that is reached by this hop. Both texts are as [`kept`] made them.
+    const fn new(hop: H, target: Box<[u8]>, routes: Box<[u8]>) -> Self {
+        Self { named: hop, standing: Standing::At(hop), before: None, agent: None, target, routes }
+    }
+
+    /// The hops whose end concerns it.
+    pub(crate) fn hops(&self) -> impl Iterator<Item = H> + use<H> {
+        self.hop().into_iter().chain(self.before)
+    }
+
     pub(crate) fn hop(&self) -> Option<H> {
         match self.standing {
             Standing::At(hop) => Some(hop),
@@ -290,6 +311,16 @@ impl<H: Copy + Eq> Call<H> {
         std::iter::once((Side::Caller, &mut self.caller)).chain(callees)
     }
 
+    /// A hop ends. Whether that concerns the call: no side may be on it any more, since it registered over another one.
+    pub(crate) fn is_hurt_by(&mut self, hop: H) -> bool {
+        let mut on_it = self.stage != Stage::Up;
+        for (_, leg) in self.legs_mut() {
+            leg.before = leg.before.filter(|before| *before != hop);
+            on_it |= leg.hop() == Some(hop);
+        }
+        on_it
+    }
+
     pub(crate) fn dialog(&mut self, tag: &[u8]) -> Option<&mut Dialog<H>> {
         self.dialogs.iter_mut().find(|dialog| *dialog.tag == *tag)
     }
@@ -323,7 +354,7 @@ impl<H: Copy + Eq> Call<H> {
             caller_tag: kept(from.tag()?)?,
             from: kept(from.as_bytes())?,
             invite_cseq: invite.cseq().ok()?.number,
-            caller: Leg { named: hop, standing: Standing::At(hop), target: kept(contact)?, routes },
+            caller: Leg::new(hop, kept(contact)?, routes),
             caller_party: Party {
                 aor: Text::new(aor(&from)),
                 display: display(&from),
@@ -370,12 +401,11 @@ impl<H: Copy + Eq> Dialog<H> {
         Some(Self {
             tag: kept(to.tag()?)?,
             to: kept(to.as_bytes())?,
-            callee: Leg {
-                named: hop,
-                standing: Standing::At(hop),
-                target: kept(contact(answer).unwrap_or(to.uri_bytes()))?,
-                routes: joined(beyond.into_iter())?,
-            },
+            callee: Leg::new(
+                hop,
+                kept(contact(answer).unwrap_or(to.uri_bytes()))?,
+                joined(beyond.into_iter())?,
+            ),
             cseq: Sides { caller: call.invite_cseq, callee: 0 },
             holds: Sides { caller: Offer::Talks, callee: Offer::Talks },
             pending: None,

@@ -212,6 +212,14 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
+    /// The same for one on which it has no leg any more.
+    pub(crate) fn take_off_unused(&mut self, hop: H, number: u64) {
+        let used = |call: &Call<H>| call.legs().any(|(_, leg)| leg.hops().any(|own| own == hop));
+        if !self.call(number).is_some_and(used) {
+            self.take_off(hop, number);
+        }
+    }
+
     /// Puts a call into its place in the order of time.
     pub(crate) fn reschedule(&mut self, number: u64) {
         let Some(Entry { call, .. }) = self.calls.get_mut(&number) else { return };
@@ -243,7 +251,7 @@ impl<H: Hop, R> Calls<H, R> {
         entry.answered = None;
         self.by_key.remove(&key(&call.call_id, &call.caller_tag));
         let mut hops: SmallVec<[_; 4]> = call.rung.drain(..).collect();
-        hops.extend(call.legs().filter_map(|(_, leg)| leg.hop()));
+        hops.extend(call.legs().flat_map(|(_, leg)| leg.hops()));
         let owed = call.legs().any(|(_, leg)| matches!(leg.standing, Standing::Away { .. }));
         for hop in hops {
             self.take_off(hop, number);

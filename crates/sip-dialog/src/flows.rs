@@ -23,6 +23,8 @@ pub struct Hurt {
     pub named: Vec<Text<128>>,
     /// How many in all.
     pub total: usize,
+    /// Addresses-of-record of the user agents that are expected back.
+    pub expected: Vec<Box<str>>,
 }
 
 impl Hurt {
@@ -46,6 +48,9 @@ impl<H: Hop, R> Calls<H, R> {
         let mut hurt = Hurt::default();
         for number in self.by_hop.remove(&hop).unwrap_or_default() {
             let Some(call) = self.call_mut(number) else { continue };
+            if !call.is_hurt_by(hop) {
+                continue;
+            }
             hurt.add(&call.call_id_text);
             match call.stage {
                 Stage::Trying if call.caller.hop() == Some(hop) => {
@@ -55,7 +60,7 @@ impl<H: Hop, R> Calls<H, R> {
                 }
                 // Its branch is answered by the proxy, and the call goes on with what else rings.
                 Stage::Trying => call.lost_callee = Some((CallCause::FlowLost, CallBy::Callee)),
-                Stage::Up => self.legs_gone(book, number, hop, agents, now),
+                Stage::Up => self.legs_gone(book, number, hop, agents, now, &mut hurt.expected),
                 Stage::Over => {}
             }
         }
@@ -75,6 +80,9 @@ impl<H: Hop, R> Calls<H, R> {
         for number in self.by_hop.remove(&hop).unwrap_or_default() {
             let end = self.hung_up(number, hop);
             let Some(call) = self.call_mut(number) else { continue };
+            if !call.is_hurt_by(hop) {
+                continue;
+            }
             hurt.add(&call.call_id_text);
             match (end, call.stage) {
                 (Some(end), _) => self.end(book, number, &end),
@@ -99,6 +107,7 @@ impl<H: Hop, R> Calls<H, R> {
         hop: H,
         agents: &[Agent],
         now: Moment,
+        awaited: &mut Vec<Box<str>>,
     ) {
         if let Some(end) = self.hung_up(number, hop) {
             // It said BYE before its end: whatever becomes of the answer, the call is over.
@@ -110,22 +119,27 @@ impl<H: Hop, R> Calls<H, R> {
         let parties = [call.caller_party.aor.clone(), call.callee_party.aor.clone()];
         let mut expected: SmallVec<[Box<str>; 2]> = SmallVec::new();
         let mut lost: SmallVec<[(Side, Box<[u8]>); 2]> = SmallVec::new();
+        let mut returned: SmallVec<[(Side, H); 2]> = SmallVec::new();
         let tags: SmallVec<[Box<[u8]>; 2]> = call.dialogs.iter().map(|dialog| dialog.tag.clone()).collect();
         for (at, (side, leg)) in call.legs_mut().enumerate() {
             if leg.hop() != Some(hop) {
+                continue;
+            }
+            // Who took it over has gone, and the one who had it before has not.
+            if let Some(before) = leg.before.take() {
+                leg.standing = Standing::At(before);
+                returned.push((side, before));
                 continue;
             }
             let aor = match side {
                 Side::Caller => &parties[0],
                 Side::Callee => &parties[1],
             };
-            // A server behind calls it by its Contact, a redirection somebody else's phone; a caller may be anonymous.
-            let named = agents.iter().find(|agent| agent.aor() == aor.as_str());
-            let named = named.or_else(|| agents.iter().find(|agent| agent.is_called(&leg.target)));
-            match named.filter(|_| hold) {
+            let here = agents.iter().chain(leg.agent.as_deref());
+            match Agent::with_contact(here, &leg.target, aor.as_str()).filter(|_| hold).cloned() {
                 Some(agent) => {
                     expected.push(agent.aor().into());
-                    leg.standing = Standing::Away { agent: Box::new(agent.clone()), until };
+                    leg.standing = Standing::Away { agent: Box::new(agent), until };
                 }
                 None => {
                     leg.standing = Standing::Gone;
@@ -137,7 +151,13 @@ impl<H: Hop, R> Calls<H, R> {
                 }
             }
         }
+        for (side, before) in returned {
+            call.party_mut(side).hop = Some(before);
+        }
         for aor in expected {
+            if !awaited.contains(&aor) {
+                awaited.push(aor.clone());
+            }
             let numbers = self.away.entry(aor).or_default();
             if !numbers.contains(&number) {
                 numbers.push(number);
@@ -252,13 +272,17 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// A registration took the place of an older one of the same user agent, which was `agent`: what it has on the old hop is on
-    /// the new one from now on.
-    pub fn moved(&mut self, agent: &Agent, from: H, to: H) {
+    /// A registration took the place of an older one, which was `old`'s. `new` is whose it is now, `others` are those that are
+    /// registered over the old hop still.
+    ///
+    /// If both are surely the same user agent, what it has on the old hop is on the new one from now on. Otherwise the old hop keeps its
+    /// calls while it stands: the new one's user agent may be another, which took nothing but the name.
+    pub fn moved(&mut self, old: &Agent, new: &Agent, others: &[Agent], from: H, to: H) {
         if from == to {
             return;
         }
         let Some(numbers) = self.by_hop.get(&from).cloned() else { return };
+        let follows = new.is_surely(old);
         for number in numbers {
             let Some(call) = self.call_mut(number) else { continue };
             if call.stage != Stage::Up {
@@ -271,24 +295,46 @@ impl<H: Hop, R> Calls<H, R> {
                     Side::Caller => &parties[0],
                     Side::Callee => &parties[1],
                 };
-                if leg.hop() == Some(from) && (own.as_str() == agent.aor() || agent.is_called(&leg.target)) {
-                    leg.standing = Standing::At(to);
+                let here = std::iter::once(old).chain(others);
+                let whose =
+                    Agent::with_contact(here, &leg.target, own.as_str()).filter(|_| leg.hop() == Some(from));
+                if !whose.is_some_and(|agent| std::ptr::eq(agent, old)) {
+                    continue;
+                }
+                leg.agent = Some(Box::new(old.clone()));
+                if follows {
+                    (leg.standing, leg.before) = (Standing::At(to), Some(from));
                     sides.push(side);
                 }
             }
-            if sides.is_empty() {
-                continue;
-            }
-            for side in sides {
-                call.move_count += 1;
-                call.party_mut(side).hop = Some(to);
-            }
-            let elsewhere = !call.legs().any(|(_, leg)| leg.hop() == Some(from));
-            if elsewhere {
-                self.take_off(from, number);
-            }
-            self.put_on(to, number);
+            self.went(number, &sides, from, to);
         }
+    }
+
+    /// A user agent that had registered over another hop spoke in its dialog over the one that it had before: so that still stands, and
+    /// it is there. The callee's dialog is the one at this place.
+    pub(crate) fn spoke_over(&mut self, number: u64, at: usize, side: Side, from: H) {
+        let Some(call) = self.call_mut(number) else { return };
+        let leg = match side {
+            Side::Caller => &mut call.caller,
+            Side::Callee => &mut call.dialogs[at].callee,
+        };
+        let Standing::At(there) = leg.standing else { return };
+        if there != from && leg.before == Some(from) {
+            (leg.standing, leg.before) = (Standing::At(from), Some(there));
+            self.went(number, &[side], there, from);
+        }
+    }
+
+    /// These sides have gone from one hop to another.
+    fn went(&mut self, number: u64, sides: &[Side], from: H, to: H) {
+        let Some(call) = self.call_mut(number).filter(|_| !sides.is_empty()) else { return };
+        for side in sides {
+            call.move_count += 1;
+            call.party_mut(*side).hop = Some(to);
+        }
+        self.take_off_unused(from, number);
+        self.put_on(to, number);
     }
 
     /// Does what is due by now, for at most so many calls; says for how many. As many as it was allowed: there may be more.
@@ -344,11 +390,9 @@ impl<H: Hop, R> Calls<H, R> {
 
     /// A dialog went, and its callee's leg with it.
     pub(crate) fn leave(&mut self, number: u64, leg: &Leg<H>) {
+        leg.hops().for_each(|hop| self.take_off_unused(hop, number));
         let Some(call) = self.call(number) else { return };
         match &leg.standing {
-            Standing::At(hop) if !call.legs().any(|(_, leg)| leg.hop() == Some(*hop)) => {
-                self.take_off(*hop, number);
-            }
             Standing::Away { agent, .. } if !call.awaits(agent.aor()) => {
                 let aor: Box<str> = agent.aor().into();
                 self.forget_away(&aor, number);

@@ -24,7 +24,7 @@ mod replaces;
 mod sdp;
 mod way;
 
-pub use agent::Agent;
+pub use agent::{Agent, Registered};
 pub use book::{Book, Hop, Moment, Rooms};
 pub use call::{Call, End, Party, Side};
 pub use calls::{Calls, Farewell, Settings};

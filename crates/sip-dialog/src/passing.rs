@@ -8,6 +8,7 @@ use sip_message::{HeaderId, Message, Method, StartLine};
 use crate::{
     Book, Calls, End, Hop, Moment, Side,
     asking::Failed,
+    bye::bye,
     call::{Closing, Dialog, Pending, Session, Stage, contact, kept},
     key::{Tags, key},
     sdp::{Offer, offer},
@@ -21,6 +22,9 @@ const SESSION_GRACE: Duration = Duration::from_secs(32);
 
 /// How long a caller who was challenged may take to send its INVITE again, with credentials; what comes later is another call.
 const CREDENTIALS: Duration = Duration::from_secs(32);
+
+/// Reason (RFC 3326) of a BYE in a dialog that the other side knows no more.
+const FORGOTTEN: &str = "SIP;cause=481;text=\"The other side does not know the call any more\"";
 
 /// The longest session that is believed.
 const LONGEST_SESSION: u32 = 7 * 24 * 3600;
@@ -38,7 +42,7 @@ impl<H: Hop, R> Calls<H, R> {
     ) {
         let Some(tags) = Tags::of(request) else { return };
         if tags.to.is_some() {
-            self.within(request, now);
+            self.within(request, from, now);
         } else if request.method() == Some(Method::Invite) {
             self.invited(book, request, tags, from, to, now);
         }
@@ -79,9 +83,10 @@ impl<H: Hop, R> Calls<H, R> {
     }
 
     /// A request within a dialog.
-    fn within(&mut self, request: &Message<'_>, now: Moment) {
+    fn within(&mut self, request: &Message<'_>, from: H, now: Moment) {
         let Some((call, at, side)) = self.find(request) else { return };
         let number = call.number;
+        self.spoke_over(number, at, side, from);
         let Ok(cseq) = request.cseq() else { return };
         let silence = self.settings.silence;
         let Some(call) = self.call_mut(number) else { return };
@@ -147,6 +152,9 @@ impl<H: Hop, R> Calls<H, R> {
                     closing.map_or_else(|| End::of(CallCause::Hangup, side.by(), now.micros), Closing::end);
                 self.dialog_over(book, number, at, &end);
             }
+            (method, _) if says_over(method, status, by.is_some()) => {
+                self.forgotten(book, number, at, side, (head, by), now);
+            }
             (Method::Invite | Method::Update, 200..=299) => {
                 self.agreed(book, number, at, cseq.number, side, now);
                 self.refreshed(number, head, now);
@@ -164,6 +172,43 @@ impl<H: Hop, R> Calls<H, R> {
             }
             _ => {}
         }
+    }
+
+    /// The user agent that a side has asked something knows the dialog no more (RFC 3261 §12.2.1.2). The one who asked may not have heard
+    /// it, or go on all the same: it is told that the dialog is over, and so is whoever of the other side may still have it.
+    fn forgotten(
+        &mut self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        number: u64,
+        at: usize,
+        asker: Side,
+        (head, by): (&Message<'_>, Option<H>),
+        now: Moment,
+    ) {
+        let Some(call) = self.call(number) else { return };
+        let dialog = &call.dialogs[at];
+        // A BYE is under way: its answer ends the dialog.
+        if dialog.closing.is_some() {
+            return;
+        }
+        let (asking, asked) = match asker {
+            Side::Caller => (&call.caller, &dialog.callee),
+            Side::Callee => (&dialog.callee, &call.caller),
+        };
+        if let Some(hop) = asking.hop() {
+            book.send(hop, bye(call, dialog, asker, FORGOTTEN));
+        }
+        // The one that said so need not be told.
+        let said_so = by.filter(|_| head.status() == Some(481));
+        for hop in asked.hops().filter(|hop| Some(*hop) != said_so) {
+            book.send(hop, bye(call, dialog, asker.other(), FORGOTTEN));
+        }
+        let reason = match head.start_line() {
+            StartLine::Response { reason, .. } => Some(Text::new(reason)),
+            StartLine::Request { .. } => None,
+        };
+        let end = End { reason, ..End::of(CallCause::DialogLost, asker.other().by(), now.micros) };
+        self.dialog_over(book, number, at, &end);
     }
 
     fn invite_answered(
@@ -311,6 +356,17 @@ impl<H: Hop, R> Calls<H, R> {
         self.leave(number, &dialog.callee);
         self.reschedule(number);
     }
+}
+
+/// Whether an answer to a request within a dialog says that the dialog is over (RFC 3261 §12.2.1.2). Of a subscription that shares the
+/// dialog it says nothing about the call (RFC 5057 §5.1), and a PRACK may have come too late for its response (RFC 3262 §3). What is
+/// not answered in time is told to the sender of an INVITE alone (RFC 4320 §4.2); that the flow has gone is found out before.
+fn says_over(method: Method<'_>, status: u16, by_peer: bool) -> bool {
+    let of_the_call = matches!(
+        method,
+        Method::Invite | Method::Update | Method::Info | Method::Message | Method::Refer | Method::Options
+    );
+    of_the_call && (status == 481 || status == 408 && (by_peer || method == Method::Invite))
 }
 
 /// Whether our own answer to a BYE says that there is nobody to be told of it.

@@ -44,7 +44,11 @@ pub(crate) fn of(user: &str) -> String {
 const T1: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// The next message that satisfies this.
-pub(crate) async fn next(client: &mut Client, what: &str, so: impl Fn(&Message<'_>) -> bool) -> Incoming {
+pub(crate) async fn next(
+    client: &mut Client,
+    what: &str,
+    mut so: impl FnMut(&Message<'_>) -> bool,
+) -> Incoming {
     let found = async {
         loop {
             let incoming = client.next().await.unwrap();

@@ -26,6 +26,7 @@ mod replaced;
 mod server_behind;
 mod stalled_disk;
 mod told;
+mod two_phones;
 mod unregister;
 mod users;
 mod who;

@@ -129,7 +129,7 @@ pub(crate) struct Dialog {
 
 impl Dialog {
     /// Of the caller, who has seen the 200.
-    fn of_caller(answer: &Message<'_>) -> Self {
+    pub(crate) fn of_caller(answer: &Message<'_>) -> Self {
         let mut dialog = Self::new(answer, HeaderId::From, HeaderId::To);
         dialog.routes.reverse();
         dialog

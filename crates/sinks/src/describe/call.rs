@@ -107,6 +107,7 @@ fn cause_words(cause: CallCause) -> &'static str {
         CallCause::NoAnswer => "nobody answered in time",
         CallCause::Failed => "it could not be put through",
         CallCause::FlowLost => "lost the connection and did not come back",
+        CallCause::DialogLost => "did not know the call any more",
         CallCause::Expired => "nothing was heard of it any more",
         CallCause::Shutdown => "shutdown",
         CallCause::NodeCrash => "the process died",

@@ -16,17 +16,17 @@ enum Step {
     Invite { call: u8, to: Hop },
     Answer { call: u8, status: u16, tag: u8, by: Hop },
     Own { call: u8, status: u16 },
-    Within { call: u8, method: u8, by: bool, tag: u8, cseq: u32 },
+    Within { call: u8, method: u8, by: bool, tag: u8, cseq: u32, from: Hop },
     WithinAnswered { call: u8, method: u8, by: bool, tag: u8, cseq: u32, status: u16, own: bool },
     Gone { hop: Hop, agents: u8 },
     Back { user: u8, hop: Hop },
-    Moved { user: u8, from: Hop, to: Hop },
+    Moved { user: u8, by: u8, from: Hop, to: Hop },
     Wait { seconds: u16 },
     Full { full: bool },
 }
 
 const METHODS: [&str; 4] = ["BYE", "INVITE", "UPDATE", "INFO"];
-const STATUSES: [u16; 8] = [180, 183, 200, 202, 407, 486, 487, 603];
+const STATUSES: [u16; 10] = [180, 183, 200, 202, 407, 408, 481, 486, 487, 603];
 const OFFERS: [&str; 3] =
     ["", "v=0\r\nm=audio 1 RTP/AVP 0\r\na=sendonly\r\n", "v=0\r\nm=audio 1 RTP/AVP 0\r\n"];
 
@@ -38,13 +38,13 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (call.clone(), status.clone(), tag.clone(), hop.clone())
             .prop_map(|(call, status, tag, by)| Step::Answer { call, status, tag, by }),
         1 => (call.clone(), prop::sample::select(vec![408u16, 480, 503])).prop_map(|(call, status)| Step::Own { call, status }),
-        4 => (call.clone(), 0u8..4, any::<bool>(), tag.clone(), cseq.clone())
-            .prop_map(|(call, method, by, tag, cseq)| Step::Within { call, method, by, tag, cseq }),
+        4 => (call.clone(), 0u8..4, any::<bool>(), tag.clone(), cseq.clone(), hop.clone())
+            .prop_map(|(call, method, by, tag, cseq, from)| Step::Within { call, method, by, tag, cseq, from }),
         4 => (call, 0u8..4, any::<bool>(), tag, cseq, status, any::<bool>())
             .prop_map(|(call, method, by, tag, cseq, status, own)| Step::WithinAnswered { call, method, by, tag, cseq, status, own }),
         3 => (hop.clone(), 0u8..4).prop_map(|(hop, agents)| Step::Gone { hop, agents }),
         3 => (0u8..2, hop.clone()).prop_map(|(user, hop)| Step::Back { user, hop }),
-        1 => (0u8..2, hop.clone(), hop).prop_map(|(user, from, to)| Step::Moved { user, from, to }),
+        1 => (0u8..2, 0u8..2, hop.clone(), hop).prop_map(|(user, by, from, to)| Step::Moved { user, by, from, to }),
         2 => (0u16..40).prop_map(|seconds| Step::Wait { seconds }),
         1 => any::<bool>().prop_map(|full| Step::Full { full }),
     ]
@@ -70,7 +70,7 @@ fn play(scene: &mut Scene, step: &Step) {
             scene.response(&named(&answer(&invite(1), status, &format!("t{tag}")), call), Some(by));
         }
         Step::Own { call, status } => scene.own(status, &named(&invite(1), call)),
-        Step::Within { call, method, by, tag, cseq } => {
+        Step::Within { call, method, by, tag, cseq, from } => {
             let text = named(&request(method, by, tag, cseq), call);
             for named in 1..6 {
                 for from in 1..6 {
@@ -78,7 +78,7 @@ fn play(scene: &mut Scene, step: &Step) {
                     let _ = scene.calls.way(&message, named, from, |one, other| one == other);
                 }
             }
-            scene.request(&text, 1, 2);
+            scene.request(&text, from, 2);
         }
         Step::WithinAnswered { call, method, by, tag, cseq, status, own } => {
             let text = named(&request(method, by, tag, cseq), call);
@@ -94,7 +94,9 @@ fn play(scene: &mut Scene, step: &Step) {
             scene.gone(hop, &agents);
         }
         Step::Back { user: which, hop } => scene.back(&agent(user(which)), hop),
-        Step::Moved { user: which, from, to } => scene.calls.moved(&agent(user(which)), from, to),
+        Step::Moved { user: which, by, from, to } => {
+            scene.calls.moved(&agent(user(which)), &agent(user(by)), &[], from, to);
+        }
         Step::Wait { seconds } => scene.wait(Duration::from_secs(u64::from(seconds))),
         Step::Full { full } => scene.paper.full = full,
     }

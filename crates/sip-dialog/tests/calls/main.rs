@@ -3,6 +3,7 @@
 
 mod any_script;
 mod behind;
+mod claims;
 mod names;
 mod paper;
 mod rules;

@@ -1,10 +1,10 @@
 //! User agents that were called by another name than they registered.
 
 use lifecycle::{CallBy, CallCause};
-use sip_dialog::{Agent, Side, Way};
+use sip_dialog::{Side, Way};
 use sip_message::Message;
 
-use crate::paper::{ALICE, BOB, Scene, agent, answer, ended, invite, settings, within};
+use crate::paper::{ALICE, BOB, Scene, agent, answer, device, ended, invite, settings, within};
 
 /// Where a request to whoever answered leads.
 fn way(scene: &Scene) -> Way<u8> {
@@ -14,13 +14,12 @@ fn way(scene: &Scene) -> Way<u8> {
 
 #[test]
 fn who_was_called_by_another_name_is_waited_for_too() {
-    let instance = Some(&b"urn:uuid:1"[..]);
     // By its Contact, as a server behind does; by the name of who redirected to it; and its own Contact may be a GRUU.
     let contact = "sip:bob-device@bob.invalid;transport=ws";
     let gruu = "sip:carol@x;gr=urn:uuid:1";
     for (called, answers) in [(contact, contact), ("sip:bob@x", contact), ("sip:bob@x", gruu)] {
         let carol =
-            |user: &str| Agent::new("carol@x", format!("sip:{user}@c.invalid").as_bytes(), instance, None);
+            |user: &str| device("carol@x", &format!("sip:{user}@c.invalid"), Some("urn:uuid:1"), user);
         let registered = if answers == gruu { carol("other") } else { carol("bob-device") };
         let begun = || {
             let mut scene = Scene::new(settings());
@@ -36,7 +35,7 @@ fn who_was_called_by_another_name_is_waited_for_too() {
         scene.back(&carol("later"), 7);
         assert_eq!(way(&scene), Way::To(7));
         let mut scene = begun();
-        scene.calls.moved(&registered, BOB, 7);
+        scene.calls.moved(&registered, &registered, &[], BOB, 7);
         assert_eq!(way(&scene), Way::To(7));
         // Somebody else who was there is not waited for in her stead.
         let mut scene = begun();

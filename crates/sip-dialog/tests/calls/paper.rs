@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lifecycle::CallCause;
-use sip_dialog::{Agent, Book, Call, Calls, End, Moment, Rooms, Settings, Side};
+use sip_dialog::{Agent, Book, Call, Calls, End, Moment, Registered, Rooms, Settings, Side};
 use sip_message::Message;
 
 /// A way to a peer.
@@ -156,9 +156,21 @@ impl Scene {
     }
 }
 
+/// The user agent that has the Contact of this user in messages.
 pub(crate) fn agent(user: &str) -> Agent {
-    let (aor, contact) = (format!("{user}@x"), format!("sip:{user}-device@{user}.invalid;transport=ws"));
-    Agent::new(&aor, contact.as_bytes(), None, None)
+    device(&format!("{user}@x"), &format!("sip:{user}-device@{user}.invalid;transport=ws"), None, user)
+}
+
+/// A user agent, by its Contact, instance and the Call-ID of its REGISTER.
+pub(crate) fn device(aor: &str, contact: &str, instance: Option<&str>, call_id: &str) -> Agent {
+    Agent::new(&Registered {
+        aor,
+        contact: contact.as_bytes(),
+        instance: instance.map(str::as_bytes),
+        identity: None,
+        call_id: call_id.as_bytes(),
+        source: [192, 0, 2, 1].into(),
+    })
 }
 
 fn request(method: &str, from: &str, to: &str, cseq: u32, extra: &str, body: &str) -> String {

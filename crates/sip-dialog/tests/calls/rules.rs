@@ -7,7 +7,7 @@ use sip_dialog::{Farewell, Side, Way};
 use sip_message::Message;
 
 use crate::paper::{
-    ALICE, BOB, Done, HOLD, Scene, agent, answer, answer_with, ended, invite, sent, settings, within,
+    ALICE, BOB, Done, HOLD, Scene, agent, answer, answer_with, device, ended, invite, sent, settings, within,
 };
 
 const HOLDS: &str = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 9 RTP/AVP 0\r\na=sendonly\r\n";
@@ -147,7 +147,7 @@ fn who_comes_back_within_the_hold_has_the_call_on_the_new_flow_both_ways() {
         assert_eq!(way(&scene, &theirs, hop, other), Way::Held);
         // A stranger, and another of the user's devices, do not get it.
         scene.back(&agent("mallory"), 9);
-        scene.back(&sip_dialog::Agent::new(&format!("{user}@x"), b"sip:other@o.invalid", None, None), 9);
+        scene.back(&device(&format!("{user}@x"), "sip:other@o.invalid", None, "other"), 9);
         assert_eq!(way(&scene, &theirs, hop, other), Way::Held);
         assert_eq!(way(&scene, &mine, other, 9), Way::Stranger);
         scene.wait(HOLD - Duration::from_millis(1));
@@ -330,9 +330,9 @@ fn a_caller_who_goes_while_it_rings_ends_the_call_and_a_callee_does_not() {
 fn a_registration_that_takes_over_moves_the_call_before_the_old_flow_ends() {
     let mut scene = scene();
     scene.call();
-    scene.calls.moved(&agent("someone"), BOB, 7);
+    scene.calls.moved(&agent("someone"), &agent("someone"), &[], BOB, 7);
     assert_eq!(way(&scene, &within("INFO", Side::Caller, "b", 2, ""), BOB, ALICE), Way::To(BOB));
-    scene.calls.moved(&agent("bob"), BOB, 7);
+    scene.calls.moved(&agent("bob"), &agent("bob"), &[], BOB, 7);
     assert_eq!(way(&scene, &within("INFO", Side::Caller, "b", 2, ""), BOB, ALICE), Way::To(7));
     assert_eq!(scene.gone(BOB, &[]), 0);
     assert_eq!((scene.done(), scene.calls.live()), (vec![], 1));
