@@ -16,7 +16,7 @@ use crate::upstream::Upstream;
 use crate::value::{Keyword, Name};
 
 use digest::Realm;
-pub use digest::{DigestAlgorithm, Ephemeral, EphemeralHash, UserQuery, UserSource};
+pub use digest::{DigestAlgorithm, DigestUri, Ephemeral, EphemeralHash, UserQuery, UserSource};
 pub use outside::Outside;
 pub use token::{Jwt, TokenSource};
 
@@ -96,6 +96,8 @@ pub enum Authentication {
         realm: String,
         /// The hashes that are offered, most wanted first; never empty.
         algorithms: Vec<DigestAlgorithm>,
+        /// What the `uri` in credentials may be.
+        digest_uri: DigestUri,
         /// The users, unless all passwords are ephemeral.
         users: Option<UserSource>,
         /// Passwords that are good for a while, if there are any.

@@ -56,8 +56,8 @@ pub use calls::{AtShutdown, Calls};
 pub use dev::DevPorts;
 pub use dns::Dns;
 pub use domain::{
-    Authentication, DigestAlgorithm, Domain, Ephemeral, EphemeralHash, Jwt, Outside, Redirects, Registration,
-    TokenSource, UserQuery, UserSource,
+    Authentication, DigestAlgorithm, DigestUri, Domain, Ephemeral, EphemeralHash, Jwt, Outside, Redirects,
+    Registration, TokenSource, UserQuery, UserSource,
 };
 pub use duration::duration;
 pub use event::EventTypes;

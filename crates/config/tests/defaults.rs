@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{
-    Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, Domain,
-    EventTypes, File, Host, Imagined, Jwt, Limits, Machine, MissingOrigin, NatsLogin, Origins, Outside,
-    Password, Paths, ProblemKind, Redirects, Registration, Rotation, Security, SinkTarget, StreamName, Style,
-    TlsMaterial, TokenSource, TransportKind, UserSource,
+    Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, DigestUri,
+    Domain, EventTypes, File, Host, Imagined, Jwt, Limits, Machine, MissingOrigin, NatsLogin, Origins,
+    Outside, Password, Paths, ProblemKind, Redirects, Registration, Rotation, Security, SinkTarget,
+    StreamName, Style, TlsMaterial, TokenSource, TransportKind, UserSource,
 };
 use lifecycle::FlowLimits;
 
@@ -164,7 +164,8 @@ fn the_example_becomes_valid_types() {
                 backend: None,
                 authentication: Authentication::Digest {
                     realm: "example.com".into(),
-                    algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
+                    algorithms: vec![DigestAlgorithm::Md5],
+                    digest_uri: DigestUri::Any,
                     users: Some(UserSource::File("/etc/sipway/users.txt".into())),
                     ephemeral: None,
                 },

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use config::Host;
 use defence::{Offence, Source, Try};
 use lifecycle::Text;
-use sip_auth::{Credentials, Secret};
+use sip_auth::{Credentials, Secret, Username};
 use smallvec::SmallVec;
 
 use crate::{accounts::TooMuch, admission::identity, hop::Hop, register::LONGEST_IDENTITY, shard::Shard};
@@ -50,7 +50,7 @@ pub(crate) struct Asked<'a, C> {
     names: RefCell<SmallVec<[Named; 1]>>,
 }
 
-/// A name in the credentials of the request.
+/// A user whom the credentials of the request name, however they write it: guesses at one user are counted together.
 struct Named {
     name: String,
     /// Whether they are to be looked at.
@@ -99,9 +99,10 @@ impl<C> Asked<'_, C> {
 }
 
 impl<C: Credentials> Credentials for Asked<'_, C> {
-    fn lookup(&self, user: &str, realm: &str) -> Option<Secret<'_>> {
-        let may = self.whom(user).map_or(Ok(()), |who| self.attempt.shard.shared.door.accounts.may_try(&who));
-        self.names.borrow_mut().push(Named { name: user.to_owned(), may });
+    fn lookup(&self, user: Username<'_>, realm: &str) -> Option<Secret<'_>> {
+        let accounts = &self.attempt.shard.shared.door.accounts;
+        let may = self.whom(user.account).map_or(Ok(()), |who| accounts.may_try(&who));
+        self.names.borrow_mut().push(Named { name: user.account.to_owned(), may });
         // Looked up in any case.
         let secret = self.users.lookup(user, realm);
         secret.filter(|_| may.is_ok())

@@ -2,10 +2,10 @@
 
 use std::{collections::HashMap, path::PathBuf, time::Instant};
 
-use config::{Authentication, Domain, Host, Outside, Redirects, Registration, UserSource};
+use config::{Authentication, DigestUri, Domain, Host, Outside, Redirects, Registration, UserSource};
 use defence::Offence;
 use lifecycle::Text;
-use sip_auth::{Authenticator, Role, Settings, TokenError, TokenKeys, UserTable};
+use sip_auth::{Authenticator, Role, Settings, TokenError, TokenKeys, UriCheck, UserTable};
 use sip_message::Message;
 use sip_proxy::Answer;
 use transport::{Grant, Vouched, upgrade};
@@ -16,11 +16,12 @@ use crate::{
     clock,
     jwks::Remote,
     metrics::{Count, Metrics},
-    passwords::{Digest, Passwords, offered},
+    passwords::{Digest, Passwords, offered, user_names},
     register::LONGEST_IDENTITY,
     sender::Sender,
     upstream::{Number, Upstreams},
     user_database::{DatabaseError, UserDatabase},
+    users_found,
 };
 
 /// A users file, or one with keys, that cannot be used.
@@ -140,7 +141,7 @@ impl Domains {
         let backend = |domain: &Domain| domain.backend.as_ref().and_then(|name| upstreams.find(name));
         let all = domains.iter().map(|domain| {
             let served = Served {
-                gate: gate(domain, secret)?,
+                gate: gate(domain, domains, secret)?,
                 backend: backend(domain),
                 outside: domain.outside.clone(),
                 redirects: domain.redirects,
@@ -170,7 +171,10 @@ impl Domains {
         for domain in domains {
             match (self.all.get(&domain.name).map(|served| &served.gate), &domain.authentication) {
                 (Some(Gate::Digest(digest)), Authentication::Digest { users, ephemeral, realm, .. }) => {
-                    read.users.push((&**digest, Passwords::read(users.as_ref(), realm, ephemeral.as_ref())?));
+                    let names = user_names(&domain.name, realm);
+                    let passwords = Passwords::read(users.as_ref(), realm, &names, ephemeral.as_ref())?;
+                    users_found::warn(domain, domains, passwords.users());
+                    read.users.push((&**digest, passwords));
                 }
                 (Some(Gate::Tokens(tokens)), Authentication::Jwt(jwt)) => {
                     match read_keys(&domain.name, &jwt.source)? {
@@ -249,6 +253,15 @@ impl Domains {
         }
     }
 
+    /// Whether a challenge asks for a password of a user of ours, or might: whoever made it could answer ours with what
+    /// it brings. One that can be read and names another realm does not.
+    pub(crate) fn asks_as_we_do(&self, challenge: &[u8]) -> bool {
+        let sip_auth::Meant::Realm(realm) = sip_auth::Meant::of(challenge) else { return true };
+        self.all.values().any(|served| {
+            matches!(&served.gate, Gate::Digest(digest) if digest.realm().eq_ignore_ascii_case(&realm))
+        })
+    }
+
     /// Who asks for a WebSocket. Without a token nobody is let in where every domain wants one.
     ///
     /// # Errors
@@ -298,20 +311,29 @@ const BAD_PASSWORD: &str = "The password is wrong, or its time is over. Get a ne
 const NO_TOKEN: &str = "A token is missing. Send one as 'Authorization: Bearer TOKEN', as sub-protocol (new WebSocket(url, ['sip', \
     'bearer.TOKEN'])) or in the query, as this server's owner says.";
 
-fn gate(domain: &Domain, secret: &[u8; 32]) -> Result<Gate, UsersError> {
+fn gate(domain: &Domain, all: &[Domain], secret: &[u8; 32]) -> Result<Gate, UsersError> {
     Ok(match &domain.authentication {
         Authentication::Open => Gate::Open,
         Authentication::Backend(registration) => Gate::Backend(*registration),
         Authentication::Certificate => Gate::Certificate,
         Authentication::Jwt(jwt) => Gate::Tokens(Box::new(Tokens::new(domain, jwt)?)),
-        Authentication::Digest { realm, algorithms, users, ephemeral } => {
-            let passwords = Passwords::read(users.as_ref(), realm, ephemeral.as_ref())?;
+        Authentication::Digest { realm, algorithms, digest_uri, users, ephemeral } => {
+            let names = user_names(&domain.name, realm);
+            let passwords = Passwords::read(users.as_ref(), realm, &names, ephemeral.as_ref())?;
+            users_found::warn(domain, all, passwords.users());
             let database = match users {
-                Some(UserSource::Database(query)) => Some(UserDatabase::new(query.clone(), realm.clone())),
+                Some(UserSource::Database(query)) => {
+                    Some(UserDatabase::new(query.clone(), realm.clone(), names.clone()))
+                }
                 Some(UserSource::File(_)) | None => None,
             };
             let mut settings = Settings::new(realm.clone());
             settings.algorithms = offered(algorithms);
+            settings.names = names;
+            settings.uri_check = match digest_uri {
+                DigestUri::Any => UriCheck::Any,
+                DigestUri::Same => UriCheck::Same,
+            };
             let authenticator = Authenticator::new(settings, secret);
             Gate::Digest(Box::new(Digest::new(domain.name.clone(), authenticator, passwords, database)))
         }

@@ -2,14 +2,17 @@
 
 use std::{
     fs,
-    sync::{Mutex, PoisonError, RwLock},
+    sync::{
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
 use config::{DigestAlgorithm, Host, UserSource};
 use sip_auth::{
-    Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName, Request,
-    Role, Secret, Stale, UserTable, Verdict,
+    Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName, Lacks,
+    NoHash, Request, Role, Secret, Stale, UserNames, UserTable, Username, Verdict,
 };
 use sip_message::{HeaderId, Message};
 use sip_proxy::Answer;
@@ -26,6 +29,9 @@ use crate::{
     user_database::{self, UserDatabase},
 };
 
+/// Between two warnings of one domain that a user has no hash for what a client wrote, in seconds.
+const WARN_EVERY: u64 = 60;
+
 /// What a domain with passwords asks its users for, and judges them by.
 #[derive(Debug)]
 pub(crate) struct Digest {
@@ -35,6 +41,8 @@ pub(crate) struct Digest {
     /// Where the users come from, if that is a database.
     database: Option<UserDatabase>,
     realm: String,
+    /// Before this time, in Unix seconds, nobody is warned again.
+    warn_from: AtomicU64,
 }
 
 /// The passwords of a domain.
@@ -52,9 +60,10 @@ impl Passwords {
     pub(crate) fn read(
         users: Option<&UserSource>,
         realm: &str,
+        names: &UserNames,
         ephemeral: Option<&config::Ephemeral>,
     ) -> Result<Self, UsersError> {
-        let users = users.map(|users| read_users(users, realm)).transpose()?.unwrap_or_default();
+        let users = users.map(|users| read_users(users, realm, names)).transpose()?.unwrap_or_default();
         let ephemeral = ephemeral.map(|ephemeral| {
             let hash = match ephemeral.hash {
                 config::EphemeralHash::Sha1 => EphemeralHash::Sha1,
@@ -63,6 +72,11 @@ impl Passwords {
             Ephemeral::new(ephemeral.secret.expose(), hash)
         });
         Ok(Self { users, ephemeral })
+    }
+
+    /// Those that last.
+    pub(crate) fn users(&self) -> &UserTable {
+        &self.users
     }
 
     /// The user of a name, and until when, if its password is good for a while.
@@ -75,9 +89,9 @@ impl Passwords {
 struct Good<'p>(&'p Passwords, u64);
 
 impl Credentials for Good<'_> {
-    fn lookup(&self, user: &str, realm: &str) -> Option<Secret<'_>> {
+    fn lookup(&self, user: Username<'_>, realm: &str) -> Option<Secret<'_>> {
         let Self(Passwords { users, ephemeral }, now) = self;
-        match ephemeral.as_ref().and_then(|ephemeral| ephemeral.password_of(user, *now)) {
+        match ephemeral.as_ref().and_then(|ephemeral| ephemeral.password_of(user.account, *now)) {
             Some(password) => Some(Secret::Password(password.into())),
             // No name in a file has a colon.
             None => users.lookup(user, realm),
@@ -94,7 +108,7 @@ impl Digest {
     ) -> Self {
         let realm = authenticator.settings().realm.clone();
         let (authenticator, passwords) = (Mutex::new(authenticator), RwLock::new(passwords));
-        Self { domain, authenticator, passwords, database, realm }
+        Self { domain, authenticator, passwords, database, realm, warn_from: AtomicU64::new(0) }
     }
 
     pub(crate) fn realm(&self) -> &str {
@@ -119,7 +133,7 @@ impl Digest {
     /// Whether a user of this name can exist.
     pub(crate) fn may_have(&self, user: &str) -> bool {
         let passwords = self.passwords.read().unwrap_or_else(PoisonError::into_inner);
-        passwords.ephemeral.is_some() || passwords.users.lookup(user, &self.realm).is_some()
+        passwords.ephemeral.is_some() || passwords.users.lookup(Username::plain(user), &self.realm).is_some()
     }
 
     /// Who asks for a WebSocket, by the ephemeral password in the query; none if there is none in it, or none is taken here.
@@ -166,7 +180,10 @@ impl Digest {
         let verdict = authenticator.verify(asked, credentials, &users, now);
         let outcome = match &verdict {
             Verdict::Accept { username } => Outcome::Proved(username),
-            Verdict::Challenge { reason: ChallengeReason::WrongCredentials, .. } => Outcome::Wrong,
+            Verdict::Challenge {
+                reason: ChallengeReason::WrongCredentials | ChallengeReason::NoHash(_),
+                ..
+            } => Outcome::Wrong,
             Verdict::Challenge { .. } | Verdict::Refuse { .. } => Outcome::Old,
         };
         let looked_at = users.done(outcome);
@@ -179,8 +196,11 @@ impl Digest {
             },
             Verdict::Challenge { stale, reason } => {
                 metrics.add(Count::Challenges);
+                if let ChallengeReason::NoHash(no_hash) = &reason {
+                    self.warn_of(no_hash, now);
+                }
                 match reason {
-                    ChallengeReason::WrongCredentials => {
+                    ChallengeReason::WrongCredentials | ChallengeReason::NoHash(_) => {
                         metrics.add(Count::WrongCredentials);
                         attempt.is_wrong();
                     }
@@ -196,20 +216,51 @@ impl Digest {
             Verdict::Refuse { reason } => Err(Answer::new(400, format!("Bad Credentials: {reason}"))),
         }
     }
+
+    /// Tells the operator, once in a while, why a user cannot log in whatever the password is. The client is told nothing:
+    /// it would learn who exists.
+    fn warn_of(&self, NoHash { written, account, lacks }: &NoHash, now: u64) {
+        let from = self.warn_from.load(Ordering::Relaxed);
+        let mine = Ordering::Relaxed;
+        if now < from || self.warn_from.compare_exchange(from, now + WARN_EVERY, mine, mine).is_err() {
+            return;
+        }
+        let (domain, realm) = (&self.domain, &self.realm);
+        match lacks {
+            Lacks::Spelling => tracing::warn!(
+                %domain, user = account, written, realm,
+                "a client wrote the name of this user in a way for which there is no hash: store a hash of `written:realm:password` \
+                 beside the other, or the password, or have the client write the name as it was hashed"
+            ),
+            Lacks::Algorithm(algorithm) => tracing::warn!(
+                %domain, user = account, algorithm = algorithm.name(),
+                "a client took an algorithm for which this user has no hash: store one, or leave the algorithm out of `algorithms`"
+            ),
+        }
+    }
+}
+
+/// How clients may write the names of a domain's users.
+pub(crate) fn user_names(domain: &Host, realm: &str) -> UserNames {
+    UserNames::new([domain.to_string(), realm.to_owned()])
 }
 
 /// Reads users from where they are.
 ///
 /// # Errors
 /// What cannot be used.
-pub(crate) fn read_users(source: &UserSource, realm: &str) -> Result<UserTable, UsersError> {
+pub(crate) fn read_users(
+    source: &UserSource,
+    realm: &str,
+    names: &UserNames,
+) -> Result<UserTable, UsersError> {
     match source {
         UserSource::File(file) => {
             let path = || file.to_owned();
             let content = fs::read(file).map_err(|error| UsersError::Unreadable { path: path(), error })?;
-            UserTable::parse(&content).map_err(|error| UsersError::Wrong { path: path(), error })
+            UserTable::parse(&content, names).map_err(|error| UsersError::Wrong { path: path(), error })
         }
-        UserSource::Database(query) => user_database::read(query, realm)
+        UserSource::Database(query) => user_database::read(query, realm, names)
             .map_err(|error| UsersError::Database { path: query.path.clone(), error }),
     }
 }

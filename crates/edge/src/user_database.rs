@@ -11,7 +11,7 @@ use std::{
 
 use config::{Host, UserQuery};
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
-use sip_auth::{Algorithm, Ha1, UserTable};
+use sip_auth::{Algorithm, Ha1, UserNames, UserTable};
 use tokio::time::sleep;
 
 use crate::{metrics::Count, shared::Shared};
@@ -63,11 +63,12 @@ pub enum DatabaseError {
 pub(crate) struct UserDatabase {
     from: UserQuery,
     realm: String,
+    names: UserNames,
 }
 
 impl UserDatabase {
-    pub(crate) fn new(from: UserQuery, realm: String) -> Self {
-        Self { from, realm }
+    pub(crate) fn new(from: UserQuery, realm: String, names: UserNames) -> Self {
+        Self { from, realm, names }
     }
 }
 
@@ -75,8 +76,8 @@ impl UserDatabase {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub(crate) fn read(from: &UserQuery, realm: &str) -> Result<UserTable, DatabaseError> {
-    users(&open(&from.path)?, &from.query, realm)
+pub(crate) fn read(from: &UserQuery, realm: &str, names: &UserNames) -> Result<UserTable, DatabaseError> {
+    users(&open(&from.path)?, &from.query, realm, names)
 }
 
 fn open(path: &Path) -> Result<Connection, DatabaseError> {
@@ -86,7 +87,12 @@ fn open(path: &Path) -> Result<Connection, DatabaseError> {
     Ok(connection)
 }
 
-fn users(connection: &Connection, query: &str, realm: &str) -> Result<UserTable, DatabaseError> {
+fn users(
+    connection: &Connection,
+    query: &str,
+    realm: &str,
+    names: &UserNames,
+) -> Result<UserTable, DatabaseError> {
     let mut statement = connection.prepare(query)?;
     if !statement.readonly() {
         return Err(DatabaseError::Writes);
@@ -102,7 +108,7 @@ fn users(connection: &Connection, query: &str, realm: &str) -> Result<UserTable,
     if password.is_none() && hashes.iter().all(|(column, _)| column.is_none()) {
         return Err(DatabaseError::NoSecret);
     }
-    let mut table = UserTable::default();
+    let mut table = UserTable::new(names.clone());
     let mut rows = statement.query([])?;
     let mut number = 0;
     while let Some(row) = rows.next()? {
@@ -186,7 +192,8 @@ pub(crate) async fn keep(shared: Arc<Shared>, domain: Host) {
     let mut watched: Option<Watched> = None;
     let mut failing: Option<String> = None;
     loop {
-        let (query, realm, from) = (database.from.query.clone(), database.realm.clone(), path.clone());
+        let (query, from) = (database.from.query.clone(), path.clone());
+        let (realm, names) = (database.realm.clone(), database.names.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let mut watched = match watched {
                 Some(watched) => watched,
@@ -195,7 +202,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, domain: Host) {
             let changed = watched.has_changed()?;
             let read = match changed {
                 Changed::No => None,
-                Changed::Yes => Some(users(&watched.connection, &query, &realm)?),
+                Changed::Yes => Some(users(&watched.connection, &query, &realm, &names)?),
             };
             Ok::<_, DatabaseError>((watched, read))
         });

@@ -1,25 +1,30 @@
 //! What a domain's users and keys come to, for those who look at a configuration without a server that runs.
 
-use config::{Authentication, Domain, TokenSource};
-use sip_auth::TokenKeys;
+use std::{collections::BTreeMap, fmt};
+
+use config::{Authentication, Domain, Host, TokenSource};
+use sip_auth::{TokenKeys, Unserved, UserTable};
 
 use crate::{
     UsersError,
     admission::read_keys,
-    passwords::{offered, read_users},
+    passwords::{offered, read_users, user_names},
 };
+
+/// The most remarks on the users of one domain: the first say enough of a file that is for something else.
+const MOST_REMARKS: usize = 8;
 
 /// What `sipway check` says of where a domain's users come from.
 #[derive(Debug)]
 pub enum UsersFound {
     /// Everybody, whoever the backend lets in, or who has an ephemeral password.
     NotAsked,
-    /// So many in a file.
+    /// So many in a file or a database.
     Users {
         /// How many.
         count: usize,
-        /// One, and how many, who cannot use all hashes that are offered.
-        unserved: Option<(String, usize)>,
+        /// What keeps some of them, or all, from logging in.
+        remarks: Vec<UsersRemark>,
     },
     /// Whose tokens are signed with these keys.
     Keys(Vec<String>),
@@ -28,21 +33,19 @@ pub enum UsersFound {
 }
 
 impl UsersFound {
-    /// Reads what a server with this domain would.
+    /// Reads what a server with this domain would. `all` are the domains of the configuration: they may share a users file.
     ///
     /// # Errors
     /// What would keep it from starting.
-    pub fn of(domain: &Domain) -> Result<Self, UsersError> {
+    pub fn of(domain: &Domain, all: &[Domain]) -> Result<Self, UsersError> {
         match &domain.authentication {
             Authentication::Open | Authentication::Backend(_) | Authentication::Certificate => {
                 Ok(Self::NotAsked)
             }
             Authentication::Digest { users: None, .. } => Ok(Self::NotAsked),
-            Authentication::Digest { realm, algorithms, users: Some(users), .. } => {
-                let users = read_users(users, realm)?;
-                let unserved = users.unserved(realm, &offered(algorithms));
-                let unserved = unserved.map(|(first, count)| (first.to_owned(), count));
-                Ok(Self::Users { count: users.len(), unserved })
+            Authentication::Digest { realm, users: Some(users), .. } => {
+                let users = read_users(users, realm, &user_names(&domain.name, realm))?;
+                Ok(Self::Users { count: users.len(), remarks: remarks(domain, all, &users) })
             }
             Authentication::Jwt(jwt) => match &jwt.source {
                 TokenSource::Remote { url, .. } => Ok(Self::Remote(url.clone())),
@@ -52,5 +55,106 @@ impl UsersFound {
                 }
             },
         }
+    }
+}
+
+/// Something about the users of a domain that keeps some of them, or all, from logging in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsersRemark {
+    flaw: Flaw,
+    /// One of them.
+    user: String,
+    count: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Flaw {
+    Nobody,
+    ForeignHost { host: String, domain: Host },
+    ForeignRealm { realm: String, ours: String },
+    Algorithm(&'static str),
+}
+
+impl fmt::Display for UsersRemark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { flaw, user, count } = self;
+        match (flaw, count) {
+            (Flaw::Nobody, _) => return f.write_str("there is no user: nobody can log in"),
+            (_, 1) => write!(f, "user `{user}` ")?,
+            (_, count) => write!(f, "{count} users, such as `{user}`, ")?,
+        }
+        let (has, is) = if *count == 1 { ("has", "is") } else { ("have", "are") };
+        match flaw {
+            Flaw::Nobody => Ok(()),
+            Flaw::ForeignHost { host, domain } => write!(
+                f,
+                "{has} `@{host}` in the name, which is not this domain. A user of this domain is written `name` or `name@{domain}`"
+            ),
+            Flaw::ForeignRealm { realm, ours } => write!(
+                f,
+                "{has} a hash for the realm `{realm}`, but clients are asked for `{ours}`, and so {is} never let in. Hash \
+                 `name:{ours}:password`, or write realm = \"{realm}\""
+            ),
+            Flaw::Algorithm(algorithm) => write!(
+                f,
+                "{has} no hash for {algorithm}, which is offered: a client that takes it is never let in. Write `algorithms` as \
+                 the hashes are, or store the missing ones"
+            ),
+        }
+    }
+}
+
+/// What there is to say of the users of a domain with passwords. A file that several domains share may hold users of
+/// each.
+pub(crate) fn remarks(domain: &Domain, all: &[Domain], users: &UserTable) -> Vec<UsersRemark> {
+    let Authentication::Digest { realm, algorithms, ephemeral, users: source, .. } = &domain.authentication
+    else {
+        return Vec::new();
+    };
+    if users.is_empty() {
+        // Whoever has an ephemeral password stands in no file.
+        let nobody = UsersRemark { flaw: Flaw::Nobody, user: String::new(), count: 0 };
+        return if ephemeral.is_none() { vec![nobody] } else { Vec::new() };
+    }
+    let shared_with = |name: &str| {
+        all.iter().any(|other| match &other.authentication {
+            Authentication::Digest { realm, users, .. } => {
+                users == source
+                    && (realm.eq_ignore_ascii_case(name) || other.name.to_string().eq_ignore_ascii_case(name))
+            }
+            _ => false,
+        })
+    };
+    let offered = offered(algorithms);
+    let mut found: BTreeMap<Unserved<'_>, (&str, usize)> = BTreeMap::new();
+    for (user, why) in users.unserved(realm, &offered) {
+        if let Unserved::ForeignHost(name) | Unserved::ForeignRealm(name) = why
+            && shared_with(name)
+        {
+            continue;
+        }
+        let (first, count) = found.entry(why).or_insert((user, 0));
+        *first = user.min(*first);
+        *count += 1;
+    }
+    let remark = |(why, (user, count)): (Unserved<'_>, (&str, usize))| {
+        let flaw = match why {
+            Unserved::ForeignHost(host) => {
+                Flaw::ForeignHost { host: host.to_owned(), domain: domain.name.clone() }
+            }
+            Unserved::ForeignRealm(wrong) => {
+                Flaw::ForeignRealm { realm: wrong.to_owned(), ours: realm.clone() }
+            }
+            Unserved::Algorithm(algorithm) => Flaw::Algorithm(algorithm.name()),
+        };
+        UsersRemark { flaw, user: user.to_owned(), count }
+    };
+    found.into_iter().take(MOST_REMARKS).map(remark).collect()
+}
+
+/// Tells the log.
+pub(crate) fn warn(domain: &Domain, all: &[Domain], users: &UserTable) {
+    for remark in remarks(domain, all, users) {
+        tracing::warn!(domain = %domain.name, "{remark}");
     }
 }

@@ -146,6 +146,11 @@ impl Environment for World<'_> {
         self.strip(response, hops, rewrite);
     }
 
+    fn lets_challenge(&self, challenge: &[u8], from: Hop) -> bool {
+        let shared = &self.shard.shared;
+        shared.upstreams.knows(from) || !shared.domains.asks_as_we_do(challenge)
+    }
+
     fn registered(&mut self, request: &Message<'_>, from: Hop, response: &Message<'_>, now: Instant) {
         let host = request.request_uri().ok().and_then(|uri| uri.host());
         if let Some(domain) = host.and_then(|host| self.shard.shared.domains.find(&host)) {

@@ -6,6 +6,7 @@ use crate::params::{ParamsError, Scheme, push_quoted};
 use crate::replay::{ReplayMemory, Use};
 use crate::response::{DigestCredentials, ReadCredentials};
 use crate::uri::{Alike, alike};
+use crate::user_names::{UserNames, Username};
 use crate::users::{Credentials, Secret};
 use std::time::Duration;
 use subtle::{Choice, ConstantTimeEq};
@@ -54,7 +55,7 @@ impl Role {
     }
 }
 
-/// Whether credentials without `qop` are taken, as RFC 2069 clients send them.
+/// Whether credentials without `qop` are taken, as clients of RFC 2069 and RFC 2543 send them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NoQop {
     /// They are challenged again.
@@ -63,14 +64,15 @@ pub enum NoQop {
     AcceptOnce,
 }
 
-/// Whether the `uri` in the credentials must be the Request-URI.
+/// Whether the `uri` in the credentials must be the Request-URI. The response is always over the `uri` as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UriCheck {
     /// It must have the same scheme, user and host. Parameters, headers and angle brackets may differ, the case of
     /// scheme and host too, and a port may be missing in one.
-    Lenient,
-    /// It may be anything, for requests a proxy before us has retargeted (RFC 3261 §22.4, item 5).
-    Off,
+    Same,
+    /// It may be anything: RFC 3261 §22.4, item 5 says that inequality is not necessarily a failure. Some clients write the
+    /// address of the server there, and a proxy before us may have retargeted the request.
+    Any,
 }
 
 /// How an [`Authenticator`] is to work.
@@ -89,18 +91,22 @@ pub struct Settings {
     pub no_qop: NoQop,
     /// See [`UriCheck`].
     pub uri_check: UriCheck,
+    /// How clients may write the names of users. Without hosts, a name with a host is another name.
+    pub names: UserNames,
 }
 
 impl Settings {
-    /// SHA-256 before MD5, nonces of 5 minutes, 100,000 of them, no credentials without qop, lenient `uri`.
+    /// What every client can do: MD5 alone, nonces of 5 minutes, 100,000 of them, credentials without qop once, any `uri`.
+    /// With a second challenge, clients fail that take the first or the last one without a look at its algorithm.
     pub fn new(realm: impl Into<String>) -> Settings {
         Settings {
             realm: realm.into(),
-            algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
+            algorithms: vec![Algorithm::Md5],
             nonce_lifetime: Duration::from_secs(300),
             max_nonces: 100_000,
-            no_qop: NoQop::Refuse,
-            uri_check: UriCheck::Lenient,
+            no_qop: NoQop::AcceptOnce,
+            uri_check: UriCheck::Any,
+            names: UserNames::default(),
         }
     }
 }
@@ -128,7 +134,7 @@ pub enum Stale {
 pub enum Verdict {
     /// The sender is this user of the realm.
     Accept {
-        /// As in the credentials.
+        /// The account that the credentials name ([`UserNames::account`]).
         username: String,
     },
     /// Answer 401 or 407 with [`Authenticator::challenges`].
@@ -146,12 +152,15 @@ pub enum Verdict {
 }
 
 /// Why credentials are asked for (again).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ChallengeReason {
     /// None, or none for this realm and scheme.
     NoCredentials,
-    /// Wrong password, unknown user, or a user without a hash for the algorithm: not told apart, here or in time.
+    /// Wrong password or unknown user: not told apart, here or in time.
     WrongCredentials,
+    /// The same for the client, in time too. The operator may want to know: the user is there, but its stored hashes cannot
+    /// judge these credentials, whatever the password was.
+    NoHash(NoHash),
     /// An algorithm or qop that was not offered, or no qop where that is refused.
     NotOffered,
     /// The password is right, the nonce was not made here: another secret (a restart), or made up.
@@ -160,6 +169,26 @@ pub enum ChallengeReason {
     ExpiredNonce,
     /// The password is right, the nonce count was used before (or can no longer be told from one that was).
     ReplayedCount,
+}
+
+/// Whose hashes could not judge which credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NoHash {
+    /// As the client wrote it.
+    pub written: String,
+    /// The user.
+    pub account: String,
+    /// What was missing.
+    pub lacks: Lacks,
+}
+
+/// What a user's stored hashes lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lacks {
+    /// A hash over the name as the client wrote it.
+    Spelling,
+    /// A hash by the algorithm that the client took.
+    Algorithm(Algorithm),
 }
 
 /// Why credentials are refused.
@@ -303,13 +332,15 @@ impl Authenticator {
         {
             return again(Stale::No, ChallengeReason::NotOffered);
         }
-        if self.settings.uri_check == UriCheck::Lenient
+        if self.settings.uri_check == UriCheck::Same
             && alike(credentials.uri.as_bytes(), request.uri) == Alike::No
         {
             return Verdict::Refuse { reason: RefuseReason::OtherUri };
         }
-        if !bool::from(self.password_is_right(request, credentials, users)) {
-            return again(Stale::No, ChallengeReason::WrongCredentials);
+        let account = self.settings.names.account(credentials.username);
+        let user = Username { written: credentials.username, account: &account };
+        if let Err(reason) = self.check_password(request, credentials, user, users) {
+            return again(Stale::No, reason);
         }
         // From here on the password is right, and all that can be wrong is the nonce.
         let Some(id) = self.nonces.recognise(credentials.nonce) else {
@@ -321,40 +352,54 @@ impl Authenticator {
         }
         self.replay.expire(oldest);
         match self.replay.count(id, credentials.qop.map(|(_, count)| count)) {
-            Use::First => Verdict::Accept { username: credentials.username.to_owned() },
+            Use::First => Verdict::Accept { username: account.into_owned() },
             Use::Again => again(Stale::Yes, ChallengeReason::ReplayedCount),
         }
     }
 
     /// The same hashing whoever asks: a password is hashed even if nobody has it or a stored hash replaces it.
-    fn password_is_right(
+    fn check_password(
         &self,
         request: Request<'_>,
         credentials: &DigestCredentials<'_>,
+        user: Username<'_>,
         users: &impl Credentials,
-    ) -> Choice {
+    ) -> Result<(), ChallengeReason> {
         let DigestCredentials { username, nonce, uri, algorithm, response, qop } = credentials;
         let realm = &self.settings.realm;
-        let secret = users.lookup(username, realm);
-        let (password, stored, known): (&str, Option<Ha1>, u8) = match &secret {
-            None => (NOBODYS_PASSWORD, None, 0),
-            Some(Secret::Password(password)) => (password, None, 1),
+        let secret = users.lookup(user, realm);
+        let (password, stored, lacks): (&str, Option<Ha1>, Option<Lacks>) = match &secret {
+            None => (NOBODYS_PASSWORD, None, None),
+            Some(Secret::Password(password)) => (password, None, None),
             Some(Secret::Hashed(set)) => {
                 let stored = set.get(*algorithm);
-                (NOBODYS_PASSWORD, stored, u8::from(stored.is_some()))
+                (NOBODYS_PASSWORD, stored, stored.is_none().then_some(Lacks::Algorithm(*algorithm)))
             }
+            Some(Secret::HashedOtherwise) => (NOBODYS_PASSWORD, None, Some(Lacks::Spelling)),
         };
+        let known = u8::from(secret.is_some() && lacks.is_none());
         let hashed = std::hint::black_box(algorithm.ha1(username, realm, password));
         let ha1 = stored.unwrap_or(hashed);
         let counted = qop.map(|(counted, _)| counted);
         let expected = algorithm.response(&ha1, nonce, counted, request.method, uri.as_bytes());
-        expected.as_bytes().ct_eq(response.as_bytes()) & Choice::from(known)
+        let right: Choice = expected.as_bytes().ct_eq(response.as_bytes()) & Choice::from(known);
+        match (bool::from(right), lacks) {
+            (true, _) => Ok(()),
+            (false, None) => Err(ChallengeReason::WrongCredentials),
+            (false, Some(lacks)) => {
+                let (written, account) = (user.written.to_owned(), user.account.to_owned());
+                Err(ChallengeReason::NoHash(NoHash { written, account, lacks }))
+            }
+        }
     }
 }
 
 /// Whether somebody tried a password that is not the user's.
 fn is_wrong(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Challenge { reason: ChallengeReason::WrongCredentials, .. })
+    let wrong = |reason: &ChallengeReason| {
+        matches!(reason, ChallengeReason::WrongCredentials | ChallengeReason::NoHash(_))
+    };
+    matches!(verdict, Verdict::Challenge { reason, .. } if wrong(reason))
 }
 
 #[cfg(test)]

@@ -20,13 +20,15 @@ mod replay;
 mod response;
 mod token;
 mod uri;
+mod user_names;
 mod user_table;
 mod users;
 
 pub use algorithm::{Algorithm, Ha1};
 pub use answer::answer;
 pub use authenticator::{
-    Authenticator, ChallengeReason, NoQop, RefuseReason, Request, Role, Settings, Stale, UriCheck, Verdict,
+    Authenticator, ChallengeReason, Lacks, NoHash, NoQop, RefuseReason, Request, Role, Settings, Stale,
+    UriCheck, Verdict,
 };
 pub use challenge::{Challenge, ChallengeError, Qop};
 pub use ephemeral::{Ephemeral, EphemeralHash, EphemeralName};
@@ -35,5 +37,6 @@ pub use password_file::{PasswordFileError, PasswordFileProblem};
 pub use token::{
     Granted, LONGEST_TOKEN, SHORTEST_SECRET, TokenError, TokenHolder, TokenKeys, TokenKeysError, TokenRules,
 };
-pub use user_table::{SaidTwice, UserTable};
+pub use user_names::{UserNames, Username};
+pub use user_table::{SaidTwice, Unserved, UserTable};
 pub use users::{Credentials, Ha1Set, Secret};

@@ -1,6 +1,7 @@
 //! Users in a text file: one `user:password`, or `user:realm:HA1` as htdigest writes it, on each line.
 
 use crate::algorithm::{Algorithm, Ha1};
+use crate::user_names::UserNames;
 use crate::user_table::UserTable;
 use std::collections::HashMap;
 
@@ -52,12 +53,14 @@ impl UserTable {
     /// - `user:realm:HA1`: exactly three fields, the last of 32 (MD5) or 64 (SHA-256) hexadecimal digits; or
     ///   `user:realm:SHA-512-256:HA1`. A user may have one of each for the same realm. A password of that very form cannot be
     ///   written as `user:password`.
+    /// - A user may be written as clients write it: `alice` or `alice@example.com`. A hash is good for clients that write
+    ///   the name in the same way.
     /// - Lines that are empty or start with `#` are passed over.
     ///
     /// # Errors
     /// The first line that is wrong.
-    pub fn parse(content: &[u8]) -> Result<UserTable, PasswordFileError> {
-        let mut table = UserTable::default();
+    pub fn parse(content: &[u8], names: &UserNames) -> Result<UserTable, PasswordFileError> {
+        let mut table = UserTable::new(names.clone());
         // The line each user (in one realm by one algorithm, for hashes) was last seen on.
         let mut lines: HashMap<String, usize> = HashMap::new();
         let mut hash_lines: HashMap<(String, String, Algorithm), usize> = HashMap::new();
@@ -71,7 +74,7 @@ impl UserTable {
                 continue;
             }
             let (user, entry) = Entry::read(text).map_err(fail)?;
-            let first = lines.insert(user.to_owned(), line).unwrap_or(line);
+            let first = lines.insert(names.account(user).into_owned(), line).unwrap_or(line);
             let set = match entry {
                 Entry::Password(password) => table.set_password(user, password).map_err(|_| first),
                 Entry::Hashed { realm, algorithm, ha1 } => {

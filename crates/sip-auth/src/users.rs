@@ -1,6 +1,7 @@
 //! Where the secrets of users come from.
 
 use crate::algorithm::{Algorithm, Ha1};
+use crate::user_names::Username;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -11,6 +12,8 @@ pub enum Secret<'a> {
     Password(Cow<'a, str>),
     /// Hashes for the realm that was asked for: serves the algorithms there is a hash for.
     Hashed(Ha1Set),
+    /// Hashes, but none over the name as the client wrote it: a hash is good for one spelling.
+    HashedOtherwise,
 }
 
 impl fmt::Debug for Secret<'_> {
@@ -18,6 +21,7 @@ impl fmt::Debug for Secret<'_> {
         f.write_str(match self {
             Secret::Password(_) => "Password(secret)",
             Secret::Hashed(_) => "Hashed(secret)",
+            Secret::HashedOtherwise => "HashedOtherwise",
         })
     }
 }
@@ -56,6 +60,7 @@ impl Ha1Set {
 /// To keep strangers from learning which names exist, an answer should take the same time for a user there is as for
 /// one there is not.
 pub trait Credentials {
-    /// The secret of `user` in `realm`; `None` for nobody. Names are compared byte for byte.
-    fn lookup(&self, user: &str, realm: &str) -> Option<Secret<'_>>;
+    /// The secret of `user` in `realm`; `None` for nobody. Names are compared byte for byte: of accounts to find the
+    /// user, as they are written to find a hash.
+    fn lookup(&self, user: Username<'_>, realm: &str) -> Option<Secret<'_>>;
 }

@@ -195,6 +195,13 @@ pub trait Environment {
         let _ = (response, from, to, rewrite);
     }
 
+    /// Whether a challenge (WWW-Authenticate, Proxy-Authenticate) from this hop reaches whoever is asked. Credentials for a
+    /// realm of ours are for us alone: a user who may ask for them could use them here. The default lets all through.
+    fn lets_challenge(&self, challenge: &[u8], from: Self::Hop) -> bool {
+        let _ = (challenge, from);
+        true
+    }
+
     /// A REGISTER that was forwarded is answered 2xx, also after its connection has ended. The default does nothing.
     fn registered(&mut self, request: &Message<'_>, from: Self::Hop, response: &Message<'_>, now: Instant) {
         let _ = (request, from, response, now);

@@ -34,6 +34,9 @@ const ANSWERED_ELSEWHERE: Reason = Reason::Borrowed(b"SIP;cause=200;text=\"Call 
 /// Reason of a CANCEL because one branch declined for all.
 const DECLINED: Reason = Reason::Borrowed(b"SIP;cause=603;text=\"Declined elsewhere\"");
 
+/// What asks for credentials.
+const CHALLENGES: [HeaderId; 2] = [HeaderId::WwwAuthenticate, HeaderId::ProxyAuthenticate];
+
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// A response came, to a branch that this shard made.
     pub fn response<E: Environment<Hop = H>>(&mut self, env: &mut E, response: &Message<'_>, now: Instant) {
@@ -293,12 +296,14 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         if context.best.as_ref().is_none_or(|best| best::rank(status) < best::rank(best.status)) {
             let response = response.map(|(response, hop)| (self.store.keep(response.bytes()), hop));
             context.best = Some(Best { status, response });
-        } else if let (401 | 407, Some((response, _))) = (status, response) {
-            for id in [HeaderId::WwwAuthenticate, HeaderId::ProxyAuthenticate] {
+        } else if let (401 | 407, Some((response, hop))) = (status, response) {
+            for id in CHALLENGES {
                 for header in response.all(id) {
                     let mut challenge = Vec::new();
                     header.unfold_into(&mut challenge);
-                    context.challenges.push((id, challenge));
+                    if env.lets_challenge(&challenge, hop) {
+                        context.challenges.push((id, challenge));
+                    }
                 }
             }
         }
@@ -405,6 +410,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             }
         }
         if let 401 | 407 = status {
+            for header in CHALLENGES.into_iter().flat_map(|id| response.all(id)) {
+                if !env.lets_challenge(header.value, hop) {
+                    rewrite.remove_header(&header);
+                }
+            }
             for (id, challenge) in &context.challenges {
                 rewrite.append(id.name(), challenge);
             }

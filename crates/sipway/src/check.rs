@@ -54,7 +54,7 @@ fn look_at_users(config: &Config) -> Result<Vec<(&Host, WebhookUrl)>, String> {
     let (mut remote, mut wrong) = (Vec::new(), Vec::new());
     for domain in &config.domains {
         let name = &domain.name;
-        let found = match UsersFound::of(domain) {
+        let found = match UsersFound::of(domain, &config.domains) {
             Ok(found) => found,
             Err(error) => {
                 wrong.push(error.to_string());
@@ -63,13 +63,10 @@ fn look_at_users(config: &Config) -> Result<Vec<(&Host, WebhookUrl)>, String> {
         };
         match found {
             UsersFound::NotAsked => {}
-            UsersFound::Users { count, unserved } => {
+            UsersFound::Users { count, remarks } => {
                 say!("domain {name}: {count} users");
-                if let Some((user, count)) = unserved {
-                    say!(
-                        "domain {name}: {count} of them, such as `{user}`, have no hash for some algorithm that is offered: a client \
-                         that takes it is never let in. Write `algorithms` as the hashes are"
-                    );
+                for remark in remarks {
+                    say!("domain {name}: {remark}");
                 }
             }
             UsersFound::Keys(keys) => say!("domain {name}: tokens by {}", keys.join(", ")),

@@ -51,17 +51,18 @@ export class BaresipPhone extends Phone {
 
   /**
    * Starts a phone; it registers by itself.
-   * @param {{transport: "udp"|"tcp"|"tls", name: string, address: string, friend?: string}} who `address`: `host:port` of the server;
-   *   `friend`: the user it can write to
+   * @param {{transport: "udp"|"tcp"|"tls", name: string, address: string, friend?: string, domain?: string, login?: {user: string, password: string}}} who
+   *   `address`: `host:port` of the server; `friend`: the user it can write to; `domain`: of its address, `localhost` unless said; `login`:
+   *   the name and password that it proves
    */
-  static async open({ address, friend, ...who }) {
+  static async open({ address, friend, login, ...who }) {
     const phone = new BaresipPhone({ client: "baresip", ...who });
     phone.#address = address;
     const control = await freePort();
     phone.#folder = await mkdtemp(join(tmpdir(), "sipway-baresip-"));
     const file = (name, text) => writeFile(join(phone.#folder, name), text);
     await file("config", config(control));
-    await file("accounts", `<${phone.uri};transport=${phone.transport}>;auth_pass=none;outbound="sip:${address};transport=${phone.transport}";regint=600\n`);
+    await file("accounts", `<${phone.uri};transport=${phone.transport}>;${login ? `auth_user=${login.user};auth_pass=${login.password}` : "auth_pass=none"};outbound="sip:${address};transport=${phone.transport}";regint=600\n`);
     await file("contacts", friend ? `<sip:${friend}@localhost>\n` : "");
     phone.#process = spawn("baresip", ["-s", "-f", phone.#folder], { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [phone.#process.stdout, phone.#process.stderr]) {

@@ -8,10 +8,10 @@ export class Phone {
   /** Verbs that this kind does not know, with the reason. */
   cannot = {};
 
-  /** @param {{client: string, transport: string, name: string}} who */
-  constructor({ client, transport, name }) {
+  /** @param {{client: string, transport: string, name: string, domain?: string}} who */
+  constructor({ client, transport, name, domain = "localhost" }) {
     Object.assign(this, { client, transport, name });
-    this.aor = `${name}@localhost`;
+    this.aor = `${name}@${domain}`;
     this.uri = `sip:${this.aor}`;
   }
 

@@ -22,20 +22,21 @@ async function isHeld(transport, port) {
 /**
  * One run of sipp.
  * @param {string} name the scenario
- * @param {{address: string, service: string, transport: "udp"|"tcp", port?: number, outOfCall?: string, media?: "secure"|"plain"}} options
+ * @param {{address: string, service: string, transport: "udp"|"tcp", port?: number, outOfCall?: string, media?: "secure"|"plain", login?: {user: string, password: string, domain: string}}} options
  *   `address`: `host:port` of the server; `outOfCall`: the scenario for requests that belong to no call of the first; `media`: what its SDP speaks of,
- *   DTLS as browsers want it or plain RTP
+ *   DTLS as browsers want it or plain RTP; `login`: what its `[authentication]` proves, and the domain that scenarios call `[domain]`
  * @returns {Promise<{ended: Promise<void>, listening: () => Promise<void>, stop: () => Promise<void>}>} `ended` rejects, with the messages
  *   seen, when the scenario did not go through
  */
-export async function startSipp(name, { address, service, transport, port, outOfCall, media = "secure" }) {
+export async function startSipp(name, { address, service, transport, port, outOfCall, media = "secure", login }) {
   const folder = await mkdtemp(join(tmpdir(), "sipway-sipp-"));
   const at = port ?? (await freePort());
   const [messages, errors] = [join(folder, "messages"), join(folder, "errors")];
   const more = outOfCall ? ["-oocsf", scenario(outOfCall)] : [];
   const keys = media === "secure" ? ["-key", "proto", "UDP/TLS/RTP/SAVPF", "-key", "payload", "111"] : ["-key", "proto", "RTP/AVP", "-key", "payload", "0"];
+  const known = login ? ["-au", login.user, "-ap", login.password, "-key", "domain", login.domain] : [];
   const args = [address, "-sf", scenario(name), "-s", service, "-i", LOOPBACK, "-p", String(at), "-t", transport === "tcp" ? "t1" : "u1", "-m", "1", "-l", "1",
-    "-timeout", `${LIMIT_SECONDS}s`, "-timeout_error", "-nostdin", "-trace_msg", "-message_file", messages, "-trace_err", "-error_file", errors, ...keys, ...more];
+    "-timeout", `${LIMIT_SECONDS}s`, "-timeout_error", "-nostdin", "-trace_msg", "-message_file", messages, "-trace_err", "-error_file", errors, ...keys, ...known, ...more];
   const child = spawn("sipp", args, { cwd: folder, stdio: "ignore" });
   const exit = new Promise((resolve, reject) => {
     child.once("error", (error) => reject(new Error(`sipp did not start (apt-get install sip-tester): ${error.message}`)));

@@ -1,14 +1,16 @@
-// Users who prove who they are, in real browsers: by a password, by a token of a login, by a password for a while.
+// Users who prove who they are, in real browsers and with desk phones: by a password, by a token of a login, by a password for a while.
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { BaresipPhone } from "../harness/baresip.mjs";
 import { BrowserPhone, PhonePage } from "../harness/browser-phone.mjs";
 import { launchBrowser } from "../harness/browser.mjs";
 import { until } from "../harness/conditions.mjs";
 import { Server } from "../harness/server.mjs";
+import { runSipp } from "../harness/sipp.mjs";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 const CLIENTS = ["JsSIP", "SIP.js"];
@@ -21,10 +23,11 @@ let tab;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "sipway-auth-"));
   await writeFile(join(folder, "secret"), SECRET);
-  await writeFile(join(folder, "users"), CLIENTS.map((client) => `ada-${client}:wonder land\n`).join(""));
+  await writeFile(join(folder, "users"), [...CLIENTS.map((client) => `ada-${client}:wonder land\n`), "desk:wonder\n"].join(""), { mode: 0o600 });
   const domain = (name, keys) => `[[domain]]\nname = "${name}"\n${keys}\n`;
   server = await Server.configured([
     domain("password.test", `users = "${folder}/users"`),
+    domain("strong.test", `users = "${folder}/users"\nalgorithms = ["SHA-256", "MD5"]`),
     domain("token.test", `auth = "jwt"\nsecret_file = "${folder}/secret"\nleeway = "0s"`),
     domain("guests.test", `ephemeral_secret_file = "${folder}/secret"`),
   ].join(""));
@@ -54,12 +57,14 @@ const open = (client, name, domain, query = "", more = {}) =>
 const ends = (identity) => server.events.events.filter((event) => event.type === "flow.closed" && event.data.identity === identity).map((event) => event.data.cause);
 
 for (const client of CLIENTS) {
-  test(`${client} proves a password, though its library knows MD5 alone and SHA-256 is wanted more`, async () => {
-    const ada = await open(client, `ada-${client}`, "password.test", "", { password: "wonder land" });
-    await ada.registered();
-    assert.equal(await ada.write(`sip:nobody@password.test`, "hello"), 404);
-    await ada.close();
-  });
+  for (const [domain, offers] of [["password.test", "as it is out of the box"], ["strong.test", "though its library knows MD5 alone, takes the last challenge, and SHA-256 is wanted more"]]) {
+    test(`${client} proves a password ${offers}`, async () => {
+      const ada = await open(client, `ada-${client}`, domain, "", { password: "wonder land" });
+      await ada.registered();
+      assert.equal(await ada.write(`sip:nobody@${domain}`, "hello"), 404);
+      await ada.close();
+    });
+  }
 
   test(`${client} with a password for a while registers, asked for it or not`, async () => {
     const name = `gil-${client}`;
@@ -74,6 +79,35 @@ for (const client of CLIENTS) {
     await known.close();
   });
 }
+
+// Both read the first challenge alone, and know MD5 alone.
+for (const transport of ["udp", "tcp"]) {
+  test(`sipp's own [authentication] logs in over ${transport}, though it writes the server's address into the uri`, async () => {
+    const login = { user: "desk", password: "wonder", domain: "password.test" };
+    const options = { address: server.ready[transport], service: "desk", transport, login };
+    await runSipp("login", options);
+    await runSipp("message_login", options);
+  });
+}
+
+for (const transport of ["udp", "tcp", "tls"]) {
+  for (const user of ["desk", "desk@password.test"]) {
+    test(`baresip logs in over ${transport} as ${user}`, async (t) => {
+      const desk = await BaresipPhone.open({ transport, name: "desk", domain: "password.test", address: server.ready[transport], login: { user, password: "wonder" } });
+      t.after(() => desk.close());
+      await desk.registered();
+    });
+  }
+}
+
+test("baresip with a wrong password does not register", async (t) => {
+  const count = async () => Number(/^sipway_wrong_credentials(?:_total)? (\d+)/m.exec(await (await fetch(new URL("metrics", server.ready.page))).text())?.[1]);
+  const before = await count();
+  const desk = await BaresipPhone.open({ transport: "tcp", name: "desk", domain: "password.test", address: server.ready.tcp, login: { user: "desk", password: "guess" } });
+  t.after(() => desk.close());
+  await until("it is refused", async () => (await count()) > before, { within: 20_000, evidence: () => desk.evidence() });
+  assert.equal((await desk.state()).registered, false);
+});
 
 test("a newer token in a REGISTER keeps a connection that a token has opened, and no other", () => Promise.all(CLIENTS.map(async (client) => {
   const [name, other] = [`tess-${client}`, `tom-${client}`];

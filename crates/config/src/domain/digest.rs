@@ -18,6 +18,7 @@ pub(super) const KEYS: &[&str] = &[
     "users_refresh",
     "realm",
     "algorithms",
+    "digest_uri",
     "ephemeral_secret_env",
     "ephemeral_secret_file",
     "ephemeral_hash",
@@ -52,6 +53,19 @@ impl DigestAlgorithm {
             Self::Md5 => "MD5",
         }
     }
+}
+
+/// What the `uri` in digest credentials may be (RFC 3261 §22.4, item 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DigestUri {
+    /// Anything: the response proves the password over the `uri` as it is written.
+    Any,
+    /// The Request-URI: the same scheme, user and host.
+    Same,
+}
+
+impl Keyword for DigestUri {
+    const CHOICES: &'static [(&'static str, Self)] = &[("any", Self::Any), ("same", Self::Same)];
 }
 
 /// Text that can stand in quotes in a challenge.
@@ -124,9 +138,8 @@ pub(super) fn read(
     let algorithms = section
         .set::<DigestAlgorithm>(reading, "algorithms")
         .given()
-        .map_or(vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5], |list| {
-            list.value.into_iter().map(|at| at.value).collect()
-        });
+        .map_or(vec![DigestAlgorithm::Md5], |list| list.value.into_iter().map(|at| at.value).collect());
+    let digest_uri = section.or(reading, "digest_uri", DigestUri::Any);
     let hash = section.field::<EphemeralHash>(reading, "ephemeral_hash");
     let ephemeral = TokenSecret::read_ephemeral(reading, section)?;
     if ephemeral.is_none() {
@@ -161,7 +174,7 @@ pub(super) fn read(
         }
     };
     let realm = realm.or_else(|| name.as_ref().map(|at| at.value.to_string()))?;
-    Some(Authentication::Digest { realm, algorithms, users, ephemeral })
+    Some(Authentication::Digest { realm, algorithms, digest_uri, users, ephemeral })
 }
 
 /// The users in a database, if that is where they are; nothing if something is wrong, which has been noted then.

@@ -1,4 +1,4 @@
-use sip_auth::{Credentials, Secret};
+use sip_auth::{Credentials, Secret, Username};
 
 use super::*;
 
@@ -18,7 +18,7 @@ impl Place {
 
     fn read(&self, query: &str) -> Result<UserTable, String> {
         let from = UserQuery { path: self.0.clone(), query: query.into(), every: Duration::from_secs(1) };
-        read(&from, "realm").map_err(|error| error.to_string())
+        read(&from, "realm", &UserNames::new(["realm"])).map_err(|error| error.to_string())
     }
 }
 
@@ -38,15 +38,19 @@ fn users_have_a_password_or_hashes() {
     ));
     let table = place.read("SELECT * FROM u").unwrap();
     assert_eq!(table.len(), 3);
-    assert!(matches!(table.lookup("ada", "realm"), Some(Secret::Password(word)) if word == "wonder"));
+    assert!(
+        matches!(table.lookup(Username::plain("ada"), "realm"), Some(Secret::Password(word)) if word == "wonder")
+    );
     for (name, has_sha256) in [("bob", true), ("eve", false)] {
-        let Some(Secret::Hashed(set)) = table.lookup(name, "realm") else { panic!("{name}") };
+        let Some(Secret::Hashed(set)) = table.lookup(Username::plain(name), "realm") else {
+            panic!("{name}")
+        };
         assert_eq!(
             (set.get(Algorithm::Md5).is_some(), set.get(Algorithm::Sha256).is_some()),
             (true, has_sha256)
         );
     }
-    assert!(table.lookup("nobody", "realm").is_none());
+    assert!(table.lookup(Username::plain("nobody"), "realm").is_none());
     assert_eq!(place.read("SELECT name AS name, password FROM u WHERE name = 'ada'").unwrap().len(), 1);
 }
 
@@ -94,5 +98,8 @@ fn a_change_is_seen_by_whoever_and_however_it_is_made() {
     assert_eq!(watched.has_changed().unwrap(), Changed::Yes);
     place.run("INSERT INTO u VALUES ('bob', 'builder');");
     assert_eq!(watched.has_changed().unwrap(), Changed::Yes);
-    assert_eq!(users(&watched.connection, "SELECT * FROM u", "realm").unwrap().len(), 1);
+    assert_eq!(
+        users(&watched.connection, "SELECT * FROM u", "realm", &UserNames::default()).unwrap().len(),
+        1
+    );
 }

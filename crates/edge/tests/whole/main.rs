@@ -8,6 +8,7 @@ mod called;
 mod calls_behind;
 mod certificates;
 mod database;
+mod digest;
 mod ephemeral;
 mod farewell;
 mod flows;

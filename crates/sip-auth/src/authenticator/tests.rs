@@ -1,20 +1,28 @@
 use super::*;
-use crate::{Challenge, Ha1Set, UserTable, answer};
+use crate::{Challenge, Ha1Set, UserTable, answer, challenge::Qop};
 use proptest::prelude::*;
 
 const NOW: u64 = 1_800_000_000;
 const URI: &str = "sip:example.com";
 
 fn settings() -> Settings {
-    Settings::new("example.com")
+    Settings {
+        algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
+        names: UserNames::new(["example.com"]),
+        ..Settings::new("example.com")
+    }
 }
 
 fn authenticator(settings: Settings) -> Authenticator {
     Authenticator::new(settings, &[9; 32])
 }
 
+fn parsed(file: &str) -> UserTable {
+    UserTable::parse(file.as_bytes(), &UserNames::new(["example.com"])).unwrap()
+}
+
 fn users() -> UserTable {
-    UserTable::parse(b"alice:wonder:land\nbob:builder\n").unwrap()
+    parsed("alice:wonder:land\nbob:builder\n")
 }
 
 fn register(server: &mut Authenticator, values: &[&str], now: u64) -> Verdict {
@@ -101,7 +109,7 @@ fn one_good_set_of_credentials_is_enough_but_not_any_number_is_tried() {
 /// Who guesses passwords is known by it, whatever stands in front of the guess or behind it.
 #[test]
 fn a_wrong_password_decides_over_what_is_wrong_otherwise() {
-    let mut server = authenticator(settings());
+    let mut server = authenticator(Settings { uri_check: UriCheck::Same, ..settings() });
     let guess = answer(&challenge(&server, 0, 1), "REGISTER", URI, "alice", "guess", "c0ffee", 1);
     let elsewhere = alice(&challenge(&server, 0, 2), 1).replace(URI, "sip:example.org");
     let others =
@@ -149,30 +157,105 @@ fn a_nonce_of_another_secret_is_stale() {
     assert_eq!(register(&mut server, &[&value], NOW), again(Stale::Yes, ChallengeReason::ForeignNonce));
 }
 
+/// RFC 3261 §22.4, item 5. sipp's `[authentication]` writes the server's address there.
 #[test]
-fn the_method_and_the_uri_are_signed() {
-    let mut server = authenticator(settings());
-    let challenge = challenge(&server, 0, 1);
-    let value = answer(&challenge, "INVITE", URI, "alice", "wonder:land", "c", 1);
-    assert_eq!(register(&mut server, &[&value], NOW), again(Stale::No, ChallengeReason::WrongCredentials));
-    let value = answer(&challenge, "REGISTER", "sip:example.org", "alice", "wonder:land", "c", 1);
+fn a_uri_that_is_not_the_request_uri_proves_the_password_unless_told_otherwise() {
+    let same = || Settings { uri_check: UriCheck::Same, ..settings() };
     let refused = Verdict::Refuse { reason: RefuseReason::OtherUri };
-    assert_eq!(register(&mut server, &[&value], NOW), refused);
-    let lenient = answer(&challenge, "REGISTER", "sip:Example.com:5060", "alice", "wonder:land", "c", 1);
-    assert_eq!(register(&mut server, &[&lenient], NOW), accepted());
-    let mut server = authenticator(Settings { uri_check: UriCheck::Off, ..settings() });
+    for uri in ["sip:alice@192.0.2.1:5060", "sip:example.org", "sip:192.0.2.1", "*", ""] {
+        let mut server = authenticator(settings());
+        let value = answer(&challenge(&server, 0, 1), "REGISTER", uri, "alice", "wonder:land", "c", 1);
+        assert_eq!(register(&mut server, &[&value], NOW), accepted(), "{uri}");
+        let again = again(Stale::Yes, ChallengeReason::ReplayedCount);
+        assert_eq!(register(&mut server, &[&value], NOW), again, "{uri}: once, for whatever target");
+        assert_eq!(register(&mut authenticator(same()), &[&value], NOW), refused, "{uri}");
+        // The response is over the `uri` as it is written, not over the Request-URI.
+        let changed = value.replace(&format!("uri=\"{uri}\""), &format!("uri=\"{URI}\""));
+        let wrong = Verdict::Challenge { stale: Stale::No, reason: ChallengeReason::WrongCredentials };
+        assert_eq!(register(&mut authenticator(settings()), &[&changed], NOW), wrong, "{uri}");
+    }
+    let mut server = authenticator(same());
+    let near = "sip:Example.com:5060";
+    let value = answer(&challenge(&server, 0, 1), "REGISTER", near, "alice", "wonder:land", "c", 1);
     assert_eq!(register(&mut server, &[&value], NOW), accepted());
 }
 
 #[test]
-fn without_qop_a_nonce_is_good_once_where_that_is_allowed() {
+fn the_method_is_signed() {
     let mut server = authenticator(settings());
-    let old = Challenge { qop: crate::Qop::Absent, ..challenge(&server, 1, 1) };
+    let value = answer(&challenge(&server, 0, 1), "INVITE", URI, "alice", "wonder:land", "c", 1);
+    assert_eq!(register(&mut server, &[&value], NOW), again(Stale::No, ChallengeReason::WrongCredentials));
+}
+
+#[test]
+fn without_qop_a_nonce_is_good_once_unless_told_otherwise() {
+    let mut server = authenticator(settings());
+    let old = Challenge { qop: Qop::Absent, ..challenge(&server, 1, 1) };
     let value = alice(&old, 1);
-    assert_eq!(register(&mut server, &[&value], NOW), again(Stale::No, ChallengeReason::NotOffered));
-    let mut server = authenticator(Settings { no_qop: NoQop::AcceptOnce, ..settings() });
     assert_eq!(register(&mut server, &[&value], NOW), accepted());
     assert_eq!(register(&mut server, &[&value], NOW), again(Stale::Yes, ChallengeReason::ReplayedCount));
+    let counted = alice(&challenge(&server, 1, 1), 2);
+    assert_eq!(register(&mut server, &[&counted], NOW), again(Stale::Yes, ChallengeReason::ReplayedCount));
+    let mut server = authenticator(Settings { no_qop: NoQop::Refuse, ..settings() });
+    assert_eq!(register(&mut server, &[&value], NOW), again(Stale::No, ChallengeReason::NotOffered));
+}
+
+/// RFC 8760 §2.4 wants clients to choose. Many take the first challenge, some the last, and most phones know MD5 alone.
+#[test]
+fn by_default_the_one_challenge_is_what_every_client_knows() {
+    let mut server = authenticator(Settings::new("example.com"));
+    let values = server.challenges(Stale::No, 1, NOW);
+    assert_eq!(values.len(), 1);
+    let challenge = Challenge::parse(values[0].as_bytes()).unwrap();
+    assert_eq!((challenge.algorithm, challenge.qop), (Algorithm::Md5, Qop::Auth));
+    assert_eq!(register(&mut server, &[&alice(&challenge, 1)], NOW), accepted());
+}
+
+/// Phones write the name in their own ways; each hashes what it writes.
+#[test]
+fn a_password_is_proved_under_every_spelling_of_the_name() {
+    let mut server = authenticator(settings());
+    let spellings =
+        ["alice", "alice@example.com", "alice@EXAMPLE.com", "sip:alice@example.com", "%61lice", "sip:alice"];
+    for (nc, written) in (1..).zip(spellings) {
+        let value = answer(&challenge(&server, 0, 1), "REGISTER", URI, written, "wonder:land", "c", nc);
+        assert_eq!(register(&mut server, &[&value], NOW), accepted(), "{written}");
+    }
+    let wrong = again(Stale::No, ChallengeReason::WrongCredentials);
+    for written in
+        ["alice@example.org", "alice@example.com.example.org", "bob@example.com", "Alice", "@example.com"]
+    {
+        let value = answer(&challenge(&server, 0, 2), "REGISTER", URI, written, "wonder:land", "c", 1);
+        assert_eq!(register(&mut server, &[&value], NOW), wrong, "{written}");
+    }
+}
+
+/// A hash is over one spelling. Kamailio keeps a second one, `ha1b`, for phones that write the domain too.
+#[test]
+fn a_stored_hash_serves_the_spelling_that_was_hashed_and_the_operator_learns_of_others() {
+    let hash = |written: &str| {
+        let ha1 = Algorithm::Md5.ha1(written, "example.com", "wonder").to_hex();
+        format!("{written}:example.com:{ha1}\n")
+    };
+    let verdict = |file: &str, written: &str| {
+        let mut server = authenticator(Settings { algorithms: vec![Algorithm::Md5], ..settings() });
+        let value = answer(&challenge(&server, 0, 1), "REGISTER", URI, written, "wonder", "c", 1);
+        let request = Request { method: b"REGISTER", uri: URI.as_bytes() };
+        server.verify(request, [value.as_bytes()], &parsed(file), NOW)
+    };
+    let (short, long) = (hash("alice"), hash("alice@example.com"));
+    let lacks = |written: &str| {
+        let no_hash = NoHash { written: written.into(), account: "alice".into(), lacks: Lacks::Spelling };
+        again(Stale::No, ChallengeReason::NoHash(no_hash))
+    };
+    assert_eq!(verdict(&short, "alice"), accepted());
+    assert_eq!(verdict(&short, "alice@example.com"), lacks("alice@example.com"));
+    assert_eq!(verdict(&long, "alice@example.com"), accepted());
+    assert_eq!(verdict(&long, "alice"), lacks("alice"));
+    let both = format!("{short}{long}");
+    assert_eq!(verdict(&both, "alice"), accepted());
+    assert_eq!(verdict(&both, "alice@example.com"), accepted());
+    assert_eq!(verdict(&both, "alice@EXAMPLE.com"), lacks("alice@EXAMPLE.com"), "another text to hash");
 }
 
 #[test]
@@ -223,16 +306,18 @@ fn credentials_of_the_wrong_form_are_refused() {
 fn a_stored_hash_serves_its_algorithm_alone() {
     struct Store;
     impl Credentials for Store {
-        fn lookup(&self, user: &str, realm: &str) -> Option<Secret<'_>> {
+        fn lookup(&self, user: Username<'_>, realm: &str) -> Option<Secret<'_>> {
             let mut set = Ha1Set::default();
             set.set(Algorithm::Md5, Algorithm::Md5.ha1("alice", "example.com", "wonder:land"));
-            (user == "alice" && realm == "example.com").then_some(Secret::Hashed(set))
+            (user.account == "alice" && realm == "example.com").then_some(Secret::Hashed(set))
         }
     }
     let mut server = authenticator(settings());
     let request = Request { method: b"REGISTER", uri: URI.as_bytes() };
     let sha256 = alice(&challenge(&server, 0, 1), 1);
-    let wrong = again(Stale::No, ChallengeReason::WrongCredentials);
+    let lacks = Lacks::Algorithm(Algorithm::Sha256);
+    let no_hash = NoHash { written: "alice".into(), account: "alice".into(), lacks };
+    let wrong = again(Stale::No, ChallengeReason::NoHash(no_hash));
     assert_eq!(server.verify(request, [sha256.as_bytes()], &Store, NOW), wrong);
     let none = answer(&challenge(&server, 0, 1), "REGISTER", URI, "alice", NOBODYS_PASSWORD, "c", 1);
     assert_eq!(server.verify(request, [none.as_bytes()], &Store, NOW), wrong);
@@ -242,7 +327,7 @@ fn a_stored_hash_serves_its_algorithm_alone() {
 
 #[test]
 fn names_that_need_escaping_work_both_ways() {
-    let users = UserTable::parse(br#"al"i\ce:wonder"#).unwrap();
+    let users = parsed(r#"al"i\ce:wonder"#);
     let mut server = authenticator(Settings::new(r#"a "quoted\ realm"#));
     let challenge = challenge(&server, 0, 1);
     assert_eq!(challenge.realm, r#"a "quoted\ realm"#);
