@@ -82,8 +82,8 @@ pub(crate) trait Destination: Send + 'static {
     /// something, further on if it knows that it has more.
     async fn prepare(&mut self, from: Position) -> Result<Position, Failure>;
 
-    /// Hands over these events, in order, and waits for the acknowledgement; gives how many from the front it has now, at
-    /// least one. May be dropped half way at shutdown.
+    /// Hands over these events, in order, and waits for the acknowledgement; gives how many from the front it has now. None
+    /// means that it took nothing and wants the cursor saved before it goes on. May be dropped half way at shutdown.
     async fn deliver(&mut self, events: &[Outgoing]) -> Result<usize, Failure>;
 
     /// Makes durable what was acknowledged, where that is not the same. The cursor is saved at `to` next.

@@ -1,7 +1,10 @@
-//! Events to a file, one a line.
+//! Events to a file, one a line, each once: what a crash left behind the cursor is read back and not written again.
 
+mod read_back;
 mod rotation;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use tail::mend;
 
@@ -13,8 +16,10 @@ use std::time::SystemTime;
 
 use config::Rotation;
 use ledger::Position;
+use lifecycle::Node;
 
 use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
+use read_back::{Found, ReadBack};
 
 /// One write carries this much, so that a backlog goes out in few calls.
 pub(crate) const APPETITE: Appetite = Appetite { events: 4096, bytes: 1 << 20 };
@@ -30,10 +35,25 @@ const MOVES: usize = 3;
 pub(crate) struct FileSink {
     path: PathBuf,
     rotation: Option<Rotation>,
+    node: Node,
     open: Option<OpenFile>,
     /// A file whose sync failed, and the length up to which an earlier sync had succeeded.
     doubtful: Option<(FileKey, u64)>,
+    /// A file whose sync failed before anything was written to it here. What it holds may not be on disk.
+    distrusted: Option<FileKey>,
+    /// The lines behind the cursor, until an event comes that is not among them.
+    read_back: Option<ReadBack>,
+    cursor: CursorLag,
     buffer: Vec<u8>,
+}
+
+/// Whether the cursor may be behind what the file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CursorLag {
+    None,
+    Some,
+    /// It was asked to catch up, once.
+    Asked,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +90,13 @@ enum FileKind {
     Other,
 }
 
+impl OpenFile {
+    fn is_due(&self, rotation: Option<Rotation>, adding: u64, now: SystemTime) -> bool {
+        let due = |rotation| rotation::is_due(rotation, self.end, self.begun, adding, now);
+        self.kind == FileKind::Regular && rotation.is_some_and(due)
+    }
+}
+
 /// All events as lines, in place of what the buffer held.
 pub(crate) fn lines(buffer: &mut Vec<u8>, events: &[Outgoing]) {
     buffer.clear();
@@ -79,14 +106,28 @@ pub(crate) fn lines(buffer: &mut Vec<u8>, events: &[Outgoing]) {
     }
 }
 
+fn fault(path: &Path, doing: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Nature::Passing, format!("cannot {doing} {}: {error}", path.display()))
+}
+
 impl FileSink {
-    pub(crate) fn new(file: config::File) -> Self {
+    pub(crate) fn new(file: config::File, node: Node) -> Self {
         let config::File { path, rotation } = file;
-        Self { path, rotation, open: None, doubtful: None, buffer: Vec::new() }
+        Self {
+            path,
+            rotation,
+            node,
+            open: None,
+            doubtful: None,
+            distrusted: None,
+            read_back: None,
+            cursor: CursorLag::None,
+            buffer: Vec::new(),
+        }
     }
 
     fn fault(&self, doing: &str, error: &std::io::Error) -> Failure {
-        Failure::new(Nature::Passing, format!("cannot {doing} {}: {error}", self.path.display()))
+        fault(&self.path, doing, error)
     }
 
     /// Opens the file and mends its end.
@@ -127,7 +168,13 @@ impl FileSink {
             end = synced;
         }
         let end = mend(&file, end).map_err(|error| self.fault("mend the end of", &error))?;
-        Ok(OpenFile { file, key, kind: FileKind::Regular, end, synced: 0, begun, new_name })
+        if end > 0
+            && let Err(error) = file.sync_data()
+        {
+            self.distrusted = Some(key);
+            return Err(self.fault("sync", &error));
+        }
+        Ok(OpenFile { file, key, kind: FileKind::Regular, end, synced: end, begun, new_name })
     }
 
     /// The open file, if it is still the one of this name.
@@ -139,9 +186,10 @@ impl FileSink {
         };
         let Some(open) = &mut self.open else { return Ok(None) };
         let Some(named) = named.filter(|named| FileKey::of(named) == open.key) else { return Ok(None) };
-        if open.kind == FileKind::Regular {
-            // Somebody else may have cut it.
-            open.end = named.len();
+        if open.kind == FileKind::Regular && open.end != named.len() {
+            // Somebody else has cut it, or written to it.
+            let ended = tail::end_line(&open.file, named.len());
+            open.end = ended.map_err(|error| fault(&self.path, "end the last line of", &error))?;
             open.synced = open.synced.min(open.end);
         }
         Ok(Some(open))
@@ -162,14 +210,60 @@ impl FileSink {
         self.open.as_mut().ok_or_else(|| Failure::new(Nature::Passing, "the file is not open"))
     }
 
+    /// Looks for what the file holds behind the cursor.
+    fn look_back(&mut self, from: Position) -> Result<(), Failure> {
+        self.read_back = None;
+        let open = self.at_path()?;
+        let (key, end) = (open.key, open.end);
+        if open.kind == FileKind::Other || self.distrusted == Some(key) {
+            return Ok(());
+        }
+        let Some(open) = &self.open else { return Ok(()) };
+        let found = ReadBack::look(&self.path, &open.file, end, from, &self.node);
+        self.read_back = found.map_err(|error| self.fault("read back", &error))?;
+        Ok(())
+    }
+
+    /// How many events from the front the file holds already. The first that it does not hold ends the comparison: what comes
+    /// after it is written, so that the order holds.
+    fn held(&mut self, events: &[Outgoing]) -> Result<usize, Failure> {
+        let Some(read_back) = &mut self.read_back else { return Ok(0) };
+        let mut held = 0;
+        for event in events {
+            match read_back.find(event) {
+                Ok(Found::Same) => held += 1,
+                Ok(missing) => {
+                    self.read_back = None;
+                    if missing == Found::Other {
+                        tracing::warn!(
+                            path = %self.path.display(),
+                            event = event.id,
+                            "the file holds another event under this id. Was the ledger of this node begun anew?"
+                        );
+                    }
+                    break;
+                }
+                Err(error) => return Err(self.fault("read back", &error)),
+            }
+        }
+        if held > 0 {
+            self.cursor = CursorLag::Some;
+        }
+        Ok(held)
+    }
+
+    /// Whether the buffer belongs into a new file, because this one was moved away or is to be.
+    fn begins_new_file(&mut self, now: SystemTime) -> Result<bool, Failure> {
+        let (rotation, adding, is_open) = (self.rotation, self.buffer.len() as u64, self.open.is_some());
+        let Some(open) = self.current()? else { return Ok(is_open) };
+        Ok(open.is_due(rotation, adding, now))
+    }
+
     /// Moves the file away if what comes next belongs into a new one. What is moved away is whole and on disk.
     fn rotate_if_due(&mut self, now: SystemTime) -> Result<(), Failure> {
         let Some(rotation) = self.rotation else { return Ok(()) };
         let adding = self.buffer.len() as u64;
-        let open = self.at_path()?;
-        let due =
-            open.kind == FileKind::Regular && rotation::is_due(rotation, open.end, open.begun, adding, now);
-        if !due {
+        if !self.at_path()?.is_due(Some(rotation), adding, now) {
             return Ok(());
         }
         self.sync_open()?;
@@ -245,13 +339,24 @@ impl Destination for FileSink {
     }
 
     async fn prepare(&mut self, from: Position) -> Result<Position, Failure> {
-        self.at_path()?;
+        self.look_back(from)?;
         Ok(from)
     }
 
     async fn deliver(&mut self, events: &[Outgoing]) -> Result<usize, Failure> {
+        let held = self.held(events)?;
+        if held > 0 {
+            return Ok(held);
+        }
         lines(&mut self.buffer, events);
-        self.rotate_if_due(SystemTime::now())?;
+        let now = SystemTime::now();
+        if self.cursor == CursorLag::Some && self.begins_new_file(now)? {
+            // What is in a file that was moved away may not be found again, so the cursor passes it first.
+            self.cursor = CursorLag::Asked;
+            return Ok(0);
+        }
+        self.rotate_if_due(now)?;
+        self.cursor = CursorLag::Some;
         for _ in 0..MOVES {
             self.append()?;
             // Moved between the look and the write: whoever moved it may have taken a copy already, so the lines go into the
@@ -264,6 +369,8 @@ impl Destination for FileSink {
     }
 
     async fn settle(&mut self, _to: Position) -> Result<(), Failure> {
-        self.sync_open()
+        self.sync_open()?;
+        self.cursor = CursorLag::None;
+        Ok(())
     }
 }

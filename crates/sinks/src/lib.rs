@@ -2,7 +2,8 @@
 //!
 //! Each [`Sink`] works on a thread of its own, reads the ledger forward from its own cursor, and moves the cursor only
 //! after the destination has acknowledged. So every event arrives at least once, in order, with the same id every time;
-//! after a crash the events since the cursor was last saved arrive again. A destination that is down, slow or refusing
+//! after a crash the events since the cursor was last saved are delivered again, and what can read back what it holds (a file,
+//! PostgreSQL, NATS, Redis) has them once. A destination that is down, slow or refusing
 //! costs disk, and shows in [`Status`]; it costs nobody else anything.
 //!
 //! One delivery is under way at a time per sink, unless the destination keeps the order of each flow by itself

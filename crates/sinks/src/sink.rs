@@ -128,7 +128,7 @@ impl Sink {
             }
             SinkTarget::File(file) => {
                 let shown = format!("file {}", file.path.display());
-                base.start(shown, FileSink::new(file))
+                base.start(shown, FileSink::new(file, node.clone()))
             }
             SinkTarget::Nats(nats) => {
                 let sink = NatsSink::new(nats, node.clone());

@@ -81,6 +81,7 @@ impl<D: Destination> Worker<D> {
                     };
                     match outcome {
                         None => {}
+                        Some(Ok(0)) => self.save(Save::Soon).await,
                         Some(Ok(taken)) => self.progress.delivered(taken.min(count), Ok(()), Moment::now()),
                         Some(Err(failure)) => self.progress.delivered(count, Err(failure), Moment::now()),
                     }

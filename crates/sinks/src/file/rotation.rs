@@ -29,7 +29,8 @@ pub(super) fn steps(path: &Path, keep: u32) -> Vec<(PathBuf, PathBuf)> {
     older.chain([(path.to_owned(), numbered(path, 1))]).collect()
 }
 
-fn numbered(path: &Path, number: u32) -> PathBuf {
+/// The name of the file that was moved away so many rotations ago.
+pub(super) fn numbered(path: &Path, number: u32) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(format!(".{number}"));
     PathBuf::from(name)

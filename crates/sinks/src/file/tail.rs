@@ -4,11 +4,14 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 
-/// How every event of ours begins, and every dead letter.
-const OURS: [&[u8]; 2] = [br#"{"specversion":"1.0","id":""#, br#"{"sink":""#];
+/// How every event of ours begins, up to its id.
+pub(super) const EVENT: &[u8] = br#"{"specversion":"1.0","id":""#;
 
-/// A torn line of ours is never longer.
-const LONGEST: u64 = 1 << 20;
+/// How every event of ours begins, and every dead letter.
+const OURS: [&[u8]; 2] = [EVENT, br#"{"sink":""#];
+
+/// A line of ours is never longer.
+pub(super) const LONGEST: u64 = 1 << 20;
 
 /// Makes the file of this length end at the end of a line; gives its length then. A torn line of ours is cut: its event is
 /// delivered again. Anything else is not ours to cut, and gets a line end.
@@ -42,6 +45,19 @@ pub(crate) fn mend(mut file: &File, length: u64) -> io::Result<u64> {
             Ok(length + 1)
         }
     }
+}
+
+/// Makes a file of this length, that somebody else wrote to, end at the end of a line; gives its length then. Nothing is cut.
+pub(super) fn end_line(mut file: &File, length: u64) -> io::Result<u64> {
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    if last == *b"\n" {
+        return Ok(length);
+    }
+    file.write_all(b"\n")?;
+    Ok(length + 1)
 }
 
 #[cfg(test)]

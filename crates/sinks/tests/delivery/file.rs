@@ -70,6 +70,39 @@ fn a_torn_line_is_cut_and_delivered_whole() {
 }
 
 #[test]
+fn what_the_file_holds_behind_the_cursor_is_not_written_again() {
+    let place = Place::new("behind");
+    let (ledger, path) = (place.ledger(), place.path("events.jsonl"));
+    append(&ledger, 40);
+    let behind =
+        |to| ledger.cursor("archive").unwrap().reset(Position::new(1, to), ledger::Save::Now).unwrap();
+    assert_eq!(start(&ledger, file("archive", &path)).finish(PATIENCE).status.lag, 0);
+    behind(13);
+    append(&ledger, 5);
+    let finished = start(&ledger, file("archive", &path)).finish(PATIENCE);
+    assert_eq!((finished.status.lag, finished.status.delivered), (0, 32));
+    assert_eq!(ids_in(&path), ids(1, 45));
+    // logrotate came, and the new file is empty or not there yet.
+    for (at, number) in [(20, 1), (44, 2)] {
+        std::fs::rename(place.path("events.jsonl.1"), place.path("events.jsonl.2")).unwrap_or_default();
+        std::fs::rename(&path, place.path("events.jsonl.1")).unwrap();
+        if number == 1 {
+            std::fs::write(&path, "").unwrap();
+        }
+        behind(at);
+        append(&ledger, 1);
+        assert_eq!(start(&ledger, file("archive", &path)).finish(PATIENCE).status.lag, 0);
+        assert_eq!(ids_in(&path), ids(45 + number, 1));
+    }
+    assert_eq!(ids_in(&place.path("events.jsonl.2")), ids(1, 45));
+    // What the operator cut is gone, and does not come again.
+    std::fs::write(&path, "").unwrap();
+    append(&ledger, 1);
+    assert_eq!(start(&ledger, file("archive", &path)).finish(PATIENCE).status.lag, 0);
+    assert_eq!(ids_in(&path), ids(48, 1));
+}
+
+#[test]
 fn only_the_types_that_were_asked_for() {
     let place = Place::new("types");
     let (ledger, path) = (place.ledger(), place.path("events.jsonl"));
