@@ -99,7 +99,7 @@ pub struct EventLog {
     runs: BTreeMap<(String, Incarnation), u64>,
     opened: u64,
     closed: u64,
-    redelivered: u64,
+    redelivered: Findings,
     started: u64,
     stopped: Vec<EventId>,
     /// Nodes and addresses-of-record with the last type that was told of them.
@@ -196,7 +196,7 @@ impl EventLog {
         let joins = self.beginning == Beginning::Any && self.runs.is_empty();
         let last = self.runs.entry((node.to_string(), id.incarnation)).or_insert(0);
         if id.sequence <= *last {
-            self.redelivered += 1;
+            self.redelivered.add(|| text);
             return Ok(());
         }
         if id.sequence > *last + 1 && !joins {
@@ -363,10 +363,11 @@ impl EventLog {
         self.opened - self.closed
     }
 
-    /// Events that came again with the same id, as at-least-once delivery allows.
+    /// Events that came again with the same id, as at-least-once delivery allows. A consumer that promises each event once
+    /// has none.
     #[must_use]
-    pub const fn redelivered(&self) -> u64 {
-        self.redelivered
+    pub const fn redelivered(&self) -> &Findings {
+        &self.redelivered
     }
 
     /// `node.started` events.

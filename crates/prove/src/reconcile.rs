@@ -61,7 +61,7 @@ pub struct Attempt {
 #[must_use]
 pub fn reconcile(log: &EventLog, attempts: &[Attempt]) -> Report {
     let mut report =
-        Report { faults: log.faults.clone(), redelivered: log.redelivered(), ..Report::default() };
+        Report { faults: log.faults.clone(), redelivered: log.redelivered().count(), ..Report::default() };
     let mut by_remote: HashMap<SocketAddr, Vec<usize>> = HashMap::with_capacity(attempts.len());
     for (n, attempt) in attempts.iter().enumerate() {
         by_remote.entry(attempt.remote).or_default().push(n);

@@ -161,6 +161,8 @@ impl Campaign {
         let panics = self.server.panics();
         self.totals.wrong("panics of the server", &panics);
         self.totals.wrong("webhook requests not as they must be", &self.consumer.forged());
+        let repeated = self.file.look(|log| log.redelivered().clone());
+        self.totals.wrong("events that are in the file again", &repeated);
         Ok(())
     }
 
