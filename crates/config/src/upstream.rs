@@ -1,5 +1,6 @@
 //! `[[upstream]]`: SIP servers behind this one, such as a PBX, to which the requests of whole domains go.
 
+mod clash;
 mod unregister;
 
 use std::fmt;
@@ -298,6 +299,17 @@ impl Upstream {
                     Problem::new(ProblemKind::BadValue, span, title)
                         .label(format!("this needs a `{word}` listener{family}"))
                         .help(format!("add a `[[listener]]` with `transport = \"{word}\"`")),
+                );
+                return None;
+            }
+            // Which addresses this machine has, nobody asks while the file is read: `sipway check` does.
+            if let Some(listener) = target.listener_in_its_place(listeners, |_| false) {
+                let title =
+                    format!("this target is the listener `{}` of this server", listener.name.as_str());
+                reading.error(
+                    Problem::new(ProblemKind::Conflict, span, title)
+                        .label("requests for it would come back here")
+                        .help("name the address of the server behind, or give the listener another port"),
                 );
                 return None;
             }

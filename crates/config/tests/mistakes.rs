@@ -240,6 +240,25 @@ fn upstreams() {
     one(&of("«{ uri = \"sip:10.0.0.5\", weight = 0 }»"), BadValue, None);
     one(&of("«{ weight = 7 }»"), BadValue, None);
     one(&(of("\"sip:10.0.0.5\"") + "listener = «\"ws\"»"), BadValue, Some("name one, or leave it out"));
+    // The default listeners are at 127.0.0.1:5060.
+    let mend = "name the address of the server behind, or give the listener another port";
+    for itself in
+        ["sip:127.0.0.1", "sip:127.0.0.1:5060;transport=udp", "sip:127.0.0.1;transport=tcp", "sip:localhost"]
+    {
+        one(&of(&format!("\"sip:10.0.0.5\", «\"{itself}\"»")), Conflict, Some(mend));
+    }
+    for other in ["sip:127.0.0.1:5061", "sip:127.0.0.2", "sip:localhost:5080", "sip:127.0.0.1:8080"] {
+        parse(&of(&format!("\"{other}\""))).unwrap();
+    }
+    let all = |transport: &str, target: &str| {
+        let keys = format!("transport = \"{transport}\"\nbind = \"0.0.0.0:5060\"\nadvertise = \"10.0.0.1\"");
+        format!("{}{}", listener(&keys), of(&format!("«\"{target}\"»")))
+    };
+    for target in ["sip:127.0.0.1", "sip:127.0.0.9", "sip:localhost", "sip:0.0.0.0"] {
+        one(&all("udp", target), Conflict, Some(mend));
+    }
+    one(&all("tcp", "sip:127.0.0.1;transport=tcp"), Conflict, Some(mend));
+    parse(&all("udp", "sip:10.0.0.5").replace(['«', '»'], "")).unwrap();
     let tls = "«[[upstream]]»\nname = \"pbx\"\ntargets = [\"sip:10.0.0.5\"]\nprivate_key = \"key.pem\"";
     one(tls, MissingKey, Some("add `certificate = \"fullchain.pem\"`"));
     let mend = "remove it, or write register = \"local\"";
@@ -318,8 +337,8 @@ fn the_header_of_an_unregister_is_of_ones_own_and_has_a_secret() {
     one(&with("unregister_header = «\"X-Sipway-Close\"»"), MissingKey, Some(mend));
     let mend = "add `unregister_header = \"X-Sipway-Close\"`";
     one(&with("«unregister_secret_file» = \"unregister.secret\""), NotApplicable, Some(mend));
-    let never = format!("unregister = \"never\"\n«unregister_header» = \"X-Sipway-Close\"");
-    one(&with(&never), NotApplicable, Some("remove one of the two"));
+    let never = "unregister = \"never\"\n«unregister_header» = \"X-Sipway-Close\"";
+    one(&with(never), NotApplicable, Some("remove one of the two"));
     let header = "unregister_header = \"X-Sipway-Close\"\n";
     let mend = "make one: openssl rand -hex 24";
     one(&with(&format!("{header}unregister_secret_env = «\"UNREGISTER\"»")), BadVariable, Some(mend));

@@ -11,6 +11,7 @@ use crate::{
     certificates,
     command::Check,
     outcome::{Outcome, warn},
+    own_address::is_here,
     speech::say,
 };
 
@@ -24,6 +25,9 @@ pub(crate) fn run(check: &Check) -> Outcome {
     };
     warn(config.warnings());
     say!("{}: no errors", check.config.display());
+    if let Err(clash) = look_at_targets(&config) {
+        return Outcome::failed(clash);
+    }
     let remote = match look_at_users(&config) {
         Ok(remote) => remote,
         Err(error) => return Outcome::failed(error),
@@ -44,6 +48,28 @@ pub(crate) fn run(check: &Check) -> Outcome {
         }),
         Err(error) => Outcome::failed(error),
     }
+}
+
+/// Looks whether a target of an upstream is a listener of this server, which may be at all addresses of this machine.
+///
+/// # Errors
+/// All that are.
+fn look_at_targets(config: &Config) -> Result<(), String> {
+    let mut wrong = Vec::new();
+    for upstream in &config.upstreams {
+        for target in &upstream.targets {
+            if let Some(listener) = target.listener_in_its_place(&config.listeners, is_here) {
+                wrong.push(format!(
+                    "upstream {}: {} is an address of this machine, and the port is that of the listener `{}`: requests would come back here. \
+                     Give the listener another port, or `bind` it to another address",
+                    upstream.name,
+                    target.host,
+                    listener.name
+                ));
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
 /// Reads users and keys as the server would; gives the addresses where keys are to be fetched from.

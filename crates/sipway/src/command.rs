@@ -18,7 +18,7 @@ pub(crate) struct Sipway {
 pub(crate) enum Command {
     /// Serve on this machine without configuration: softphone page, users on the fly, live events
     Dev(Dev),
-    /// Write a configuration to begin with, in front of a PBX
+    /// Write a configuration to begin with: for a server of its own, or in front of a PBX
     Init(Init),
     /// Serve as a configuration file says
     Run(Run),
@@ -73,18 +73,26 @@ pub(crate) struct Dev {
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// The PBX: sip:10.0.0.5, sip:10.0.0.5:5080;transport=tcp, sips:pbx.example.com
+    /// The PBX: sip:10.0.0.5, sip:10.0.0.5:5080;transport=tcp, sips:pbx.example.com [default: none, a server of its own]
     #[arg(long, value_name = "URI")]
-    pub(crate) backend: Backend,
-    /// What it is
-    #[arg(long, value_enum, default_value = "other")]
+    pub(crate) backend: Option<Backend>,
+    /// What the PBX is
+    #[arg(long, value_enum, default_value = "other", requires = "backend")]
     pub(crate) kind: Kind,
-    /// The domain of your users [default: the host of the backend]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) domain: Option<String>,
+    /// Where users register: here, with the PBX as one trunk, or at the PBX, to which registrations are forwarded
+    #[arg(long, value_enum, default_value = "local", requires = "backend")]
+    pub(crate) register: Register,
+    /// The domain of your users [default: the host of the backend, or example.com]
+    #[arg(long, value_name = "NAME", value_parser = domain)]
+    pub(crate) domain: Option<config::Host>,
     /// Where to write it; a file that is there stays
     #[arg(long, value_name = "FILE", default_value = "sipway.toml")]
     pub(crate) output: PathBuf,
+}
+
+/// A name that a domain can have.
+fn domain(text: &str) -> Result<config::Host, &'static str> {
+    config::Host::new(text).ok_or("not a domain name or an IP address, such as example.com")
 }
 
 /// Kinds of PBX, by how they learn where their users are.
@@ -94,6 +102,13 @@ pub(crate) enum Kind {
     Asterisk,
     Kamailio,
     Other,
+}
+
+/// Where the users of a domain with a PBX register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Register {
+    Local,
+    Forward,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,6 @@
-//! `sipway init`: a configuration to begin with, in front of a PBX.
+//! `sipway init`: a configuration to begin with, for a server of its own or in front of a PBX.
+
+mod advice;
 
 use std::{
     fs::OpenOptions,
@@ -10,8 +12,9 @@ use std::{
 use config::{BadTarget, Host, UpstreamTarget};
 
 use crate::{
-    command::{Init, Kind},
+    command::{Init, Register},
     outcome::Outcome,
+    own_address::is_here,
     speech::say,
 };
 
@@ -21,7 +24,13 @@ pub(crate) fn run(init: &Init) -> Outcome {
     match file.and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => {
             let file = init.output.display();
-            say!("{file}: written. Put your certificate beside it, then: sipway check {file}");
+            say!("{file}: written. Put beside it what it names:");
+            for (named, what) in FILES {
+                if text.contains(&format!("{named:?}")) {
+                    say!("  {named:<18} {what}");
+                }
+            }
+            say!("Then: sipway check {file}");
             Outcome::Done
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -30,6 +39,14 @@ pub(crate) fn run(init: &Init) -> Outcome {
         Err(error) => Outcome::failed(format!("{}: {error}", init.output.display())),
     }
 }
+
+/// What a configuration may name, and how to come by it.
+const FILES: [(&str, &str); 4] = [
+    ("fullchain.pem", "your certificate, with those of its issuers behind it"),
+    ("privkey.pem", "its key"),
+    ("users.txt", "a line for each user: name:password (chmod 600)"),
+    ("unregister.secret", "openssl rand -hex 24 > unregister.secret; chmod 600 unregister.secret"),
+];
 
 /// A server behind, as it was given and as it is understood.
 #[derive(Clone, Debug)]
@@ -47,30 +64,71 @@ impl FromStr for Backend {
 }
 
 fn text(init: &Init) -> String {
-    let Backend { text: backend, target } = &init.backend;
-    let transport = target.usual().as_str();
-    // The address that the backend sees.
-    let advertise = target.address().and_then(towards).map_or_else(
-        || "\"sip.example.com\" # the name or address of this machine".to_owned(),
-        |ip| format!("{:?}", Host::from(ip).to_string()),
-    );
-    let domain = init.domain.clone().unwrap_or_else(|| target.host.to_string());
-    let (register, advice) = advice(init.kind);
+    let example = || Host::Name("example.com".to_owned());
+    let Some(backend) = &init.backend else {
+        let domain = init.domain.clone().unwrap_or_else(example);
+        let listeners = listeners(&["udp", "tcp"], Ipv4Addr::UNSPECIFIED.into(), 5060, UNKNOWN);
+        return format!(
+            "{BEGINNING}# Phones come in here.\n{listeners}\
+             # The domain of your users, as it stands in their addresses. They register here, each with its password.\n\
+             [[domain]]\nname = \"{}\"\nusers = \"users.txt\"\n\n{END}",
+            bare(&domain)
+        );
+    };
+    let target = &backend.target;
+    let domain = init.domain.as_ref().unwrap_or(&target.host);
+    let seen = address(target).and_then(towards);
+    let port = own_port(target);
+    let advertise = seen.map_or_else(|| UNKNOWN.to_owned(), |ip| format!("\"{}\"", Host::from(ip)));
+    // Where the PBX reaches this server, in the words of its own configuration.
+    let here = seen.map_or_else(|| "SIPWAY".to_owned(), |ip| Host::from(ip).to_string());
+    let place = advice::Place { here: &here, port, domain: &bare(domain) };
+    let domain = match init.register {
+        Register::Local => advice::local(init.kind, place),
+        Register::Forward => advice::forward(init.kind, place),
+    };
     format!(
-        "# A beginning, written by `sipway init`. sipway.example.toml explains every key; `sipway check` this file after every change.\n\n\
-         [ledger]\ndirectory = \"/var/lib/sipway\"\n\n\
-         # Browsers and apps come in here: wss://sip.example.com/\n\
-         [[listener]]\ntransport = \"wss\"\nbind = \"0.0.0.0:443\"\nadvertise = \"sip.example.com\" # the name in your certificate\n\
-         certificate = \"fullchain.pem\"\nprivate_key = \"privkey.pem\"\n\n\
-         # The backend is spoken to by this one, and speaks to this server here; phones may register here, too.\n{listener}\n\
+        "{BEGINNING}# The PBX is spoken to by {these}, and speaks to this server here; phones may register here, too.\n{listeners}\
          [[upstream]]\nname = \"pbx\"\n\
          # Several are tried in turn. A name is looked up (NAPTR, SRV); ;transport=tcp or sips: are understood.\n\
-         targets = [{backend:?}]\n\n\
-         # The domain of your users, as it stands in their addresses. The backend asks for their passwords.\n\
-         [[domain]]\nname = {domain:?}\nbackend = \"pbx\"\n{advice}register = {register:?}\n\n\
-         # Metrics, health and the API, on this machine alone.\n[admin]\nbind = \"127.0.0.1:8090\"\n",
-        listener = listener(transport, any(target), &advertise),
+         targets = [{:?}]\n{}\n{}\n{END}",
+        backend.text,
+        domain.upstream,
+        domain.domain,
+        these = if transports(target).len() > 1 {
+            "these (what is larger than 1300 bytes, as calls of browsers are, goes by TCP)"
+        } else {
+            "this"
+        },
+        listeners = listeners(transports(target), any(target), port, &advertise),
     )
+}
+
+const BEGINNING: &str = "# A beginning, written by `sipway init`. sipway.example.toml explains every key; `sipway check` this file after every change.\n\n\
+    [ledger]\ndirectory = \"/var/lib/sipway\"\n\n\
+    # Browsers and apps come in here: wss://sip.example.com/\n\
+    [[listener]]\ntransport = \"wss\"\nbind = \"0.0.0.0:443\"\nadvertise = \"sip.example.com\" # the name in your certificate\n\
+    certificate = \"fullchain.pem\"\nprivate_key = \"privkey.pem\"\n\n";
+
+const END: &str =
+    "# Metrics, health and the API, on this machine alone.\n[admin]\nbind = \"127.0.0.1:8090\"\n";
+
+/// What is advertised where nobody can know it but the operator.
+const UNKNOWN: &str = "\"sip.example.com\" # the name or address of this machine";
+
+/// A host as the name of a domain.
+fn bare(host: &Host) -> String {
+    host.to_string()
+}
+
+/// What a backend is spoken to by: what is large does not fit into datagrams (RFC 3261 §18.1.1).
+fn transports(target: &UpstreamTarget) -> &'static [&'static str] {
+    match target.transport.map(|_| target.usual().as_str()) {
+        None => &["udp", "tcp"],
+        Some("udp") => &["udp"],
+        Some("tcp") => &["tcp"],
+        Some(_) => &["tls"],
+    }
 }
 
 /// All addresses of this machine, of the family that a backend is spoken to by.
@@ -81,13 +139,33 @@ fn any(target: &UpstreamTarget) -> IpAddr {
     }
 }
 
-fn listener(transport: &str, ip: IpAddr, advertise: &str) -> String {
-    let (port, files) = match transport {
-        "tls" => (5061, "certificate = \"fullchain.pem\"\nprivate_key = \"privkey.pem\"\n"),
-        _ => (5060, ""),
+fn listeners(transports: &[&str], ip: IpAddr, port: u16, advertise: &str) -> String {
+    let one = |transport: &&str| {
+        let files = match *transport {
+            "tls" => "certificate = \"fullchain.pem\"\nprivate_key = \"privkey.pem\"\n",
+            _ => "",
+        };
+        let bind = SocketAddr::new(ip, port);
+        format!(
+            "[[listener]]\ntransport = \"{transport}\"\nbind = \"{bind}\"\nadvertise = {advertise}\n{files}\n"
+        )
     };
-    let bind = SocketAddr::new(ip, port);
-    format!("[[listener]]\ntransport = \"{transport}\"\nbind = \"{bind}\"\nadvertise = {advertise}\n{files}")
+    transports.iter().map(one).collect()
+}
+
+/// Where a backend is, as far as that is known without asking DNS.
+fn address(target: &UpstreamTarget) -> Option<SocketAddr> {
+    let here =
+        matches!(&target.host, Host::Name(name) if name == "localhost" || name.ends_with(".localhost"));
+    let port = target.port.unwrap_or(target.usual().port());
+    target.address().or_else(|| here.then(|| (Ipv4Addr::LOCALHOST, port).into()))
+}
+
+/// The port for SIP, which is not the backend's if that is on this machine.
+fn own_port(target: &UpstreamTarget) -> u16 {
+    let usual = if transports(target) == ["tls"] { 5061 } else { 5060 };
+    let taken = address(target).filter(|backend| is_here(backend.ip())).map(|backend| backend.port());
+    if taken == Some(usual) { usual + 20 } else { usual }
 }
 
 /// The address of this machine that a backend sees. Nothing is sent for it.
@@ -96,27 +174,4 @@ fn towards(backend: SocketAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
     socket.connect(backend).ok()?;
     Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
-}
-
-/// How such a backend learns where its users are, and what to do there for it.
-fn advice(kind: Kind) -> (&'static str, &'static str) {
-    match kind {
-        Kind::Kamailio => (
-            "path",
-            "# In kamailio.cfg: modparam(\"registrar\", \"use_path\", 1). See docs/PBX.md for how it learns that a connection has ended.\n",
-        ),
-        Kind::Freeswitch => (
-            "auto",
-            "# It keeps the contact of a connection that has ended until that expires. See docs/PBX.md for a better way.\n",
-        ),
-        Kind::Asterisk => (
-            "auto",
-            "# In pjsip.conf: support_path = yes in the aor, or rewrite_contact = no in the endpoint. It asks a password for the un-REGISTER\n\
-             # of a connection that has ended, and keeps the contact until it expires: set maximum_expiration = 120 or so.\n",
-        ),
-        Kind::Other => (
-            "auto",
-            "# \"path\" if it saves a Path (RFC 3327) and calls along it, \"contact-rewrite\" if a Path confuses it.\n",
-        ),
-    }
 }

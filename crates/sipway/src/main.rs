@@ -19,6 +19,7 @@ mod ledger_place;
 mod logs;
 mod now;
 mod outcome;
+mod own_address;
 mod prove;
 mod run;
 mod schema;

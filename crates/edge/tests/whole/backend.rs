@@ -77,7 +77,7 @@ pub(crate) fn within(
     let remote = contact.trim_start_matches('<').split('>').next().unwrap().to_owned();
     let routes: String = routes.iter().map(|route| format!("Route: {}\r\n", text(route))).collect();
     format!(
-        "{method} {remote} SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bK{}\r\nMax-Forwards: 70\r\n{routes}\
+        "{method} {remote} SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bK{};rport\r\nMax-Forwards: 70\r\n{routes}\
          From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n",
         rand::random::<u64>(),
         text(from),
@@ -89,11 +89,23 @@ pub(crate) fn within(
 
 /// One side calls, the other answers, and the answering side hangs up: every request along the routes that were recorded.
 pub(crate) async fn call(caller: (&mut Client, &str), callee: (&mut Client, &str)) {
+    // Twice through here, and once through the PBX.
+    call_along(5, caller, callee).await;
+}
+
+/// The same along at least so many recorded routes: two for each time through here, one for each through the PBX.
+pub(crate) async fn call_along(routes: usize, caller: (&mut Client, &str), callee: (&mut Client, &str)) {
     let ((caller, from), (callee, to)) = (caller, callee);
     callee.set_answering(Answering::KeepsSilent);
+    // A phone may be no user of ours, so that nobody but its own server knows the way to it.
+    let host = |client: &Client, name: &str| match client.target().transport {
+        Transport::Udp => client.local().to_string(),
+        _ => format!("{name}.invalid"),
+    };
+    let (at_caller, at_callee) = (host(caller, "caller"), host(callee, "callee"));
     let invite = format!(
-        "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bK{n}\r\nMax-Forwards: 70\r\nFrom: <{me}>;tag=a\r\n\
-         To: <{uri}>\r\nCall-ID: {n}\r\nCSeq: 1 INVITE\r\nContact: <sip:{from}@caller.invalid>\r\nContent-Length: 0\r\n\r\n",
+        "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bK{n};rport\r\nMax-Forwards: 70\r\nFrom: <{me}>;tag=a\r\n\
+         To: <{uri}>\r\nCall-ID: {n}\r\nCSeq: 1 INVITE\r\nContact: <sip:{from}@{at_caller}>\r\nContent-Length: 0\r\n\r\n",
         uri = of(to),
         me = of(from),
         n = rand::random::<u64>()
@@ -101,9 +113,9 @@ pub(crate) async fn call(caller: (&mut Client, &str), callee: (&mut Client, &str
     caller.send(invite.as_bytes()).unwrap();
     let asked = next(callee, "INVITE", is("INVITE")).await;
     let asked = asked.message();
-    assert!(asked.record_routes().count() >= 5, "twice through here, and once through the PBX");
+    assert!(asked.record_routes().count() >= routes, "{:?}", asked.record_routes().count());
     let mut answer = Vec::new();
-    let contact = format!("<sip:{to}@callee.invalid>");
+    let contact = format!("<sip:{to}@{at_callee}>");
     let ok = ResponseBuilder::new(&asked, 200, "OK").to_tag(b"b").header(b"Contact", contact.as_bytes());
     ok.write(&mut answer).unwrap();
     callee.send(&answer).unwrap();

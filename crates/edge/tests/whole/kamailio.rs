@@ -73,6 +73,16 @@ const PASSWORDS: &str = r#"
 /// The recipes of the documentation: what is tested is what operators are told.
 const RECIPES: &str = include_str!("../../../../docs/PBX.md");
 
+/// The recipe that begins with this line, with what stands for an operator's own values replaced.
+fn recipe(first: &str, given: &[(&str, &str)]) -> String {
+    let (_, recipe) = RECIPES.split_once(&format!("```c\n{first}")).expect("a recipe for Kamailio");
+    let (recipe, _) = recipe.split_once("```").unwrap();
+    given.iter().fold(format!("#{recipe}"), |recipe, (from, to)| {
+        assert!(recipe.contains(from), "{recipe} has {from}");
+        recipe.replace(from, to)
+    })
+}
+
 /// One that runs until it is dropped. On an address of its own, so that it is nobody else who speaks from there.
 pub(crate) struct Kamailio {
     pub(crate) address: SocketAddr,
@@ -122,14 +132,23 @@ impl Kamailio {
     /// of docs/PBX.md; none: it asks for every one.
     pub(crate) async fn run_with_passwords(name: &str, ours: Option<(&str, &str)>) -> Self {
         let recipe = ours.map_or_else(String::new, |(address, secret)| {
-            let (_, recipe) = RECIPES.split_once("```c\n# kamailio.cfg").expect("a recipe for Kamailio");
-            let (recipe, _) = recipe.split_once("```").unwrap();
-            assert!(recipe.contains("10.0.0.1") && recipe.contains("SECRET"), "{recipe}");
-            format!("#{}", recipe.replace("10.0.0.1", address).replace("SECRET", secret))
+            recipe("# kamailio.cfg: un-REGISTERs", &[("10.0.0.1", address), ("SECRET", secret)])
         });
         let passwords = PASSWORDS.replace("RECIPE", &recipe);
         let text = CONFIGURATION.replace("REGISTER\n    if", &format!("{passwords}\n    if"));
         let text = text.replace("MORE", "loadmodule \"auth.so\"");
+        let free = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+        Self::run_text(free, name, "disable_tcp=yes", KNOWS_PATH, &text).await
+    }
+
+    /// One with users of its own, that has a server at this address for a trunk by the recipe of docs/PBX.md.
+    pub(crate) async fn run_with_trunk(name: &str, trunk: SocketAddr) -> Self {
+        let (ip, port) = (trunk.ip().to_string(), format!(":{}", trunk.port()));
+        let given = [("10.0.0.1", ip.as_str()), (":5060", &port), ("example.com", DOMAIN)];
+        let recipe = recipe("# kamailio.cfg: a trunk", &given);
+        let nobody = r#"if (!lookup("location")) { sl_send_reply("404", "Not Found Here"); exit; }"#;
+        assert!(CONFIGURATION.contains(nobody));
+        let text = CONFIGURATION.replace("    REGISTER\n", "").replace("MORE\n", "").replace(nobody, &recipe);
         let free = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
         Self::run_text(free, name, "disable_tcp=yes", KNOWS_PATH, &text).await
     }

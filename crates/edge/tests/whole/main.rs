@@ -27,6 +27,7 @@ mod replaced;
 mod server_behind;
 mod stalled_disk;
 mod told;
+mod trunk;
 mod two_phones;
 mod unregister;
 mod users;

@@ -37,5 +37,6 @@ mod systemd;
 mod taken;
 mod tokens;
 mod unread;
+mod unregister;
 mod webhook;
 mod why;
