@@ -102,9 +102,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                     self.answer_trying(env, id, now);
                 }
             }
-            Received::NewCancel { id, invite } => {
+            Received::NewCancel { id, cancels } => {
                 self.waiting_on.insert((from, Waiting::Server(id)));
-                self.cancel_received(env, id, invite, request, now);
+                self.cancel_received(env, id, cancels, request, now);
             }
             Received::Repeat { resend, .. } => {
                 env.notice(Notice::Repeat);
@@ -229,16 +229,17 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         &mut self,
         env: &mut E,
         id: ServerId,
-        invite: Option<ServerId>,
+        cancels: Option<ServerId>,
         request: &Message<'_>,
         now: Instant,
     ) {
         // We forward nothing but ACK without a transaction, so what we do not know cannot be cancelled further down.
-        let Some(invite) = invite else {
+        let Some(cancels) = cancels else {
             return self.answer(env, id, &Answer::new(481, "Call/Transaction Does Not Exist"), now);
         };
+        // Of a request other than INVITE too, which goes on (RFC 3261 §9.2).
         self.answer(env, id, &Answer::new(200, "OK"), now);
-        self.cancel_all(env, invite, &reason_of(request), now);
+        self.cancel_all(env, cancels, &reason_of(request), now);
     }
 
     /// ACK for a 2xx: forwarded without a transaction (RFC 3261 §16.11).

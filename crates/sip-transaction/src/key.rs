@@ -10,6 +10,9 @@ use std::hash::{Hash, Hasher};
 const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
 
 /// Names one server transaction: what all repeats of its request have in common.
+///
+/// The first half is a hash of all but the method, the second one of the method too. A CANCEL does not name the method of
+/// what it cancels, so it is looked up by the first half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerKey(pub(crate) [u64; 2]);
 
@@ -30,13 +33,6 @@ pub struct ClientKey {
     pub branch: u64,
     /// Class of the method in CSeq.
     pub class: MethodClass,
-}
-
-impl Hash for ServerKey {
-    /// Half of a keyed hash is hash enough for a table; equality looks at all of it.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0[0]);
-    }
 }
 
 impl Hash for ClientKey {
@@ -61,7 +57,7 @@ pub enum RequestKey {
         /// RFC 2543 matching only: the same INVITE if it had no To tag yet, as the ACK carries the response's.
         before_tag: Option<ServerKey>,
     },
-    /// A CANCEL.
+    /// A CANCEL. A request of another method that has its branch shares the first half of these keys.
     Cancel {
         /// Its own transaction.
         own: ServerKey,
@@ -165,12 +161,12 @@ impl KeyMaker {
 }
 
 fn finish(mut hasher: SipHasher13, method: &[u8], to_tag: Option<Option<&[u8]>>) -> ServerKey {
+    let without_method = hasher.finish128().h1;
     write_part(&mut hasher, method);
     if let Some(tag) = to_tag {
         write_optional(&mut hasher, tag);
     }
-    let hash = hasher.finish128();
-    ServerKey([hash.h1, hash.h2])
+    ServerKey([without_method, hasher.finish128().h2])
 }
 
 /// The length goes first, so that no two lists of parts give the same bytes.

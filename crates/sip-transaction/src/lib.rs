@@ -21,6 +21,7 @@ mod machine;
 mod non_invite_client;
 mod non_invite_server;
 mod pace;
+mod server_index;
 mod server_side;
 mod slots;
 mod status;

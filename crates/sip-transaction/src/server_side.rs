@@ -32,13 +32,14 @@ pub enum Received<M> {
     New(ServerId),
     /// A CANCEL not seen before: a transaction was made for it, and here is the one it is to cancel.
     ///
-    /// Without an `invite` a user agent answers 481 (RFC 3261 §9.2) and a proxy may forward (§16.10). The INVITE may
-    /// have its final response already, see [`Transactions::server_state`]; then the CANCEL changes nothing.
+    /// If that is there, the CANCEL is answered 200, whatever its method (RFC 3261 §9.2, §16.10). It changes nothing for a
+    /// request other than INVITE, nor for an INVITE that has its final response, see [`Transactions::server_state`].
+    /// Without it a user agent answers 481 and a proxy may forward.
     NewCancel {
         /// The CANCEL's own.
         id: ServerId,
-        /// The INVITE's.
-        invite: Option<ServerId>,
+        /// That of the request with its branch.
+        cancels: Option<ServerId>,
     },
     /// Seen before. Send the last response again, if there is one here; otherwise nothing.
     Repeat {
@@ -128,7 +129,9 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
                 let state = ServerState::NonInvite(NonInviteServer::Trying);
                 match self.find_or_start(own, state, reliability, now, data) {
                     Received::New(id) => {
-                        Received::NewCancel { id, invite: self.by_server_key.get(&invite).copied() }
+                        let invite = self.by_server_key.get(&invite);
+                        let cancels = invite.or_else(|| self.by_server_key.of_another_method(&own));
+                        Received::NewCancel { id, cancels }
                     }
                     other => other,
                 }
@@ -139,7 +142,7 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
 
     /// Whether a request belongs to a transaction that is there, or is an ACK or CANCEL for one.
     pub fn has_request(&self, key: &RequestKey) -> bool {
-        let has = |key: &ServerKey| self.by_server_key.contains_key(key);
+        let has = |key: &ServerKey| self.by_server_key.get(key).is_some();
         match key {
             RequestKey::Invite(own) | RequestKey::Other(own) => has(own),
             RequestKey::Cancel { own, invite } => has(own) || has(invite),
@@ -155,7 +158,7 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
         now: Instant,
         data: impl FnOnce() -> S,
     ) -> Received<M> {
-        if let Some(&id) = self.by_server_key.get(&key) {
+        if let Some(id) = self.by_server_key.get(&key) {
             let resend = self.servers.get(id.0).and_then(|server| match server.state.on_repeat() {
                 OnRepeat::Resend => server.message.clone(),
                 OnRepeat::Absorb => None,
@@ -181,7 +184,7 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
 
     fn receive_ack(&mut self, invite: ServerKey, before_tag: Option<ServerKey>, now: Instant) -> Received<M> {
         let found = self.by_server_key.get(&invite).or_else(|| self.by_server_key.get(&before_tag?));
-        let Some(&id) = found else { return Received::AckUnmatched };
+        let Some(id) = found else { return Received::AckUnmatched };
         let Some(ServerState::Invite(state)) = self.server_state(id) else { return Received::AckUnmatched };
         let (next, meaning) = state.on_ack();
         if next != state {

@@ -1,9 +1,10 @@
 //! The table of all transactions of one owner: where they are found, their timers, their ends.
 
 use crate::client_side::{Client, ClientId};
-use crate::key::{ClientKey, ServerKey};
+use crate::key::ClientKey;
 use crate::machine::{ClientEnd, ServerEnd};
 use crate::pace::{Pace, millis};
+use crate::server_index::ServerIndex;
 use crate::server_side::{Server, ServerId};
 use crate::slots::Slots;
 use crate::timers::{Timers, TryingReminder};
@@ -92,7 +93,7 @@ pub struct Transactions<S, C, M> {
     pub(crate) settings: Settings,
     pub(crate) servers: Slots<Server<S, M>>,
     pub(crate) clients: Slots<Client<C, M>>,
-    pub(crate) by_server_key: HashMap<ServerKey, ServerId, BuildHasherDefault<Mix>>,
+    pub(crate) by_server_key: ServerIndex,
     pub(crate) by_client_key: HashMap<ClientKey, ClientId, BuildHasherDefault<Mix>>,
     wheel: TimerWheel,
     ended: VecDeque<Ended>,
@@ -110,7 +111,7 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
             settings,
             servers: Slots::new(settings.max_server),
             clients: Slots::new(settings.max_client),
-            by_server_key: HashMap::default(),
+            by_server_key: ServerIndex::default(),
             by_client_key: HashMap::default(),
             wheel: TimerWheel::new(),
             ended: VecDeque::new(),
@@ -266,7 +267,7 @@ fn client_token(id: ClientId) -> u32 {
     id.0.index * 2 + 1
 }
 
-/// Hashes keys that need no defence: server keys are keyed hashes already, client keys are our own numbers.
+/// Hashes keys that need no defence: client keys are our own numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Mix(u64);
 

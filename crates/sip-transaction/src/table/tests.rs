@@ -1,5 +1,6 @@
 use super::*;
 use crate::client_side::Client;
+use crate::key::ServerKey;
 use crate::server_side::Server;
 use std::mem::size_of;
 

@@ -116,13 +116,47 @@ fn a_request_never_answered_ends_when_its_client_has_given_up() {
 fn a_cancel_finds_its_invite() {
     let mut driver = Driver::new(Reliability::Unreliable);
     let invite = driver.new_server("INVITE");
-    let Received::NewCancel { id, invite: found } = driver.receive("CANCEL", "1") else {
+    let Received::NewCancel { id, cancels } = driver.receive("CANCEL", "1") else {
         panic!("not a new CANCEL")
     };
-    assert_eq!(found, Some(invite));
+    assert_eq!(cancels, Some(invite));
     assert_ne!(id, invite);
     assert_eq!(driver.respond(id, 200), "send 200");
     assert_eq!(driver.receive("CANCEL", "1"), Received::Repeat { id, resend: Some("200".into()) });
     assert_eq!(driver.server_state(invite), "Proceeding");
-    assert!(matches!(driver.receive("CANCEL", "2"), Received::NewCancel { invite: None, .. }));
+    assert!(matches!(driver.receive("CANCEL", "2"), Received::NewCancel { cancels: None, .. }));
+}
+
+/// A CANCEL has the branch of what it cancels and does not say its method.
+#[test]
+fn a_cancel_finds_a_request_of_any_method_as_long_as_that_lives() {
+    for method in ["MESSAGE", "OPTIONS", "REGISTER", "X-EXTENSION"] {
+        let mut driver = Driver::new(Reliability::Unreliable);
+        let request = driver.new_server(method);
+        let cancels = |driver: &mut Driver| match driver.receive("CANCEL", "1") {
+            Received::NewCancel { id, cancels } => {
+                driver.table.abandon_server(id);
+                cancels
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(cancels(&mut driver), Some(request), "{method}");
+        assert_eq!(driver.server_state(request), "Trying", "{method}");
+        assert_eq!(driver.respond(request, 200), "send 200");
+        assert_eq!(cancels(&mut driver), Some(request), "{method} with its final response");
+        driver.run_out();
+        assert_eq!(cancels(&mut driver), None, "{method} that has ended");
+    }
+}
+
+#[test]
+fn a_cancel_of_a_branch_that_two_requests_have_finds_the_invite() {
+    let mut driver = Driver::new(Reliability::Unreliable);
+    driver.new_server("MESSAGE");
+    let invite = driver.new_server("INVITE");
+    let received = driver.receive("CANCEL", "1");
+    assert!(
+        matches!(received, Received::NewCancel { cancels: Some(id), .. } if id == invite),
+        "{received:?}"
+    );
 }
