@@ -31,8 +31,8 @@ pub(crate) enum Letter {
     Connection { listener: u8, stream: std::net::TcpStream, remote: std::net::SocketAddr },
     /// A message for a flow of yours, or a peer that you speak to.
     Deliver { hop: Hop, message: Box<[u8]>, from_shard: u8 },
-    /// A response to a request that you sent.
-    Response { message: Box<[u8]> },
+    /// A response that came from this hop, to a request that you sent.
+    Response { from: Hop, message: Box<[u8]> },
     /// Send this request, whole but for its Via, and tell the status of its final response: 408 if there is none.
     Originate { hop: Hop, request: Box<[u8]>, answer: Option<oneshot::Sender<u16>> },
     /// Nothing more comes from this hop.

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod admission;
+mod answering;
 mod ask;
 mod attempt;
 mod audit;

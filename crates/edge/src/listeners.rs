@@ -10,6 +10,7 @@ use std::{
 
 use config::{ClientCertificate, ClientIdentity, Config, Host, TlsFiles, TlsMaterial};
 use lifecycle::Transport;
+use sip_message::Via;
 use transport::{
     Settings, Waiting,
     certificate::{self, Certificate, Clients, Fitting, TlsConfig},
@@ -32,6 +33,8 @@ pub struct Bound {
     pub(crate) port: u16,
     /// `SIP/2.0/WS host:port`, the start of our Via.
     pub(crate) via: Vec<u8>,
+    /// Where the host begins in it.
+    via_start: usize,
     /// `@host:port;transport=ws;lr>`, the end of our Record-Route.
     pub(crate) route_end: Vec<u8>,
     config: config::Listener,
@@ -49,6 +52,22 @@ struct Handshake {
     write_timeout: std::time::Duration,
     most: u32,
     outbound_queue: usize,
+}
+
+impl Bound {
+    /// Whether the sent-by of a Via is the one that we write on this listener. A port that is left out may be ours.
+    pub(crate) fn is_sent_by(&self, via: &Via<'_>) -> bool {
+        if self.via.ends_with(via.sent_by()) && self.via.len() == self.via_start + via.sent_by().len() {
+            return true;
+        }
+        let same_host = match (&self.host, via.host()) {
+            (Host::Name(own), sip_message::Host::Name(name)) => name.eq_ignore_ascii_case(own.as_bytes()),
+            (Host::V4(own), sip_message::Host::V4(address)) => *own == address,
+            (Host::V6(own), sip_message::Host::V6(address)) => *own == address,
+            _ => false,
+        };
+        same_host && via.port().is_none_or(|port| port == self.port)
+    }
 }
 
 /// The sockets of one listener.
@@ -119,11 +138,13 @@ fn bind_one(
     let host = listener.advertise.host.clone();
     // RFC 7118 §5.2: URIs say `ws` for both kinds of WebSocket; the Via tells them apart.
     let in_uri = if transport == Transport::Wss { Transport::Ws } else { transport };
+    let protocol = format!("SIP/2.0/{} ", transport.via());
     let bound = Bound {
         name: listener.name.to_string(),
         transport,
         local,
-        via: format!("SIP/2.0/{} {host}:{port}", transport.via()).into_bytes(),
+        via: format!("{protocol}{host}:{port}").into_bytes(),
+        via_start: protocol.len(),
         route_end: format!("@{host}:{port};transport={in_uri};lr>").into_bytes(),
         host,
         port,

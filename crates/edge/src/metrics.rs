@@ -122,6 +122,8 @@ counts! {
     ResponsesStray = "responses_stray",
     /// ACKs with nowhere to go.
     AcksStray = "acks_stray",
+    /// Responses dropped because they did not come from where their request went.
+    ResponsesForeign = "responses_foreign",
     /// Repeated requests that were absorbed.
     RequestsRepeated = "requests_repeated",
     /// Requests that had been here before.

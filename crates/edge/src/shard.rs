@@ -71,6 +71,8 @@ pub(crate) struct Shard {
     /// Who waits for the answers to requests of our own, by their numbers.
     asked: RefCell<HashMap<u64, oneshot::Sender<u16>>>,
     asked_last: Cell<u64>,
+    /// When the log last said that a server's answer came from elsewhere.
+    pub(crate) told_foreign: Cell<Option<Instant>>,
     /// Bytes that the proxy kept when it was last at work.
     kept: Cell<u64>,
     /// Numbers given.
@@ -193,6 +195,7 @@ impl Shard {
             asked_last: Cell::new(NOBODY),
             kept: Cell::new(0),
             numbers: Cell::new(0),
+            told_foreign: Cell::new(None),
             opened: Cell::new(0),
             closed: Cell::new(0),
             shared,
@@ -239,9 +242,10 @@ impl Shard {
             }
             Ok(message) => match shard_of(&message) {
                 Some(shard) if shard != self.index => {
-                    let _ = self.shared.tell(usize::from(shard), Letter::Response { message: bytes.into() });
+                    let letter = Letter::Response { from, message: bytes.into() };
+                    let _ = self.shared.tell(usize::from(shard), letter);
                 }
-                _ => self.with_proxy(|proxy, world, now| proxy.response(world, &message, now)),
+                _ => self.with_proxy(|proxy, world, now| proxy.response(world, from, &message, now)),
             },
         }
     }
@@ -315,9 +319,9 @@ impl Shard {
                     let _ = self.shared.tell(usize::from(from_shard), Letter::Gone(hop, loss));
                 }
             }
-            Letter::Response { message } => {
+            Letter::Response { from, message } => {
                 if let Ok(message) = Message::parse(&message) {
-                    self.with_proxy(|proxy, world, now| proxy.response(world, &message, now));
+                    self.with_proxy(|proxy, world, now| proxy.response(world, from, &message, now));
                 }
             }
             Letter::Originate { hop, request, answer } => {

@@ -8,7 +8,7 @@ use std::{
 
 use config::Registration;
 use defence::{Offence, UserCall};
-use sip_message::{Contact, HeaderId, Message, Method, Rewrite, Scheme, Uri, write_address_of_record};
+use sip_message::{Contact, HeaderId, Message, Method, Rewrite, Scheme, Uri, Via, write_address_of_record};
 use sip_proxy::{Answer, Contacts, Decision, Dialog, Environment, HopGone, Notice, Owned, Target};
 use sip_transaction::Reliability;
 use smallvec::{SmallVec, smallvec};
@@ -91,6 +91,14 @@ impl Environment for World<'_> {
             Hop::Peer { proves, .. } if proves != Proves::NOTHING => out.extend_from_slice(b";alias"),
             Hop::Flow(_) | Hop::Peer { .. } => {}
         }
+    }
+
+    fn wrote_via(&self, via: &Via<'_>) -> bool {
+        self.shard.shared.listeners.iter().any(|bound| bound.is_sent_by(via))
+    }
+
+    fn may_answer(&self, sent: Hop, from: Hop) -> bool {
+        sent == from || self.answers_for(sent, from)
     }
 
     fn write_record_route(&self, hop: Hop, other: Hop, out: &mut Vec<u8>) {
@@ -283,6 +291,7 @@ impl Environment for World<'_> {
             Notice::Invalid(_) => Count::MessagesInvalid,
             Notice::Forgiven(what) => return self.shard.shared.metrics.forgive(what),
             Notice::StrayResponse => Count::ResponsesStray,
+            Notice::ForeignResponse => Count::ResponsesForeign,
             Notice::StrayAck => Count::AcksStray,
             Notice::Repeat => Count::RequestsRepeated,
             Notice::Loop => Count::Loops,

@@ -3,7 +3,6 @@
 
 use std::{hash::Hasher as _, net::IpAddr};
 
-use memchr::memmem;
 use sip_message::{HeaderId, Message, Via};
 use siphasher::sip::SipHasher13;
 
@@ -84,13 +83,33 @@ impl Branches {
         hasher.finish()
     }
 
+    /// What a response has to repeat of its request beside the Via (RFC 3261 §8.2.6.2): number and method of CSeq (§17.1.3),
+    /// Call-ID, and the tag of From. To is not among it: the answer brings its tag.
+    ///
+    /// Call-ID and From tag are in it because whatever follows dialogs goes by them: an answer with those of another call
+    /// would be taken for that call's.
+    pub(crate) fn echo(&self, message: &Message<'_>) -> u64 {
+        let mut hasher = self.seeded;
+        hasher.write_u8(b'e');
+        if let Ok(cseq) = message.cseq() {
+            hasher.write_u32(cseq.number);
+            hasher.write(cseq.method.as_bytes());
+        }
+        let from = message.from();
+        for part in [message.call_id(), from.as_ref().ok().and_then(|from| from.tag())] {
+            hasher.write_u8(0);
+            hasher.write(part.unwrap_or_default());
+        }
+        hasher.finish()
+    }
+
     /// Whether one of our Vias in it says that the request was here before in the same form.
     pub(crate) fn has_looped(&self, request: &Message<'_>, source: IpAddr) -> bool {
         let mut own = None;
         request
             .values(HeaderId::Via)
             // Nearly no Via is ours, and most are ruled out by a glance.
-            .filter(|value| memmem::find(value.bytes, PREFIX).is_some())
+            .filter(|value| has_prefix(value.bytes))
             .filter_map(|value| parse(Via::parse(value.bytes).ok()?.branch()?))
             .any(|(_, mark)| mark == *own.get_or_insert_with(|| self.loop_mark(request, source)))
     }
@@ -104,32 +123,39 @@ impl Branches {
     }
 }
 
-/// The number in a branch of ours.
-pub(crate) fn number_of(response: &Message<'_>) -> Option<u64> {
-    let via = response.via_top().ok()?;
+/// The number in the branch of a Via, if that is one of ours.
+pub(crate) fn number_of(via: &Via<'_>) -> Option<u64> {
     parse(via.branch()?).map(|(number, _)| number)
 }
 
 /// The loop mark of requests that begin here.
 pub(crate) const BEGINS_HERE: u64 = 0;
 
-/// Whether this answers a request that began here: one whose only Via is ours.
-pub(crate) fn began_here(response: &Message<'_>) -> bool {
-    let via = response.via_top();
-    let branch = via.as_ref().ok().and_then(|via| parse(via.branch()?));
-    branch.is_some_and(|(_, mark)| mark == BEGINS_HERE)
-}
-
 /// The shard whose proxy sent the request that this is a response to; none if it is not one of ours.
 #[must_use]
 pub fn shard_of(response: &Message<'_>) -> Option<u8> {
-    number_of(response).map(|number| (number & 0xff) as u8)
+    number_of(&response.via_top().ok()?).map(|number| (number & 0xff) as u8)
 }
 
+/// Reads a branch in any case of letters: it is a token, and an element on the way may write those otherwise (RFC 3261 §7.3.1).
+/// In ours case says nothing.
 fn parse(branch: &[u8]) -> Option<(u64, u64)> {
-    let rest = branch.strip_prefix(PREFIX)?;
+    let (prefix, rest) = branch.split_at_checked(PREFIX.len())?;
+    if !prefix.eq_ignore_ascii_case(PREFIX) {
+        return None;
+    }
     let (number, mark) = rest.split_at_checked(DIGITS)?;
     Some((hex(number)?, hex(mark)?))
+}
+
+/// Whether a parameter in this Via begins like a branch of ours.
+fn has_prefix(via: &[u8]) -> bool {
+    memchr::memchr_iter(b'=', via).any(|at| {
+        let value = via.get(at + 1..).map(|value| value.trim_ascii_start());
+        value
+            .and_then(|value| value.get(..PREFIX.len()))
+            .is_some_and(|value| value.eq_ignore_ascii_case(PREFIX))
+    })
 }
 
 fn hex(digits: &[u8]) -> Option<u64> {
@@ -164,5 +190,10 @@ mod tests {
         assert_eq!(parse(b"z9hG4bKsw12"), None);
         assert_eq!(parse(&branch[..branch.len() - 1]), None);
         assert_eq!(parse(b"z9hG4bK776asdhds"), None);
+        for other in [branch.to_ascii_uppercase(), branch.to_ascii_lowercase()] {
+            assert_eq!(parse(&other), Some((number, 42)), "{}", String::from_utf8_lossy(&other));
+            assert!(has_prefix(&[b"SIP/2.0/UDP a;rport;BRANCH = ", &other[..]].concat()));
+        }
+        assert!(!has_prefix(b"SIP/2.0/UDP a;branch=z9hG4bK776asdhds;x=z9hG4bKs"));
     }
 }

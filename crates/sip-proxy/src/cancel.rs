@@ -77,15 +77,17 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             .as_ref()
             .and_then(|sent| Self::kept(sent))
             .is_some_and(|invite| cancel_for(&invite, Some(reason), &mut cancel).is_ok());
-        if !written {
+        let Some(echo) = Self::kept(&cancel).filter(|_| written).map(|cancel| self.branches.echo(&cancel))
+        else {
             return env.notice(Notice::Unwritable);
-        }
+        };
         if env.send(hop, &cancel).is_err() {
             return self.transactions.client_transport_error(id);
         }
         // Its answer is of no interest, but over UDP it must be repeated until one comes.
         let branch = Branch {
             server,
+            echo,
             hop,
             sent: env.anew(hop).map(|_| self.store.keep(&cancel)),
             anew: itself(env, hop),

@@ -75,6 +75,19 @@ impl<H> Context<H> {
         self.progress == Progress::Open && !declined && self.pending.contains(&branch)
     }
 
+    /// Whether a final response may not go upstream: no request other than INVITE is answered 408 (RFC 4320 §4.2).
+    pub(crate) fn hears_no(&self, status: u16) -> bool {
+        self.invite == Invite::No && status == 408
+    }
+
+    /// Its sender hears nothing final. The request is still wanted: a 100 is made of it (RFC 4320 §4.1).
+    pub(crate) fn time_out(&mut self) {
+        let kept = (self.request.take(), self.under_way.take());
+        self.close();
+        self.progress = Progress::TimedOut;
+        (self.request, self.under_way) = kept;
+    }
+
     /// The final response went upstream: lets go of what was kept for it.
     pub(crate) fn close(&mut self) {
         self.progress = Progress::Answered;
@@ -111,6 +124,9 @@ pub(crate) enum Progress {
     Open,
     /// Cancelled: no further targets are tried.
     Cancelled,
+    /// A request other than INVITE timed out further on. It is told nothing final (RFC 4320 §4.2): it hears a 100 in time,
+    /// and then its sender gives up by itself.
+    TimedOut,
     /// The final response went upstream; for INVITE further 2xx may follow.
     Answered,
 }
@@ -148,6 +164,8 @@ pub(crate) enum WayBack {
 pub(crate) struct Branch<H> {
     /// None of a request of our own.
     pub(crate) server: Option<ServerId>,
+    /// What answers to it have to repeat, by [`Branches::echo`](crate::Branches).
+    pub(crate) echo: u64,
     pub(crate) hop: H,
     /// The request as sent, if it is an INVITE or may be sent again; of an INVITE until its final response: CANCEL and ACK are made
     /// of it.

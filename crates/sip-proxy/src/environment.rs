@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sip_message::{Message, Rewrite, Uri};
+use sip_message::{Message, Rewrite, Uri, Via};
 use sip_transaction::Reliability;
 use smallvec::SmallVec;
 
@@ -101,8 +101,10 @@ pub enum Notice {
     Invalid(sip_message::Invalid),
     /// A message with deviations that were understood all the same.
     Forgiven(sip_message::Leniencies),
-    /// A response that belongs to no transaction: dropped.
+    /// A response that belongs to no transaction, or answers another request than the one with its branch: dropped.
     StrayResponse,
+    /// A response to a request of ours that does not come from where that went: dropped.
+    ForeignResponse,
     /// An ACK with nowhere to go: dropped.
     StrayAck,
     /// A repeat of a request, absorbed.
@@ -142,6 +144,14 @@ pub trait Environment {
 
     /// Appends the sent-protocol and sent-by of our Via on this hop, such as `SIP/2.0/WS edge.example.com:80`.
     fn write_via(&self, hop: Self::Hop, out: &mut Vec<u8>);
+
+    /// Whether the sent-by of a Via is one that [`Environment::write_via`] writes on some hop (RFC 3261 §18.1.2).
+    fn wrote_via(&self, via: &Via<'_>) -> bool;
+
+    /// Whether a response that comes from a hop may answer a request that was sent on another. The default: on the same alone.
+    fn may_answer(&self, sent: Self::Hop, from: Self::Hop) -> bool {
+        sent == from
+    }
 
     /// Appends a Record-Route value of ours that leads back to this hop, for requests that come over the other.
     fn write_record_route(&self, hop: Self::Hop, other: Self::Hop, out: &mut Vec<u8>);

@@ -49,12 +49,16 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     pub(crate) fn advance<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ServerId, now: Instant) {
         loop {
             let Some(context) = self.transactions.server_mut(id) else { return };
-            if !context.pending.is_empty() || context.progress == Progress::Answered {
+            let waiting = match context.progress {
+                Progress::Open | Progress::Cancelled => !context.pending.is_empty(),
+                Progress::TimedOut | Progress::Answered => true,
+            };
+            if waiting {
                 return;
             }
             let group = match context.progress {
                 Progress::Open => first_group(&context.waiting, context.forwarding.breadth),
-                Progress::Cancelled | Progress::Answered => 0,
+                Progress::Cancelled | Progress::TimedOut | Progress::Answered => 0,
             };
             let targets: SmallVec<[Target<H>; 1]> = context.waiting.drain(..group).collect();
             let bytes = context.request.clone().filter(|_| !targets.is_empty());
@@ -141,6 +145,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let copy = sent.clone();
         let branch = Branch {
             server: Some(id),
+            echo: self.branches.echo(forward.request),
             hop: target.hop,
             sent,
             anew,

@@ -17,7 +17,7 @@ use crate::{
     Branches, Dialog, Environment, Notice,
     anew::itself,
     branch::BEGINS_HERE,
-    context::{Branch, Cancel, Context, Purpose, Rang, Reason},
+    context::{Branch, Cancel, Context, Progress, Purpose, Rang, Reason},
     forward::Splices,
     kept::{Kept, Store},
     response::Tried,
@@ -173,7 +173,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// A request other than INVITE had no answer in time, and gets none (RFC 4320 §4.2). Whoever follows calls hears of a BYE what its
     /// sender makes of that: 408, and the dialog is over (RFC 3261 §15.1.1).
     fn stayed_unanswered<E: Environment<Hop = H>>(env: &mut E, context: &Context<H>, now: Instant) {
-        if let Some(request) = context.request.as_deref().and_then(Self::kept)
+        // That it timed out further on was told when it was heard.
+        if context.progress != Progress::TimedOut
+            && let Some(request) = context.request.as_deref().and_then(Self::kept)
             && request.method() == Some(Method::Bye)
         {
             env.answered(408, &request, context.from, None, now);
@@ -256,6 +258,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         let branch = Branch {
             server: None,
+            echo: self.branches.echo(request),
             hop,
             sent: env.anew(hop).map(|_| self.store.keep(&out)),
             anew: itself(env, hop),

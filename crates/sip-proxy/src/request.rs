@@ -300,8 +300,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             env.notice(Notice::Unwritable);
             let _ = self.respond_of_own(env, id, &Answer::of_status(500), now);
         }
-        if let Some(context) = self.transactions.server_mut(id) {
-            context.close();
+        match self.transactions.server_mut(id) {
+            Some(context) if context.hears_no(answer.status) => context.time_out(),
+            Some(context) => context.close(),
+            None => {}
         }
     }
 

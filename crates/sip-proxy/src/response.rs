@@ -13,8 +13,8 @@ use crate::{
     Answer, Environment, Notice, Proxy,
     another::Another,
     best,
-    branch::{began_here, number_of},
-    context::{Asker, Best, Cancel, Claim, Progress, Purpose, Rang, Reason, WayBack},
+    branch::number_of,
+    context::{Asker, Best, Branch, Cancel, Claim, Progress, Purpose, Rang, Reason, WayBack},
     redirect::Followed,
     unclaimed::MOST_DIALOGS,
 };
@@ -37,24 +37,60 @@ const DECLINED: Reason = Reason::Borrowed(b"SIP;cause=603;text=\"Declined elsewh
 /// What asks for credentials.
 const CHALLENGES: [HeaderId; 2] = [HeaderId::WwwAuthenticate, HeaderId::ProxyAuthenticate];
 
+/// Why a response is no answer to the request of the branch that it names, if it is none.
+fn disbelieved<E: Environment>(
+    env: &E,
+    branch: &Branch<E::Hop>,
+    from: E::Hop,
+    response: &Message<'_>,
+    echo: u64,
+) -> Option<Notice> {
+    let is_for_others = response.values(HeaderId::Via).nth(1).is_some();
+    if branch.echo != echo {
+        Some(Notice::StrayResponse)
+    } else if is_for_others != (branch.purpose == Purpose::Forward) {
+        // With another Via it is not for us (RFC 3261 §8.1.3.3); without one it has nowhere to go (§16.7 step 3).
+        let nowhere = Notice::Invalid(Invalid::Via(ViaError::Missing));
+        Some(if is_for_others { Notice::StrayResponse } else { nowhere })
+    } else if !env.may_answer(branch.hop, from) {
+        Some(Notice::ForeignResponse)
+    } else {
+        None
+    }
+}
+
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
-    /// A response came, to a branch that this shard made.
-    pub fn response<E: Environment<Hop = H>>(&mut self, env: &mut E, response: &Message<'_>, now: Instant) {
+    /// A response came from a hop, to a branch that this shard made.
+    ///
+    /// It is believed if its topmost Via is one of ours, it repeats of a request what a response has to repeat, it has as many
+    /// Vias as it needs, and comes from where the request went. Anything else is dropped and changes nothing.
+    pub fn response<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        from: H,
+        response: &Message<'_>,
+        now: Instant,
+    ) {
         match response.check_response() {
             Err(invalid) => return env.notice(Notice::Invalid(invalid)),
             Ok(forgiven) if !forgiven.is_empty() => env.notice(Notice::Forgiven(forgiven)),
             Ok(_) => {}
         }
-        let found =
-            number_of(response).zip(response.cseq().ok()).zip(response.status().and_then(Status::new));
+        let via = response.via_top().ok().filter(|via| env.wrote_via(via));
+        let branch = via.and_then(|via| number_of(&via));
+        let found = branch.zip(response.cseq().ok()).zip(response.status().and_then(Status::new));
         let Some(((branch, cseq), status)) = found else { return env.notice(Notice::StrayResponse) };
-        // Only requests of our own have no Via but ours: anything else would have nowhere to go.
-        let ours = cseq.method == Method::Cancel || began_here(response);
-        if !ours && response.values(HeaderId::Via).nth(1).is_none() {
-            return env.notice(Notice::Invalid(Invalid::Via(ViaError::Missing)));
-        }
         let class = if cseq.method == Method::Invite { MethodClass::Invite } else { MethodClass::NonInvite };
-        match self.transactions.receive_response(ClientKey { branch, class }, status, now) {
+        let echo = self.branches.echo(response);
+        let mut disbelief = Notice::StrayResponse;
+        let believed = |branch: &Branch<H>| match disbelieved(env, branch, from, response, echo) {
+            Some(notice) => {
+                disbelief = notice;
+                false
+            }
+            None => true,
+        };
+        match self.transactions.receive_response(ClientKey { branch, class }, status, now, believed) {
             ResponseFor::Pass(id) => self.branch_answered(env, id, status.code(), response, now),
             ResponseFor::PassAndAck(id) => {
                 self.acknowledge(env, id, response);
@@ -66,7 +102,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 }
             }
             ResponseFor::Absorb(_) => {}
-            ResponseFor::Unmatched => env.notice(Notice::StrayResponse),
+            ResponseFor::Unmatched => env.notice(disbelief),
         }
     }
 
@@ -293,7 +329,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         if context.progress == Progress::Answered {
             return;
         }
-        if context.best.as_ref().is_none_or(|best| best::rank(status) < best::rank(best.status)) {
+        let rank = |status| best::rank(status, context.invite);
+        if context.best.as_ref().is_none_or(|best| rank(status) < rank(best.status)) {
             let response = response.map(|(response, hop)| (self.store.keep(response.bytes()), hop));
             context.best = Some(Best { status, response });
         } else if let (401 | 407, Some((response, hop))) = (status, response) {
@@ -341,6 +378,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         self.tell_answer(env, server, status, response, hop, now);
+        if let Some(context) = self.transactions.server_mut(server).filter(|context| context.hears_no(status))
+        {
+            return context.time_out();
+        }
         if self.pass_upstream(env, server, status, (response, hop), now).is_err() {
             env.notice(Notice::Unwritable);
             return self.answer(env, server, &Answer::of_status(500), now);

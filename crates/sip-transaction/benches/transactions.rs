@@ -40,7 +40,7 @@ fn relay(c: &mut Criterion) {
                 };
                 let key = ClientKey { branch: u64::from(number), class: MethodClass::NonInvite };
                 let client = table.start_client(key, reliability, now, 1, || 1);
-                let _ = black_box(table.receive_response(key, ok, now));
+                let _ = black_box(table.receive_response(key, ok, now, |_| true));
                 let _ = black_box(table.respond(server, ok, now, || 1));
                 if reliability == Reliability::Unreliable {
                     table.abandon_server(server);

@@ -127,9 +127,20 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
     }
 
     /// A response came, with our branch in its topmost Via and this class of method in its CSeq.
-    pub fn receive_response(&mut self, key: ClientKey, status: Status, now: Instant) -> ResponseFor<M> {
+    ///
+    /// `believed` is asked, with the owner's data of the transaction that has this key, whether the response is an answer to
+    /// its request. One that is not changes nothing and is [`ResponseFor::Unmatched`] (RFC 3261 §17.1.3).
+    pub fn receive_response(
+        &mut self,
+        key: ClientKey,
+        status: Status,
+        now: Instant,
+        believed: impl FnOnce(&C) -> bool,
+    ) -> ResponseFor<M> {
         let Some(&id) = self.by_client_key.get(&key) else { return ResponseFor::Unmatched };
-        let Some(client) = self.clients.get(id.0) else { return ResponseFor::Unmatched };
+        let Some(client) = self.clients.get(id.0).filter(|client| believed(&client.data)) else {
+            return ResponseFor::Unmatched;
+        };
         let (next, action) = match client.state {
             ClientState::Invite(state) => {
                 let (next, action) = state.on_response(status.class());

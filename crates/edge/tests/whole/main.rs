@@ -4,6 +4,7 @@
 mod audited;
 mod backend;
 mod banned;
+mod believed;
 mod called;
 mod calls_behind;
 mod certificates;

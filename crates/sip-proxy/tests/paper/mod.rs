@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sip_message::{Host, Message, Uri};
+use sip_message::{Host, Message, Uri, Via};
 use sip_proxy::{
     Answer, Decision, Environment, HopGone, Notice, Other, Owned, Proxy, Settings, Target, UnderWay,
 };
@@ -130,6 +130,10 @@ impl Environment for Paper {
     fn write_via(&self, hop: u32, out: &mut Vec<u8>) {
         let name: &[u8] = if hop >= DATAGRAMS { b"SIP/2.0/UDP edge.test" } else { b"SIP/2.0/WS edge.test" };
         out.extend_from_slice(name);
+    }
+
+    fn wrote_via(&self, via: &Via<'_>) -> bool {
+        via.host().same(&Host::Name(b"edge.test"))
     }
 
     fn write_record_route(&self, hop: u32, _other: u32, out: &mut Vec<u8>) {
@@ -323,7 +327,7 @@ impl Stage {
             Ok(message) if message.is_request() => {
                 self.proxy.request(&mut self.world, hop, &message, self.now);
             }
-            Ok(message) => self.proxy.response(&mut self.world, &message, self.now),
+            Ok(message) => self.proxy.response(&mut self.world, hop, &message, self.now),
             Err(error) => self.proxy.unparsed(&mut self.world, hop, bytes, error),
         }
         self.proxy.expire(&mut self.world, self.now);

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use sip_message::{Host, Message, Uri};
+use sip_message::{Host, Message, Uri, Via};
 use sip_proxy::{Answer, Decision, Environment, HopGone, Notice, Owned, Proxy, Settings, Splicer, Target};
 use sip_transaction::{Reliability, Timers};
 use smallvec::{SmallVec, smallvec};
@@ -104,6 +104,10 @@ impl Environment for World {
 
     fn write_via(&self, _: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(b"SIP/2.0/WSS edge.example.com:443");
+    }
+
+    fn wrote_via(&self, via: &Via<'_>) -> bool {
+        via.sent_by() == b"edge.example.com:443"
     }
 
     fn write_record_route(&self, hop: u32, _other: u32, out: &mut Vec<u8>) {
@@ -251,7 +255,7 @@ impl Relay {
         }
         self.answer.extend_from_slice(b"Content-Length: 0\r\n\r\n");
         let response = Message::parse(&self.answer).expect("sound");
-        self.proxy.response(&mut self.world, &response, now);
+        self.proxy.response(&mut self.world, BOB, &response, now);
         self.proxy.expire(&mut self.world, now);
     }
 }

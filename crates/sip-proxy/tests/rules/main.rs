@@ -1,6 +1,7 @@
 //! One test for each rule of the RFCs, against a world of paper.
 
 mod anew;
+mod believing;
 mod cancelling;
 mod failing;
 mod flows;

@@ -124,7 +124,8 @@ impl Observer {
                 }
             }
             Input::Response { branch, class, code } => {
-                match self.table.receive_response(client_key(branch, class), status(code), self.now) {
+                match self.table.receive_response(client_key(branch, class), status(code), self.now, |_| true)
+                {
                     ResponseFor::Pass(id) => self.count_final(id, class, code),
                     ResponseFor::PassAndAck(id) => {
                         assert!(class == MethodClass::Invite && code >= 300);

@@ -34,7 +34,7 @@ fn a_branch_is_used_once_but_shared_with_its_cancel() {
     assert_eq!(refused, Err(StartRefused::BranchInUse("again")));
     let cancel = driver.new_client(MethodClass::NonInvite);
     let now = driver.now;
-    let mut answer = |class| driver.table.receive_response(client_key(1, class), status(200), now);
+    let mut answer = |class| driver.table.receive_response(client_key(1, class), status(200), now, |_| true);
     assert_eq!(answer(MethodClass::NonInvite), ResponseFor::Pass(cancel));
     assert_eq!(answer(MethodClass::Invite), ResponseFor::Pass(invite));
 }

@@ -1,0 +1,79 @@
+//! Whose answers are believed to what was sent on a hop, when they come by another one.
+//!
+//! A branch of ours cannot be guessed, but whoever is further on reads it: in the Vias below its own. Such an element could
+//! answer a caller past the server that is to decide about the call.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use defence::{By, Source};
+
+use crate::{hop::Hop, shard::Shard, world::World};
+
+/// The log says once in so long that a server's answers come from elsewhere.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+impl World<'_> {
+    /// Whether what comes from one hop may answer what was sent on another.
+    ///
+    /// - A connection is answered on itself, and a server behind us answers by any of its connections.
+    /// - A NAT may change the port of a datagram, and a host with several IPv6 addresses may send from another one of its /64.
+    ///   The answer comes to the socket that the Via names.
+    /// - A server behind us may answer from the address of another server behind us.
+    pub(crate) fn answers_for(&self, sent: Hop, from: Hop) -> bool {
+        let upstreams = &self.shard.shared.upstreams;
+        let is_server = upstreams.knows(sent);
+        let answers = match (sent, from) {
+            (Hop::Udp { listener, remote: sent }, Hop::Udp { listener: other, remote: from }) => {
+                listener == other
+                    && (same_host(sent.ip(), from.ip()) || is_server && upstreams.has(from.ip()))
+            }
+            _ => is_server && upstreams.knows(from),
+        };
+        if !answers {
+            tracing::debug!(?sent, ?from, "a response does not come from where its request went");
+            if is_server {
+                self.shard.tell_of_foreign_answer(sent, from);
+            }
+        }
+        answers
+    }
+}
+
+impl Shard {
+    /// The operator has to hear of it: calls to that server fail as if it were silent.
+    fn tell_of_foreign_answer(&self, sent: Hop, from: Hop) {
+        let now = Instant::now();
+        if self.told_foreign.get().is_some_and(|told| now.duration_since(told) < TELL_EVERY) {
+            return;
+        }
+        self.told_foreign.set(Some(now));
+        tracing::warn!(
+            ?sent,
+            ?from,
+            "an answer to a request for an upstream came from elsewhere and was dropped; let the server answer from the \
+             address it is asked at, or name the other one in `targets` too"
+        );
+    }
+}
+
+fn same_host(one: IpAddr, other: IpAddr) -> bool {
+    let host = |address| Source::of(address, By::Datagram);
+    host(one) == host(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_an_ipv4_address_or_the_64_of_an_ipv6_one() {
+        let same = |one: &str, other: &str| same_host(one.parse().unwrap(), other.parse().unwrap());
+        assert!(same("192.0.2.1", "192.0.2.1"));
+        assert!(same("2001:db8::1", "2001:db8::ffff:1"));
+        assert!(!same("192.0.2.1", "192.0.2.2"));
+        assert!(!same("2001:db8::1", "2001:db8:0:1::1"));
+    }
+}
