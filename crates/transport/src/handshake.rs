@@ -18,7 +18,7 @@ use crate::{
     tls::Tls,
 };
 use pending::Pending;
-use request::Greeting;
+use request::{Greeting, asks_for_head};
 
 /// Bytes taken from a socket at once before it is a flow.
 pub(crate) const READ: usize = 4 * 1024;
@@ -128,9 +128,10 @@ pub async fn receive_connection<O: Owner>(
         Greeting::HttpWithoutTls => {
             owner.unopened(remote, Unopened::TlsFailed, guest.as_ref());
             pending.tls = None;
+            let body = if asks_for_head(&pending.received) { "" } else { HTTP_WITHOUT_TLS };
             let answer = format!(
                 "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
-                 Cache-Control: no-store\r\nContent-Length: {}\r\n\r\n{HTTP_WITHOUT_TLS}",
+                 Cache-Control: no-store\r\nContent-Length: {}\r\n\r\n{body}",
                 HTTP_WITHOUT_TLS.len()
             );
             pending.part(answer.as_bytes(), &scratch, settings.close_timeout).await;
@@ -154,7 +155,7 @@ async fn refuse<O: Owner>(
 ) {
     owner.unopened(pending.remote, Unopened::HandshakeRefused(refusal.status()), guest.as_ref());
     let mut answer = Vec::new();
-    refusal.write_response(&mut answer);
+    request::refuse(refusal, &pending.received, &mut answer);
     pending.part(&answer, scratch, settings.close_timeout).await;
 }
 

@@ -9,7 +9,7 @@ use std::{
 use defence::Offence;
 use lifecycle::{Cause, Ending};
 use sip_message::{FrameError, Leniencies, Leniency};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::spawn_local};
+use tokio::{io::AsyncWriteExt as _, task::spawn_local};
 use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Unopened, Vouched, upgrade};
 
 use super::Shard;
@@ -26,12 +26,16 @@ use crate::{
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Answers plain HTTP where there are no pages: load balancers and people look at what a port says.
-async fn say_no_pages(mut stream: TcpStream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\
-        Content-Type: text/plain\r\nContent-Length: 49\r\n\r\nThis port speaks SIP over WebSocket (RFC 7118).\r\n";
+async fn say_no_pages(PlainHttp { mut stream, head, .. }: PlainHttp) {
+    const HEAD: &[u8] =
+        b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\
+        Content-Type: text/plain\r\nContent-Length: 49\r\n\r\n";
+    const BODY: &[u8] = b"This port speaks SIP over WebSocket (RFC 7118).\r\n";
+    // RFC 9110 §9.3.2
+    let body = if head.trim_ascii_start().starts_with(b"HEAD ") { b"" } else { BODY };
     // Whoever does not take it is not waited for.
     let _ = tokio::time::timeout(ANSWER_WITHIN, async {
-        stream.write_all(ANSWER).await?;
+        stream.write_all(&[HEAD, body].concat()).await?;
         stream.shutdown().await
     })
     .await;
@@ -115,7 +119,7 @@ impl Owner for Shard {
                 self.shared.audit.hand_over(&request.stream);
                 pages(request);
             }
-            None => drop(spawn_local(say_no_pages(request.stream))),
+            None => drop(spawn_local(say_no_pages(request))),
         }
     }
 

@@ -18,10 +18,14 @@ pub(crate) async fn ask(address: SocketAddr, method: &str, path: &str) -> String
         ),
         method => (method, "Connection: close\r\n"),
     };
+    exchange(address, &format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n")).await
+}
+
+/// Sends this, and gives all that comes until the server ends the connection.
+pub(crate) async fn exchange(address: SocketAddr, text: &str) -> String {
     let asking = async {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         String::from_utf8(answer).unwrap()

@@ -16,6 +16,7 @@ mod events;
 mod example;
 mod flows;
 mod full_disk;
+mod head;
 mod held;
 mod hostile;
 mod http;

@@ -16,7 +16,7 @@ use websocket::handshake::Refusal;
 
 use super::{
     READ,
-    request::{Greeting, examine},
+    request::{Greeting, examine, refuse},
     stream_codec,
 };
 use crate::{
@@ -186,6 +186,7 @@ impl Pending {
         if !reply.is_empty() && self.stream.write_all(&reply).await.is_err() {
             return Err(Unopened::LeftEarly);
         }
+            self.received.extend_from_slice(input);
         match progress {
             Ok(Progress::Handshaking | Progress::Open) => Ok(Heard::Bytes),
             // It may have said all it wanted to say.
@@ -244,7 +245,7 @@ impl Pending {
             return;
         }
         let (mut answer, mut cipher) = (Vec::new(), Vec::new());
-        Refusal::TooSlow.write_response(&mut answer);
+        refuse(Refusal::TooSlow, &self.received, &mut answer);
         if let Some(tls) = &mut self.tls {
             if tls.encrypt(&answer, &mut cipher).is_err() {
                 return;

@@ -11,6 +11,17 @@ use crate::{Listener, Owner, Vouched};
 /// What someone is told who is turned away and has come by a proxy.
 const TURNED_AWAY: Refusal = Refusal::RateLimited { retry_after: 60 };
 
+/// Whether a request asks for the head of the answer alone (RFC 9110 §9.3.2), as far as it has come.
+pub(super) fn asks_for_head(received: &[u8]) -> bool {
+    let begin = received.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    begin.is_some_and(|begin| received[begin..].starts_with(b"HEAD "))
+}
+
+/// Appends the answer to a request that is refused.
+pub(super) fn refuse(refusal: Refusal, received: &[u8], out: &mut Vec<u8>) {
+    if asks_for_head(received) { refusal.write_head(out) } else { refusal.write_response(out) }
+}
+
 /// What a connection began with.
 pub(super) enum Greeting {
     Upgrade(Box<Upgrade>),

@@ -46,6 +46,29 @@ fn every_refusal_says_why() {
     });
 }
 
+/// RFC 9110 §9.3.2
+#[test]
+fn head_gets_the_same_answer_without_the_body() {
+    on_a_shard(async {
+        let long = format!("{PLAIN}Cookie: {}\r\n", "x".repeat(9000));
+        let bare =
+            "GET /ws HTTP/1.1\r\nHost: sip.example.com\r\nSec-WebSocket-Version: 13\r\n\r\n".to_owned();
+        for get in [bare, upgrade(&long), "GET /ws HTTP/1.1\r\nHost\r\nx: y\r\n\r\n".to_owned()] {
+            let (answer, _) = ask(&get.replacen("GET", "POST", 1)).await;
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(
+                head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())) || {
+                    head.ends_with(&format!("\r\nContent-Length: {}", body.len()))
+                }
+            );
+            for before in ["", "\r\n"] {
+                let (of_head, _) = ask(&format!("{before}{}", get.replacen("GET", "HEAD", 1))).await;
+                assert_eq!(of_head, format!("{head}\r\n\r\n"), "{get}");
+            }
+        }
+    });
+}
+
 #[test]
 fn a_browser_without_origin_may_be_refused() {
     on_a_shard(async {

@@ -127,6 +127,32 @@ fn version_name(version: &rustls::SupportedProtocolVersion) -> &'static str {
     if version.version == rustls::ProtocolVersion::TLSv1_3 { "TLSv1_3" } else { "TLSv1_2" }
 }
 
+/// RFC 9110 §9.3.2
+#[test]
+fn head_gets_no_body_over_tls_and_in_the_place_of_tls() {
+    on_a_shard(async {
+        for method in ["GET", "HEAD"] {
+            let request = format!("{method} / HTTP/1.1\r\nHost: sip.example.com\r\n\r\n");
+            let place = wss();
+            let mut stream = secure(&place, connector(&[&rustls::version::TLS13], &["http/1.1"])).await;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let (over_tls, _) = read_all(&mut stream).await;
+            let place = wss();
+            let mut stream = place.connect().await;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let (without_tls, _) = read_all(&mut stream).await;
+            for answer in [over_tls, without_tls] {
+                let answer = String::from_utf8(answer).unwrap();
+                let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+                let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+                let length: usize = length.parse().unwrap();
+                assert!(head.starts_with("HTTP/1.1 4") && length > 10, "{answer}");
+                assert_eq!(body.len(), if method == "HEAD" { 0 } else { length }, "{answer}");
+            }
+        }
+    });
+}
+
 #[test]
 fn records_in_single_bytes() {
     on_a_shard(async {

@@ -204,6 +204,13 @@ impl Refusal {
 
     /// Appends the whole response. It says `Connection: close`: the caller closes after writing it.
     pub fn write_response(self, out: &mut Vec<u8>) {
+        self.write_head(out);
+        out.extend_from_slice(self.message().as_bytes());
+        out.push(b'\n');
+    }
+
+    /// Appends the response to a HEAD: the same without the body, whose length it tells (RFC 9110 §9.3.2).
+    pub fn write_head(self, out: &mut Vec<u8>) {
         let status = self.status();
         let phrase = match status {
             400 => "Bad Request",
@@ -218,7 +225,6 @@ impl Refusal {
             431 => "Request Header Fields Too Large",
             _ => "Service Unavailable",
         };
-        let message = self.message();
         // Writing to a Vec cannot fail.
         let _ = write!(out, "HTTP/1.1 {status} {phrase}\r\nConnection: close");
         let _ = match self {
@@ -234,8 +240,8 @@ impl Refusal {
         };
         let _ = write!(
             out,
-            "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: {}\r\n\r\n{message}\n",
-            message.len() + 1
+            "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: {}\r\n\r\n",
+            self.message().len() + 1
         );
     }
 }
