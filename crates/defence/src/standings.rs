@@ -26,6 +26,8 @@ pub(crate) const TELL_ALL: Duration = Duration::from_secs(1);
 pub struct Turned {
     /// Why.
     pub why: Why,
+    /// What the address is banned for, if that is why.
+    pub ban: Option<Offence>,
     /// Whether to say so in the log.
     pub log: Log,
 }
@@ -156,7 +158,8 @@ impl Standing {
     }
 
     fn turn_away(&mut self, why: Why, lines: &mut Level, now: Instant) -> Turned {
-        Turned { why, log: self.log(lines, now) }
+        let ban = self.ban.as_ref().filter(|_| why == Why::Banned).map(|ban| ban.offence);
+        Turned { why, ban, log: self.log(lines, now) }
     }
 }
 

@@ -15,6 +15,7 @@ use sip_message::{HeaderId, Message};
 use crate::{
     Gauge, Metrics,
     accounts::{Accounts, Payer, TooMuch},
+    breach::Breach,
     metrics::Count,
 };
 
@@ -83,8 +84,8 @@ pub(crate) enum Acquaintance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Consequence {
     None,
-    /// Its connection is closed.
-    Leaves,
+    /// Its connection is closed, for this.
+    Leaves(Breach),
     /// It needs not wait for its turn among strangers.
     IsKnown,
 }
@@ -128,7 +129,10 @@ impl Door {
         let arrived = self.standings().arrive(source, Instant::now());
         let counted = match arrived {
             Ok(counted) => counted,
-            Err(turned) => return self.turned_away(source, turned),
+            Err(turned) => {
+                self.turned_away(source, turned);
+                return None;
+            }
         };
         if counted == Arrived::Uncounted {
             self.metrics.add(Count::Uncounted);
@@ -169,9 +173,9 @@ impl Door {
             None => Some(Acquaintance::Known),
             Some(source) if self.is_silenced(source) && is_registered() => {
                 let heard = self.standings().message_of_phone(source, Instant::now());
-                heard.map_or_else(|turned| self.turned_away(source, turned), |()| Some(Acquaintance::Known))
+                heard.map_err(|turned| self.turned_away(source, turned)).ok().map(|()| Acquaintance::Known)
             }
-            Some(source) => self.hear(source).map(|()| Acquaintance::Stranger),
+            Some(source) => self.hear(source).ok().map(|()| Acquaintance::Stranger),
         }
     }
 
@@ -179,12 +183,15 @@ impl Door {
         self.standings().is_silenced(source, Instant::now())
     }
 
-    fn hear(&self, source: Source) -> Option<()> {
+    fn hear(&self, source: Source) -> Result<(), Breach> {
         let heard = self.standings().message(source, Instant::now());
-        heard.map_err(|turned| self.turned_away::<()>(source, turned)).ok()
+        heard.map_err(|turned| {
+            self.turned_away(source, turned);
+            Breach::of(turned)
+        })
     }
 
-    fn turned_away<T>(&self, source: Source, turned: Turned) -> Option<T> {
+    fn turned_away(&self, source: Source, turned: Turned) {
         self.metrics.add(match turned.why {
             Why::Banned => Count::TurnedBanned,
             Why::Connections => Count::TurnedConnections,
@@ -196,7 +203,6 @@ impl Door {
             let (by, why) = (source.by.as_str(), turned.why.as_str());
             tracing::warn!(address = %source, by, why, times, "an address is turned away; see [defence]");
         }
-        None
     }
 
     /// Somebody who sends datagrams did something that only strangers do.
@@ -234,7 +240,10 @@ impl Door {
                 }
             }
         }
-        Consequence::Leaves
+        Consequence::Leaves(match offence {
+            Offence::Credentials => Breach::Credentials,
+            other => Breach::Banned(other),
+        })
     }
 
     /// Whether a request says that it comes from a scanner.
@@ -276,13 +285,16 @@ impl Guest {
         }
     }
 
-    /// A message comes of it. None if it is not listened to: then its connection is closed.
-    pub(crate) fn speaks(&self) -> Option<Acquaintance> {
+    /// A message comes of it.
+    ///
+    /// # Errors
+    /// It is not listened to: its connection is closed.
+    pub(crate) fn speaks(&self) -> Result<Acquaintance, Breach> {
         match (self.acquaintance.get(), self.source) {
             (Acquaintance::Stranger, Some(source)) => self.door.hear(source).map(|()| Acquaintance::Stranger),
             (acquaintance, _) => match &*self.payer.borrow() {
-                Some(payer) => self.door.accounts.hear(payer.user()),
-                None => Some(acquaintance),
+                Some(payer) => self.door.accounts.hear(payer.user()).ok_or(Breach::UserMessageRate),
+                None => Ok(acquaintance),
             },
         }
     }
@@ -348,7 +360,7 @@ impl Guest {
             (Acquaintance::Known | Acquaintance::Hasty(_), Some(_), Offence::Credentials) => {
                 self.failures.set(self.failures.get().saturating_add(1));
                 if self.failures.get() > self.door.rules().patience {
-                    Consequence::Leaves
+                    Consequence::Leaves(Breach::Credentials)
                 } else {
                     Consequence::None
                 }

@@ -14,6 +14,7 @@ mod attempt;
 mod audit;
 mod backend;
 mod bookkeeper;
+mod breach;
 mod calls;
 mod certificate_remarks;
 mod client_certificate;

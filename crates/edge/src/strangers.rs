@@ -4,11 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use defence::{By, Hindrance, Offence, Source, User};
-use lifecycle::{Cause, Ending};
+use lifecycle::Ending;
 use sip_message::Message;
 
 use crate::{
     accounts::TooMuch,
+    breach::Breach,
     door::{Acquaintance, Consequence, Guest},
     hop::Hop,
     shard::Shard,
@@ -18,11 +19,12 @@ impl Shard {
     /// Who speaks on a hop. None if it is not listened to; if it has a connection, that ends.
     pub(crate) fn speaker(&self, from: Hop) -> Option<Acquaintance> {
         match from {
-            Hop::Flow(number) => self.with_guest(number, |guest| {
-                let heard = guest.map_or(Some(Acquaintance::Known), Guest::speaks);
-                let consequence = if heard.is_some() { Consequence::None } else { Consequence::Leaves };
-                (heard, consequence)
-            }),
+            Hop::Flow(number) => {
+                self.with_guest(number, |guest| match guest.map_or(Ok(Acquaintance::Known), Guest::speaks) {
+                    Ok(heard) => (Some(heard), Consequence::None),
+                    Err(breach) => (None, Consequence::Leaves(breach)),
+                })
+            }
             // We chose to connect to it.
             Hop::Peer { .. } => Some(Acquaintance::Known),
             Hop::Udp { .. } if self.shared.upstreams.knows(from) => Some(Acquaintance::Known),
@@ -127,10 +129,5 @@ impl Shard {
 
 /// How a connection ends that its user has one too many of.
 pub(crate) fn too_many() -> Ending {
-    Ending::of(Cause::RateLimited).code(1008).reason("too many connections of this user")
-}
-
-/// How the connection ends of somebody who is not listened to any more.
-pub(crate) fn sent_away() -> Ending {
-    Ending::of(Cause::RateLimited).code(1008).reason("too many messages or failures")
+    Breach::UserConnections.ending()
 }

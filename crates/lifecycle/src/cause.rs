@@ -78,6 +78,10 @@ causes! {
     SlowReader = "slow_reader" by Server,
     /// The peer went over a rate limit.
     RateLimited = "rate_limited" by Server,
+    /// The peer's credentials were wrong too often.
+    AuthFailed = "auth_failed" by Server,
+    /// The peer's address is banned for what was done from it.
+    Banned = "banned" by Server,
     /// No SIP for longer than the idle limit.
     Idle = "idle" by Server,
     /// The flow reached the age limit.

@@ -255,6 +255,8 @@ fn cause_words(cause: Cause) -> &'static str {
         Cause::TlsError => "TLS failed",
         Cause::SlowReader => "the peer read too slowly",
         Cause::RateLimited => "the peer sent too much",
+        Cause::AuthFailed => "its credentials were wrong too often",
+        Cause::Banned => "its address is banned",
         Cause::Idle => "no SIP for too long",
         Cause::Lifetime => "it reached the age limit",
         Cause::TokenExpired => "its credentials ran out",

@@ -168,6 +168,8 @@ fn account(cause: Cause, data: &Closed<'_>) -> String {
         Cause::TlsError => "TLS failed",
         Cause::SlowReader => "the client read too slowly and its queue was full",
         Cause::RateLimited => "the client sent more than it may",
+        Cause::AuthFailed => "the client's credentials were wrong too often",
+        Cause::Banned => "the client's address is banned for what was done from it",
         Cause::Idle => "no SIP passed for longer than the idle limit allows",
         Cause::Lifetime => "it was as old as it may become",
         Cause::TokenExpired => "the credentials that it was opened with ran out",

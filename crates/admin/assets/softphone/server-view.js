@@ -22,6 +22,8 @@ const CAUSE = {
   tls_error: "TLS failed",
   slow_reader: "it read too slowly and its queue was full",
   rate_limited: "it went over a rate limit",
+  auth_failed: "its credentials were wrong too often",
+  banned: "its address is banned for what was done from it",
   idle: "it was idle for too long",
   lifetime: "it reached its age limit",
   token_expired: "its credentials ran out",

@@ -22,7 +22,6 @@ use crate::{
     hop::FlowNumber,
     metrics::Count,
     register::LONGEST_IDENTITY,
-    strangers::sent_away,
     view::{BindingView, FlowView},
 };
 
@@ -195,7 +194,7 @@ impl Shard {
         let entry = flows.get(&number);
         let (answer, consequence) = act(entry.and_then(|entry| entry.guest.as_ref()));
         match (entry, consequence) {
-            (Some(entry), Consequence::Leaves) => entry.link.close(sent_away()),
+            (Some(entry), Consequence::Leaves(breach)) => entry.link.close(breach.ending()),
             (Some(entry), Consequence::IsKnown) => entry.link.listen(Heard::AtOnce),
             (Some(_), Consequence::None) | (None, _) => {}
         }

@@ -26,6 +26,7 @@ mod reconnected;
 mod redirects;
 mod replaced;
 mod server_behind;
+mod sent_away;
 mod stalled_disk;
 mod told;
 mod trunk;

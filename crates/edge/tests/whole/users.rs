@@ -158,7 +158,8 @@ async fn who_says_too_much_is_refused_and_then_sent_away_and_may_hang_up() {
         }
     });
     let ended = ended.await.expect("sent away");
-    assert!(matches!(ended, Ended::Closed { code: Some(1008), .. }), "{ended:?}");
+    let words = "too many messages of this user";
+    assert!(matches!(&ended, Ended::Closed { code: Some(1008), reason, .. } if reason == words), "{ended:?}");
     assert!(is(&login(&mut bob, "bob", "builder").await, 200));
     assert!(house.handle.metrics().get(Count::HinderedMessageRate) > 2);
     assert_eq!(house.handle.hindered()[0].limit, "message_rate");

@@ -117,7 +117,14 @@ async fn who_guesses_is_banned_and_users_at_the_same_address_talk_on() {
     let log = server.terminate_and_read().await;
     assert_eq!(log.matches("an address is banned").count(), 1, "{log}");
     let events = ledger_events(&directory.at("ledger")).await;
-    assert!(events.iter().any(|event| event["data"]["cause"] == "rate_limited"));
+    let mut ends: Vec<_> = events
+        .iter()
+        .filter(|event| event["data"]["cause"] == "auth_failed")
+        .map(|event| (event["data"]["code"].as_u64(), event["data"]["reason"].as_str().unwrap_or_default()))
+        .collect();
+    ends.dedup();
+    assert_eq!(ends, [(Some(1008), "wrong credentials too often")], "the stranger's and the user's");
+    assert!(events.iter().all(|event| event["data"]["cause"] != "rate_limited"), "nobody said too much");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
