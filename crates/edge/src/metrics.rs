@@ -114,16 +114,18 @@ counts! {
     MessagesReceived = "messages_received",
     /// SIP messages sent.
     MessagesSent = "messages_sent",
+    /// Datagrams and WebSocket messages that were dropped because they are no SIP at all: keepalives, other protocols.
+    MessagesNotSip = "messages_not_sip",
     /// SIP messages that could not be parsed.
     MessagesUnparsed = "messages_unparsed",
     /// SIP messages that were not valid.
     MessagesInvalid = "messages_invalid",
     /// Responses to nothing of ours.
     ResponsesStray = "responses_stray",
-    /// ACKs with nowhere to go.
-    AcksStray = "acks_stray",
     /// Responses dropped because they did not come from where their request went.
     ResponsesForeign = "responses_foreign",
+    /// ACKs with nowhere to go.
+    AcksStray = "acks_stray",
     /// Repeated requests that were absorbed.
     RequestsRepeated = "requests_repeated",
     /// Requests that had been here before.

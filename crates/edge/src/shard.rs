@@ -123,9 +123,11 @@ pub(crate) async fn run(
 async fn receive_datagrams(shard: Rc<Shard>, listener: u8, socket: Rc<UdpSocket>) {
     let scratch = Rc::clone(&shard.scratch);
     let datagram = |remote, bytes: &[u8]| {
-        // An empty line keeps a NAT binding open and wants no answer over UDP.
-        if !bytes.iter().all(u8::is_ascii_whitespace) {
+        // Keepalives want no answer over UDP, and strays of other protocols are nobody's attack.
+        if sip_message::tries_to_be_sip(bytes) {
             shard.contained(|| shard.receive(Hop::Udp { listener, remote }, bytes));
+        } else {
+            shard.shared.metrics.add(Count::MessagesNotSip);
         }
     };
     let failed = |error: std::io::Error| tracing::debug!(%error, "UDP");
@@ -193,9 +195,9 @@ impl Shard {
             made: RefCell::default(),
             asked: RefCell::default(),
             asked_last: Cell::new(NOBODY),
+            told_foreign: Cell::new(None),
             kept: Cell::new(0),
             numbers: Cell::new(0),
-            told_foreign: Cell::new(None),
             opened: Cell::new(0),
             closed: Cell::new(0),
             shared,
@@ -226,6 +228,7 @@ impl Shard {
             self.note_call(number, bytes);
         }
         match Message::parse(bytes) {
+            Err(_) if !sip_message::tries_to_be_sip(bytes) => self.shared.metrics.add(Count::MessagesNotSip),
             Err(error) => self.with_proxy(|proxy, world, _| {
                 world.stranger = stranger;
                 proxy.unparsed(world, from, bytes, error);

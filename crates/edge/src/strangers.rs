@@ -43,7 +43,16 @@ impl Shard {
             }),
             Hop::Peer { .. } => {}
             Hop::Udp { .. } if self.shared.upstreams.knows(from) => {}
-            Hop::Udp { remote, .. } => self.shared.door.datagram_offends(remote.ip(), offence),
+            Hop::Udp { listener, remote } => {
+                // Whoever has registered may err, as on a connection; but not guess, nor be a scanner.
+                let may_err = match offence {
+                    Offence::Malformed | Offence::Refused | Offence::Unproved => true,
+                    Offence::Credentials | Offence::Handshake | Offence::Scanner => false,
+                };
+                if !(may_err && self.shared.location().has_phone(u16::from(listener), remote)) {
+                    self.shared.door.datagram_offends(remote.ip(), offence);
+                }
+            }
         }
     }
 

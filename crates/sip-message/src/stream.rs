@@ -7,6 +7,7 @@ use memchr::memmem;
 use thiserror::Error;
 
 use crate::index::{Index, line_end};
+use crate::sip_or_not::is_padding;
 use crate::syntax::is_token_byte;
 use crate::{HeaderId, Leniencies, Leniency, Limits, ParseError, StartLine};
 
@@ -35,6 +36,11 @@ pub enum Frame {
     Crlf,
     /// A CRLF (2 bytes) that follows a [`Frame::Crlf`] and makes a ping of both: answer with one CRLF.
     Ping,
+    /// NULs, blanks and bare line ends (so many bytes), which some phones send between messages to keep a NAT binding open.
+    Padding {
+        /// Their number.
+        len: usize,
+    },
     /// A message of `len` bytes, for [`Message::parse`](crate::Message::parse).
     Message {
         /// Its length in bytes.
@@ -50,7 +56,7 @@ impl Frame {
         match self {
             Frame::NeedMore => 0,
             Frame::Crlf | Frame::Ping => 2,
-            Frame::Message { len, .. } => *len,
+            Frame::Padding { len } | Frame::Message { len, .. } => *len,
         }
     }
 
@@ -144,6 +150,7 @@ impl StreamFramer {
             None => match buffer {
                 [] | [b'\r'] => return Ok(Frame::NeedMore),
                 [b'\r', b'\n', ..] => return Ok(self.keep_alive()),
+                [first, ..] if is_padding(*first) => return Ok(self.padding(buffer)),
                 [first, ..] if !is_token_byte(*first) => return Err(FrameError::NotSip),
                 _ => match self.find_end(buffer)? {
                     Some(whole) => *self.whole.insert(whole),
@@ -169,6 +176,13 @@ impl StreamFramer {
                 Frame::Ping
             }
         }
+    }
+
+    /// Up to the next CR, which may begin a ping.
+    fn padding(&mut self, buffer: &[u8]) -> Frame {
+        self.half_ping = HalfPing::None;
+        let rest = buffer.iter().skip(1).take_while(|&&byte| byte != b'\r' && is_padding(byte));
+        Frame::Padding { len: 1 + rest.count() }
     }
 
     /// The length of the whole message and what was forgiven, once the header section is complete.

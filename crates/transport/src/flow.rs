@@ -448,6 +448,7 @@ fn decode_stream<O: Owner>(
         }
         match frame {
             Frame::NeedMore => break,
+            Frame::Padding { .. } => {}
             Frame::Crlf => link.ponged(b""),
             Frame::Ping => answers.add(|out| out.extend_from_slice(b"\r\n")),
             Frame::Message { len, leniencies } => {

@@ -8,7 +8,7 @@ pub enum Content<'a> {
     KeepAlivePing,
     /// A single CRLF: the answer to such a ping. Nothing to do.
     KeepAlivePong,
-    /// No bytes at all: nothing to do.
+    /// No bytes at all, or only line ends, blanks and NULs that are no ping: nothing to do.
     Empty,
     /// To be parsed as exactly one SIP message; what would follow its body is an error (RFC 7118 §5.1). Without
     /// Content-Length the body reaches to the end.
@@ -25,6 +25,9 @@ pub fn content(message: &[u8]) -> Content<'_> {
         b"" => Content::Empty,
         b"\r\n" => Content::KeepAlivePong,
         b"\r\n\r\n" => Content::KeepAlivePing,
+        padding if padding.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b' ' | b'\t' | 0)) => {
+            Content::Empty
+        }
         message => Content::Message(message),
     }
 }
@@ -38,7 +41,10 @@ mod tests {
         assert_eq!(content(b""), Content::Empty);
         assert_eq!(content(b"\r\n"), Content::KeepAlivePong);
         assert_eq!(content(b"\r\n\r\n"), Content::KeepAlivePing);
-        assert_eq!(content(b"\r\n\r\n\r\n"), Content::Message(b"\r\n\r\n\r\n"));
+        for padding in [&b"\r\n\r\n\r\n"[..], b"\n", b"\0\0\0\0", b" ", b"\r\n\0", b"\r"] {
+            assert_eq!(content(padding), Content::Empty, "{padding:?}");
+        }
+        assert_eq!(content(b"\r\n\r\nOPTIONS"), Content::Message(b"\r\n\r\nOPTIONS"));
         assert_eq!(content(b"OPTIONS sip:a SIP/2.0"), Content::Message(b"OPTIONS sip:a SIP/2.0"));
     }
 }

@@ -112,7 +112,7 @@ fn hear_stream(
         let frame = framer.next(&bytes[at..]).map_err(Ended::Stream)?;
         match frame {
             Frame::NeedMore => break,
-            Frame::Crlf => {}
+            Frame::Crlf | Frame::Padding { .. } => {}
             Frame::Ping => out.extend_from_slice(b"\r\n"),
             Frame::Message { len, .. } => message(&bytes[at..at + len], out),
         }

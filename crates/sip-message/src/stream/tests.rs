@@ -24,6 +24,8 @@ fn cut(stream: &[u8], pieces: impl Iterator<Item = usize>) -> (Vec<Vec<u8>>, Opt
             out.push(match frame {
                 Frame::Ping => b"ping".to_vec(),
                 Frame::Crlf => b"crlf".to_vec(),
+                // However it is chopped up.
+                Frame::Padding { .. } => continue,
                 _ => bytes,
             });
         }
@@ -42,6 +44,22 @@ fn the_same_at_every_split() {
         assert_eq!(cut(&stream, [at].into_iter()), whole, "split at {at}");
     }
     assert_eq!(cut(&stream, std::iter::repeat_n(1, stream.len())), whole);
+}
+
+/// Phones keep NAT bindings open by these, too.
+#[test]
+fn nuls_blanks_and_bare_line_ends_between_messages_are_passed_over() {
+    for padding in [&b"\0"[..], b"\0\0\0\0", b"\r\n\0", b"\n", b" \t", b"\r\0", b"\r\r\n", b"\n\r\n\0\r\n"] {
+        let stream = [padding, ONE, padding, TWO, padding, ONE].concat();
+        let crlf: Vec<Vec<u8>> =
+            vec![b"crlf".to_vec(); padding.windows(2).filter(|pair| pair == b"\r\n").count()];
+        let expected = [&crlf[..], &[ONE.to_vec()], &crlf, &[TWO.to_vec()], &crlf, &[ONE.to_vec()]].concat();
+        for at in 0..=stream.len() {
+            let (out, error) = cut(&stream, [at].into_iter());
+            assert_eq!((&out, error), (&expected, None), "{padding:?}, split at {at}");
+        }
+    }
+    assert_eq!(cut(b"\0\x01", std::iter::empty()), (vec![], Some(FrameError::NotSip)));
 }
 
 #[test]

@@ -109,18 +109,26 @@ impl Pending {
                 }
                 continue;
             }
-            loop {
-                match framer.next(&self.received) {
-                    Ok(Frame::NeedMore) => break,
-                    Ok(Frame::Message { .. }) => return Ok(Greeting::Message),
-                    Ok(keepalive @ (Frame::Crlf | Frame::Ping)) => {
-                        self.received.drain(..keepalive.len());
+            let (mut used, mut pongs) = (0, Vec::new());
+            let next = loop {
+                match framer.next(self.received.get(used..).unwrap_or_default()) {
+                    Ok(keepalive @ (Frame::Crlf | Frame::Ping | Frame::Padding { .. })) => {
+                        used += keepalive.len();
                         if keepalive == Frame::Ping {
-                            self.send(b"\r\n").await?;
+                            pongs.extend_from_slice(b"\r\n");
                         }
                     }
-                    Err(error) => return Ok(Greeting::NotSip(owner.unframed(&self.received, error))),
+                    next => break next,
                 }
+            };
+            self.received.drain(..used);
+            if !pongs.is_empty() {
+                self.send(&pongs).await?;
+            }
+            match next {
+                Ok(Frame::Message { .. }) => return Ok(Greeting::Message),
+                Ok(_) => {}
+                Err(error) => return Ok(Greeting::NotSip(owner.unframed(&self.received, error))),
             }
         }
     }
@@ -178,6 +186,7 @@ impl Pending {
         let input = input.as_mut_slice();
         let first = mem::replace(&mut self.silent, Silent::No) == Silent::Yes;
         if first && begins_http(input) {
+            self.received.extend_from_slice(input);
             return Ok(Heard::HttpWithoutTls);
         }
         let before = self.received.len();
@@ -186,7 +195,6 @@ impl Pending {
         if !reply.is_empty() && self.stream.write_all(&reply).await.is_err() {
             return Err(Unopened::LeftEarly);
         }
-            self.received.extend_from_slice(input);
         match progress {
             Ok(Progress::Handshaking | Progress::Open) => Ok(Heard::Bytes),
             // It may have said all it wanted to say.
