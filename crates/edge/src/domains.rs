@@ -118,6 +118,8 @@ pub(crate) struct Domains {
     by_token: Vec<Host>,
     /// Those whose users can prove who they are when they open a WebSocket, in the order of the configuration.
     vouching: Vec<Host>,
+    /// The only one whose users register here and that has a server behind.
+    with_trunk: Option<Host>,
 }
 
 #[derive(Debug)]
@@ -154,7 +156,12 @@ impl Domains {
             Authentication::Digest { ephemeral, .. } => ephemeral.is_some(),
             Authentication::Open | Authentication::Backend(_) | Authentication::Certificate => false,
         };
+        let mut trunks = domains.iter().filter(|domain| {
+            domain.backend.is_some() && !matches!(domain.authentication, Authentication::Backend(_))
+        });
+        let with_trunk = trunks.next().filter(|_| trunks.next().is_none());
         Ok(Self {
+            with_trunk: with_trunk.map(|domain| domain.name.clone()),
             vouching: domains.iter().filter(vouching).map(|domain| domain.name.clone()).collect(),
             all: all.collect::<Result<_, UsersError>>()?,
             by_token: domains.iter().filter(by_token).map(|domain| domain.name.clone()).collect(),
@@ -186,6 +193,12 @@ impl Domains {
             }
         }
         Ok(read)
+    }
+
+    /// The domain that a server behind means when it calls a user at our address: the only one that has a server behind for a trunk.
+    pub(crate) fn with_trunk(&self) -> Option<(&Host, DomainRef<'_>)> {
+        let (host, served) = self.all.get_key_value(self.with_trunk.as_ref()?)?;
+        Some((host, DomainRef(served)))
     }
 
     /// The domains whose users bring tokens.

@@ -214,7 +214,8 @@ impl Environment for World<'_> {
         self.take_place(request, from, &sender)?;
         let (Sender::User { home, .. } | Sender::Anybody(Some(home))) = sender else { return Err(denied()) };
         let behind = home.backend().and_then(|number| upstreams.get(number)).ok_or_else(denied)?;
-        if !behind.has(hop) {
+        // Who registers here has nothing to register there; the server behind may take all that comes from its trunk.
+        if !behind.has(hop) || request.method() == Some(Method::Register) && home.registrar().is_none() {
             return Err(denied());
         }
         home.lets_out(&sender, &self.shard.shared.metrics)?;
@@ -364,6 +365,9 @@ impl World<'_> {
         }
         let domain = uri.host().and_then(|host| shared.domains.find(&host));
         let Some(domain) = domain else {
+            if let Some(targets) = self.over_trunk(&uri, request, from, now) {
+                return targets;
+            }
             return Err(match method {
                 Some(Method::Register) => Answer::new(403, "Domain Not Served"),
                 Some(Method::Options) if self.is_here(&uri) => about_ourselves(shared),
@@ -399,6 +403,33 @@ impl World<'_> {
             }
             None => Err(nobody_there(domain, &uri, &sender)),
         }
+    }
+
+    /// Where a request goes that a server behind sends to a user at our address, as PBXs do that know a trunk by its address alone:
+    /// `sip:alice@10.0.0.1` is alice of the domain that has a trunk. None if it is no such request, or several domains have one.
+    fn over_trunk(
+        &self,
+        uri: &Uri<'_>,
+        request: &Message<'_>,
+        from: Hop,
+        now: Instant,
+    ) -> Option<Result<SmallVec<[Target<Hop>; 1]>, Answer>> {
+        let shared = &*self.shard.shared;
+        let user = uri.user().filter(|_| request.method() != Some(Method::Register))?;
+        if !shared.upstreams.knows(from) || !self.is_here(uri) {
+            return None;
+        }
+        let (host, domain) = shared.domains.with_trunk()?;
+        let mut meant = b"sip:".to_vec();
+        meant.extend_from_slice(user);
+        meant.extend_from_slice(format!("@{host}").as_bytes());
+        let meant = Uri::parse(&meant).ok()?;
+        let targets = reaching::targets(shared, &meant.address_of_record()?, None, now);
+        Some(if targets.is_empty() {
+            Err(nobody_there(domain, &meant, &Sender::Behind))
+        } else {
+            Ok(targets)
+        })
     }
 
     /// Whose call an INVITE is to take the place of, and the domain of that user: he is called there, on that device, and by whatever

@@ -2,14 +2,15 @@
 
 use std::{net::UdpSocket, sync::Arc};
 
-use lifecycle::Transport;
+use lifecycle::{EventKind, Transport};
 use prove::{Client, Persona, RequestError, Setup, Target};
 
 use crate::{
     backend::{call_along, is, next, of},
     house::{House, PATIENCE},
     kamailio::{DOMAIN, Kamailio},
-    who::{ask, request},
+    told::{self, Pbx},
+    who::{self, ask, request},
 };
 
 async fn client(target: Target, user: &str, password: Option<&str>) -> Client {
@@ -78,5 +79,93 @@ async fn users_here_and_users_of_the_pbx_call_each_other_over_one_trunk() {
     let (answer, came) = tokio::join!(asking, next(&mut ada, "MESSAGE", is("MESSAGE")));
     assert_eq!((answer.unwrap().status, came.message().body()), (200, &b"still there"[..]));
     drop((ada, phone));
+    house.end().await;
+}
+
+/// PBXs that know a trunk by its address alone call `sip:ada@10.0.0.1`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pbx_reaches_users_at_the_address_of_the_server_and_nobody_else_does() {
+    for domains in [1, 2] {
+        let pbx = Pbx::new().await;
+        let domain = |name: &str| {
+            format!(
+                "[[domain]]\nname = \"{name}\"\nusers = \"{{here}}/users.txt\"\nbackend = \"pbx\"\nregister = \"local\"\n"
+            )
+        };
+        let text =
+            if domains == 1 { domain("example.com") } else { domain("example.com") + &domain("other.test") };
+        let house = told::house(&format!("trunk-address-{domains}"), &pbx, &text);
+        let mut alice = who::client(&house, Transport::Ws, "alice", "example.com", Some("wonder")).await;
+        assert_eq!(alice.register(600).await.unwrap().status, 200);
+        let inside = house.handle.listeners().iter().find(|bound| bound.name == "inside").unwrap().local;
+        let at = |user: &str| format!("sip:{user}@{inside}");
+        let to =
+            |uri: &str, method: &str| request(method, uri, "<sip:100@pbx.test>", &format!("<{uri}>"), "");
+        if domains == 2 {
+            // Whose alice is not known.
+            let answer = pbx.ask(inside, &to(&at("alice"), "MESSAGE")).await;
+            assert!(answer.starts_with("SIP/2.0 403 "), "{answer}");
+            drop(alice);
+            house.end().await;
+            continue;
+        }
+        for uri in
+            [at("alice"), at("%61lice"), format!("sip:alice@{}", inside.ip()), at("alice") + ";transport=udp"]
+        {
+            let asked = to(&uri, "MESSAGE");
+            let (answer, came) =
+                tokio::join!(pbx.ask(inside, &asked), next(&mut alice, "MESSAGE", is("MESSAGE")));
+            assert!(answer.starts_with("SIP/2.0 200 "), "{uri}: {answer}");
+            assert!(came.message().request_uri_bytes().unwrap().ends_with(b".invalid;transport=ws"));
+        }
+        for (user, status) in [("bob", 480), ("nobody", 404)] {
+            let answer = pbx.ask(inside, &to(&at(user), "MESSAGE")).await;
+            assert!(answer.starts_with(&format!("SIP/2.0 {status} ")), "{answer}");
+        }
+        let answer = pbx.ask(inside, &to(&at("alice"), "REGISTER")).await;
+        assert!(answer.starts_with("SIP/2.0 403 "), "{answer}");
+        // The call is hers, by her own name.
+        let invite = to(&at("alice"), "INVITE");
+        let (answer, _) = tokio::join!(pbx.ask(inside, &invite), next(&mut alice, "INVITE", is("INVITE")));
+        assert!(answer.starts_with("SIP/2.0 486 "), "{answer}");
+        house
+            .until("recorded", |_| house.events().iter().any(|(kind, _)| *kind == EventKind::CallEnded))
+            .await;
+        let ended = house.events().into_iter().find(|(kind, _)| *kind == EventKind::CallEnded).unwrap().1;
+        assert!(ended.contains("\"alice@example.com\""), "{ended}");
+        let outside = house.handle.listeners().iter().find(|bound| bound.name == "outside").unwrap().local;
+        let mut bob = who::client(&house, Transport::Ws, "bob", "example.com", Some("builder")).await;
+        assert_eq!(bob.register(600).await.unwrap().status, 200);
+        for uri in [at("alice"), format!("sip:alice@{outside}")] {
+            assert_eq!(bob.message(&uri, b"hello").await.unwrap().status, 403, "a user says the domain");
+        }
+        drop((alice, bob));
+        house.end().await;
+    }
+}
+
+/// The PBX may trust the address of its trunk: what it does not hear from there is a REGISTER.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_registers_at_the_pbx_by_way_of_a_trunk() {
+    let pbx = Pbx::new().await;
+    let domain = "[[domain]]\nname = \"example.com\"\nusers = \"{here}/users.txt\"\nbackend = \"pbx\"\nregister = \"local\"\n";
+    let house = told::house("trunk-register", &pbx, domain);
+    let mut alice = who::client(&house, Transport::Ws, "alice", "example.com", Some("wonder")).await;
+    assert_eq!(alice.register(600).await.unwrap().status, 200);
+    let route = format!("Route: <sip:{};lr>\r\n", pbx.address());
+    let me = "<sip:alice@example.com>";
+    // With such a Route she may ask it other things: her domain lets her out.
+    let message = request("MESSAGE", "sip:100@example.com", me, "<sip:100@example.com>", &route);
+    let (answer, _) = tokio::join!(ask(&mut alice, &message), pbx.next());
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    for uri in
+        ["sip:example.com".to_owned(), format!("sip:{}", pbx.address()), "sip:elsewhere.test".to_owned()]
+    {
+        for to in [me, "<sip:100@example.com>", "<sip:100@elsewhere.test>"] {
+            let answer = ask(&mut alice, &request("REGISTER", &uri, me, to, &route)).await;
+            assert!(answer.starts_with("SIP/2.0 403 "), "{uri} {to}: {answer}");
+        }
+    }
+    drop(alice);
     house.end().await;
 }
