@@ -28,7 +28,7 @@ use crate::{
     shard::Shard,
     shared::Shared,
     strangers::too_many,
-    upstream::Number,
+    upstream::{Number, Unserved, whole_seconds},
 };
 
 /// Bindings that may wait to be taken back. Beyond, the registrar keeps them until they expire.
@@ -70,24 +70,33 @@ impl Untold {
 /// Where requests for an upstream go.
 ///
 /// # Errors
-/// No name of it has ever led to a server: 503, with `Retry-After`.
+/// No name of it has ever led to a server, or none of its servers answers probes: 503, with `Retry-After`.
 pub(crate) fn towards(
     shared: &Shared,
     upstream: Number,
     request: &Message<'_>,
 ) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
     let length = request.bytes().len();
-    let hops = shared.upstreams.get(upstream).map(|upstream| upstream.hops(length)).unwrap_or_default();
-    let Some((&hop, others)) = hops.split_first() else {
-        shared.metrics.add(Count::UpstreamsUnknown);
-        return Err(Answer::new(503, "Server Not Found Yet").header("Retry-After", LOOK_AGAIN));
+    let asked = shared.upstreams.get(upstream).map(|upstream| upstream.ways(length));
+    let ways = match asked.unwrap_or(Err(Unserved::NotFound)) {
+        Ok(ways) => ways,
+        Err(Unserved::NotFound) => {
+            shared.metrics.add(Count::UpstreamsUnknown);
+            return Err(Answer::new(503, "Server Not Found Yet").header("Retry-After", LOOK_AGAIN));
+        }
+        Err(Unserved::Silent(again)) => {
+            shared.metrics.add(Count::UpstreamsSilent);
+            let again = whole_seconds(again).to_string();
+            return Err(Answer::new(503, "Server Does Not Answer").header("Retry-After", again));
+        }
     };
+    let Some((&(hop, _), others)) = ways.split_first() else { return Err(Answer::of_status(503)) };
     Ok(smallvec![Target {
         hop,
         request_uri: None,
         routes: SmallVec::new(),
         q: 1000,
-        others: others.iter().map(|&hop| Other::Hop(hop)).collect(),
+        others: others.iter().map(|&(hop, server)| Other::Hop { hop, server }).collect(),
         when_gone: 503,
     }])
 }

@@ -62,7 +62,7 @@ pub(crate) fn read(tokens: &Tokens, uri: &Uri<'_>) -> Option<Meaning> {
     let contact = URL_SAFE_NO_PAD.decode(&user[at + 1..]).ok().filter(|contact| contact.len() <= LONGEST)?;
     match tokens.read(&user[..at]) {
         Token::Ours { hop, other: BEHIND } => Some(Meaning::Of(hop, contact)),
-        Token::Stale => Some(Meaning::Stale),
+        Token::Earlier { .. } => Some(Meaning::Stale),
         Token::Ours { .. } | Token::NotOurs => None,
     }
 }

@@ -104,6 +104,15 @@ impl Shard {
 struct Attempt {
     shard: Rc<Shard>,
     hop: Hop,
+    fault: Fault,
+}
+
+/// Whose fault it is that there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Peers,
+    /// There is no room for another flow.
+    Ours,
 }
 
 impl Drop for Attempt {
@@ -112,14 +121,19 @@ impl Drop for Attempt {
             return;
         }
         self.shard.shared.metrics.add(Count::DialsFailed);
-        self.shard.shared.upstreams.failed(self.hop);
+        if self.fault == Fault::Peers {
+            self.shard.shared.upstreams.unreachable(self.hop);
+        }
         self.shard.peer_lost(self.hop, Loss::Unreachable);
     }
 }
 
 async fn connect(shard: Rc<Shard>, hop: Hop) {
-    let attempt = Attempt { shard: Rc::clone(&shard), hop };
-    let Some((dialled, flow)) = open(&shard, hop).await else { return };
+    let mut attempt = Attempt { shard: Rc::clone(&shard), hop, fault: Fault::Peers };
+    let (dialled, flow) = match open(&shard, hop).await {
+        Ok(opened) => opened,
+        Err(fault) => return attempt.fault = fault,
+    };
     let before = shard.made.borrow_mut().insert(hop, Made::Open(flow.number));
     drop(attempt);
     shard.shared.metrics.add(Count::Dialled);
@@ -132,9 +146,9 @@ async fn connect(shard: Rc<Shard>, hop: Hop) {
     dialled.run(shard, flow).await;
 }
 
-async fn open(shard: &Rc<Shard>, hop: Hop) -> Option<(Dialled, Flow)> {
-    let Hop::Peer { listener, proves, remote } = hop else { return None };
-    let listener = shard.listener(listener)?;
+async fn open(shard: &Rc<Shard>, hop: Hop) -> Result<(Dialled, Flow), Fault> {
+    let Hop::Peer { listener, proves, remote } = hop else { return Err(Fault::Ours) };
+    let listener = shard.listener(listener).ok_or(Fault::Ours)?;
     let upstreams = &shard.shared.upstreams;
     let dial =
         Dial { remote, tls: upstreams.tls(proves), patience: upstreams.timeout(hop).unwrap_or(PATIENCE) };
@@ -142,16 +156,16 @@ async fn open(shard: &Rc<Shard>, hop: Hop) -> Option<(Dialled, Flow)> {
         Ok(dialled) => dialled,
         Err(error) => {
             tracing::debug!(%remote, %error, "a peer cannot be connected to");
-            return None;
+            return Err(Fault::Peers);
         }
     };
     let opening = Opening { facts: dialled.facts().clone(), listener: Rc::clone(&listener), vouched: None };
     match Flow::open_to(shard, opening, (Rc::clone(dialled.link()), None), Some(hop)).await {
-        Ok(flow) => Some((dialled, flow)),
+        Ok(flow) => Ok((dialled, flow)),
         Err(refused) => {
             tracing::debug!(%remote, reason = refused.reason, "a connection to a peer may not be a flow");
             dialled.let_go().await;
-            None
+            Err(Fault::Ours)
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) enum Letter {
     Deliver { hop: Hop, message: Box<[u8]>, from_shard: u8 },
     /// A response that came from this hop, to a request that you sent.
     Response { from: Hop, message: Box<[u8]> },
+    /// A request that you sent by this hop came back.
+    CameBack { hop: Hop, returned: sip_proxy::Returned },
     /// Send this request, whole but for its Via, and tell the status of its final response: 408 if there is none.
     Originate { hop: Hop, request: Box<[u8]>, answer: Option<oneshot::Sender<u16>> },
     /// Nothing more comes from this hop.

@@ -46,6 +46,7 @@ mod reload;
 mod resolve;
 mod response_address;
 mod retention;
+mod returned;
 mod sender;
 mod server;
 mod shard;

@@ -168,9 +168,11 @@ counts! {
     LookUpsFailed = "upstream_lookups_failed",
     /// Requests answered 503 because no name of their upstream had led to a server yet.
     UpstreamsUnknown = "upstream_unknown",
+    /// Requests answered 503 because no server of their upstream answers probes.
+    UpstreamsSilent = "upstream_silent",
     /// Probes that a server behind this one did not answer, or answered 503.
     ProbesFailed = "upstream_probes_failed",
-    /// Requests that a server behind this one did not answer in time, or answered 503.
+    /// Requests that a server behind this one did not answer in time or answered 503, or that did not reach it.
     UpstreamFailures = "upstream_failures",
     /// Contacts of redirections (3xx) that were followed.
     RedirectsFollowed = "redirects_followed",

@@ -8,7 +8,7 @@ use std::{
 use lifecycle::Transport;
 use location::Binding;
 use sip_message::{Scheme, Uri};
-use sip_proxy::{Answer, Other, Target};
+use sip_proxy::{Answer, Other, SAME_SERVER, Target};
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
@@ -69,7 +69,7 @@ pub(crate) fn flows(
 /// The way to a binding.
 fn target(shared: &Shared, binding: &Binding<ledger::Reservation>) -> Target<Hop> {
     let (hop, others) = match wants_tcp(shared, binding) {
-        Some(peer) => (peer, smallvec![Other::Hop(hop_of(binding))]),
+        Some(peer) => (peer, smallvec![Other::Hop { hop: hop_of(binding), server: SAME_SERVER }]),
         None => (hop_of(binding), SmallVec::new()),
     };
     Target {

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,8 +27,10 @@ const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// A server that a name led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
+    /// The name that the address is of.
+    pub(crate) host: Option<Arc<str>>,
     pub(crate) transport: Transport,
     pub(crate) address: SocketAddr,
     pub(crate) preference: Preference,
@@ -176,7 +179,13 @@ impl Chain<'_> {
             weight => (weight / share).max(1),
         };
         let preference = Preference { weight, ..server.preference };
-        let found = |ip| Found { transport, address: SocketAddr::new(ip, server.port), preference };
+        let host: Arc<str> = server.host.to_ascii_lowercase().into();
+        let found = |ip| Found {
+            host: Some(Arc::clone(&host)),
+            transport,
+            address: SocketAddr::new(ip, server.port),
+            preference,
+        };
         ips.into_iter().map(found).collect()
     }
 

@@ -209,13 +209,18 @@ impl World<'_> {
             request.method(),
             Some(Method::Invite | Method::Message | Method::Subscribe | Method::Refer | Method::Publish)
         );
-        if !begins || !shared.upstreams.knows(to) {
-            return true;
-        }
+        !begins || !shared.upstreams.knows(to) || self.may_send(request, from, to)
+    }
+
+    /// Whether somebody may send a request to a server behind, or to a phone, that no dialog gives a right to.
+    pub(crate) fn may_send(&self, request: &Message<'_>, from: Hop, to: Hop) -> bool {
+        let shared = &self.shard.shared;
         match self.sender(request, from, Instant::now()) {
             Ok(Sender::Behind) => true,
             Ok(sender @ (Sender::User { home, .. } | Sender::Anybody(Some(home)))) => {
-                home.registrar().is_some() || home.lets_out(&sender, &shared.metrics).is_ok()
+                !shared.upstreams.knows(to)
+                    || home.registrar().is_some()
+                    || home.lets_out(&sender, &shared.metrics).is_ok()
             }
             Ok(Sender::Anybody(None)) | Err(_) => false,
         }

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
+    io::ErrorKind,
     panic::AssertUnwindSafe,
     rc::{Rc, Weak},
     sync::Arc,
@@ -11,7 +12,7 @@ use std::{
 
 use lifecycle::Ending;
 use sip_message::Message;
-use sip_proxy::{Proxy, shard_of};
+use sip_proxy::{Proxy, Returned, shard_of};
 use tokio::{
     net::{TcpStream, UdpSocket},
     sync::{Notify, mpsc, oneshot},
@@ -130,8 +131,13 @@ async fn receive_datagrams(shard: Rc<Shard>, listener: u8, socket: Rc<UdpSocket>
             shard.shared.metrics.add(Count::MessagesNotSip);
         }
     };
+    let returned = |remote, quoted: &[u8]| {
+        if let Some(returned) = Returned::read(quoted) {
+            shard.contained(|| shard.came_back(Hop::Udp { listener, remote }, returned));
+        }
+    };
     let failed = |error: std::io::Error| tracing::debug!(%error, "UDP");
-    transport::udp::receive(socket, scratch, datagram, failed).await;
+    transport::udp::receive(socket, scratch, datagram, returned, failed).await;
 }
 
 /// Does what the proxy has to do when its time has come.
@@ -253,6 +259,15 @@ impl Shard {
         }
     }
 
+    /// A request that was sent by a hop came back: nobody is there.
+    fn came_back(&self, hop: Hop, returned: Returned) {
+        if returned.shard() == self.index {
+            self.with_proxy(|proxy, world, now| proxy.came_back(world, hop, returned, now));
+        } else {
+            let _ = self.shared.tell(usize::from(returned.shard()), Letter::CameBack { hop, returned });
+        }
+    }
+
     /// Lets the proxy do something, then what follows from it.
     fn with_proxy(&self, act: impl FnOnce(&mut Proxy<Hop>, &mut World<'_>, Instant)) {
         let now = Instant::now();
@@ -289,10 +304,13 @@ impl Shard {
             }
             // What the socket does not take now is lost like any datagram; transactions repeat it.
             Hop::Udp { listener, remote } => self.sockets.get(&listener).is_some_and(|socket| {
-                match socket.try_send_to(message, response_address(message, remote)) {
-                    Ok(_) => true,
-                    Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
-                }
+                let address = response_address(message, remote);
+                // The first error may be news of what was sent to another address (ICMP).
+                let sent = socket.try_send_to(message, address).or_else(|error| match error.kind() {
+                    ErrorKind::WouldBlock => Err(error),
+                    _ => socket.try_send_to(message, address),
+                });
+                sent.map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true)
             }),
         };
         self.shared.metrics.add(if sent { Count::MessagesSent } else { Count::SendsFailed });
@@ -327,6 +345,7 @@ impl Shard {
                     self.with_proxy(|proxy, world, now| proxy.response(world, from, &message, now));
                 }
             }
+            Letter::CameBack { hop, returned } => self.came_back(hop, returned),
             Letter::Originate { hop, request, answer } => {
                 if let Ok(request) = Message::parse(&request) {
                     let own = answer.map_or(NOBODY, |answer| self.will_be_answered(answer));

@@ -35,8 +35,13 @@ pub(crate) enum Token {
         /// Who may use it.
         other: Hop,
     },
-    /// We made it in an earlier run for a flow, which is gone.
-    Stale,
+    /// We made it in an earlier run. Flows of that run are gone: what is none is left of it, and that is at most one of these.
+    Earlier {
+        /// Where it leads.
+        hop: Option<Hop>,
+        /// Who may use it.
+        other: Option<Hop>,
+    },
     /// We did not make it.
     NotOurs,
 }
@@ -88,11 +93,14 @@ impl Tokens {
         let Some((hop, rest)) = take(rest) else { return Token::NotOurs };
         let Some((other, [])) = take(rest) else { return Token::NotOurs };
         // What is reached without a flow is where it was in an earlier run, too, as its bindings are.
-        let lasts = |hop| !matches!(hop, Hop::Flow(_));
+        let lasts = |hop: Hop| !matches!(hop, Hop::Flow(_));
         if u64::from_be_bytes(*incarnation) == self.incarnation || (lasts(hop) && lasts(other)) {
             Token::Ours { hop, other }
         } else {
-            Token::Stale
+            Token::Earlier {
+                hop: Some(hop).filter(|hop| lasts(*hop)),
+                other: Some(other).filter(|other| lasts(*other)),
+            }
         }
     }
 }
@@ -222,12 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_an_earlier_run_is_stale_if_it_names_a_flow() {
+    fn a_token_of_an_earlier_run_tells_what_is_no_flow() {
         for (hop, other) in pairs() {
             let mut text = Vec::new();
             Tokens::new(&[7; 32], 4).write(hop, other, &mut text);
-            let flow = [hop, other].iter().any(|hop| matches!(hop, Hop::Flow(_)));
-            let expected = if flow { Token::Stale } else { Token::Ours { hop, other } };
+            let left = |hop| if matches!(hop, Hop::Flow(_)) { None } else { Some(hop) };
+            let expected = match (left(hop), left(other)) {
+                (Some(hop), Some(other)) => Token::Ours { hop, other },
+                (hop, other) => Token::Earlier { hop, other },
+            };
             assert_eq!(Tokens::new(&[7; 32], 5).read(&text), expected);
         }
     }

@@ -1,5 +1,6 @@
 //! SIP servers behind this one: where they are, and whether they answer.
 
+mod asking;
 mod connections;
 mod unregisters;
 mod watch;
@@ -9,7 +10,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,6 +18,7 @@ use std::{
 use config::{HeaderName, Host, Listener, Name, Unregister, UpstreamTarget};
 use rustls_pki_types::ServerName;
 use smallvec::SmallVec;
+pub use targets::Health;
 use targets::{Place, Preference, Standing, Transport as Spoken, order};
 use transport::{
     certificate::{CertificateError, Fitting},
@@ -29,6 +31,7 @@ use crate::{
     resolve::Found,
 };
 
+pub(crate) use asking::{Unserved, whole_seconds};
 use connections::Connections;
 pub(crate) use connections::Remembered;
 use unregisters::Unregisters;
@@ -49,6 +52,8 @@ pub(crate) struct Upstream {
     pub(crate) unregisters: Unregisters,
     probe: Option<Duration>,
     timeout: Duration,
+    /// Whether its registrar has shown that it knows flows (RFC 5626).
+    outbound: AtomicBool,
     /// What the configuration names; never empty.
     entries: Vec<Entry>,
     /// Where that is, as far as it is known.
@@ -76,6 +81,8 @@ struct Entry {
 struct Server {
     /// The place of its target in the configuration.
     entry: usize,
+    /// The name that its address is of.
+    host: Option<Arc<str>>,
     address: SocketAddr,
     transport: Spoken,
     way: Way,
@@ -110,29 +117,6 @@ pub struct UpstreamView {
     pub unregisters_failed: u64,
     /// The status of the last of these; none if no server answered it, or there was none.
     pub unregister_status: Option<u16>,
-}
-
-/// Whether a server answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It does, as far as is known.
-    Up,
-    /// It failed a request a moment ago: others are asked first.
-    Resting,
-    /// It does not answer probes: others are asked first until it does.
-    Down,
-}
-
-impl Health {
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Resting => "resting",
-            Self::Down => "down",
-        }
-    }
 }
 
 /// All upstreams.
@@ -189,12 +173,14 @@ impl Upstreams {
                 probe: upstream.probe,
                 timeout: upstream.timeout,
                 entries,
+                outbound: AtomicBool::new(false),
                 servers: RwLock::new(Arc::new([])),
                 listeners,
             };
             for (entry, target) in upstream.targets.iter().enumerate() {
                 if let Some(address) = target.address() {
-                    let found = Found { transport: target.usual(), address, preference: Preference::ONLY };
+                    let (transport, preference) = (target.usual(), Preference::ONLY);
+                    let found = Found { host: None, transport, address, preference };
                     one.learn(entry, &[found]);
                 }
             }
@@ -255,17 +241,6 @@ impl Upstreams {
     /// TLS for a connection, and whom its peer must prove to be.
     pub(crate) fn tls(&self, proves: Proves) -> Option<(ClientTls, ServerName<'static>)> {
         self.proofs.get(usize::from(proves.0).checked_sub(1)?).cloned()
-    }
-
-    /// A server did not answer a request in time, answered 503, or could not be connected to.
-    pub(crate) fn failed(&self, hop: Hop) {
-        let Some((upstream, server)) = self.server(hop) else { return };
-        server.failures.fetch_add(1, Ordering::Relaxed);
-        if let Some(way) = server.ways().find(|way| way.hop == hop) {
-            way.change(|standing| standing.failed(Instant::now()));
-        }
-        let (upstream, server) = (upstream.name.as_str(), server.address);
-        tracing::debug!(upstream, %server, ?hop, "a server failed a request");
     }
 
     pub(crate) fn views(&self) -> impl Iterator<Item = UpstreamView> {
@@ -366,7 +341,8 @@ impl Upstream {
         let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
         let mut kept: Vec<Arc<Server>> =
             servers.iter().filter(|server| server.entry != entry).map(Arc::clone).collect();
-        for &Found { transport, address, preference } in found {
+        for Found { host, transport, address, preference } in found {
+            let (transport, address, preference) = (*transport, *address, *preference);
             let way = |transport| {
                 let listener = *self.listeners.get(&(transport, address.is_ipv4()))?;
                 let proves = if transport == Spoken::Tls { target.proves } else { Proves::NOTHING };
@@ -383,6 +359,7 @@ impl Upstream {
                 Some(known) => Arc::clone(known),
                 None => Arc::new(Server {
                     entry,
+                    host: host.clone(),
                     address,
                     transport,
                     way: usual,
@@ -452,16 +429,7 @@ impl Way {
     }
 
     fn health(&self) -> Health {
-        let now = Instant::now();
-        self.change(|standing| {
-            if standing.is_down() {
-                Health::Down
-            } else if standing.is_wanted(now) {
-                Health::Up
-            } else {
-                Health::Resting
-            }
-        })
+        self.change(|standing| standing.health(Instant::now()))
     }
 }
 

@@ -162,6 +162,11 @@ impl Environment for World<'_> {
     fn registered(&mut self, request: &Message<'_>, from: Hop, response: &Message<'_>, now: Instant) {
         let host = request.request_uri().ok().and_then(|uri| uri.host());
         if let Some(domain) = host.and_then(|host| self.shard.shared.domains.find(&host)) {
+            if let Some(upstream) =
+                domain.registrar().and_then(|number| self.shard.shared.upstreams.get(number))
+            {
+                upstream.learn_outbound(request, response);
+            }
             registered(self.shard, domain, request, from, response, now);
         }
     }
@@ -171,11 +176,33 @@ impl Environment for World<'_> {
     }
 
     fn failed(&mut self, hop: Hop) {
-        let shared = &self.shard.shared;
-        if shared.upstreams.knows(hop) {
-            shared.metrics.add(Count::UpstreamFailures);
-            shared.upstreams.failed(hop);
+        if self.counts_failure(hop) {
+            self.shard.shared.upstreams.failed(hop);
         }
+    }
+
+    fn unreachable(&mut self, hop: Hop) {
+        if self.counts_failure(hop) {
+            self.shard.shared.upstreams.unreachable(hop);
+        }
+    }
+
+    fn unavailable(&mut self, hop: Hop, retry_after: Option<u32>) {
+        if self.counts_failure(hop) {
+            self.shard.shared.upstreams.unavailable(hop, retry_after);
+        }
+    }
+
+    fn heard(&mut self, hop: Hop) {
+        self.shard.shared.upstreams.heard(hop);
+    }
+
+    fn out_of_service(&self, hop: Hop) -> Option<u32> {
+        self.shard.shared.upstreams.out_of_service(hop)
+    }
+
+    fn knows_outbound(&self, hop: Hop) -> bool {
+        self.shard.shared.upstreams.knows_outbound(hop)
     }
 
     fn owns(&self, uri: &Uri<'_>, from: Hop, request: &Message<'_>) -> Owned<Hop> {
@@ -188,7 +215,7 @@ impl Environment for World<'_> {
         };
         match self.signed(uri, user) {
             Token::Ours { hop, other } => self.follow(hop, other, from, request),
-            Token::Stale => Owned::Gone,
+            Token::Earlier { hop, .. } => self.follow_earlier(hop, from, request),
             // A name of a user of ours, or a token that was tampered with: a route has no use for the former.
             Token::NotOurs if self.is_here(uri) => Owned::Forged,
             Token::NotOurs => Owned::No,
@@ -245,6 +272,10 @@ impl Environment for World<'_> {
             target.others.clear();
         }
         Some(target)
+    }
+
+    fn returned(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Option<Decision<Hop>> {
+        self.find_returned(request, from, now)
     }
 
     fn instead(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Option<Decision<Hop>> {
@@ -305,6 +336,16 @@ impl Environment for World<'_> {
 }
 
 impl World<'_> {
+    /// Whether a hop that failed a request leads to a server behind; then that is counted.
+    fn counts_failure(&self, hop: Hop) -> bool {
+        let shared = &self.shard.shared;
+        let behind = shared.upstreams.knows(hop);
+        if behind {
+            shared.metrics.add(Count::UpstreamFailures);
+        }
+        behind
+    }
+
     /// Where a route of ours leads that was made for one hop and for requests that come over the other.
     fn follow(&self, hop: Hop, other: Hop, from: Hop, request: &Message<'_>) -> Owned<Hop> {
         let shared = &self.shard.shared;
@@ -456,7 +497,7 @@ impl World<'_> {
     }
 
     /// Where a request goes that a server behind us sends to a Contact that stands for a user agent's; none if this is none.
-    fn to_contact(&self, uri: &Uri<'_>) -> Option<Result<SmallVec<[Target<Hop>; 1]>, Answer>> {
+    pub(crate) fn to_contact(&self, uri: &Uri<'_>) -> Option<Result<SmallVec<[Target<Hop>; 1]>, Answer>> {
         if !self.may_be_signed(uri) {
             return None;
         }
@@ -498,13 +539,13 @@ impl World<'_> {
     }
 
     /// Whether both are servers behind us: any of them may send along a Path that another has stored.
-    fn same_upstream(&self, one: Hop, other: Hop) -> bool {
+    pub(crate) fn same_upstream(&self, one: Hop, other: Hop) -> bool {
         let upstreams = &self.shard.shared.upstreams;
         upstreams.knows(one) && upstreams.knows(other)
     }
 
     /// Whether a flow comes from the address that we speak to a peer at: it may open connections to us, too.
-    fn is_at(&self, peer: Hop, from: Hop) -> bool {
+    pub(crate) fn is_at(&self, peer: Hop, from: Hop) -> bool {
         match (peer, from) {
             (Hop::Peer { remote, .. }, Hop::Flow(number)) => {
                 self.shard.remote(number).is_some_and(|from| from.ip() == remote.ip())

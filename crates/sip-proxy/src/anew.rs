@@ -7,8 +7,7 @@ use sip_transaction::{ClientId, ClientState, InviteClient, NonInviteClient};
 use smallvec::SmallVec;
 
 use crate::{
-    Environment, Notice, Proxy, Target,
-    another::Another,
+    Environment, Notice, Other, Proxy, SAME_SERVER, Target,
     context::{Purpose, SecondChance},
     proxy::Waiting,
 };
@@ -73,7 +72,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             // By another listener perhaps, so with another Via.
             (_, Some(_)) if purpose == Purpose::Forward => {
                 if let Some(branch) = self.transactions.client_mut(id) {
-                    branch.otherwise = Some(Box::new(Another::anew(*anew)));
+                    let others = branch.otherwise.take().map(|target| target.others).unwrap_or_default();
+                    let first = Other::Hop { hop: anew.hop, server: SAME_SERVER };
+                    let others = std::iter::once(first).chain(others).collect();
+                    branch.otherwise = Some(Box::new(Target { others, ..*anew }));
                 }
                 env.notice(Notice::SentAnew);
                 self.transactions.client_transport_error(id);

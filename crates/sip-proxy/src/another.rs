@@ -1,53 +1,86 @@
 //! The same place by another way, when one fails: another hop to it (RFC 3263 §4.3), or another flow of the same user agent
 //! (RFC 5626 §5.3).
 
-use std::time::Instant;
+use smallvec::SmallVec;
 
-use crate::{Other, Target};
+use crate::{Other, SAME_SERVER, Target};
 
-/// Where to try next.
-#[derive(Debug)]
-pub(crate) struct Another<H> {
-    pub(crate) target: Target<H>,
-    after: After,
-}
-
-/// Which answers of the way before say nothing about the place itself.
+/// How a way failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
-    Unavailable,
-    FlowFailed,
+pub(crate) enum Failure {
+    /// Its hop takes nothing: what was sent has not arrived, as far as can be told.
+    Unreachable,
+    /// Nothing was heard in time. The peer may have the request all the same.
+    Silent,
+    /// The peer has answered with this final status.
+    Answered(u16),
 }
 
-impl<H> Another<H> {
-    /// The way that is left when a connection has ended.
-    pub(crate) fn anew(target: Target<H>) -> Self {
-        Self { target, after: After::Unavailable }
-    }
-
-    /// Whether it is tried after this final answer by the way before. A user agent that rang has had its say.
-    pub(crate) fn follows(&self, status: u16, rings_until: Option<Instant>) -> bool {
-        match self.after {
-            After::Unavailable => status == 503,
-            After::FlowFailed => status == 430 || (status == 408 && rings_until.is_none()),
-        }
-    }
+/// What a branch has heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Heard {
+    Nothing,
+    /// 100: the peer has the request.
+    Trying,
+    /// Another provisional response: a phone rings, an announcement plays. The place has had its say.
+    Progress,
 }
 
-/// The next way to where a target is.
-pub(crate) fn another<H: Copy>(target: &Target<H>) -> Option<Another<H>> {
-    let (first, others) = target.others.split_first()?;
-    let others = others.into();
-    Some(match first {
-        Other::Hop(hop) => {
-            let target = Target { hop: *hop, others, ..target.clone() };
-            Another { target, after: After::Unavailable }
+/// The next way to where a target is. A server that has the request is not asked again by another transport: it would begin the
+/// same once more, and a phone that declined would ring twice. Another server is asked after 503, silence or a hop that is gone,
+/// until one has made progress.
+pub(crate) fn another<H: Copy>(target: &Target<H>, failure: Failure, heard: Heard) -> Option<Target<H>> {
+    let same = failure == Failure::Unreachable && heard == Heard::Nothing;
+    let server = match failure {
+        Failure::Unreachable | Failure::Answered(503) => heard < Heard::Progress,
+        // RFC 3263 §4.3: a time-out is a failure if there was no response at all.
+        Failure::Silent => heard == Heard::Nothing,
+        Failure::Answered(_) => false,
+    };
+    let flow = match failure {
+        Failure::Unreachable | Failure::Silent | Failure::Answered(430) => true,
+        // A user agent that rang has had its say.
+        Failure::Answered(408) => heard < Heard::Progress,
+        Failure::Answered(_) => false,
+    };
+    let Target { q, when_gone, .. } = *target;
+    for (at, other) in target.others.iter().enumerate() {
+        let rest = target.others.get(at + 1..).unwrap_or_default();
+        match other {
+            Other::Hop { hop, server: which } => {
+                if if *which == SAME_SERVER { same } else { server } {
+                    let (request_uri, routes) = (target.request_uri.clone(), target.routes.clone());
+                    let others = seen_from(*which, rest, same);
+                    return Some(Target { hop: *hop, request_uri, routes, q, others, when_gone });
+                }
+            }
+            Other::Flow { hop, request_uri, routes } if flow => {
+                let (hop, request_uri, routes) = (*hop, Some(request_uri.clone()), routes.clone());
+                return Some(Target { hop, request_uri, routes, q, others: rest.into(), when_gone });
+            }
+            Other::Flow { .. } => return None,
         }
-        Other::Flow { hop, request_uri, routes } => {
-            let (hop, request_uri, routes) = (*hop, Some(request_uri.clone()), routes.clone());
-            let Target { q, when_gone, .. } = *target;
-            let target = Target { hop, request_uri, routes, q, others, when_gone };
-            Another { target, after: After::FlowFailed }
+    }
+    None
+}
+
+/// What is left behind the way that is taken, its server being the one that is asked now. The server before is another one from
+/// now on, or has had its turn.
+fn seen_from<H: Copy>(taken: u8, rest: &[Other<H>], before_is_left: bool) -> SmallVec<[Other<H>; 0]> {
+    // Behind a flow, hops are those of that flow's user agent.
+    let own = rest.iter().take_while(|other| matches!(other, Other::Hop { .. })).count();
+    let (own, flows) = rest.split_at(own);
+    let renumbered = own.iter().filter_map(|other| match other {
+        Other::Hop { server: SAME_SERVER, .. } if taken != SAME_SERVER && !before_is_left => None,
+        Other::Hop { hop, server } => {
+            let server = match *server {
+                server if server == taken => SAME_SERVER,
+                SAME_SERVER => taken,
+                server => server,
+            };
+            Some(Other::Hop { hop: *hop, server })
         }
-    })
+        Other::Flow { .. } => Some(other.clone()),
+    });
+    renumbered.chain(flows.iter().cloned()).collect()
 }

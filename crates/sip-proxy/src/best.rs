@@ -19,15 +19,6 @@ pub(crate) const fn rank(status: u16, invite: Invite) -> u16 {
     }
 }
 
-/// What goes upstream for a status that is ours to translate: another element's 503 says nothing about us
-/// (RFC 3261 §16.7 step 6).
-pub(crate) const fn upstream(status: u16) -> u16 {
-    match status {
-        503 => 500,
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,10 +7,10 @@ use sip_message::{HeaderId, Message, Via};
 use siphasher::sip::SipHasher13;
 
 /// Every branch of ours starts with this.
-const PREFIX: &[u8] = b"z9hG4bKsw";
+pub(crate) const PREFIX: &[u8] = b"z9hG4bKsw";
 
 /// Hexadecimal digits of one number.
-const DIGITS: usize = 16;
+pub(crate) const DIGITS: usize = 16;
 
 /// Makes and reads branches of one shard. The secret is shared by all shards of a process.
 #[derive(Clone)]
@@ -139,7 +139,7 @@ pub fn shard_of(response: &Message<'_>) -> Option<u8> {
 
 /// Reads a branch in any case of letters: it is a token, and an element on the way may write those otherwise (RFC 3261 §7.3.1).
 /// In ours case says nothing.
-fn parse(branch: &[u8]) -> Option<(u64, u64)> {
+pub(crate) fn parse(branch: &[u8]) -> Option<(u64, u64)> {
     let (prefix, rest) = branch.split_at_checked(PREFIX.len())?;
     if !prefix.eq_ignore_ascii_case(PREFIX) {
         return None;

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use crate::{
     Dialog, Environment, Notice, Proxy,
     anew::itself,
+    another::Heard,
     context::{Branch, Cancel, Invite, Progress, Purpose, Rang, Reason},
     proxy::Waiting,
 };
@@ -93,6 +94,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             anew: itself(env, hop),
             when_gone: 408,
             otherwise: None,
+            heard: Heard::Nothing,
             purpose: Purpose::Cancel,
             silent_until: None,
             given_up_at: None,
@@ -121,7 +123,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Some(branch) = self.transactions.client_mut(id) else { return };
         branch.given_up_at = None;
         branch.rang = Rang::TooLong;
-        let Some(server) = branch.server else { return };
+        let (Some(server), hop) = (branch.server, branch.hop) else { return };
         match self.transactions.client_state(id) {
             Some(ClientState::Invite(InviteClient::Proceeding)) => {
                 self.send_cancel(env, id, &reason, now);
@@ -133,7 +135,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 {
                     branch.cancel = Cancel::Wanted(reason);
                 }
-                self.branch_failed(env, server, id, 408, None, now);
+                self.branch_failed(env, server, id, 408, (hop, None), now);
             }
         }
     }

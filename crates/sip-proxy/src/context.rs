@@ -7,7 +7,7 @@ use sip_message::HeaderId;
 use sip_transaction::{ClientId, MethodClass, ServerId};
 use smallvec::SmallVec;
 
-use crate::{Target, another::Another, breadth::Breadth, kept::Kept, route::Dialog};
+use crate::{Target, another::Heard, breadth::Breadth, kept::Kept, route::Dialog};
 
 /// A request and what came of it so far.
 #[derive(Debug)]
@@ -135,8 +135,10 @@ pub(crate) enum Progress {
 #[derive(Debug)]
 pub(crate) struct Best<H> {
     pub(crate) status: u16,
-    /// As received, and from where; none if it is we who say it of a silent or vanished branch.
-    pub(crate) response: Option<(Kept, H)>,
+    /// Where the branch went.
+    pub(crate) hop: H,
+    /// As received; none if it is we who say it of a silent or vanished branch.
+    pub(crate) response: Option<Kept>,
 }
 
 /// How branches of this request are written.
@@ -173,8 +175,9 @@ pub(crate) struct Branch<H> {
     /// Where to send it again, once, should its connection end before anything is heard.
     pub(crate) anew: Option<Box<Target<H>>>,
     pub(crate) when_gone: u16,
-    /// Where to try next should this one fail.
-    pub(crate) otherwise: Option<Box<Another<H>>>,
+    /// Where it went, if there is somewhere to try next should this one fail.
+    pub(crate) otherwise: Option<Box<Target<H>>>,
+    pub(crate) heard: Heard,
     pub(crate) purpose: Purpose,
     /// Until when its hop may give no sign of life.
     pub(crate) silent_until: Option<Instant>,

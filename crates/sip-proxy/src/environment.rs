@@ -37,8 +37,15 @@ pub struct Target<H> {
 /// Another way to where a target is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Other<H> {
-    /// The same request by another hop (RFC 3263 §4.3). Its turn comes too when the way before answers 503.
-    Hop(H),
+    /// The same request by another hop (RFC 3263 §4.3).
+    Hop {
+        /// The way there.
+        hop: H,
+        /// The server that it leads to, as a number of this list. [`SAME_SERVER`]: the one that the target itself leads to, or,
+        /// behind a flow, the user agent of that flow; its turn comes only when that cannot be reached. Any other number is
+        /// another server; its turn comes too when the one before is silent, or answers 503 before any sign of progress.
+        server: u8,
+    },
     /// Another flow of the same user agent (RFC 5626 §5.3). Its turn comes too when the way before answers 430, or 408 without
     /// having rung; anything else is what the user agent has to say.
     Flow {
@@ -59,6 +66,9 @@ pub enum Contacts {
     /// Those that were written, which may be none.
     These,
 }
+
+/// The server that a target leads to itself, in [`Other::Hop`].
+pub const SAME_SERVER: u8 = 0;
 
 /// What to do with a request that is not bound by its Route headers.
 #[derive(Clone, Debug)]
@@ -237,9 +247,38 @@ pub trait Environment {
         None
     }
 
-    /// What a hop was asked was not answered in time, or answered 503. The default does nothing.
+    /// Nothing was heard in time of what a hop was asked. The default does nothing.
     fn failed(&mut self, hop: Self::Hop) {
         let _ = hop;
+    }
+
+    /// What was sent by a hop came back: nobody is there (ICMP, RFC 3261 §18.4). The default does nothing.
+    fn unreachable(&mut self, hop: Self::Hop) {
+        let _ = hop;
+    }
+
+    /// A hop answered 503. `retry_after` are the seconds that it asked to be left alone for, if it did; without them the answer
+    /// says nothing about other requests (RFC 3261 §21.5.4). The default does nothing.
+    fn unavailable(&mut self, hop: Self::Hop, retry_after: Option<u32>) {
+        let _ = (hop, retry_after);
+    }
+
+    /// The first response came to something that was sent by a hop. The default does nothing.
+    fn heard(&mut self, hop: Self::Hop) {
+        let _ = hop;
+    }
+
+    /// How many seconds it takes until requests that go the way of this hop may be served again, if none can be now: then its 503
+    /// goes to the caller, and is no 500 (RFC 3261 §16.7 step 6). The default is that others can be served.
+    fn out_of_service(&self, hop: Self::Hop) -> Option<u32> {
+        let _ = hop;
+        None
+    }
+
+    /// Whether the peer of a hop knows that flows fail (430, RFC 5626 §5.3). To others it is 480. The default is that it does not.
+    fn knows_outbound(&self, hop: Self::Hop) -> bool {
+        let _ = hop;
+        false
     }
 
     /// Whether a URI is ours: one in a Route, or a Request-URI that looks like a route of ours because the sender is a
@@ -282,6 +321,19 @@ pub trait Environment {
     /// Decides, as for a request outside of dialogs, on one whose route leads to a flow that is gone, if it names a user agent by a GRUU
     /// of ours that can be reached by another. None, which is the default, leaves it at that.
     fn instead(
+        &mut self,
+        request: &Message<'_>,
+        from: Self::Hop,
+        now: Instant,
+    ) -> Option<Decision<Self::Hop>> {
+        let _ = (request, from, now);
+        None
+    }
+
+    /// How the user agent is reached that a request within a dialog is for, whose route leads to a flow that is gone: it may have
+    /// come back by another flow, with the Contact that it had. None, which is the default: it is not known, or cannot be told
+    /// safely.
+    fn returned(
         &mut self,
         request: &Message<'_>,
         from: Self::Hop,

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Branches, Contacts, Environment, Notice, Proxy, Target,
-    another::{Another, another},
+    another::{Failure, Heard, another},
     breadth::Breadth,
     context::{Branch, Cancel, Context, Forwarding, Progress, Purpose, Rang, SecondChance, WayBack},
     proxy::Waiting,
@@ -79,15 +79,15 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         for target in targets {
-            let mut otherwise: Option<Another<H>> = None;
+            let mut instead: Option<Target<H>> = None;
             loop {
-                let target = otherwise.as_ref().map_or(target, |another| &another.target);
+                let target = instead.as_ref().unwrap_or(target);
                 let Err(status) = self.start_branch(env, id, target, targets.len(), request, now) else {
                     break;
                 };
-                match another(target) {
-                    Some(next) => otherwise = Some(next),
-                    None => break self.weigh(env, id, status, None, now),
+                match another(target, Failure::Unreachable, Heard::Nothing) {
+                    Some(next) => instead = Some(next),
+                    None => break self.weigh(env, id, status, (target.hop, None), now),
                 }
             }
         }
@@ -138,7 +138,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let anew = env.anew(target.hop).filter(|_| may);
         let anew = anew.map(|hop| Box::new(Target { hop, others: SmallVec::new(), ..target.clone() }));
         let sent = (rings || anew.is_some()).then(|| self.store.keep(bytes));
-        let otherwise = another(target).map(Box::new);
+        let otherwise = (!target.others.is_empty()).then(|| Box::new(target.clone()));
         let patience = otherwise.as_ref().and_then(|_| env.patience(target.hop));
         let silent_until = patience.map(|patience| now + patience);
         let given_up_at = rings.then(|| now + self.settings.timer_c);
@@ -151,6 +151,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             anew,
             when_gone: target.when_gone,
             otherwise,
+            heard: Heard::Nothing,
             silent_until,
             purpose: Purpose::Forward,
             given_up_at,

@@ -26,6 +26,7 @@ mod proxy;
 mod redirect;
 mod request;
 mod response;
+mod returned;
 mod route;
 mod silent;
 mod unclaimed;
@@ -33,8 +34,9 @@ mod unclaimed;
 pub use answer::Answer;
 pub use branch::{Branches, shard_of};
 pub use context::UnderWay;
-pub use environment::{Contacts, Decision, Environment, HopGone, Notice, Other, Owned, Target};
+pub use environment::{Contacts, Decision, Environment, HopGone, Notice, Other, Owned, SAME_SERVER, Target};
 #[doc(hidden)]
 pub use forward::Splicer;
 pub use proxy::{Proxy, Settings};
+pub use returned::Returned;
 pub use route::Dialog;

@@ -14,8 +14,9 @@ use sip_transaction::{
 use smallvec::SmallVec;
 
 use crate::{
-    Branches, Dialog, Environment, Notice,
+    Branches, Dialog, Environment, Notice, Returned,
     anew::itself,
+    another::{Failure, Heard, another},
     branch::BEGINS_HERE,
     context::{Branch, Cancel, Context, Progress, Purpose, Rang, Reason},
     forward::Splices,
@@ -202,6 +203,22 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         self.expire(env, now);
     }
 
+    /// A request came back: nobody takes datagrams at a hop (RFC 3261 §18.4). Only one that was sent there counts.
+    pub fn came_back<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        hop: H,
+        returned: Returned,
+        now: Instant,
+    ) {
+        let Some(id) = self.transactions.find_client(&returned.0) else { return };
+        if self.transactions.client(id).is_some_and(|branch| branch.hop == hop) {
+            env.unreachable(hop);
+            self.transactions.client_transport_error(id);
+            self.expire(env, now);
+        }
+    }
+
     fn branch_ended<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
@@ -226,13 +243,18 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             return env.own_answered(own, status);
         }
         let Some(server) = branch.server else { return };
-        if end == ClientEnd::Timeout && branch.purpose == Purpose::Forward {
+        if end == ClientEnd::Timeout && branch.purpose == Purpose::Forward && branch.heard == Heard::Nothing {
             env.failed(branch.hop);
         }
+        let failure = match end {
+            ClientEnd::TransportError => Failure::Unreachable,
+            ClientEnd::Timeout | ClientEnd::Done => Failure::Silent,
+        };
         // What rang for too long is not to ring anew.
         let otherwise = branch.otherwise.filter(|_| branch.rang == Rang::InTime);
-        if self.try_another(env, server, id, otherwise, now) == Tried::Nothing {
-            self.branch_failed(env, server, id, status, None, now);
+        let next = otherwise.and_then(|target| another(&target, failure, branch.heard));
+        if self.try_another(env, server, id, next, now) == Tried::Nothing {
+            self.branch_failed(env, server, id, status, (branch.hop, None), now);
         }
     }
 
@@ -262,8 +284,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             hop,
             sent: env.anew(hop).map(|_| self.store.keep(&out)),
             anew: itself(env, hop),
-            when_gone: 408,
+            when_gone: 503,
             otherwise: None,
+            heard: Heard::Nothing,
             purpose: Purpose::Own(own),
             silent_until: None,
             given_up_at: None,

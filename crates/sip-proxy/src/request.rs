@@ -12,7 +12,7 @@ use crate::{
     context::{Asker, Context, Forwarding, Invite, Progress, Reason, SecondChance, WayBack},
     forward::{self, Forward},
     proxy::Waiting,
-    route::Dialog,
+    route::{Dialog, FLOW_FAILED},
 };
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
@@ -317,10 +317,15 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Some(context) = self.transactions.server(id) else { return Ok(()) };
         let (from, Some(bytes)) = (context.from, context.request.clone()) else { return Ok(()) };
         let Some(request) = Self::kept(&bytes) else { return Ok(()) };
-        let concerns_call = context.invite == Invite::Yes || request.method() == Some(Method::Bye);
-        if concerns_call && answer.status >= 200 {
-            env.answered(answer.status, &request, from, None, now);
+        let bye = request.method() == Some(Method::Bye);
+        let unknown = answer.status == FLOW_FAILED && !env.knows_outbound(from);
+        let temporarily = unknown.then(|| Answer::of_status(480));
+        if (context.invite == Invite::Yes || bye) && answer.status >= 200 {
+            // Whoever follows calls hears of a BYE why there is nobody to be told.
+            let status = temporarily.as_ref().filter(|_| !bye).unwrap_or(answer).status;
+            env.answered(status, &request, from, None, now);
         }
+        let answer = temporarily.as_ref().unwrap_or(answer);
         let mut out = std::mem::take(&mut self.out);
         out.clear();
         let written = self.write_stateless(env, from, &request, answer, &mut out);

@@ -10,8 +10,8 @@ use sip_transaction::{
 };
 
 use crate::{
-    Answer, Environment, Notice, Proxy,
-    another::Another,
+    Answer, Environment, Notice, Proxy, Target,
+    another::{Failure, Heard, another},
     best,
     branch::number_of,
     context::{Asker, Best, Branch, Cancel, Claim, Progress, Purpose, Rang, Reason, WayBack},
@@ -57,6 +57,14 @@ fn disbelieved<E: Environment>(
     } else {
         None
     }
+}
+
+/// The seconds of a Retry-After (RFC 3261 §20.33), without its comment and parameters.
+fn retry_after(response: &Message<'_>) -> Option<u32> {
+    let value = response.value(HeaderId::RetryAfter)?.trim_ascii();
+    let digits = value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len());
+    let seconds = std::str::from_utf8(value.get(..digits)?).ok()?;
+    (!seconds.is_empty()).then(|| seconds.parse().unwrap_or(u32::MAX))
 }
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
@@ -133,6 +141,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     ) {
         self.not_silent(id);
         let Some(branch) = self.transactions.client_mut(id) else { return };
+        if branch.heard == Heard::Nothing {
+            env.heard(branch.hop);
+        }
+        branch.heard =
+            branch.heard.max(if (101..200).contains(&status) { Heard::Progress } else { Heard::Trying });
         if let (Purpose::Own(own), 200..) = (branch.purpose, status) {
             return env.own_answered(own, status);
         }
@@ -170,17 +183,17 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 self.succeeded(env, server, id, status, (response, hop), now);
             }
             // It confirms that we gave it up: it has not said more than a silent one.
-            487 if branch.rang == Rang::TooLong => self.branch_failed(env, server, id, 408, None, now),
+            487 if branch.rang == Rang::TooLong => self.branch_failed(env, server, id, 408, (hop, None), now),
             _ => {
-                let rings_until = branch.rings_until;
-                let otherwise = branch.otherwise.take_if(|another| another.follows(status, rings_until));
+                let (otherwise, heard) = (branch.otherwise.take(), branch.heard);
+                let next = otherwise.and_then(|target| another(&target, Failure::Answered(status), heard));
                 if status == 503 {
-                    env.failed(hop);
+                    env.unavailable(hop, retry_after(response));
                 }
-                if self.try_another(env, server, id, otherwise, now) == Tried::Nothing
+                if self.try_another(env, server, id, next, now) == Tried::Nothing
                     && self.follow(env, server, id, (status, response), now) == Followed::No
                 {
-                    self.branch_failed(env, server, id, status, Some((response, hop)), now);
+                    self.branch_failed(env, server, id, status, (hop, Some(response)), now);
                 }
             }
         }
@@ -208,10 +221,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         env: &mut E,
         server: ServerId,
         id: ClientId,
-        otherwise: Option<Box<Another<H>>>,
+        next: Option<Target<H>>,
         now: Instant,
     ) -> Tried {
-        let (Some(otherwise), Some(context)) = (otherwise, self.transactions.server_mut(server)) else {
+        let (Some(next), Some(context)) = (next, self.transactions.server_mut(server)) else {
             return Tried::Nothing;
         };
         // A branch that was given up, or whose caller has left, is not tried again.
@@ -222,7 +235,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Some(request) = Self::kept(&bytes) else { return Tried::Nothing };
         context.pending.retain(|pending| *pending != id);
         self.branch_done(id);
-        self.fork(env, server, &[otherwise.target], &request, now);
+        self.fork(env, server, &[next], &request, now);
         self.advance(env, server, now);
         Tried::Another
     }
@@ -280,7 +293,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         server: ServerId,
         id: ClientId,
         status: u16,
-        response: Option<(&Message<'_>, H)>,
+        by: (H, Option<&Message<'_>>),
         now: Instant,
     ) {
         self.branch_done(id);
@@ -288,7 +301,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let before = context.pending.len();
         context.pending.retain(|pending| *pending != id);
         if context.pending.len() < before {
-            self.failed(env, server, status, response, now);
+            self.failed(env, server, status, by, now);
         }
     }
 
@@ -298,7 +311,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         env: &mut E,
         server: ServerId,
         status: u16,
-        response: Option<(&Message<'_>, H)>,
+        (hop, response): (H, Option<&Message<'_>>),
         now: Instant,
     ) {
         let Some(context) = self.transactions.server(server) else { return };
@@ -306,11 +319,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             context.pending.is_empty() && context.waiting.is_empty() && context.progress == Progress::Open;
         match response {
             // There is nothing to wait for and nothing to choose from: no copy is needed.
-            Some(response) if last && context.best.is_none() && best::upstream(status) == status => {
-                self.finish_with(env, server, status, response, now);
+            Some(response) if last && context.best.is_none() && !matches!(status, 430 | 503) => {
+                self.finish_with(env, server, status, (response, hop), now);
             }
             _ => {
-                self.weigh(env, server, status, response, now);
+                self.weigh(env, server, status, (hop, response), now);
                 self.advance(env, server, now);
             }
         }
@@ -322,7 +335,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         env: &mut E,
         server: ServerId,
         status: u16,
-        response: Option<(&Message<'_>, H)>,
+        (hop, response): (H, Option<&Message<'_>>),
         now: Instant,
     ) {
         let Some(context) = self.transactions.server_mut(server) else { return };
@@ -331,9 +344,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         let rank = |status| best::rank(status, context.invite);
         if context.best.as_ref().is_none_or(|best| rank(status) < rank(best.status)) {
-            let response = response.map(|(response, hop)| (self.store.keep(response.bytes()), hop));
-            context.best = Some(Best { status, response });
-        } else if let (401 | 407, Some((response, hop))) = (status, response) {
+            let response = response.map(|response| self.store.keep(response.bytes()));
+            context.best = Some(Best { status, hop, response });
+        } else if let (401 | 407, Some(response)) = (status, response) {
             for id in CHALLENGES {
                 for header in response.all(id) {
                     let mut challenge = Vec::new();
@@ -353,18 +366,36 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// No branch is at work and no target left: the best answer goes upstream.
     pub(crate) fn conclude<E: Environment<Hop = H>>(&mut self, env: &mut E, server: ServerId, now: Instant) {
         let Some(context) = self.transactions.server_mut(server) else { return };
-        let best = context.best.take();
-        let status = match (&best, context.progress) {
-            // A caller who cancelled hears 487, whatever the branches made of it (RFC 3261 §9.2).
-            (_, Progress::Cancelled) => 487,
-            (Some(best), _) => best::upstream(best.status),
-            // There was no target at all (RFC 3261 §16.5).
-            (None, _) => 480,
+        let (best, from) = (context.best.take(), context.from);
+        // A caller who cancelled hears 487, whatever the branches made of it (RFC 3261 §9.2). Without any target it is 480
+        // (§16.5).
+        let cancelled = context.progress == Progress::Cancelled;
+        let Some(Best { status, hop, response }) = best.filter(|best| !cancelled || best.status == 487)
+        else {
+            let status = if cancelled { 487 } else { 480 };
+            return self.answer(env, server, &Answer::of_status(status), now);
         };
-        let kept = best.filter(|best| best.status == status).and_then(|best| best.response);
-        match kept.as_ref().and_then(|(bytes, hop)| Some((Self::kept(bytes)?, *hop))) {
-            Some((response, hop)) => self.finish_with(env, server, status, (&response, hop), now),
-            None => self.answer(env, server, &Answer::of_status(status), now),
+        let response = response.as_ref().and_then(|bytes| Self::kept(bytes));
+        let ours = match status {
+            503 => {
+                let again = env.out_of_service(hop);
+                // Another element's 503 says nothing about us, unless nobody else can serve what comes next.
+                let status = if again.is_some() { 503 } else { 500 };
+                let said = response.as_ref().and_then(|response| retry_after(response));
+                let told = response.is_some() && status == 503;
+                let seconds = said.or(again);
+                (!told).then(|| match seconds {
+                    Some(seconds) => Answer::of_status(status).header("Retry-After", seconds.to_string()),
+                    None => Answer::of_status(status),
+                })
+            }
+            430 if !env.knows_outbound(from) => Some(Answer::of_status(430)),
+            _ => None,
+        };
+        match (ours, response) {
+            (Some(answer), _) => self.answer(env, server, &answer, now),
+            (None, Some(response)) => self.finish_with(env, server, status, (&response, hop), now),
+            (None, None) => self.answer(env, server, &Answer::of_status(status), now),
         }
     }
 

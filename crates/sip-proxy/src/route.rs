@@ -30,7 +30,7 @@ pub enum Dialog {
 const MOST_OWN_ROUTES: u8 = 32;
 
 /// A flow that a route of ours named is gone (RFC 5626 §5.3).
-const FLOW_FAILED: u16 = 430;
+pub(crate) const FLOW_FAILED: u16 = 430;
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     pub(crate) fn route<E: Environment<Hop = H>>(
@@ -102,7 +102,14 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             }
             (Owned::Flow(hop), Some(_)) if within => Ok(one(hop, FLOW_FAILED)),
             (lost @ (Owned::Gone | Owned::Over), next) if within => {
-                match next.is_none().then(|| env.instead(request, from, now)).flatten() {
+                let mut found = None;
+                if next.is_none() {
+                    found = env.instead(request, from, now);
+                    if found.is_none() && lost == Owned::Gone {
+                        found = env.returned(request, from, now);
+                    }
+                }
+                match found {
                     Some(Decision::Forward(targets)) => Ok(Routed { targets, own_routes, dialog }),
                     Some(Decision::Answer(answer)) => Err(answer),
                     None if lost == Owned::Gone => Err(Answer::of_status(FLOW_FAILED)),

@@ -6,6 +6,7 @@ use sip_transaction::{ClientId, MethodClass};
 
 use crate::{
     Environment, Proxy,
+    another::{Failure, another},
     context::{Cancel, Reason},
 };
 
@@ -28,12 +29,13 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let invite = self.transactions.client_key(id).is_some_and(|key| key.class == MethodClass::Invite);
         let Some(branch) = self.transactions.client_mut(id) else { return };
         branch.silent_until = None;
-        let (hop, otherwise) = (branch.hop, branch.otherwise.take());
+        let hop = branch.hop;
+        let next = branch.otherwise.take().and_then(|target| another(&target, Failure::Silent, branch.heard));
         if invite && branch.sent.is_some() && branch.cancel == Cancel::No {
             branch.cancel = Cancel::Wanted(ASKED_ANOTHER);
         }
         let Some(server) = branch.server else { return };
         env.failed(hop);
-        self.try_another(env, server, id, otherwise, now);
+        self.try_another(env, server, id, next, now);
     }
 }

@@ -211,6 +211,11 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
         self.clients.get(id.0).filter(|client| !client.ended).map(|client| client.state)
     }
 
+    /// The transaction that was started with a key, up to its end.
+    pub fn find_client(&self, key: &ClientKey) -> Option<ClientId> {
+        self.by_client_key.get(key).copied()
+    }
+
     /// The key a transaction was started with.
     pub fn client_key(&self, id: ClientId) -> Option<ClientKey> {
         self.clients.get(id.0).map(|client| client.key)

@@ -8,4 +8,4 @@ mod standing;
 
 pub use locate::{First, Naptr, Place, Server, Service, Srv, Transport, fallback, first, servers, services};
 pub use order::{Preference, order};
-pub use standing::{Standing, Turned};
+pub use standing::{Health, Standing, Turned};

@@ -9,7 +9,7 @@ use hickory_resolver::TokioResolver;
 use targets::{Standing, Turned};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Number, Server, Upstream, spoken};
+use super::{Number, spoken};
 use crate::{
     ask::{Ask, ask},
     metrics::Count,
@@ -33,10 +33,15 @@ pub(crate) async fn probe(shared: Arc<Shared>, number: usize) {
             let turned = match ask(&shared, server.way.hop, &options, PROBE_TIMEOUT).await {
                 // Whatever it answers, it is there; but for 503 it says itself that it is not to be used.
                 Some(status) if status != 503 => server.way.change(Standing::answered),
-                _ => {
+                failed => {
                     shared.metrics.add(Count::ProbesFailed);
                     server.failures.fetch_add(1, Ordering::Relaxed);
-                    server.way.change(Standing::unanswered)
+                    server.way.change(|standing| match failed {
+                        // Nobody took it: that is known already.
+                        Some(_) if standing.is_unreachable() => Turned::Nothing,
+                        Some(_) => standing.refused_probe(),
+                        None => standing.silent_probe(std::time::Instant::now()),
+                    })
                 }
             };
             upstream.turned(server, turned);
@@ -111,18 +116,5 @@ pub(crate) async fn look_up(
         };
         drop(looking_up.take());
         tokio::time::sleep(pause).await;
-    }
-}
-
-impl Upstream {
-    fn turned(&self, server: &Server, turned: Turned) {
-        let (upstream, server) = (self.name.as_str(), server.address);
-        match turned {
-            Turned::Nothing => {}
-            Turned::Up => tracing::info!(upstream, %server, "a server answers again"),
-            Turned::Down => {
-                tracing::warn!(upstream, %server, "a server does not answer: it is passed over until it does");
-            }
-        }
     }
 }

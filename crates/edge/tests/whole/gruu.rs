@@ -234,7 +234,7 @@ async fn strangers_reach_nobody_by_a_gruu_behind_a_route_to_one_of_them() {
         };
         let asked = next(&named, method, cseq);
         let (answer, ()) = tokio::join!(ask(&mut eve, &asked), refusing);
-        assert!(answer.starts_with("SIP/2.0 430 "), "{answer}");
+        assert!(answer.starts_with("SIP/2.0 480 "), "{answer}");
         assert_eq!(alice.options("sip:example.com").await.unwrap().status, 200);
         assert_eq!(requests(&mut alice, method).await, 0);
     }

@@ -9,7 +9,10 @@ use std::{
 
 use config::{Config, Imagined};
 use edge::{Handle, Server};
-use ledger::{ReadFrom, storage::sim::Simulated};
+use ledger::{
+    ReadFrom,
+    storage::sim::{End, Simulated},
+};
 use lifecycle::{EventId, EventKind, Transport, cloud_event};
 use prove::{Client, EventLog, Setup, Target};
 
@@ -25,10 +28,18 @@ impl Drop for Directory {
     }
 }
 
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    Killed,
+    Terminated,
+}
+
 pub(crate) struct House {
     server: Option<Server>,
     pub(crate) handle: Handle,
     pub(crate) disk: Simulated,
+    config: Config,
     _directory: Directory,
 }
 
@@ -59,7 +70,19 @@ impl House {
         let config = Config::parse(&text, Path::new("sipway.toml"), &surroundings).unwrap();
         let disk = Simulated::new(1);
         let server = Server::start_on(Arc::new(disk.mount()), &config, |_| None).unwrap();
-        Self { handle: server.handle(), server: Some(server), disk, _directory: directory }
+        Self { handle: server.handle(), server: Some(server), disk, config, _directory: directory }
+    }
+
+    /// Another run behind this one, on the same disk.
+    pub(crate) async fn again(mut self, end: How) -> Self {
+        let server = self.server.take().unwrap();
+        match end {
+            How::Killed => drop(server),
+            How::Terminated => server.shut_down(Duration::ZERO, PATIENCE).await.unwrap(),
+        }
+        self.disk.end(End::Kill);
+        let server = Server::start_on(Arc::new(self.disk.mount()), &self.config, |_| None).unwrap();
+        Self { handle: server.handle(), server: Some(server), ..self }
     }
 
     pub(crate) fn target(&self, transport: Transport) -> Target {

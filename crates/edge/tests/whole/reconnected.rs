@@ -29,7 +29,7 @@ pub(crate) struct Line {
 }
 
 impl Pbx {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::at("127.0.0.3").await.unwrap()
     }
 
@@ -48,7 +48,7 @@ impl Pbx {
     }
 
     /// One that it makes.
-    async fn connect(&self, house: &House) -> Line {
+    pub(crate) async fn connect(&self, house: &House) -> Line {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((self.address().ip(), 0).into()).unwrap();
         Line::new(socket.connect(house.target(Transport::Tcp).address).await.unwrap())

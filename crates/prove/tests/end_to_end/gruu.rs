@@ -78,6 +78,6 @@ async fn behind_a_crash_requests_of_a_call_find_their_way_by_gruus_and_by_nothin
         assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
     }
     for answer in killed_in_a_call("no-gruu-crash", "off", [None, None]).await {
-        assert!(answer.starts_with("SIP/2.0 430 "), "{answer}");
+        assert!(answer.starts_with("SIP/2.0 480 "), "{answer}");
     }
 }

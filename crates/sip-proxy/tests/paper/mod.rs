@@ -43,6 +43,16 @@ pub(crate) struct Paper {
     /// How long any hop may be silent.
     pub(crate) patience: Option<Duration>,
     pub(crate) failed: Vec<u32>,
+    /// Hops that answered 503, and for how long they asked to be left alone.
+    pub(crate) unavailable: Vec<(u32, Option<u32>)>,
+    /// Hops to which nobody is there.
+    pub(crate) unreachable: Vec<u32>,
+    /// Hops that said something.
+    pub(crate) heard: Vec<u32>,
+    /// Hops beside which there is nobody to serve requests, and for how long.
+    pub(crate) out_of_service: BTreeMap<u32, u32>,
+    /// Hops whose peers know that flows fail.
+    pub(crate) outbound: BTreeSet<u32>,
     /// Answers to requests of our own.
     pub(crate) own: Vec<(u64, u16)>,
     pub(crate) path: bool,
@@ -53,6 +63,7 @@ pub(crate) struct Paper {
     /// How whoever a request within a dialog names is reached, and where it goes when its flow is gone.
     pub(crate) named: Option<Target<u32>>,
     pub(crate) instead: Option<Target<u32>>,
+    pub(crate) returned: Option<Target<u32>>,
     /// Where contacts of redirections lead.
     pub(crate) redirects: BTreeMap<String, Vec<Target<u32>>>,
     random: u64,
@@ -87,6 +98,12 @@ impl Paper {
             answered: Vec::new(),
             patience: None,
             failed: Vec::new(),
+            unavailable: Vec::new(),
+            unreachable: Vec::new(),
+            heard: Vec::new(),
+            out_of_service: BTreeMap::new(),
+            outbound: BTreeSet::new(),
+            returned: None,
             own: Vec::new(),
             path: false,
             registered: Vec::new(),
@@ -226,8 +243,32 @@ impl Environment for Paper {
         self.patience
     }
 
+    fn returned(&mut self, _: &Message<'_>, _: u32, _: Instant) -> Option<Decision<u32>> {
+        self.returned.clone().map(|target| Decision::Forward(smallvec![target]))
+    }
+
     fn failed(&mut self, hop: u32) {
         self.failed.push(hop);
+    }
+
+    fn unavailable(&mut self, hop: u32, retry_after: Option<u32>) {
+        self.unavailable.push((hop, retry_after));
+    }
+
+    fn unreachable(&mut self, hop: u32) {
+        self.unreachable.push(hop);
+    }
+
+    fn heard(&mut self, hop: u32) {
+        self.heard.push(hop);
+    }
+
+    fn out_of_service(&self, hop: u32) -> Option<u32> {
+        self.out_of_service.get(&hop).copied()
+    }
+
+    fn knows_outbound(&self, hop: u32) -> bool {
+        self.outbound.contains(&hop)
     }
 
     fn own_answered(&mut self, own: u64, status: u16) {
@@ -270,9 +311,9 @@ pub(crate) const TIMER_C: Duration = Duration::from_secs(181);
 /// How long it may ring.
 pub(crate) const RING_TIMEOUT: Duration = Duration::from_secs(500);
 
-/// The same place by these hops.
+/// The same place by these hops, each of which leads to a server of its own.
 pub(crate) fn hops(hops: &[u32]) -> SmallVec<[Other<u32>; 0]> {
-    hops.iter().map(|&hop| Other::Hop(hop)).collect()
+    (1..).zip(hops).map(|(server, &hop)| Other::Hop { hop, server }).collect()
 }
 
 /// Other flows of the same user agent, each with a Contact of its own.
@@ -337,6 +378,13 @@ impl Stage {
     pub(crate) fn end(&mut self, hop: u32) {
         self.world.gone.insert(hop);
         self.proxy.hop_gone(&mut self.world, hop, self.now);
+    }
+
+    /// A datagram that was sent by a hop comes back.
+    pub(crate) fn come_back(&mut self, hop: u32, quoted: &str) {
+        if let Some(returned) = sip_proxy::Returned::read(quoted.as_bytes()) {
+            self.proxy.came_back(&mut self.world, hop, returned, self.now);
+        }
     }
 
     /// A connection ends whose peer may be had again.

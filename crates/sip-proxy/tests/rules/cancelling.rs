@@ -257,7 +257,7 @@ fn a_request_of_our_own_is_repeated_until_it_is_answered() {
     }
     assert_eq!(
         stage.world.own[1..],
-        [(5, 408), (6, 503), (7, 408)],
+        [(5, 408), (6, 503), (7, 503)],
         "silence, nowhere to go, gone meanwhile"
     );
     stage.sent();

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use sip_proxy::{Answer, Notice, Target};
+use sip_proxy::{Answer, Notice, Other, SAME_SERVER, Target};
 use sip_transaction::Timers;
 
 use crate::paper::{
-    RING_TIMEOUT, Stage, TIMER_C, hops, line, request, request_with, response, settings, target, values,
+    RING_TIMEOUT, Stage, TIMER_C, hops, line, request, request_with, response, response_with, settings,
+    target, values,
 };
 
 #[test]
@@ -66,12 +67,230 @@ fn a_callee_whose_connection_ends_is_answered_for_at_once() {
 }
 
 #[test]
-fn a_flow_that_the_request_named_itself_fails_as_430() {
+fn a_flow_that_the_request_named_itself_fails_as_430_for_who_knows_outbound_and_as_480_for_others() {
+    for (knows, told) in [(true, "430 Flow Failed"), (false, "480 Temporarily Unavailable")] {
+        let route = "Route: <sip:f2@edge.test;lr>\r\n";
+        let stage = || {
+            let mut stage = Stage::new();
+            stage.world.outbound.extend(knows.then_some(1));
+            stage
+        };
+        // It ends meanwhile, is gone when the request comes, and is gone further on.
+        let mut ends = stage();
+        ends.receive(1, &request_with("BYE", "sip:b@z.invalid", "b", route));
+        ends.one(2);
+        ends.end(2);
+        assert_eq!(ends.lines(), [format!("1: {told}")]);
+        assert_eq!(ends.world.answered, [(430, 1, None)], "whoever follows calls hears why");
+        ends.settles();
+        let mut gone = stage();
+        gone.world.gone.insert(2);
+        gone.receive(
+            1,
+            &request_with("INFO", "sip:b@z.invalid", "b", &format!("{route}X: y\r\n"))
+                .replace("To: <sip:b@z.invalid>", "To: <sip:b@z.invalid>;tag=b2"),
+        );
+        assert_eq!(gone.lines(), [format!("1: {told}")]);
+        gone.settles();
+        let mut further = stage();
+        further.user("bob", &[2]);
+        further.receive(1, &request("INVITE", "bob", "c"));
+        let fork = further.pick(2, "INVITE");
+        further.receive(2, &response(&fork, 430, "Flow Failed"));
+        assert_eq!(further.lines(), ["2: ACK sip:bob@edge.test".to_owned(), format!("1: {told}")]);
+        let status = if knows { (430, 1, Some(2)) } else { (480, 1, None) };
+        assert_eq!(further.world.answered, [status]);
+        further.settles();
+    }
+}
+
+/// A server that is asked by two transports, and another one.
+fn two_servers(first: u32, again: u32, other: u32) -> Target<u32> {
+    let others = [Other::Hop { hop: again, server: SAME_SERVER }, Other::Hop { hop: other, server: 1 }];
+    Target { others: others.into_iter().collect(), ..target(first) }
+}
+
+/// RFC 3263 §4.3: another server after 503. It is the same call for the same server: phones that declined would ring twice.
+#[test]
+fn a_server_that_has_answered_is_not_asked_again_by_another_transport() {
+    for method in ["INVITE", "MESSAGE"] {
+        let mut stage = Stage::new();
+        stage.user_at("bob", vec![two_servers(2, 103, 4)]);
+        stage.receive(1, &request(method, "bob", "s"));
+        let fork = stage.pick(2, method);
+        stage.receive(2, &response(&fork, 503, "Service Unavailable"));
+        let fork = stage.pick(4, method);
+        stage.receive(4, &response(&fork, 503, "Service Unavailable"));
+        assert_eq!(stage.lines().last().map(String::as_str), Some("1: 500 Server Internal Error"));
+        stage.settles();
+        assert!(stage.sent().iter().all(|(hop, _)| *hop != 103));
+        assert_eq!(stage.world.unavailable, [(2, None), (4, None)]);
+        assert!(stage.world.failed.is_empty(), "that says nothing about other requests");
+    }
+    // The other way to it may stand anywhere in the list, seen from wherever the search has got.
+    let others =
+        [(4, 7), (103, SAME_SERVER), (104, 7), (5, 2)].map(|(hop, server)| Other::Hop { hop, server });
     let mut stage = Stage::new();
-    stage.receive(1, &request_with("BYE", "sip:b@z.invalid", "b", "Route: <sip:f2@edge.test;lr>\r\n"));
-    stage.one(2);
-    stage.end(2);
-    assert_eq!(stage.lines(), ["1: 430 Flow Failed"]);
+    stage.user_at("bob", vec![Target { others: others.into_iter().collect(), ..target(2) }]);
+    stage.receive(1, &request("INVITE", "bob", "l"));
+    for hop in [2, 4, 5] {
+        let fork = stage.pick(hop, "INVITE");
+        stage.receive(hop, &response(&fork, 503, "Service Unavailable"));
+    }
+    assert_eq!(stage.lines(), ["5: ACK sip:bob@edge.test", "1: 500 Server Internal Error"]);
+    stage.settles();
+}
+
+/// RFC 3261 §18.1.1.
+#[test]
+fn the_same_server_is_asked_by_another_transport_if_it_cannot_be_reached_by_the_first() {
+    let mut stage = Stage::new();
+    stage.world.gone.insert(2);
+    stage.user_at("bob", vec![two_servers(2, 103, 4)]);
+    stage.receive(1, &request("INVITE", "bob", "g"));
+    let fork = stage.pick(103, "INVITE");
+    stage.receive(103, &response(&fork, 486, "Busy Here"));
+    assert_eq!(stage.lines(), ["103: ACK sip:bob@edge.test", "1: 486 Busy Here"]);
+    stage.settles();
+    // Its connection ends, with and without a sign that it has the request.
+    for (heard, next) in [(0, 103), (100, 4)] {
+        let mut stage = Stage::new();
+        stage.user_at("bob", vec![two_servers(2, 103, 4)]);
+        stage.receive(1, &request("INVITE", "bob", "e"));
+        let fork = stage.pick(2, "INVITE");
+        if heard > 0 {
+            stage.receive(2, &response(&fork, heard, "Trying"));
+        }
+        stage.end(2);
+        let fork = stage.pick(next, "INVITE");
+        stage.receive(next, &response(&fork, 200, "OK"));
+        assert_eq!(stage.lines(), ["1: 200 OK"], "{heard}");
+        stage.settles();
+    }
+    // One that is silent may have it.
+    let mut stage = Stage::new();
+    stage.world.patience = Some(Duration::from_secs(4));
+    stage.user_at("bob", vec![two_servers(2, 103, 4)]);
+    stage.receive(1, &request("INVITE", "bob", "t"));
+    stage.sent();
+    stage.pass(Duration::from_secs(5));
+    let fork = stage.pick(4, "INVITE");
+    stage.receive(4, &response(&fork, 200, "OK"));
+    stage.sent();
+    stage.settles();
+    assert!(stage.sent().iter().all(|(hop, _)| *hop != 103));
+}
+
+#[test]
+fn where_a_phone_has_rung_no_other_server_is_asked() {
+    for status in [180, 183, 199] {
+        for ends in [true, false] {
+            let mut stage = Stage::new();
+            stage.user_at("bob", vec![two_servers(2, 103, 4)]);
+            stage.receive(1, &request("INVITE", "bob", "r"));
+            let fork = stage.pick(2, "INVITE");
+            stage.receive(2, &response(&fork, status, "So Far"));
+            stage.sent();
+            if ends {
+                stage.end(2);
+                assert_eq!(stage.lines(), ["1: 480 Temporarily Unavailable"]);
+            } else {
+                stage.receive(
+                    2,
+                    &response_with(
+                        &fork,
+                        503,
+                        "Service Unavailable",
+                        "Retry-After: 7 (later);duration=9\r\n",
+                    ),
+                );
+                let sent = stage.sent();
+                assert_eq!(line(&sent[1].1), "500 Server Internal Error");
+                assert_eq!(values(&sent[1].1, "Retry-After"), ["7"], "when it may be tried again goes along");
+                assert_eq!(stage.world.unavailable, [(2, Some(7))]);
+            }
+            stage.settles();
+            assert!(stage.sent().iter().all(|(hop, _)| ![103, 4].contains(hop)), "{status}");
+        }
+    }
+}
+
+/// RFC 3261 §16.7 step 6: a 503 goes on if we know that nobody else can serve what comes next, and else is a 500.
+#[test]
+fn a_503_goes_to_the_caller_if_nobody_is_left_to_serve_what_comes_next() {
+    let asked = |again: Option<u32>, more: Option<&str>| {
+        let mut stage = Stage::new();
+        stage.world.out_of_service.extend(again.map(|seconds| (2, seconds)));
+        stage.user_at("bob", vec![Target { when_gone: 503, ..target(2) }]);
+        stage.receive(1, &request("MESSAGE", "bob", "u"));
+        let fork = stage.one(2);
+        match more {
+            Some(more) => stage.receive(2, &response_with(&fork, 503, "In An Hour", more)),
+            None => stage.end(2),
+        }
+        let answer = stage.one(1);
+        stage.settles();
+        let waits: Vec<String> = values(&answer, "Retry-After").into_iter().map(str::to_owned).collect();
+        (line(&answer), waits.concat())
+    };
+    let is = |line: &str, wait: &str| (line.to_owned(), wait.to_owned());
+    assert_eq!(asked(None, None), is("500 Server Internal Error", ""));
+    assert_eq!(asked(None, Some("")), is("500 Server Internal Error", ""));
+    assert_eq!(asked(Some(5), None), is("503 Service Unavailable", "5"));
+    assert_eq!(asked(Some(60), Some("Retry-After: 3600\r\n")), is("503 In An Hour", "3600"));
+}
+
+#[test]
+fn a_datagram_that_comes_back_fails_its_request_at_once_and_no_other() {
+    for (method, when_gone, told) in
+        [("INVITE", 480, "480 Temporarily Unavailable"), ("REGISTER", 503, "503 Service Unavailable")]
+    {
+        let mut stage = Stage::new();
+        stage.world.out_of_service.insert(102, 5);
+        stage.user_at("bob", vec![Target { when_gone, ..target(102) }]);
+        stage.receive(1, &request(method, "bob", "i"));
+        let fork = stage.pick(102, method);
+        let quoted = &fork[..fork.find("\r\nMax-Forwards").unwrap()];
+        // Who has not seen the request does not know its branch; what is cut off before it tells nothing.
+        let at = quoted.find("z9hG4bKsw").unwrap();
+        for wrong in [
+            quoted.replace("z9hG4bKsw", "z9hG4bKsw0"),
+            quoted[..at + 20].to_owned(),
+            quoted.replace(method, "ACK"),
+            String::new(),
+        ] {
+            stage.come_back(102, &wrong);
+        }
+        stage.come_back(103, quoted);
+        assert!(stage.sent().is_empty() && stage.world.unreachable.is_empty());
+        stage.come_back(102, quoted);
+        assert_eq!((stage.lines(), &stage.world.unreachable), (vec![format!("1: {told}")], &vec![102]));
+        stage.come_back(102, quoted);
+        assert!(stage.sent().is_empty());
+        stage.settles();
+    }
+    // There may be somebody else.
+    let mut stage = Stage::new();
+    stage.user_at("bob", vec![two_servers(102, 3, 4)]);
+    stage.receive(1, &request("INVITE", "bob", "n"));
+    let fork = stage.pick(102, "INVITE");
+    stage.come_back(102, &fork[..600.min(fork.len())]);
+    let fork = stage.pick(3, "INVITE");
+    stage.receive(3, &response(&fork, 200, "OK"));
+    assert_eq!(stage.lines(), ["1: 200 OK"]);
+    stage.settles();
+}
+
+#[test]
+fn a_server_is_heard_of_once_for_each_request() {
+    let mut stage = Stage::new();
+    stage.user("bob", &[2]);
+    stage.receive(1, &request("INVITE", "bob", "h"));
+    let fork = stage.pick(2, "INVITE");
+    for status in [100, 180, 486] {
+        stage.receive(2, &response(&fork, status, "Said"));
+    }
+    assert_eq!(stage.world.heard, [2]);
     stage.settles();
 }
 

@@ -166,6 +166,7 @@ fn within_a_dialog_a_user_agent_is_called_by_its_contact_and_by_another_flow_whe
     let route = "Route: <sip:f2@edge.test;lr>\r\n";
     for method in ["BYE", "ACK"] {
         let mut stage = Stage::new();
+        stage.world.outbound.insert(1);
         stage.world.named = ways(2, &[3]);
         stage.receive(1, &request_with(method, GRUU, "g", route));
         let there = stage.one(2);
@@ -178,6 +179,13 @@ fn within_a_dialog_a_user_agent_is_called_by_its_contact_and_by_another_flow_whe
             assert_eq!(stage.lines(), ["1: 430 Flow Failed"]);
         }
         stage.settles();
+        // It has come back with the Contact that it had.
+        let mut stage = Stage::new();
+        stage.world.gone.insert(2);
+        stage.world.returned = ways(3, &[]);
+        stage.receive(1, &request_with(method, "sip:bob@h3.invalid", "g", route));
+        assert_eq!(line(&stage.one(3)), format!("{method} sip:bob@h3.invalid"));
+        stage.settles();
         // Gone when it comes: it is asked about as if there were no route.
         let mut stage = Stage::new();
         stage.world.gone.insert(2);
@@ -188,6 +196,7 @@ fn within_a_dialog_a_user_agent_is_called_by_its_contact_and_by_another_flow_whe
     }
     // Behind another element its own routes say the way.
     let mut stage = Stage::new();
+    stage.world.outbound.insert(1);
     stage.world.named = ways(2, &[3]);
     stage.world.instead = ways(3, &[]);
     let route = "Route: <sip:f2@edge.test;lr>, <sip:p.test;lr>\r\n";

@@ -112,6 +112,7 @@ fn routes_that_lead_nowhere_are_answered() {
     ] {
         let mut stage = Stage::new();
         stage.world.gone.insert(9);
+        stage.world.outbound.insert(1);
         let (hop, out) = routed(&mut stage, "BYE", "sip:b@z.invalid", routes);
         assert_eq!((hop, &out[8..8 + answer.len()]), (1, answer), "{routes}");
         stage.settles();

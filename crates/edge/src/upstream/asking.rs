@@ -1,0 +1,178 @@
+//! Which server is asked, what becomes of it, and how servers are by that.
+
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use sip_message::{HeaderId, Message};
+use sip_proxy::SAME_SERVER;
+use smallvec::SmallVec;
+use targets::{Health, Standing, Turned};
+
+use super::{Server, Upstream, Upstreams, Way};
+use crate::hop::Hop;
+
+/// Why nobody is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unserved {
+    /// No name has led to a server.
+    NotFound,
+    /// No server answers probes. It is worth asking again after this long.
+    Silent(Duration),
+}
+
+/// A hop, and a number of the server that it leads to: [`SAME_SERVER`] is that of the first hop.
+pub(crate) type Asked = (Hop, u8);
+
+impl Upstream {
+    /// The hops by which to ask, in order, for a request of so many bytes.
+    ///
+    /// # Errors
+    /// There is nobody to ask.
+    pub(crate) fn ways(&self, length: usize) -> Result<SmallVec<[Asked; 2]>, Unserved> {
+        let (hops, servers) = (self.hops(length), self.servers());
+        if hops.is_empty() {
+            return Err(Unserved::NotFound);
+        }
+        let now = Instant::now();
+        if servers.iter().all(|server| server.is_silent()) {
+            let again = servers.iter().filter_map(|server| server.way.wanted_in(now)).min();
+            // A server may know no OPTIONS. The one request that finds that out may be any.
+            if !servers.iter().any(|server| server.way.change(|standing| standing.may_be_tried(now))) {
+                return Err(Unserved::Silent(again.unwrap_or_default()));
+            }
+        }
+        if let [only] = hops[..] {
+            return Ok(SmallVec::from_slice(&[(only, SAME_SERVER)]));
+        }
+        let of = |hop: Hop| servers.iter().position(|server| server.ways().any(|way| way.hop == hop));
+        let first = |at: usize| servers.iter().position(|server| server.is_same(&servers[at])).unwrap_or(at);
+        let numbers: SmallVec<[Option<usize>; 4]> = hops.iter().map(|&hop| of(hop).map(first)).collect();
+        let number = |which: &Option<usize>| {
+            let at = numbers.iter().position(|known| known == which).unwrap_or(0);
+            u8::try_from(at).unwrap_or(u8::MAX)
+        };
+        Ok(hops.iter().copied().zip(numbers.iter().map(number)).collect())
+    }
+
+    /// What the answer to a REGISTER tells of its registrar (RFC 5626 §6): one that knows flows requires `outbound` where it was asked
+    /// to keep one.
+    pub(crate) fn learn_outbound(&self, register: &Message<'_>, answer: &Message<'_>) {
+        let shows =
+            [HeaderId::Require, HeaderId::Supported].iter().any(|&id| answer.has_option_tag(id, b"outbound"));
+        let asked = || {
+            register.contacts().any(|(_, contact)| {
+                matches!(contact, Ok(sip_message::Contact::Addr(address)) if address.reg_id().is_some())
+            })
+        };
+        if shows || asked() {
+            self.outbound.store(shows, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn turned(&self, server: &Server, turned: Turned) {
+        let (upstream, server) = (self.name.as_str(), server.address);
+        match turned {
+            Turned::Nothing => {}
+            Turned::Up => tracing::info!(upstream, %server, "a server answers again"),
+            Turned::Down => {
+                tracing::warn!(upstream, %server, "a server does not answer: it is passed over until it does");
+            }
+        }
+    }
+}
+
+impl Server {
+    /// Whether both are one server, as far as can be told: at one address, or at one host by another transport, or at the other
+    /// family's address of one name. What has another port for the same transport is another process.
+    fn is_same(&self, other: &Self) -> bool {
+        let (one, two) = (self.address, other.address);
+        let by_name = self.host.is_some() && self.host == other.host && one.is_ipv4() != two.is_ipv4();
+        one == two || (one.ip() == two.ip() && self.transport != other.transport) || by_name
+    }
+
+    /// Whether probes tell that it says nothing, and it takes no large requests by a stream either.
+    fn is_silent(&self) -> bool {
+        let answers = |way: &Way| way.health() == Health::Up;
+        self.way.change(|standing| standing.is_silent()) && !self.large.as_ref().is_some_and(answers)
+    }
+}
+
+impl Way {
+    pub(super) fn wanted_in(&self, now: Instant) -> Option<Duration> {
+        self.change(|standing| standing.wanted_in(now))
+    }
+}
+
+impl Upstreams {
+    /// Nothing was heard in time of what a server was asked.
+    pub(crate) fn failed(&self, hop: Hop) {
+        self.note(hop, |standing| {
+            standing.failed(Instant::now());
+            Turned::Nothing
+        });
+    }
+
+    /// Nobody is there: connections or datagrams are refused, or a connection cannot be made.
+    pub(crate) fn unreachable(&self, hop: Hop) {
+        self.note(hop, |standing| standing.unreachable(Instant::now()));
+    }
+
+    /// A server answered 503. That is about one request, unless it asks to be left alone.
+    pub(crate) fn unavailable(&self, hop: Hop, retry_after: Option<u32>) {
+        self.note(hop, |standing| {
+            if let Some(seconds) = retry_after {
+                standing.asked_to_wait(Duration::from_secs(seconds.into()), Instant::now());
+            }
+            Turned::Nothing
+        });
+    }
+
+    /// A server failed a request.
+    fn note(&self, hop: Hop, change: impl FnOnce(&mut Standing) -> Turned) {
+        let Some((upstream, server)) = self.server(hop) else { return };
+        server.failures.fetch_add(1, Ordering::Relaxed);
+        if let Some(way) = server.ways().find(|way| way.hop == hop) {
+            let turned = way.change(change);
+            // That nobody takes connections for large requests is no news of the server.
+            if way.hop == server.way.hop {
+                upstream.turned(&server, turned);
+            }
+        }
+        let (upstream, server) = (upstream.name.as_str(), server.address);
+        tracing::debug!(upstream, %server, ?hop, "a server failed a request");
+    }
+
+    /// A server said something.
+    pub(crate) fn heard(&self, hop: Hop) {
+        if matches!(hop, Hop::Flow(_)) {
+            return;
+        }
+        let Some((upstream, server)) = self.server(hop) else { return };
+        if let Some(way) = server.ways().find(|way| way.hop == hop) {
+            upstream.turned(&server, way.change(Standing::heard));
+        }
+    }
+
+    /// Whole seconds until a server of this one's upstream is worth asking, if none is now.
+    pub(crate) fn out_of_service(&self, hop: Hop) -> Option<u32> {
+        let (upstream, _) = self.server(hop)?;
+        let (now, mut soonest) = (Instant::now(), Duration::MAX);
+        for server in upstream.servers().iter() {
+            soonest = soonest.min(server.way.wanted_in(now)?);
+        }
+        Some(whole_seconds(soonest))
+    }
+
+    /// Whether the server that a hop leads to has shown that it knows flows (RFC 5626).
+    pub(crate) fn knows_outbound(&self, hop: Hop) -> bool {
+        let hop = self.anew(hop).unwrap_or(hop);
+        self.server(hop).is_some_and(|(upstream, _)| upstream.outbound.load(Ordering::Relaxed))
+    }
+}
+
+/// As `Retry-After` says it; at least one.
+pub(crate) fn whole_seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
+}
