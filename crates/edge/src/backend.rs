@@ -8,8 +8,8 @@ use std::{
 use config::{Registration, ReplacedFlow, Unregister};
 use lifecycle::FlowId;
 use location::{Binding, Register};
-use sip_message::{Contact, Host, Message, NameAddr, NameAddrError, Uri, Value, write_address_of_record};
-use sip_proxy::{Answer, Other, Target};
+use sip_message::{Contact, Host, Message, NameAddr, Uri, write_address_of_record};
+use sip_proxy::{Answer, Contacts, Other, Target};
 use smallvec::{SmallVec, smallvec};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -18,16 +18,19 @@ use tokio::{
 
 use crate::{
     ask::{Ask, ask},
-    calls::hop_of,
     clock, contact,
     domains::DomainRef,
+    granted::{Granted, granted},
     hop::{FlowNumber, Hop},
     metrics::Count,
+    own_contacts::{Most, left_out},
     register::{Origin, REPLACED},
+    registrations::{Held, Registering},
     registry::Changed,
     shard::Shard,
     shared::Shared,
     strangers::too_many,
+    token::Device,
     upstream::{Number, Unserved, whole_seconds},
 };
 
@@ -46,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A binding that a registrar still has, and whose connection has ended.
 #[derive(Debug)]
 pub(crate) struct Orphan {
-    upstream: Number,
+    registrar: Registrar,
     aor: String,
     /// The Contact value.
     contact: String,
@@ -54,6 +57,21 @@ pub(crate) struct Orphan {
     cseq: u32,
     /// Gone when the registrar was told, or will not be.
     _untold: Untold,
+}
+
+impl Orphan {
+    pub(crate) fn registrar(&self) -> Registrar {
+        self.registrar
+    }
+
+    pub(crate) fn cseq(&self) -> u32 {
+        self.cseq
+    }
+
+    /// Whether both were registered with one Call-ID, so that their CSeq numbers tell which is later.
+    pub(crate) fn is_of_the_call_of(&self, other: &Self) -> bool {
+        self.call_id == other.call_id
+    }
 }
 
 /// One of those of which a registrar has yet to hear.
@@ -106,9 +124,10 @@ pub(crate) fn towards(
 /// # Errors
 /// It is for nobody of the domain it is sent to.
 pub(crate) fn forward_register(
-    shared: &Shared,
+    shard: &Shard,
     upstream: Number,
     request: &Message<'_>,
+    from: Hop,
 ) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
     let to = request.to().ok().and_then(|to| to.uri().ok());
     let asked = request.request_uri().ok().and_then(|uri| uri.host());
@@ -116,7 +135,71 @@ pub(crate) fn forward_register(
     if !home.zip(asked).is_some_and(|(home, asked): (Host<'_>, Host<'_>)| home.same(&asked)) {
         return Err(Answer::new(404, "Not A User Of This Domain"));
     }
-    towards(shared, upstream, request)
+    left_out(request, shard.client_ip(from), Most::One)?;
+    towards(&shard.shared, upstream, request)
+}
+
+/// The Contact values of a REGISTER or its answer by their places, with the seconds that each asks for or has, if it says so; without `*`
+/// and what is malformed.
+pub(crate) fn contact_values<'m>(
+    message: &Message<'m>,
+) -> impl Iterator<Item = (usize, NameAddr<'m>, Option<u32>)> {
+    let overall = message.expires().ok().flatten();
+    message.contacts().enumerate().filter_map(move |(at, (_, contact))| match contact {
+        Ok(Contact::Addr(address)) => Some((at, address, address.expires().or(overall))),
+        Ok(Contact::Star) | Err(_) => None,
+    })
+}
+
+/// Whether a Contact of a REGISTER is to be removed.
+pub(crate) fn is_taken_back(request: &Message<'_>, address: &NameAddr<'_>) -> bool {
+    address.expires().or(request.expires().ok().flatten()) == Some(0)
+}
+
+/// Appends the Contact values of a REGISTER as its registrar is to see them.
+pub(crate) fn write_contacts(shard: &Shard, request: &Message<'_>, from: Hop, out: &mut Vec<u8>) -> Contacts {
+    let shared = &*shard.shared;
+    let registrar = Registrar::for_request(shared, request);
+    let (Some(registrar), Ok(aor)) = (registrar, sip_registrar::address_of_record(request)) else {
+        return Contacts::AsTheyAre;
+    };
+    if contact_values(request).next().is_none() {
+        return Contacts::AsTheyAre;
+    }
+    let left_out = left_out(request, shard.client_ip(from), Most::One).unwrap_or_default();
+    if registrar.by != Registration::Path {
+        return match contact::write_all(shared, registrar, (request, &left_out), &aor, out) {
+            true => Contacts::These,
+            false => Contacts::AsTheyAre,
+        };
+    }
+    if !left_out.contains(&true) {
+        return Contacts::AsTheyAre;
+    }
+    for ((value, _), _) in request.contacts().zip(&left_out).filter(|(_, left_out)| !**left_out) {
+        if !out.is_empty() {
+            out.extend_from_slice(b", ");
+        }
+        out.extend_from_slice(value.bytes);
+    }
+    Contacts::These
+}
+
+/// A REGISTER is about to be forwarded. What it may leave behind at the registrar is known from here on.
+pub(crate) fn registering(shard: &Shard, request: &Message<'_>, from: Hop) -> Option<Registering> {
+    let shared = &shard.shared;
+    let registrar = Registrar::for_request(shared, request)?;
+    if shared.upstreams.get(registrar.upstream)?.unregister != Unregister::AtClose {
+        return None;
+    }
+    Some(Registering::new(shared, registrar.devices(shard, request, from)))
+}
+
+/// What a REGISTER must wait for: an un-REGISTER of ours that is under way for the same registration.
+pub(crate) fn held(shard: &Shard, request: &Message<'_>, from: Hop) -> Option<Held> {
+    let shared = &*shard.shared;
+    let registrar = Registrar::for_request(shared, request)?;
+    shared.registrations.hold(&registrar.devices(shard, request, from))
 }
 
 /// The registrar has done what a REGISTER asked for: the same is done here, so that the bindings end with their connection.
@@ -130,31 +213,49 @@ pub(crate) fn registered(
 ) {
     let shared = &*shard.shared;
     shared.metrics.add(Count::RegistersAccepted);
-    let Some(granted) = granted(shared, request, response) else { return };
-    let Ok(aor) = sip_registrar::address_of_record(request) else { return };
+    let (Some(registrar), Ok(aor)) = (Registrar::of(domain), sip_registrar::address_of_record(request))
+    else {
+        return;
+    };
+    let left_out = left_out(request, shard.client_ip(from), Most::One).unwrap_or_default();
+    let granted = granted(shared, registrar, &aor, (request, &left_out), response);
+    let Some(Granted { request: granted, longest }) = granted else { return };
+    let Ok(request) = &Message::parse(&granted) else { return };
     let Some(Origin { way, transport, remote, flow }) = Origin::of(shard, from) else {
-        return take_back(shared, domain, request, from, &aor);
+        return take_back(shared, registrar, request, &aor);
     };
     // What may be registered, and for how long, is the registrar's business; the bound of the whole table holds.
     let policy = sip_registrar::Policy {
-        min_expires: granted,
+        min_expires: 0,
         shorter: sip_registrar::Shorter::Raised,
-        max_expires: granted,
-        default_expires: granted,
+        max_expires: u32::MAX,
+        default_expires: longest,
         max_contacts: u32::MAX,
         gruu: sip_registrar::Gruu::Off,
     };
     let register = Register { request, aor: &aor, way, transport, remote, identity: Some(&aor) };
     let times = (now, clock::micros());
-    let heed = |changed: Changed<'_>| shared.calls_heed(&changed, from);
-    match shared.register_and_tell(&register, flow.as_deref(), &policy, times, &mut Vec::new(), heed) {
-        Ok(left) => {
+    let mut left = Vec::new();
+    let heed = |changed: Changed<'_>| {
+        shared.calls_heed(&changed, from);
+        if let Changed::Replaced(old, _) = changed {
+            left.extend(registrar.left_by(shared, old, (request, response)));
+        }
+    };
+    let done = shared.register_and_tell(&register, flow.as_deref(), &policy, times, &mut Vec::new(), heed);
+    send_all(shared, left);
+    match done {
+        Ok(flows_left) => {
             if shared.replaced_flow == ReplacedFlow::Close {
-                for flow in left {
+                for flow in flows_left {
                     let ending =
                         lifecycle::Ending::of(lifecycle::Cause::Replaced).code(1000).reason(REPLACED);
                     shard.end_flow(FlowNumber(flow.counter), ending);
                 }
+            }
+            // Who takes something back has not said who it is: a registrar may let anybody do that.
+            if longest == 0 {
+                return;
             }
             shard.proved(from);
             if let Some(number) = shard.flow_of(from) {
@@ -168,113 +269,179 @@ pub(crate) fn registered(
         // Nobody would take it away when its connection ends.
         Err(error) => {
             tracing::debug!(%aor, %error, "a registration at the backend is not kept here");
-            take_back(shared, domain, request, from, &aor);
+            take_back(shared, registrar, request, &aor);
         }
     }
 }
 
-/// The longest time that the registrar gives one of the request's contacts; none if it gives none of them any, and the
-/// request did not want to take them away.
-fn granted(shared: &Shared, request: &Message<'_>, response: &Message<'_>) -> Option<u32> {
-    let overall = response.expires().ok().flatten();
-    let mut best = None;
-    for contact in request.contacts() {
-        // `*` takes all away.
-        let Some(address) = address(contact) else { return Some(0) };
-        let Ok(wanted) = address.uri() else { continue };
-        let own = address.expires().or(request.expires().ok().flatten());
-        let given = response.contacts().find_map(|listed| {
-            let listed = self::address(listed)?;
-            let stands_for = contact::original(&shared.tokens, &listed);
-            let uri = stands_for.as_ref().map_or_else(|| listed.uri(), |uri| Uri::parse(uri)).ok()?;
-            uri.same(&wanted).then(|| listed.expires().or(overall).or(own).unwrap_or(3600))
-        });
-        let time = if own == Some(0) { Some(0) } else { given };
-        best = best.max(time);
-    }
-    best
-}
-
-fn address<'b>((_, contact): (Value<'b>, Result<Contact<'b>, NameAddrError>)) -> Option<NameAddr<'b>> {
-    match contact {
-        Ok(Contact::Addr(address)) => Some(address),
-        Ok(Contact::Star) | Err(_) => None,
-    }
-}
-
-fn take_back(shared: &Shared, domain: DomainRef<'_>, request: &Message<'_>, from: Hop, aor: &str) {
-    let Some(registrar) = Registrar::of(domain) else { return };
+/// What a REGISTER has bound at its registrar is to be forgotten there.
+fn take_back(shared: &Shared, registrar: Registrar, request: &Message<'_>, aor: &str) {
     let cseq = request.cseq().map_or(0, |cseq| cseq.number);
     let call_id = String::from_utf8_lossy(request.call_id().unwrap_or_default()).into_owned();
-    for contact in request.contacts() {
-        let Some(address) = address(contact) else { continue };
-        let (aor, call_id) = (aor.to_owned(), call_id.clone());
+    for (_, address, lasts) in contact_values(request) {
+        if lasts == Some(0) {
+            continue;
+        }
+        let device = registrar.device(shared, aor, &address);
         let contact =
-            registrar.value(shared, from, address.uri_bytes(), address.instance(), address.reg_id());
-        let _untold = shared.untold.clone();
-        send(shared, Orphan { upstream: registrar.upstream, aor, contact, call_id, cseq, _untold });
+            registrar.value(shared, device, address.uri_bytes(), address.instance(), address.reg_id());
+        let (aor, call_id, _untold) = (aor.to_owned(), call_id.clone(), shared.untold.clone());
+        send(shared, device, Orphan { registrar, aor, contact, call_id, cseq, _untold });
     }
 }
 
 /// What a registrar should hear of a flow that is about to close.
-pub(crate) fn orphans(shared: &Shared, flow: FlowId) -> Vec<Orphan> {
+pub(crate) fn orphans(shared: &Shared, flow: FlowId) -> Vec<(Device, Orphan)> {
     if shared.upstreams.is_empty() {
         return Vec::new();
     }
     let one = |binding: &Binding<ledger::Reservation>| {
         let (_, host) = binding.aor().rsplit_once('@')?;
         let registrar = Registrar::of(shared.domains.find(&Host::parse(host.as_bytes())?)?)?;
-        let (uri, instance, reg_id) = (binding.contact(), binding.instance(), binding.reg_id());
-        Some(Orphan {
-            upstream: registrar.upstream,
-            aor: binding.aor().to_owned(),
-            contact: registrar.value(shared, hop_of(binding), uri, instance, reg_id),
-            call_id: String::from_utf8_lossy(binding.call_id()).into_owned(),
-            cseq: binding.cseq(),
-            _untold: shared.untold.clone(),
-        })
+        let device = registrar.device_of(shared, binding);
+        Some((device, registrar.orphan(shared, device, binding, (binding.instance(), binding.reg_id()))))
     };
     shared.location().bindings_of_flow(flow).filter_map(one).collect()
 }
 
 /// Has bindings taken back.
-pub(crate) fn send_all(shared: &Shared, orphans: Vec<Orphan>) {
-    for orphan in orphans {
-        send(shared, orphan);
+pub(crate) fn send_all(shared: &Shared, orphans: Vec<(Device, Orphan)>) {
+    for (device, orphan) in orphans {
+        send(shared, device, orphan);
     }
 }
 
-fn send(shared: &Shared, orphan: Orphan) {
-    let Some(upstream) = shared.upstreams.get(orphan.upstream) else { return };
-    if upstream.unregister == Unregister::AtClose && shared.orphans.try_send(orphan).is_err() {
-        shared.metrics.add(Count::UnregistersFailed);
-        upstream.unregisters.failed(upstream.name.as_str(), None);
+fn send(shared: &Shared, device: Device, orphan: Orphan) {
+    let Some(upstream) = shared.upstreams.get(orphan.registrar.upstream) else { return };
+    if upstream.unregister == Unregister::AtClose {
+        shared.take_back(device, orphan);
+    }
+}
+
+impl Shared {
+    /// There is no room for an un-REGISTER.
+    pub(crate) fn unregister_failed(&self, orphan: &Orphan) {
+        self.metrics.add(Count::UnregistersFailed);
+        if let Some(upstream) = self.upstreams.get(orphan.registrar.upstream) {
+            upstream.unregisters.failed(upstream.name.as_str(), None);
+        }
     }
 }
 
 /// Where the users of a domain register, and by what it knows them.
-#[derive(Clone, Copy)]
-struct Registrar {
-    upstream: Number,
-    by: Registration,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registrar {
+    pub(crate) upstream: Number,
+    pub(crate) by: Registration,
 }
 
 impl Registrar {
-    fn of(domain: DomainRef<'_>) -> Option<Self> {
+    pub(crate) fn of(domain: DomainRef<'_>) -> Option<Self> {
         Some(Self { upstream: domain.registrar()?, by: domain.registration()? })
+    }
+
+    /// The one that a REGISTER is for.
+    pub(crate) fn for_request(shared: &Shared, request: &Message<'_>) -> Option<Self> {
+        Self::of(shared.domains.find(&request.request_uri().ok()?.host()?)?)
+    }
+
+    /// Whose registration a Contact is there. Where the registrar sees Contacts of ours, each device has one.
+    pub(crate) fn device(self, shared: &Shared, aor: &str, address: &NameAddr<'_>) -> Device {
+        self.device_by(shared, aor, address.instance(), address.reg_id(), address.uri_bytes())
+    }
+
+    /// The same of a binding.
+    pub(crate) fn device_of<R>(self, shared: &Shared, binding: &Binding<R>) -> Device {
+        self.device_by(shared, binding.aor(), binding.instance(), binding.reg_id(), binding.contact())
+    }
+
+    fn device_by(
+        self,
+        shared: &Shared,
+        aor: &str,
+        instance: Option<&[u8]>,
+        reg_id: Option<u32>,
+        contact: &[u8],
+    ) -> Device {
+        let key = match (self.by, instance.zip(reg_id)) {
+            // It knows flows apart, or else Contacts.
+            (Registration::Path, Some((instance, reg_id))) => {
+                [b"f", &reg_id.to_be_bytes()[..], instance].concat().into()
+            }
+            (Registration::Path, None) => contact::key_of_uri(contact),
+            _ => contact::key(instance, contact),
+        };
+        shared.tokens.device(aor, &key)
+    }
+
+    /// The devices that a REGISTER is for.
+    fn devices(self, shard: &Shard, request: &Message<'_>, from: Hop) -> SmallVec<[Device; 1]> {
+        let Ok(aor) = sip_registrar::address_of_record(request) else { return SmallVec::new() };
+        let left_out = left_out(request, shard.client_ip(from), Most::One).unwrap_or_default();
+        let forwarded = contact_values(request).filter(|(at, ..)| left_out.get(*at) != Some(&true));
+        let mut devices: SmallVec<[Device; 1]> = SmallVec::new();
+        for (_, address, _) in forwarded.take(sip_registrar::CONTACT_VALUES) {
+            let device = self.device(&shard.shared, &aor, &address);
+            if !devices.contains(&device) {
+                devices.push(device);
+            }
+        }
+        devices
+    }
+
+    fn orphan(
+        self,
+        shared: &Shared,
+        device: Device,
+        binding: &Binding<ledger::Reservation>,
+        (instance, reg_id): (Option<&[u8]>, Option<u32>),
+    ) -> Orphan {
+        Orphan {
+            registrar: self,
+            aor: binding.aor().to_owned(),
+            contact: self.value(shared, device, binding.contact(), instance, reg_id),
+            call_id: String::from_utf8_lossy(binding.call_id()).into_owned(),
+            cseq: binding.cseq(),
+            _untold: shared.untold.clone(),
+        }
+    }
+
+    /// What the registrar has left of a binding that another of the same user agent has taken the place of here: it may know it by another
+    /// name, or know nothing of flows and so have both.
+    fn left_by(
+        self,
+        shared: &Shared,
+        old: &Binding<ledger::Reservation>,
+        (request, response): (&Message<'_>, &Message<'_>),
+    ) -> Option<(Device, Orphan)> {
+        if self.by != Registration::Path {
+            let device = self.device_of(shared, old);
+            let still =
+                contact_values(request).any(|(_, new, _)| self.device(shared, old.aor(), &new) == device);
+            return (!still).then(|| (device, self.orphan(shared, device, old, (old.instance(), None))));
+        }
+        let uri = Uri::parse(old.contact()).ok()?;
+        let names = |(_, address, _): (usize, NameAddr<'_>, Option<u32>)| {
+            address.uri().is_ok_and(|named| named.same(&uri))
+        };
+        if contact_values(request).any(names) || !contact_values(response).any(names) {
+            return None;
+        }
+        let device = shared.tokens.device(old.aor(), &contact::key_of_uri(old.contact()));
+        Some((device, self.orphan(shared, device, old, (None, None))))
     }
 
     /// The Contact value that takes a binding back.
     fn value(
         self,
         shared: &Shared,
-        hop: Hop,
+        device: Device,
         uri: &[u8],
         instance: Option<&[u8]>,
         reg_id: Option<u32>,
     ) -> String {
         let (mut ours, mut reg_id) = (Vec::new(), reg_id);
-        if self.by != Registration::Path && contact::write(shared, self.upstream, hop, uri, &mut ours) {
+        if self.by != Registration::Path && contact::write(shared, self.upstream, device, &mut ours) {
             // It was not told of it.
             reg_id = None;
         }
@@ -291,25 +458,28 @@ impl Registrar {
 }
 
 /// Takes back what connections leave behind at registrars.
-pub(crate) async fn run(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Orphan>) {
+pub(crate) async fn run(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Device>) {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut under_way = JoinSet::new();
-    while let Some(orphan) = inbox.recv().await {
+    while let Some(device) = inbox.recv().await {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         while under_way.try_join_next().is_some() {}
+        let Some(orphan) = shared.next_to_take_back(device) else { continue };
         let shared = Arc::clone(&shared);
         under_way.spawn(async move {
             unregister(&shared, &orphan).await;
+            drop(orphan);
+            shared.taken_back(device);
             drop(slot);
         });
     }
 }
 
-/// With the Call-ID of the registration and the next CSeq: should the user agent have come back meanwhile, it has sent
-/// the same number or a higher one, and the registrar lets its binding be (RFC 3261 §10.3 step 7).
+/// With the Call-ID of the registration and the next CSeq: should the user agent have come back meanwhile by another way than through
+/// here, it has sent the same number or a higher one, and the registrar lets its binding be (RFC 3261 §10.3 step 7).
 async fn unregister(shared: &Shared, orphan: &Orphan) {
-    let Orphan { upstream, aor, contact, call_id, cseq, _untold } = orphan;
-    let Some(upstream) = shared.upstreams.get(*upstream) else { return };
+    let Orphan { registrar, aor, contact, call_id, cseq, _untold } = orphan;
+    let Some(upstream) = shared.upstreams.get(registrar.upstream) else { return };
     let host = aor.rsplit_once('@').map_or("", |(_, host)| host);
     let user = uri_of(aor);
     let request = Ask {

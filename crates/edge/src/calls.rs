@@ -18,7 +18,7 @@ use sip_message::{Message, Method};
 
 use crate::{
     audit::Tally,
-    clock, dialling,
+    clock, contact, dialling,
     hop::{FlowNumber, Hop, same_peer},
     inbox::Letter,
     metrics::{Count, Gauge},
@@ -109,6 +109,12 @@ impl Shared {
         let begins =
             request.method() == Some(Method::Invite) && request.to().is_ok_and(|to| to.tag().is_none());
         let uri = request.request_uri().ok().filter(|_| begins)?;
+        if let Some(device) = contact::read(&self.tokens, &uri) {
+            let location = self.location();
+            let mut bindings = location.bindings_of_number(device.number, Instant::now());
+            let binding = bindings.find(|binding| contact::device_of(&self.tokens, binding) == device)?;
+            return Some(binding.aor().to_owned());
+        }
         if uri.host().is_some_and(|host| self.domains.find(&host).is_some()) {
             return None;
         }

@@ -1,118 +1,162 @@
-//! Contacts of ours that stand for those of user agents, at registrars that call along no Path: `sip:TOKEN.CONTACT@here`. The token
-//! is the way to the user agent, for servers behind us alone; the rest is its own Contact URI. So they are understood without
-//! being remembered, and the same user agent has the same one as long as its flow lasts.
+//! Contacts of ours that stand for those of user agents, at registrars that call along no Path:
+//! `sip:TOKEN@here`. The token names a device of an address-of-record, and says nothing of how it is reached.
+//! That is looked up when the device is called. So the same device has the same Contact over any number of
+//! connections and after a restart, and nothing is kept but its binding.
+//!
+//! A device is known by its `+sip.instance`. One that names none is known by its Contact URI as a whole: two
+//! phones of a user may well have the same user part. A browser's page without an instance has a host and
+//! user of its own making, so another page is another device.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use sip_message::{Contact, Message, NameAddr, Uri};
+use std::time::Instant;
+
+use location::Binding;
+use sip_message::{Contact, Message, NameAddr, Scheme, Uri};
+use smallvec::SmallVec;
 
 use crate::{
-    hop::Hop,
-    listeners::Bound,
+    backend::{Registrar, contact_values},
     shared::Shared,
-    token::{Token, Tokens},
+    token::{Device, Tokens},
     upstream::Number,
 };
 
-/// Stands between the token and the Contact; in neither of them.
-const DOT: u8 = b'.';
-
-/// The longest Contact URI that one can stand for; registrars keep no longer ones.
-const LONGEST: usize = 192;
-
-/// In place of a server in a token: any server behind us.
-pub(crate) const BEHIND: Hop = Hop::Udp {
-    listener: u8::MAX,
-    remote: std::net::SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 0)),
-};
-
-/// What one of ours stands for.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Meaning {
-    /// The user agent's own Contact URI, reached by this hop.
-    Of(Hop, Vec<u8>),
-    /// It was made in an earlier run: the flow is gone.
-    Stale,
+/// What tells a device from others of the same address-of-record.
+pub(crate) fn key(instance: Option<&[u8]>, contact: &[u8]) -> SmallVec<[u8; 128]> {
+    match instance.filter(|instance| !instance.is_empty()) {
+        Some(instance) => [b"i", instance].concat().into(),
+        None => key_of_uri(contact),
+    }
 }
 
-/// Appends the URI that stands for a contact reached by a hop. False if it cannot be made.
-pub(crate) fn write(shared: &Shared, upstream: Number, hop: Hop, contact: &[u8], out: &mut Vec<u8>) -> bool {
+/// What is the same of two URIs that are one Contact. Parameters that need not stand in both (RFC 3261
+/// §19.1.4) are not looked at.
+pub(crate) fn key_of_uri(contact: &[u8]) -> SmallVec<[u8; 128]> {
+    let mut key = SmallVec::from_slice(b"u");
+    let Ok(uri) = Uri::parse(contact) else {
+        key.extend_from_slice(contact);
+        return key;
+    };
+    let mut part = |bytes: &[u8]| {
+        key.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        key.extend_from_slice(bytes);
+    };
+    match (uri.scheme(), uri.host()) {
+        (scheme @ (Scheme::Sip | Scheme::Sips), Some(host)) => {
+            part(if scheme == Scheme::Sips { b"sips" } else { b"sip" });
+            part(&uri.unescaped_user().unwrap_or_default());
+            part(host.to_string().to_ascii_lowercase().as_bytes());
+            part(&uri.port().unwrap_or(0).to_be_bytes());
+            for name in [&b"transport"[..], b"maddr", b"user"] {
+                let value = uri.param(name).and_then(|param| param.value).unwrap_or_default();
+                part(&value.to_ascii_lowercase());
+            }
+        }
+        _ => part(contact),
+    }
+    key
+}
+
+/// Appends the URI that stands for a device. False if there is no server that could call it.
+pub(crate) fn write(shared: &Shared, upstream: Number, device: Device, out: &mut Vec<u8>) -> bool {
     let listener = shared.upstreams.get(upstream).and_then(|upstream| upstream.face());
     let Some(bound) = listener.and_then(|number| shared.listeners.get(usize::from(number))) else {
         return false;
     };
-    if contact.len() > LONGEST {
-        return false;
-    }
-    write_by(&shared.tokens, bound, hop, contact, out);
+    out.extend_from_slice(b"sip:");
+    shared.tokens.write_device(device, out);
+    out.extend_from_slice(bound.route_end.strip_suffix(b";lr>").unwrap_or(&bound.route_end));
     true
 }
 
-fn write_by(tokens: &Tokens, bound: &Bound, hop: Hop, contact: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"sip:");
-    tokens.write(hop, BEHIND, out);
-    out.push(DOT);
-    out.extend_from_slice(URL_SAFE_NO_PAD.encode(contact).as_bytes());
-    out.extend_from_slice(bound.route_end.strip_suffix(b";lr>").unwrap_or(&bound.route_end));
+/// The device that a URI of ours stands for. That its host may be ours is for the caller to see.
+pub(crate) fn read(tokens: &Tokens, uri: &Uri<'_>) -> Option<Device> {
+    tokens.read_device(uri.user()?)
 }
 
-/// What a URI of ours stands for; none if it is none of these. That its host is ours is for the caller to see.
-pub(crate) fn read(tokens: &Tokens, uri: &Uri<'_>) -> Option<Meaning> {
-    let user = uri.user()?;
-    let at = user.iter().position(|&byte| byte == DOT)?;
-    let contact = URL_SAFE_NO_PAD.decode(&user[at + 1..]).ok().filter(|contact| contact.len() <= LONGEST)?;
-    match tokens.read(&user[..at]) {
-        Token::Ours { hop, other: BEHIND } => Some(Meaning::Of(hop, contact)),
-        Token::Earlier { .. } => Some(Meaning::Stale),
-        Token::Ours { .. } | Token::NotOurs => None,
-    }
+/// The device of a binding, as a registrar with Contacts of ours knows it.
+pub(crate) fn device_of<R>(tokens: &Tokens, binding: &Binding<R>) -> Device {
+    tokens.device(binding.aor(), &key(binding.instance(), binding.contact()))
 }
 
-/// Appends the Contact values of a REGISTER as the registrar is to see them: ours in place of the user agent's, which has no flow
-/// to the registrar itself. Nothing if one of them cannot be written.
+/// Appends the Contact values of a REGISTER as the registrar is to see them: ours in place of the user
+/// agents', which have no flow to the registrar itself. Each device has one Contact, so where a REGISTER has
+/// several of one, that which is to stay counts. What is to be taken back stays if the device is here by
+/// another connection. False if they cannot be written.
 pub(crate) fn write_all(
     shared: &Shared,
-    upstream: Number,
-    request: &Message<'_>,
-    from: Hop,
+    registrar: Registrar,
+    (request, left_out): (&Message<'_>, &[bool]),
+    aor: &str,
     out: &mut Vec<u8>,
-) {
-    for (value, contact) in request.contacts() {
-        if !out.is_empty() {
-            out.extend_from_slice(b", ");
-        }
-        match contact {
-            Ok(Contact::Addr(address)) => {
-                out.push(b'<');
-                if !write(shared, upstream, from, address.uri_bytes(), out) {
-                    return out.clear();
-                }
-                out.push(b'>');
-                write_params(&address, out);
+) -> bool {
+    let mut written: SmallVec<[Device; 2]> = SmallVec::new();
+    for stays in [true, false] {
+        for (at, address, expires) in contact_values(request) {
+            if left_out.get(at) == Some(&true) || (expires != Some(0)) != stays {
+                continue;
             }
-            Ok(Contact::Star) | Err(_) => out.extend_from_slice(value.bytes),
+            let device = registrar.device(shared, aor, &address);
+            if written.contains(&device) || (!stays && is_elsewhere(shared, device, &address)) {
+                continue;
+            }
+            written.push(device);
+            if !out.is_empty() {
+                out.extend_from_slice(b", ");
+            }
+            out.push(b'<');
+            if !write(shared, registrar.upstream, device, out) {
+                out.clear();
+                return false;
+            }
+            out.push(b'>');
+            write_params(&address, out);
         }
     }
+    true
 }
 
-/// Appends the Contact values of a registrar's answer as the user agent is to see them. Nothing if none of them is ours.
-pub(crate) fn restore_all(tokens: &Tokens, response: &Message<'_>, out: &mut Vec<u8>) {
+/// Whether a device is bound under another Contact than this one, which another connection of it has
+/// registered.
+fn is_elsewhere(shared: &Shared, device: Device, address: &NameAddr<'_>) -> bool {
+    let uri = address.uri().ok();
+    let pair = address.instance().zip(address.reg_id());
+    let location = shared.location();
+    location.bindings_of_number(device.number, Instant::now()).any(|binding| {
+        let same_pair = pair.is_some() && binding.instance().zip(binding.reg_id()) == pair;
+        let same_uri = uri.is_some_and(|uri| Uri::parse(binding.contact()).is_ok_and(|own| own.same(&uri)));
+        !same_pair && !same_uri && device_of(&shared.tokens, binding) == device
+    })
+}
+
+/// Appends the Contact values of a registrar's answer as the user agent is to see them. Nothing if none of
+/// them is ours.
+pub(crate) fn restore_all(
+    shared: &Shared,
+    registrar: Registrar,
+    (request, response): (&Message<'_>, &Message<'_>),
+    out: &mut Vec<u8>,
+) {
+    let Ok(aor) = sip_registrar::address_of_record(request) else { return };
     let mut any = false;
     for (value, contact) in response.contacts() {
         if !out.is_empty() {
             out.extend_from_slice(b", ");
         }
-        match contact {
-            Ok(Contact::Addr(address)) => match original(tokens, &address) {
-                Some(own) => {
-                    any = true;
-                    out.push(b'<');
-                    out.extend_from_slice(&own);
-                    out.push(b'>');
-                    write_params(&address, out);
-                }
-                None => out.extend_from_slice(value.bytes),
-            },
-            Ok(Contact::Star) | Err(_) => out.extend_from_slice(value.bytes),
+        let restored = match contact {
+            Ok(Contact::Addr(address)) => {
+                original(shared, registrar, request, &aor, &address).map(|own| (own, address))
+            }
+            Ok(Contact::Star) | Err(_) => None,
+        };
+        match restored {
+            Some((own, address)) => {
+                any = true;
+                out.push(b'<');
+                out.extend_from_slice(&own);
+                out.push(b'>');
+                write_params(&address, out);
+            }
+            None => out.extend_from_slice(value.bytes),
         }
     }
     if !any {
@@ -120,16 +164,29 @@ pub(crate) fn restore_all(tokens: &Tokens, response: &Message<'_>, out: &mut Vec
     }
 }
 
-/// The user agent's own Contact URI that a registrar's stands for.
-pub(crate) fn original(tokens: &Tokens, address: &NameAddr<'_>) -> Option<Vec<u8>> {
-    match read(tokens, &address.uri().ok()?)? {
-        Meaning::Of(_, contact) => Some(contact),
-        Meaning::Stale => None,
+/// The user agent's own Contact URI that a registrar's stands for: as this REGISTER names it, or as it is
+/// bound.
+fn original(
+    shared: &Shared,
+    registrar: Registrar,
+    request: &Message<'_>,
+    aor: &str,
+    listed: &NameAddr<'_>,
+) -> Option<Vec<u8>> {
+    let device = read(&shared.tokens, &listed.uri().ok()?)?;
+    let asked = contact_values(request).find(|(_, address, expires)| {
+        *expires != Some(0) && registrar.device(shared, aor, address) == device
+    });
+    if let Some((_, address, _)) = asked {
+        return Some(address.uri_bytes().to_vec());
     }
+    let location = shared.location();
+    let mut bindings = location.bindings(aor, Instant::now());
+    bindings.find(|binding| device_of(&shared.tokens, binding) == device).map(|b| b.contact().to_vec())
 }
 
-/// All of a Contact's parameters but `reg-id`: flows are our affair, and a registrar that knows RFC 5626 would refuse one that
-/// comes through somebody without a Path.
+/// All of a Contact's parameters but `reg-id`: flows are our affair, and a registrar that knows RFC 5626
+/// would refuse one that comes through somebody without a Path.
 fn write_params(address: &NameAddr<'_>, out: &mut Vec<u8>) {
     for param in address.params().iter().filter(|param| !param.name.eq_ignore_ascii_case(b"reg-id")) {
         out.push(b';');
@@ -140,41 +197,44 @@ fn write_params(address: &NameAddr<'_>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hop::FlowNumber;
 
-    const CONTACT: &[u8] = b"sip:8fk2@192.0.2.5;transport=ws";
-
-    fn made(tokens: &Tokens) -> String {
-        let mut text = b"sip:".to_vec();
-        tokens.write(Hop::Flow(FlowNumber::new(7, 1, 2)), BEHIND, &mut text);
-        text.push(DOT);
-        text.extend_from_slice(URL_SAFE_NO_PAD.encode(CONTACT).as_bytes());
-        text.extend_from_slice(b"@edge.test:5060;transport=udp");
-        String::from_utf8(text).unwrap()
+    fn same(one: (Option<&str>, &str), other: (Option<&str>, &str)) -> bool {
+        let key =
+            |(instance, contact): (Option<&str>, &str)| key(instance.map(str::as_bytes), contact.as_bytes());
+        key(one) == key(other)
     }
 
     #[test]
-    fn what_stands_for_a_contact_says_which() {
-        let tokens = Tokens::new(&[7; 32], 4);
-        let text = made(&tokens);
-        let read = |tokens: &Tokens, text: &str| read(tokens, &Uri::parse(text.as_bytes()).unwrap());
-        let hop = Hop::Flow(FlowNumber::new(7, 1, 2));
-        assert_eq!(read(&tokens, &text), Some(Meaning::Of(hop, CONTACT.to_vec())));
-        assert_eq!(read(&Tokens::new(&[7; 32], 5), &text), Some(Meaning::Stale));
-        assert_eq!(read(&Tokens::new(&[8; 32], 4), &text), None, "nobody else can make one");
-        for other in ["sip:alice@edge.test", "sip:al.ice@edge.test", "sip:edge.test"] {
-            assert_eq!(read(&tokens, other), None, "{other}");
+    fn a_device_is_known_by_its_instance_and_without_one_by_its_whole_contact() {
+        let page = "sip:8fk2@a1.invalid;transport=ws";
+        for (one, other) in [
+            // A page that was loaded again, of a client with an instance id.
+            ((Some("urn:uuid:1"), page), (Some("urn:uuid:1"), "sip:x7@b2.invalid;transport=ws")),
+            // A page that connected again.
+            ((None, page), (None, page)),
+            (
+                (None, "sip:bob@Host.Test:5060;ob;transport=TCP"),
+                (None, "sip:bob@host.test:5060;transport=tcp;x=1"),
+            ),
+            ((None, "sip:b%6Fb@h"), (None, "SIP:bob@h")),
+            ((Some(""), page), (None, page)),
+        ] {
+            assert!(same(one, other), "{one:?} {other:?}");
         }
-    }
-
-    /// A route of ours, which one side of a dialog knows, leads to no contact.
-    #[test]
-    fn a_route_is_none() {
-        let tokens = Tokens::new(&[7; 32], 4);
-        let mut text = b"sip:".to_vec();
-        let hop = Hop::Flow(FlowNumber::new(7, 1, 2));
-        tokens.write(hop, hop, &mut text);
-        text.extend_from_slice(b".c2lwOng@edge.test");
-        assert_eq!(read(&tokens, &Uri::parse(&text).unwrap()), None);
+        for (one, other) in [
+            ((Some("urn:uuid:1"), page), (Some("urn:uuid:2"), page)),
+            ((Some("urn:uuid:1"), page), (None, page)),
+            // Two desk phones of one user.
+            ((None, "sip:bob@192.0.2.1"), (None, "sip:bob@192.0.2.2")),
+            ((None, "sip:bob@192.0.2.1:5060"), (None, "sip:bob@192.0.2.1:5062")),
+            ((None, "sip:bob@192.0.2.1"), (None, "sips:bob@192.0.2.1")),
+            ((None, "sip:bob@192.0.2.1"), (None, "sip:bob@192.0.2.1;transport=tcp")),
+            ((None, "sip:Bob@192.0.2.1"), (None, "sip:bob@192.0.2.1")),
+            // Nothing tells a page that was loaded again from another one.
+            ((None, page), (None, "sip:8fk2@b2.invalid;transport=ws")),
+            ((None, page), (Some("u"), page)),
+        ] {
+            assert!(!same(one, other), "{one:?} {other:?}");
+        }
     }
 }

@@ -158,6 +158,8 @@ counts! {
     BindingsUnkept = "bindings_unkept",
     /// Bindings that a registrar behind this server took back because their connection had ended.
     Unregistered = "unregistered",
+    /// Bindings that were not taken back from registrars behind: their devices were registered here by another connection.
+    UnregistersSpared = "unregisters_spared",
     /// Bindings that a registrar behind this server did not take back: it keeps them until they expire.
     UnregistersFailed = "unregisters_failed",
     /// Connections made to peers.

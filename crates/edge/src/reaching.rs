@@ -6,7 +6,7 @@ use std::{
 };
 
 use lifecycle::Transport;
-use location::Binding;
+use location::{Binding, SocketPeer};
 use sip_message::{Scheme, Uri};
 use sip_proxy::{Answer, Other, SAME_SERVER, Target};
 use smallvec::{SmallVec, smallvec};
@@ -14,11 +14,13 @@ use smallvec::{SmallVec, smallvec};
 use crate::{
     Bound,
     calls::hop_of,
+    contact,
     domains::DomainRef,
     gruu,
     hop::{Hop, Proves},
     sender::Sender,
     shared::Shared,
+    token::Device,
     upstream::same_family,
 };
 
@@ -43,17 +45,83 @@ fn grouped<'l>(
 ) -> SmallVec<[Target<Hop>; 1]> {
     let mut targets: SmallVec<[Target<Hop>; 1]> = SmallVec::new();
     let mut instances: SmallVec<[Option<&[u8]>; 8]> = SmallVec::new();
-    for binding in bindings {
+    let mut sockets = Sockets::default();
+    for binding in bindings.filter(|binding| takes_requests(binding)) {
+        let Some(mut target) = sockets.take(binding, target(shared, binding)) else { continue };
         let instance = binding.instance();
         match instances.iter().position(|known| known.is_some() && *known == instance) {
-            Some(at) => targets[at].others.extend(flows(shared, binding)),
+            Some(at) => {
+                targets[at].others.push(flow(&mut target));
+                targets[at].others.append(&mut target.others);
+            }
             None => {
                 instances.push(instance);
-                targets.push(target(shared, binding));
+                targets.push(target);
             }
         }
     }
     targets
+}
+
+/// The way to a device that a server behind us calls by a Contact of ours: over the newest of its connections, and should that fail
+/// over the others. None if it is not here.
+pub(crate) fn device(shared: &Shared, device: Device, now: Instant) -> Option<Target<Hop>> {
+    let location = shared.location();
+    let mut sockets = Sockets::default();
+    let mut found: Option<Target<Hop>> = None;
+    let bindings = location.bindings_of_number(device.number, now);
+    for binding in bindings.filter(|binding| contact::device_of(&shared.tokens, binding) == device) {
+        let Some(mut target) = sockets.take(binding, target(shared, binding)) else { continue };
+        match &mut found {
+            Some(found) => {
+                found.others.push(flow(&mut target));
+                found.others.append(&mut target.others);
+            }
+            None => found = Some(target),
+        }
+    }
+    found
+}
+
+/// Where one request goes: to none of these twice, whatever Contacts lead there. Behind a proxy there may be several user agents.
+#[derive(Default)]
+struct Sockets(SmallVec<[Hop; 8]>);
+
+impl Sockets {
+    fn take(
+        &mut self,
+        binding: &Binding<ledger::Reservation>,
+        mut target: Target<Hop>,
+    ) -> Option<Target<Hop>> {
+        if binding.socket_peer() == SocketPeer::Proxy {
+            return Some(target);
+        }
+        if self.0.contains(&target.hop) {
+            return None;
+        }
+        target.others.retain(|other| match other {
+            Other::Hop { hop, .. } | Other::Flow { hop, .. } => !self.0.contains(hop),
+        });
+        self.0.push(target.hop);
+        self.0.extend(target.others.iter().map(|other| match other {
+            Other::Hop { hop, .. } | Other::Flow { hop, .. } => *hop,
+        }));
+        Some(target)
+    }
+}
+
+/// What is no SIP URI can be no Request-URI of what we send: none is bound any more, but one may have been kept from before.
+fn takes_requests(binding: &Binding<ledger::Reservation>) -> bool {
+    Uri::parse(binding.contact()).is_ok_and(|contact| contact.is_sip())
+}
+
+/// A target as another flow to the same user agent.
+fn flow(target: &mut Target<Hop>) -> Other<Hop> {
+    Other::Flow {
+        hop: target.hop,
+        request_uri: target.request_uri.take().unwrap_or_default(),
+        routes: std::mem::take(&mut target.routes),
+    }
 }
 
 /// The ways to a binding, should others to its user agent fail.

@@ -20,6 +20,7 @@ use crate::{
     hop::{FlowNumber, Hop},
     listeners::Bound,
     metrics::Count,
+    own_contacts::{Most, left_out, without},
     shard::{By, Shard},
 };
 
@@ -129,6 +130,10 @@ fn attempt(
             Proof::Vouched(_) => return Err(not_yours()),
         },
     };
+    let left_out = left_out(request, shard.client_ip(from), Most::Several)?;
+    let shortened = without(request, &left_out);
+    let shortened = shortened.as_deref().and_then(|bytes| Message::parse(bytes).ok());
+    let request = shortened.as_ref().unwrap_or(request);
     let outbound = Outbound::of(request).map_err(|refusal| refused(&refusal))?;
     let Some(Origin { way, transport, remote, flow }) = Origin::of(shard, from) else {
         return Err(Answer::of_status(480));

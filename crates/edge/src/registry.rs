@@ -51,7 +51,7 @@ impl Registry {
     pub(crate) fn new(
         node: Node,
         ledger: Ledger,
-        max_bindings: usize,
+        bindings: Location<Reservation>,
         presence: Presence<Reservation>,
     ) -> Self {
         let metrics = Metrics::new();
@@ -61,7 +61,7 @@ impl Registry {
             incarnation: ledger.incarnation(),
             ledger,
             metrics: Arc::new(metrics),
-            location: Mutex::new(Location::new(max_bindings)),
+            location: Mutex::new(bindings),
             presence: Mutex::new(presence),
             closing: AtomicBool::new(false),
             keeping: None,

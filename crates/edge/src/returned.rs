@@ -57,7 +57,7 @@ impl World<'_> {
         let shared = &*self.shard.shared;
         let asked = request.request_uri().ok()?;
         if shared.upstreams.knows(from)
-            && let Some(Ok(targets)) = self.to_contact(&asked)
+            && let Some(Ok(targets)) = self.to_contact(&asked, now)
         {
             return Some(Decision::Forward(targets));
         }

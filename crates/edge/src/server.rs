@@ -10,7 +10,7 @@ use std::{
 use config::{AuditPace, Config, Shards};
 use ledger::storage::{Directory, Storage};
 use lifecycle::{Node, RemovalCause};
-use location::Presence;
+use location::{Location, Presence};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle as Task};
 use transport::accept::{self, Accepted};
 
@@ -136,7 +136,8 @@ impl Server {
         let max_bindings = usize::try_from(max_flows).unwrap_or(usize::MAX).saturating_mul(BINDINGS_PER_FLOW);
         let presence =
             Presence::carried_over(users, config.registrar.offline_after, max_bindings, Instant::now());
-        let mut registry = Registry::new(node, ledger, max_bindings, presence);
+        let bindings = Location::new(max_bindings, tokens.numbers());
+        let mut registry = Registry::new(node, ledger, bindings, presence);
         if let Some(found) = found {
             let there = staying.iter().map(|stays| (stays.kept.clone(), stays.expires_at)).collect();
             registry.keep(found.keep(there).map_err(StartError::Thread)?, staying, now);

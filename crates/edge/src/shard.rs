@@ -22,7 +22,7 @@ use tokio::{
 use transport::{Listener, Scratch};
 
 use crate::{
-    Pinged,
+    Pinged, backend,
     dialling::{self, Made},
     door::Acquaintance,
     draining,
@@ -45,6 +45,9 @@ pub(crate) use flow_table::{By, Known, Leads};
 
 /// The number of requests of our own whose answer nobody waits for.
 const NOBODY: u64 = 0;
+
+/// How long a REGISTER waits at most for an un-REGISTER of ours.
+const LONGEST_HELD: Duration = Duration::from_secs(10);
 
 /// Between a panic of the shard's own and what comes next.
 const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
@@ -223,6 +226,30 @@ impl Shard {
 
     /// A SIP message came on a hop.
     pub(crate) fn receive(&self, from: Hop, bytes: &[u8]) {
+        if !(self.shared.registrations.any_sent() && self.is_held(from, bytes)) {
+            self.receive_now(from, bytes);
+        }
+    }
+
+    /// Whether a message is a REGISTER that has to wait for an un-REGISTER of ours. It is received when that has its answer.
+    fn is_held(&self, from: Hop, bytes: &[u8]) -> bool {
+        if !bytes.starts_with(b"REGISTER ") {
+            return false;
+        }
+        let held = Message::parse(bytes).ok().and_then(|message| backend::held(self, &message, from));
+        let (Some(held), Some(shard)) = (held, self.me.upgrade()) else { return false };
+        let bytes: Box<[u8]> = bytes.into();
+        spawn_local(async move {
+            let _ = timeout(LONGEST_HELD, held.over()).await;
+            let there = shard.flow_of(from).is_none_or(|number| shard.has_flow(number));
+            if there {
+                shard.contained(|| shard.receive_now(from, &bytes));
+            }
+        });
+        true
+    }
+
+    fn receive_now(&self, from: Hop, bytes: &[u8]) {
         self.shared.metrics.add(Count::MessagesReceived);
         let Some(speaker) = self.speaker(from) else { return };
         let stranger = Some(from).filter(|_| speaker == Acquaintance::Stranger);
@@ -382,6 +409,11 @@ impl Shard {
         self.asked_last.set(own);
         self.asked.borrow_mut().insert(own, answer);
         own
+    }
+
+    /// Whether somebody still waits for the answer to a request of our own, or nobody ever has.
+    pub(crate) fn own_is_wanted(&self, own: u64) -> bool {
+        self.asked.borrow().get(&own).is_none_or(|answer| !answer.is_closed())
     }
 
     /// A request of our own has its final answer.

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     Bound,
     audit::Audit,
-    backend::{Orphan, Untold},
+    backend::Untold,
     bookkeeper::{Order, Standing},
     calls::CallTable,
     domains::Domains,
@@ -20,8 +20,9 @@ use crate::{
     draining::Stance,
     inbox::{Inboxes, Letter},
     metrics::Count,
+    registrations::Registrations,
     registry::Registry,
-    token::Tokens,
+    token::{Device, Tokens},
     upstream::Upstreams,
 };
 
@@ -35,8 +36,9 @@ pub(crate) struct Shared {
     pub(crate) domains: Domains,
     pub(crate) door: Arc<Door>,
     pub(crate) upstreams: Upstreams,
-    /// Bindings to be taken back from the registrars behind us.
-    pub(crate) orphans: mpsc::Sender<Orphan>,
+    /// Bindings to be taken back from the registrars behind us, in turn.
+    pub(crate) orphans: mpsc::Sender<Device>,
+    pub(crate) registrations: Registrations,
     pub(crate) untold: Untold,
     /// Open flows of user agents: all but those that lead to others ([`crate::shard::Leads`]).
     pub(crate) user_flows: AtomicUsize,
@@ -79,7 +81,7 @@ pub(crate) struct Parts {
     pub(crate) listeners: Vec<Bound>,
     pub(crate) domains: Domains,
     pub(crate) upstreams: Upstreams,
-    pub(crate) orphans: mpsc::Sender<Orphan>,
+    pub(crate) orphans: mpsc::Sender<Device>,
     pub(crate) tokens: Tokens,
     pub(crate) policy: sip_registrar::Policy,
     pub(crate) replaced_flow: config::ReplacedFlow,
@@ -105,6 +107,7 @@ impl Shared {
             domains: parts.domains,
             upstreams: parts.upstreams,
             orphans: parts.orphans,
+            registrations: Registrations::default(),
             untold: Untold::default(),
             user_flows: AtomicUsize::new(0),
             tokens: parts.tokens,

@@ -57,7 +57,12 @@ impl Stepped {
             |batch| commit(&opened.ledger, &mut stepper, batch),
         )?;
         let presence = Presence::carried_over(users, offline_after, max_bindings, now);
-        let registry = Registry::new(node.clone(), opened.ledger.clone(), max_bindings, presence);
+        let registry = Registry::new(
+            node.clone(),
+            opened.ledger.clone(),
+            location::Location::new(max_bindings, &[0; 16]),
+            presence,
+        );
         let registry = Arc::new(registry);
         let gate = Arc::new(Gate::default());
         let bookkeeper = Bookkeeper::new(Parts {

@@ -17,7 +17,22 @@ const SIGNATURE: usize = 10;
 pub(crate) struct Tokens {
     signer: Hmac<Sha256>,
     incarnation: Incarnation,
+    numbers: [u8; 16],
 }
+
+/// Bytes that tell one device of an address-of-record from another.
+const TAG: usize = 12;
+
+/// A device of an address-of-record, without its name and its Contact: the same whatever it is reached by, in every run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Device {
+    /// Of the address-of-record ([`location::number_of`]).
+    pub(crate) number: u64,
+    tag: [u8; TAG],
+}
+
+/// Characters of a device's token.
+const DEVICE_TOKEN: usize = (8 + TAG + SIGNATURE) / 3 * 4;
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,7 +67,55 @@ const HOP: usize = 21;
 impl Tokens {
     pub(crate) fn new(secret: &[u8; 32], incarnation: Incarnation) -> Self {
         let signer = Hmac::new_from_slice(secret).expect("HMAC takes a key of any length");
-        Self { signer, incarnation }
+        let mut numbers = [0; 16];
+        let derived = signer.clone().chain_update(b"numbers of addresses-of-record").finalize().into_bytes();
+        numbers.copy_from_slice(&derived[..16]);
+        Self { signer, incarnation, numbers }
+    }
+
+    /// The secret that numbers of addresses-of-record are made with.
+    pub(crate) fn numbers(&self) -> &[u8; 16] {
+        &self.numbers
+    }
+
+    /// A device of an address-of-record, by what tells it from others of the same.
+    pub(crate) fn device(&self, aor: &str, key: &[u8]) -> Device {
+        let length = (aor.len() as u64).to_be_bytes();
+        let mac = self.signer.clone().chain_update(b"device\0").chain_update(length).chain_update(aor);
+        let mac = mac.chain_update(key).finalize().into_bytes();
+        let mut tag = [0; TAG];
+        tag.copy_from_slice(&mac[..TAG]);
+        Device { number: location::number_of(&self.numbers, aor), tag }
+    }
+
+    /// Appends the token of a device, 40 characters. It holds in every run.
+    pub(crate) fn write_device(&self, device: Device, out: &mut Vec<u8>) {
+        let mut plain = [0; 8 + TAG + SIGNATURE];
+        plain[..8].copy_from_slice(&device.number.to_be_bytes());
+        plain[8..8 + TAG].copy_from_slice(&device.tag);
+        let (body, signature) = plain.split_at_mut(8 + TAG);
+        signature.copy_from_slice(&self.device_signer(body).finalize().into_bytes()[..SIGNATURE]);
+        let start = out.len();
+        out.resize(start + DEVICE_TOKEN, 0);
+        // 30 bytes are 40 characters: there is room.
+        let _ = URL_SAFE_NO_PAD.encode_slice(plain, &mut out[start..]);
+    }
+
+    /// The device whose token a user part is.
+    pub(crate) fn read_device(&self, user: &[u8]) -> Option<Device> {
+        let mut plain = [0; 8 + TAG + SIGNATURE];
+        if user.len() != DEVICE_TOKEN || URL_SAFE_NO_PAD.decode_slice(user, &mut plain).ok()? != plain.len() {
+            return None;
+        }
+        let (body, signature) = plain.split_at(8 + TAG);
+        self.device_signer(body).verify_truncated_left(signature).ok()?;
+        let (number, tag) = body.split_first_chunk()?;
+        Some(Device { number: u64::from_be_bytes(*number), tag: tag.try_into().ok()? })
+    }
+
+    /// A route's token begins with an incarnation, so neither can be taken for the other.
+    fn device_signer(&self, body: &[u8]) -> Hmac<Sha256> {
+        self.signer.clone().chain_update(b"contact of a device\0").chain_update(body)
     }
 
     /// Appends the token of a hop, for requests that come over the other.
@@ -197,6 +260,33 @@ mod tests {
             Hop::Peer { listener: 4, proves: Proves::NOTHING, remote: "192.0.2.1:5060".parse().unwrap() },
             Hop::Peer { listener: 5, proves: Proves(9), remote: "[2001:db8::1]:5061".parse().unwrap() },
         ]
+    }
+
+    #[test]
+    fn a_device_has_one_token_in_every_run_that_nobody_else_can_make() {
+        let tokens = Tokens::new(&[7; 32], 4);
+        let device = tokens.device("a@x", b"one");
+        let mut text = Vec::new();
+        tokens.write_device(device, &mut text);
+        assert_eq!(text.len(), DEVICE_TOKEN);
+        let later = Tokens::new(&[7; 32], 5);
+        assert_eq!((later.read_device(&text), later.device("a@x", b"one")), (Some(device), device));
+        for (aor, key) in [("a@x", &b"two"[..]), ("a@y", b"one"), ("a@xo", b"ne"), ("a@", b"xone")] {
+            assert_ne!(tokens.device(aor, key).tag, device.tag, "{aor}");
+        }
+        assert_eq!(Tokens::new(&[8; 32], 4).read_device(&text), None);
+        assert_eq!(tokens.read(&text), Token::NotOurs, "it is no route");
+        for at in 0..text.len() {
+            let mut changed = text.clone();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(tokens.read_device(&changed), None, "{at}");
+            assert_eq!(tokens.read_device(&text[..at]), None);
+        }
+        for (hop, other) in pairs() {
+            let mut route = Vec::new();
+            tokens.write(hop, other, &mut route);
+            assert_eq!(tokens.read_device(&route), None, "a route is no device");
+        }
     }
 
     fn pairs() -> impl Iterator<Item = (Hop, Hop)> {

@@ -9,13 +9,13 @@ use std::{
 use config::Registration;
 use defence::{Offence, UserCall};
 use sip_message::{Contact, HeaderId, Message, Method, Rewrite, Scheme, Uri, Via, write_address_of_record};
-use sip_proxy::{Answer, Contacts, Decision, Dialog, Environment, HopGone, Notice, Owned, Target};
+use sip_proxy::{Answer, Contacts, Decision, Dialog, Environment, HopGone, Notice, Owned, Target, UnderWay};
 use sip_transaction::Reliability;
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
     accounts::TooMuch,
-    backend::{forward_register, registered, towards},
+    backend::{Registrar, forward_register, registered, registering, towards, write_contacts},
     calls::hop_of,
     contact,
     domains::DomainRef,
@@ -28,7 +28,6 @@ use crate::{
     shard::Shard,
     shared::Shared,
     token::Token,
-    upstream::Number,
 };
 
 /// What a shard's proxy sees.
@@ -110,7 +109,8 @@ impl Environment for World<'_> {
     }
 
     fn write_path(&self, request: &Message<'_>, from: Hop, to: Hop, out: &mut Vec<u8>) {
-        if self.registrar(request).is_some_and(|(_, by)| by == Registration::ContactRewrite) {
+        let registrar = Registrar::for_request(&self.shard.shared, request);
+        if registrar.is_some_and(|registrar| registrar.by == Registration::ContactRewrite) {
             return;
         }
         if let Some(bound) = self.shard.shared.listeners.get(usize::from(to.listener())) {
@@ -128,14 +128,19 @@ impl Environment for World<'_> {
     }
 
     fn write_contacts(&self, request: &Message<'_>, from: Hop, out: &mut Vec<u8>) -> Contacts {
-        if let Some((upstream, Registration::ContactRewrite | Registration::Both)) = self.registrar(request) {
-            contact::write_all(&self.shard.shared, upstream, request, from, out);
-        }
-        if out.is_empty() { Contacts::AsTheyAre } else { Contacts::These }
+        write_contacts(self.shard, request, from, out)
     }
 
-    fn restore_contacts(&self, _: &Message<'_>, response: &Message<'_>, out: &mut Vec<u8>) {
-        contact::restore_all(&self.shard.shared.tokens, response, out);
+    fn restore_contacts(&self, request: &Message<'_>, response: &Message<'_>, out: &mut Vec<u8>) {
+        if let Some(registrar) = Registrar::for_request(&self.shard.shared, request)
+            && registrar.by != Registration::Path
+        {
+            contact::restore_all(&self.shard.shared, registrar, (request, response), out);
+        }
+    }
+
+    fn registering(&mut self, request: &Message<'_>, from: Hop) -> Option<UnderWay> {
+        registering(self.shard, request, from).map(UnderWay::new)
     }
 
     fn amend_request<'m>(
@@ -295,6 +300,10 @@ impl Environment for World<'_> {
         shared.upstreams.timeout(hop).or_else(|| reaching::patience(shared, hop))
     }
 
+    fn own_is_wanted(&self, own: u64) -> bool {
+        self.shard.own_is_wanted(own)
+    }
+
     fn own_answered(&mut self, own: u64, status: u16) {
         self.shard.own_answered(own, status);
     }
@@ -391,7 +400,7 @@ impl World<'_> {
         let shared = &*self.shard.shared;
         let method = request.method();
         if shared.upstreams.knows(from)
-            && let Some(way) = self.to_contact(&uri).or_else(|| self.along_path(request, from))
+            && let Some(way) = self.to_contact(&uri, now).or_else(|| self.along_path(request, from))
         {
             return way;
         }
@@ -418,7 +427,7 @@ impl World<'_> {
         match (method, uri.user()) {
             (Some(Method::Register), _) => {
                 return match domain.registrar() {
-                    Some(upstream) => forward_register(shared, upstream, request),
+                    Some(upstream) => forward_register(self.shard, upstream, request, from),
                     None => Err(register(self.shard, domain, request, from, now)),
                 };
             }
@@ -490,28 +499,18 @@ impl World<'_> {
         may.then_some((domain, replaced))
     }
 
-    /// The upstream that a REGISTER is for, and by what it learns that its users are reached through here.
-    fn registrar(&self, request: &Message<'_>) -> Option<(Number, Registration)> {
-        let domain = self.shard.shared.domains.find(&request.request_uri().ok()?.host()?)?;
-        Some((domain.registrar()?, domain.registration()?))
-    }
-
-    /// Where a request goes that a server behind us sends to a Contact that stands for a user agent's; none if this is none.
-    pub(crate) fn to_contact(&self, uri: &Uri<'_>) -> Option<Result<SmallVec<[Target<Hop>; 1]>, Answer>> {
+    /// Where a request goes that a server behind us sends to a Contact that stands for a device; none if this is none.
+    pub(crate) fn to_contact(
+        &self,
+        uri: &Uri<'_>,
+        now: Instant,
+    ) -> Option<Result<SmallVec<[Target<Hop>; 1]>, Answer>> {
         if !self.may_be_signed(uri) {
             return None;
         }
-        match contact::read(&self.shard.shared.tokens, uri)? {
-            contact::Meaning::Of(hop, own) if !self.is_gone(hop) => Some(Ok(smallvec![Target {
-                hop,
-                request_uri: Some(own.into()),
-                routes: SmallVec::new(),
-                q: 1000,
-                others: SmallVec::new(),
-                when_gone: 480,
-            }])),
-            contact::Meaning::Of(..) | contact::Meaning::Stale => Some(Err(Answer::of_status(480))),
-        }
+        let device = contact::read(&self.shard.shared.tokens, uri)?;
+        let target = reaching::device(&self.shard.shared, device, now);
+        Some(target.map(|target| smallvec![target]).ok_or_else(|| Answer::of_status(480)))
     }
 
     /// Where a request goes that a server behind us sends along a Path of ours; none if there is none in it.

@@ -49,7 +49,7 @@ fn register_parsed(
 fn costs(criterion: &mut Criterion) {
     let now = Instant::now();
     for flows in [100u64, 18_000] {
-        let mut location = Location::new(usize::MAX);
+        let mut location = Location::new(usize::MAX, &[7; 16]);
         for user in 0..flows {
             location.flow_opened(flow(user));
             let age = Duration::from_millis(user % 600_000);

@@ -34,6 +34,16 @@ pub struct Binding<R> {
     /// Above 1000 is none.
     pub(crate) q: u16,
     pub(crate) transport: Transport,
+    pub(crate) socket_peer: SocketPeer,
+}
+
+/// Who is at the socket that a binding is reached by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SocketPeer {
+    /// The user agent itself: its REGISTER came directly.
+    UserAgent,
+    /// A proxy before us: there may be several user agents behind it.
+    Proxy,
 }
 
 /// The q of a binding that named none.
@@ -41,8 +51,8 @@ pub(crate) const NO_Q: u16 = u16::MAX;
 
 impl<R> Binding<R> {
     pub(crate) fn new(texts: Texts, facts: Facts, room: R) -> Self {
-        let Facts { remote, way, expires, cseq, reg_id, q, transport } = facts;
-        Self { texts, remote, way, expires, room, cseq, reg_id, q, transport }
+        let Facts { remote, way, expires, cseq, reg_id, q, transport, socket_peer } = facts;
+        Self { texts, remote, way, expires, room, cseq, reg_id, q, transport, socket_peer }
     }
 
     /// Takes what a refresh says; the way stays.
@@ -51,6 +61,7 @@ impl<R> Binding<R> {
             self.texts = Texts::new(texts);
         }
         (self.expires, self.cseq, self.reg_id, self.q) = (facts.expires, facts.cseq, facts.reg_id, facts.q);
+        self.socket_peer = facts.socket_peer;
     }
 
     /// The address-of-record's key, `user@domain`.
@@ -126,6 +137,11 @@ impl<R> Binding<R> {
         self.transport
     }
 
+    /// Who is at its socket. After a restart that counts as the user agent until the binding is refreshed, unless it has a Path.
+    pub fn socket_peer(&self) -> SocketPeer {
+        if self.path().is_some() { SocketPeer::Proxy } else { self.socket_peer }
+    }
+
     /// When it ends if it is not refreshed.
     pub fn expires(&self) -> Instant {
         self.expires
@@ -173,6 +189,7 @@ pub(crate) struct Facts {
     pub(crate) reg_id: u32,
     pub(crate) q: u16,
     pub(crate) transport: Transport,
+    pub(crate) socket_peer: SocketPeer,
 }
 
 pub(crate) const AOR: usize = 0;

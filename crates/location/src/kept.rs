@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lifecycle::Transport;
 
-use crate::binding::{Facts, NO_Q, Texts};
+use crate::binding::{Facts, NO_Q, SocketPeer, Texts};
 use crate::{Binding, Location, Way};
 
 /// Everything that there is to know of a binding over UDP.
@@ -88,6 +88,7 @@ impl<R> Location<R> {
             reg_id: kept.reg_id.unwrap_or(0),
             q: kept.q.unwrap_or(NO_Q),
             transport: Transport::Udp,
+            socket_peer: SocketPeer::UserAgent,
         };
         self.insert(Box::new(Binding::new(Texts::new(&texts), facts, room)));
         Ok(())

@@ -19,7 +19,8 @@ mod phones;
 mod presence;
 mod register;
 
-pub use binding::{Binding, Way};
+pub use aor_index::number_of;
+pub use binding::{Binding, SocketPeer, Way};
 pub use kept::Kept;
 pub use location::{Location, Taken};
 pub use presence::{Came, Gone, Owed, Presence};

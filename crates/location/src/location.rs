@@ -51,12 +51,14 @@ pub struct Location<R> {
 }
 
 impl<R> Location<R> {
-    /// An empty table for at most `max_bindings` bindings (and fewer than 2³²).
+    /// An empty table for at most `max_bindings` bindings (and fewer than 2³²). With the same secret, which nobody else may know,
+    /// an address-of-record has the same number in every
+    /// run: see [`bindings_of_number`](Self::bindings_of_number).
     #[must_use]
-    pub fn new(max_bindings: usize) -> Self {
+    pub fn new(max_bindings: usize, secret: &[u8; 16]) -> Self {
         Self {
             entries: Slab::new(),
-            aors: AorIndex::new(),
+            aors: AorIndex::new(secret),
             flows: FlowIndex::default(),
             unowned: NONE,
             phones: Phones::default(),
@@ -123,6 +125,13 @@ impl<R> Location<R> {
     /// or refreshed first.
     pub fn bindings(&self, aor: &str, now: Instant) -> impl Iterator<Item = &Binding<R>> {
         self.slots(aor).map(|slot| self.binding(slot)).filter(move |binding| binding.is_live(now))
+    }
+
+    /// The bindings of all addresses-of-record that have this [number](crate::number_of), as [`bindings`](Self::bindings) has them.
+    pub fn bindings_of_number(&self, number: u64, now: Instant) -> impl Iterator<Item = &Binding<R>> {
+        let heads = self.aors.heads_of_hash(number, |slot| self.binding(slot).aor());
+        let slots = heads.flat_map(|head| self.chain(Some(head)));
+        slots.map(|slot| self.binding(slot)).filter(move |binding| binding.is_live(now))
     }
 
     /// The bindings of a flow, in no order.

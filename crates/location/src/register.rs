@@ -8,7 +8,7 @@ use sip_message::{HeaderId, Message};
 use sip_registrar::{Bound, Change, Decision, Part, Policy, Refusal, Wish, decide, granted_gruu};
 use smallvec::SmallVec;
 
-use crate::binding::{Facts, NO_Q, TEXTS, Texts, join};
+use crate::binding::{Facts, NO_Q, SocketPeer, TEXTS, Texts, join};
 use crate::{Binding, Location, Way};
 
 /// A REGISTER that was found to be allowed, and how it came.
@@ -203,6 +203,10 @@ fn facts(register: &Register<'_>, wish: &Wish<'_>, cseq: u32, now: Instant) -> F
         reg_id: wish.reg_id.unwrap_or(0),
         q: wish.q.unwrap_or(NO_Q),
         transport: register.transport,
+        socket_peer: match register.request.vias().nth(1) {
+            None => SocketPeer::UserAgent,
+            Some(_) => SocketPeer::Proxy,
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lifecycle::{FlowId, RemovalCause, Transport};
-use location::{Binding, Location, Register, RegisterError, Way};
+use location::{Binding, Location, Register, RegisterError, SocketPeer, Way, number_of};
 use sip_message::Message;
 use sip_registrar::{Policy, Refusal, Shorter};
 
@@ -45,7 +45,7 @@ fn contact<R>(binding: &Binding<R>) -> String {
 
 impl Edge {
     fn new() -> Self {
-        Self { location: Location::new(100), now: Instant::now(), rooms: Cell::new(0), cseq: 0 }
+        Self { location: Location::new(100, &[7; 16]), now: Instant::now(), rooms: Cell::new(0), cseq: 0 }
     }
 
     fn with_flows(flows: &[u64]) -> Self {
@@ -232,7 +232,7 @@ fn nothing_is_changed_when_anything_fails() {
 #[test]
 fn the_table_has_an_end() {
     let mut edge = Edge::with_flows(&[1]);
-    edge.location = Location::new(2);
+    edge.location = Location::new(2, &[7; 16]);
     edge.location.flow_opened(flow(1));
     edge.register(1, &["Contact: <sip:a@h>, <sip:b@h>"]).unwrap();
     assert_eq!(edge.register(1, &["Contact: <sip:c@h>"]).unwrap_err(), RegisterError::Full(2));
@@ -287,7 +287,7 @@ fn what_belongs_to_no_flow_is_put_back_as_it_was() {
     assert_eq!((done.0.len(), done.1, done.2), (0, 0, 1));
 
     let mut full = Edge::new();
-    full.location = Location::new(0);
+    full.location = Location::new(0, &[7; 16]);
     assert_eq!(full.location.restore(kept, 9), Err(9));
     let endless = location::Kept { user_agent: "x".repeat(70_000), ..kept.clone() };
     assert_eq!(next.location.restore(&endless, 9), Err(9));
@@ -312,7 +312,7 @@ fn bindings_end_at_their_time_and_not_before() {
 #[test]
 fn many_users_on_one_flow() {
     let mut edge = Edge::with_flows(&[1]);
-    edge.location = Location::new(20_000);
+    edge.location = Location::new(20_000, &[7; 16]);
     edge.location.flow_opened(flow(1));
     for user in 0..20_000 {
         let text = format!(
@@ -334,4 +334,38 @@ fn many_users_on_one_flow() {
     let mut rooms: Vec<_> = edge.location.flow_closed(flow(1)).iter().map(|binding| binding.room).collect();
     rooms.sort_unstable();
     assert!(rooms.into_iter().eq(0..20_000));
+}
+
+/// What a token names by it must be found after a restart, and by nobody who does not know the secret.
+#[test]
+fn a_number_leads_to_an_address_of_record_in_every_run() {
+    let mut edge = Edge::with_flows(&[1, 2]);
+    let number = number_of(&[7; 16], ALICE);
+    assert_eq!(edge.location.bindings_of_number(number, edge.now).count(), 0);
+    edge.register_over(Way::Flow(flow(1)), "192.0.2.1:1", &[JSSIP_1]).unwrap();
+    edge.register_over(Way::Flow(flow(2)), "192.0.2.2:2", &[SIPJS]).unwrap();
+    let found: Vec<String> = edge.location.bindings_of_number(number, edge.now).map(contact).collect();
+    assert_eq!(found, edge.location.bindings(ALICE, edge.now).map(contact).collect::<Vec<_>>());
+    assert_eq!(found.len(), 2);
+    let bob = number_of(&[7; 16], "bob@example.com");
+    assert!(bob != number && edge.location.bindings_of_number(bob, edge.now).next().is_none());
+    assert_ne!(number_of(&[8; 16], ALICE), number);
+    let later = edge.now + Duration::from_secs(600);
+    assert_eq!(edge.location.bindings_of_number(number, later).count(), 0, "they have ended");
+}
+
+#[test]
+fn who_is_at_a_socket_is_the_user_agent_unless_the_register_came_through_a_proxy() {
+    let mut edge = Edge::with_flows(&[1]);
+    let via = "Via: SIP/2.0/WS p.test;branch=z9hG4bK1, SIP/2.0/UDP a.test;branch=z9hG4bK2";
+    for (more, peer) in [
+        ("Via: SIP/2.0/WS a.test;branch=z9hG4bK1", SocketPeer::UserAgent),
+        (via, SocketPeer::Proxy),
+        ("Path: <sip:p.test;lr>", SocketPeer::Proxy),
+        ("Via: SIP/2.0/WS a.test;branch=z9hG4bK1", SocketPeer::UserAgent),
+    ] {
+        edge.register_over(Way::Flow(flow(1)), "192.0.2.1:1", &[SIPJS, more]).unwrap();
+        let binding = edge.location.bindings(ALICE, edge.now).next().unwrap();
+        assert_eq!(binding.socket_peer(), peer, "{more}");
+    }
 }

@@ -233,6 +233,13 @@ pub trait Environment {
         let _ = (own, status);
     }
 
+    /// Whether the answer to a request of our own is still waited for. If not, it is not repeated any more, and
+    /// [`own_answered`](Self::own_answered) says 408. The default is that it is.
+    fn own_is_wanted(&self, own: u64) -> bool {
+        let _ = own;
+        true
+    }
+
     /// How long a hop may give no sign of life before another way is tried, if there is one. The default is as long as its
     /// transaction lasts.
     fn patience(&self, hop: Self::Hop) -> Option<Duration> {

@@ -155,10 +155,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 }
             }
             Event::ResendRequest { id, message } => {
-                if let Some(branch) = self.transactions.client(id)
-                    && env.send(branch.hop, &message).is_err()
-                {
-                    self.transactions.client_transport_error(id);
+                if let Some(branch) = self.transactions.client(id) {
+                    let unwanted = matches!(branch.purpose, Purpose::Own(own) if !env.own_is_wanted(own));
+                    if unwanted || env.send(branch.hop, &message).is_err() {
+                        self.transactions.client_transport_error(id);
+                    }
                 }
             }
             Event::ServerEnded { id, data, end } => {

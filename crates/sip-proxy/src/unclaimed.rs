@@ -1,5 +1,6 @@
-//! What a success causes when nobody waits for it any more: whoever asked has gone, or was told otherwise. It is undone, as far as SIP
-//! has a request for that. A REGISTER is for the environment to undo ([`Environment::registered`]).
+//! What a success causes when nobody waits for it any more: whoever asked has gone, or was told otherwise. It
+//! is undone, as far as SIP has a request for that. A REGISTER is for the environment to undo
+//! ([`Environment::registered`]).
 
 use std::{
     hash::{DefaultHasher, Hasher as _},
@@ -20,12 +21,12 @@ use crate::{
 /// Dialogs that one INVITE may make at one place. More 2xx are dropped.
 pub(crate) const MOST_DIALOGS: usize = 16;
 
-/// What our BYE is ahead of the INVITE in CSeq. Whoever has gone may have sent requests in the early dialog, such as PRACK, and a number
-/// that was used is refused (RFC 3261 §12.2.2). One that leaves some out is not.
+/// What our BYE is ahead of the INVITE in CSeq. Whoever has gone may have sent requests in the early dialog,
+/// such as PRACK, and a number that was used is refused (RFC 3261 §12.2.2). One that leaves some out is not.
 const AHEAD: u32 = 100;
 
-/// Whether a REGISTER, SUBSCRIBE, REFER or PUBLISH leaves something behind where it succeeds. Nothing else of a request other than INVITE
-/// outlasts its answer.
+/// Whether a REGISTER, SUBSCRIBE, REFER or PUBLISH leaves something behind where it succeeds. Nothing else of
+/// a request other than INVITE outlasts its answer.
 fn leaves_something(method: Option<Method<'_>>) -> bool {
     matches!(method, Some(Method::Register | Method::Subscribe | Method::Refer | Method::Publish))
 }
@@ -41,8 +42,8 @@ impl<H> Context<H> {
 }
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
-    /// The connection that a request came over has ended: no further targets are tried, an INVITE is cancelled, and what leaves something
-    /// behind where it succeeds is waited for.
+    /// The connection that a request came over has ended: no further targets are tried, an INVITE is
+    /// cancelled, and what leaves something behind where it succeeds is waited for.
     pub(crate) fn asker_gone<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
@@ -76,8 +77,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// A 2xx to an INVITE has nobody to go to: it is acknowledged, and what it began is ended (RFC 3261 §13.2.2.4 has the caller do it).
-    /// A re-INVITE began nothing.
+    /// A 2xx to an INVITE has nobody to go to: it is acknowledged, and what it began is ended (RFC 3261
+    /// §13.2.2.4 has the caller do it). A re-INVITE began nothing.
     pub(crate) fn turn_away<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
@@ -108,8 +109,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// A request other than INVITE has succeeded after whoever sent it had gone: what it left behind is taken away again. What it did
-    /// within a dialog is that dialog's.
+    /// A request other than INVITE has succeeded after whoever sent it had gone: what it left behind is taken
+    /// away again. What it did within a dialog is that dialog's.
     pub(crate) fn undo<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
@@ -183,7 +184,8 @@ struct Made<'m> {
 }
 
 impl<'m> Made<'m> {
-    /// `recorded` is how many Record-Routes the request was sent with: those are of us and of who came before us.
+    /// `recorded` is how many Record-Routes the request was sent with: those are of us and of who came before
+    /// us.
     fn read(response: &Message<'m>, recorded: usize) -> Option<Self> {
         let beyond = response.record_routes().count().saturating_sub(recorded);
         let mut beyond: Vec<&[u8]> =
@@ -208,7 +210,8 @@ impl<'m> Made<'m> {
     }
 }
 
-/// The SUBSCRIBE that ends a subscription (RFC 6665 §4.1.2.3), also one that a REFER has made (RFC 3515 §2.4.4); none if there is none.
+/// The SUBSCRIBE that ends a subscription (RFC 6665 §4.1.2.3), also one that a REFER has made (RFC 3515
+/// §2.4.4); none if there is none.
 fn unsubscribe(request: &Message<'_>, response: &Message<'_>) -> Option<Vec<u8>> {
     let refer = request.method() == Some(Method::Refer);
     let declined = |message: &Message<'_>| {

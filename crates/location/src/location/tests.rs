@@ -194,7 +194,7 @@ type Gone = BTreeSet<(String, String, Option<FlowId>)>;
 impl World {
     fn new() -> Self {
         Self {
-            location: Location::new(MAX_BINDINGS),
+            location: Location::new(MAX_BINDINGS, &[7; 16]),
             out: Out::default(),
             next_room: 0,
             model: Vec::new(),

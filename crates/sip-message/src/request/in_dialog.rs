@@ -9,7 +9,8 @@ use crate::{NameAddr, Uri};
 pub struct InDialog<'a> {
     /// The method.
     pub method: &'a [u8],
-    /// The remote target: the other side's Contact URI. What may stand in no Request-URI is left out ([`Uri::request_form`]).
+    /// The remote target: the other side's Contact URI. What may stand in no Request-URI is left out
+    /// ([`Uri::request_form`]).
     pub target: &'a [u8],
     /// The route set: values in the order of the Route header field, comma separated. Empty if there is none.
     pub routes: &'a [u8],
@@ -26,8 +27,9 @@ pub struct InDialog<'a> {
 }
 
 impl InDialog<'_> {
-    /// Appends the request, whole but for its Via, without a body. Where the first route is a strict router's, that is the Request-URI
-    /// and the target is the last Route. Nothing, and `None`, if the target is no URI.
+    /// Appends the request, whole but for its Via, without a body. Where the first route is a strict
+    /// router's, that is the Request-URI and the target is the last Route. Nothing, and `None`, if the target
+    /// is no URI.
     pub fn write(&self, out: &mut Vec<u8>) -> Option<()> {
         let target = Uri::parse(self.target).ok()?;
         let form = target.request_form();

@@ -34,12 +34,16 @@ fn register(server: &Server, socket: &UdpSocket, user: &str, cseq: u32, expires:
 }
 
 async fn serve(directory: &Directory) -> Server {
+    serve_with(directory, "").await
+}
+
+async fn serve_with(directory: &Directory, more: &str) -> Server {
     let text = "[ledger]\ndirectory = \"ledger\"\n[registrar]\nmin_expires = \"1s\"\noffline_after = \"1h\"\n\
         [[listener]]\nname = \"ws\"\ntransport = \"ws\"\nbind = \"127.0.0.1:0\"\n\
         [[listener]]\nname = \"udp\"\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n\
         [admin]\nbind = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n";
     let mut serve = sipway(["run", "--config"]);
-    serve.arg(directory.write("sipway.toml", text));
+    serve.arg(directory.write("sipway.toml", &format!("{text}{more}")));
     Server::run(serve).await
 }
 
@@ -133,4 +137,46 @@ async fn what_cannot_be_put_back_ends_with_the_process_that_had_it() {
     assert!(page.contains("sipway_bindings_unkept_total 0"), "{page}");
     assert!(server.terminate().await.success());
     assert_eq!(removals(&directory.at("ledger")).await.len(), 1);
+}
+
+/// What a registrar behind has stored of a device, it calls after a restart as before: nothing but the binding has to be kept for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registrar_behind_reaches_a_phone_by_the_same_contact_after_a_restart() {
+    let directory = Directory::new("kept-contact");
+    let (ada, pbx) = (socket(), socket());
+    let behind = format!(
+        "[[upstream]]\nname = \"pbx\"\ntargets = [\"sip:{}\"]\nprobe = \"off\"\n\
+         [[domain]]\nname = \"localhost\"\nbackend = \"pbx\"\nregister = \"contact-rewrite\"\n",
+        pbx.local_addr().unwrap()
+    );
+    let registered = |server: &Server, cseq: u32| {
+        let (address, asks) = (server.address("udp"), pbx.try_clone().unwrap());
+        let answers = std::thread::spawn(move || {
+            let request = heard(&asks);
+            let same = request.lines().skip(1).filter(|line| !line.starts_with("Content-Length"));
+            let answer = same.fold("SIP/2.0 200 OK\r\n".to_owned(), |all, line| all + line + "\r\n");
+            asks.send_to(format!("{}\r\nContent-Length: 0\r\n\r\n", answer.trim_end()).as_bytes(), address)
+                .unwrap();
+            let contact =
+                request.lines().find_map(|line| line.strip_prefix("Contact: <")).unwrap().to_owned();
+            contact.split('>').next().unwrap().to_owned()
+        });
+        assert!(register(server, &ada, "ada", cseq, 600).starts_with("SIP/2.0 200 "));
+        answers.join().unwrap()
+    };
+    let mut server = serve_with(&directory, &behind).await;
+    let contact = registered(&server, 1);
+    assert!(server.terminate().await.success());
+
+    let mut server = serve_with(&directory, &behind).await;
+    let own = pbx.local_addr().unwrap();
+    let request = format!(
+        "OPTIONS {contact} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKq\r\nMax-Forwards: 70\r\nFrom: <sip:pbx@{own}>;tag=1\r\n\
+         To: <{contact}>\r\nCall-ID: q\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    );
+    pbx.send_to(request.as_bytes(), server.address("udp")).unwrap();
+    let came = heard(&ada);
+    assert!(came.starts_with(&format!("OPTIONS sip:ada@{} SIP/2.0", ada.local_addr().unwrap())), "{came}");
+    server.signal("KILL").await;
+    server.end().await;
 }

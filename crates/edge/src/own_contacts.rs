@@ -1,0 +1,212 @@
+//! Which Contacts of a REGISTER lead to where it came from. A registration is reached at the socket that it
+//! came from and nowhere else, so nobody has us send to third parties, and a phone behind a NAT is reached. A
+//! Contact that names somebody else would get its requests there all the same, and so is left out of the
+//! registration. docs/CONFORMANCE.md has the rule.
+
+use std::net::IpAddr;
+
+use sip_message::{Contact, Host, Message, Rewrite, Uri};
+use sip_proxy::Answer;
+use smallvec::SmallVec;
+
+use crate::backend::is_taken_back;
+
+/// How many Contacts a REGISTER may bind to the socket that it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Most {
+    /// One: a registrar behind us would send each of them a copy of a request.
+    One,
+    /// Several: one of them gets a request.
+    Several,
+}
+
+/// Where a Contact leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leads {
+    /// To the socket.
+    Here,
+    /// To another host, by its name. It may be the same: a phone does not know what its NAT makes of it.
+    Elsewhere,
+    /// To nothing that takes SIP requests.
+    Nowhere,
+}
+
+/// A Contact that is to be bound.
+struct Asked<'m> {
+    /// Its place among the values.
+    at: usize,
+    leads: Leads,
+    host: Option<Host<'m>>,
+    /// Its preference in thousandths.
+    q: u16,
+}
+
+/// Which Contact values are left out, by their places.
+pub(crate) type LeftOut = SmallVec<[bool; 4]>;
+
+/// Says which Contact values of a REGISTER are left out, of a REGISTER that came from this address if that is
+/// still known. What is to be taken back is not looked at.
+///
+/// # Errors
+/// None that is to be bound is left.
+pub(crate) fn left_out(request: &Message<'_>, source: Option<IpAddr>, most: Most) -> Result<LeftOut, Answer> {
+    // Through a proxy, it is the proxy's socket, and the proxy leads on from there.
+    let via = match (request.vias().next(), request.vias().nth(1)) {
+        (Some(Ok(via)), None) => Some(via),
+        _ => None,
+    };
+    let mut asked: SmallVec<[Asked<'_>; 4]> = SmallVec::new();
+    let mut count = 0;
+    for (at, (_, contact)) in request.contacts().enumerate() {
+        count = at + 1;
+        match contact {
+            Ok(Contact::Addr(address)) if !is_taken_back(request, &address) => {
+                let uri = address.uri().ok();
+                let leads = uri.map_or(Leads::Nowhere, |uri| match &via {
+                    _ if !uri.is_sip() => Leads::Nowhere,
+                    Some(via) => leads(&uri, via.host(), source),
+                    None => Leads::Here,
+                });
+                let host = uri.and_then(|uri| uri.host());
+                asked.push(Asked { at, leads, host, q: address.q().unwrap_or(1000) });
+            }
+            // `*`, or one that the registrar refuses.
+            Ok(Contact::Star) | Err(_) => return Ok(LeftOut::new()),
+            Ok(Contact::Addr(_)) => {}
+        }
+    }
+    let here = asked.iter().any(|asked| asked.leads == Leads::Here);
+    let best = if here { Leads::Here } else { Leads::Elsewhere };
+    let mut kept: SmallVec<[&Asked<'_>; 4]> = asked.iter().filter(|asked| asked.leads == best).collect();
+    // Two names of others cannot both be the phone's own.
+    let first = kept.first().and_then(|kept| kept.host);
+    let is_first = |kept: &&Asked<'_>| kept.host.zip(first).is_some_and(|(host, first)| host.same(&first));
+    if !here && !kept.iter().all(is_first) {
+        kept.clear();
+    }
+    if most == Most::One && via.is_some() {
+        // The first of those that are preferred.
+        let preferred = kept.iter().map(|kept| kept.q).max();
+        let one = kept.iter().find(|kept| Some(kept.q) == preferred).copied();
+        kept = one.into_iter().collect();
+    }
+    if kept.is_empty() && !asked.is_empty() {
+        return Err(Answer::new(403, "Contact Leads Elsewhere"));
+    }
+    if kept.len() == asked.len() {
+        return Ok(LeftOut::new());
+    }
+    let is = |at: usize| move |asked: &Asked<'_>| asked.at == at;
+    Ok((0..count).map(|at| asked.iter().any(is(at)) && !kept.iter().copied().any(is(at))).collect())
+}
+
+fn leads(uri: &Uri<'_>, via: Host<'_>, source: Option<IpAddr>) -> Leads {
+    let Some(host) = uri.host() else { return Leads::Nowhere };
+    let is_source = host.ip().is_some_and(|ip| Some(ip) == source);
+    // RFC 7118 §5: a name that no address has stands for the connection.
+    let invalid = matches!(host, Host::Name(name) if ends_in_invalid(name));
+    if is_source || invalid || host.same(&via) { Leads::Here } else { Leads::Elsewhere }
+}
+
+fn ends_in_invalid(name: &[u8]) -> bool {
+    const INVALID: &[u8] = b".invalid";
+    name.len().checked_sub(INVALID.len()).is_some_and(|at| name[at..].eq_ignore_ascii_case(INVALID))
+}
+
+/// The request without the values that are left out; none if none is.
+pub(crate) fn without(request: &Message<'_>, left_out: &[bool]) -> Option<Vec<u8>> {
+    if !left_out.contains(&true) {
+        return None;
+    }
+    let mut rewrite = Rewrite::new(request);
+    for ((value, _), left_out) in request.contacts().zip(left_out) {
+        if *left_out {
+            rewrite.remove_value(&value);
+        }
+    }
+    let mut out = Vec::new();
+    rewrite.write(&mut out).ok().map(|_| out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(via: &str, contacts: &str) -> String {
+        format!(
+            "REGISTER sip:x SIP/2.0\r\nVia: SIP/2.0/UDP {via}\r\nFrom: <sip:u@x>;tag=1\r\nTo: <sip:u@x>\r\nCall-ID: 1\r\n\
+             CSeq: 1 REGISTER\r\nContact: {contacts}\r\nContent-Length: 0\r\n\r\n"
+        )
+    }
+
+    /// The contacts that are left, joined by `|`; or none.
+    fn left(via: &str, contacts: &str, most: Most) -> Option<String> {
+        let text = request(via, contacts);
+        let message = Message::parse(text.as_bytes()).unwrap();
+        let left_out = left_out(&message, "127.0.0.2".parse().ok(), most).ok()?;
+        let shortened = without(&message, &left_out);
+        let message = shortened.as_ref().map_or(message.clone(), |bytes| Message::parse(bytes).unwrap());
+        let text = |value: sip_message::Value<'_>| String::from_utf8_lossy(value.bytes).into_owned();
+        Some(message.contacts().map(|(value, _)| text(value)).collect::<Vec<_>>().join("|"))
+    }
+
+    #[test]
+    fn contacts_that_name_somebody_else_are_left_out() {
+        let own = "127.0.0.2:5070;branch=z9hG4bK1";
+        let natted = "192.168.1.5;branch=z9hG4bK1";
+        let relayed = "p.test;branch=z9hG4bK2, SIP/2.0/UDP 10.0.0.5;branch=z9hG4bK1";
+        for (via, contacts, kept) in [
+            (
+                own,
+                "<sip:u@127.0.0.2:5070>, <sip:u@127.0.0.7:5066>, <mailto:u@example.com>",
+                Some("<sip:u@127.0.0.2:5070>"),
+            ),
+            (own, "<mailto:u@example.com>, <sip:u@127.0.0.2>", Some("<sip:u@127.0.0.2>")),
+            (own, "<sip:u@127.0.0.2:5070>, <sip:u@127.0.0.2:5071;transport=tcp>", None::<&str>),
+            (own, "<sip:u@x.invalid>", Some("<sip:u@x.invalid>")),
+            // Behind a NAT it names itself as it can.
+            (natted, "<sip:u@192.168.1.5>, <sip:u@203.0.113.9>", Some("<sip:u@192.168.1.5>")),
+            (own, "<sip:u@10.9.8.7:5060>", Some("<sip:u@10.9.8.7:5060>")),
+            (own, "<sip:u@x>", Some("<sip:u@x>")),
+            (own, "<sip:u@10.9.8.7>, <sip:u@10.9.8.7:5062>", None),
+            // What is taken back may be anything.
+            (own, "<sip:u@127.0.0.7>;expires=0", Some("<sip:u@127.0.0.7>;expires=0")),
+            (own, "<mailto:u@x>;expires=0, <sip:u@127.0.0.2>", None),
+            (own, "*", Some("*")),
+            // The proxy leads on.
+            (relayed, "<sip:u@10.0.0.5>, <sip:u@10.0.0.6>", None),
+            (relayed, "<sip:u@10.0.0.5>, <tel:+1>", Some("<sip:u@10.0.0.5>")),
+        ] {
+            let all = contacts.replace(", ", "|");
+            assert_eq!(
+                left(via, contacts, Most::Several).as_deref(),
+                Some(kept.unwrap_or(&all)),
+                "{via} {contacts}"
+            );
+        }
+        for contacts in ["<mailto:u@x>", "<tel:+1>, <http://x>", "<sip:u@10.9.8.7>, <sip:u@10.9.8.6>"] {
+            assert_eq!(left(own, contacts, Most::Several), None, "{contacts}");
+        }
+    }
+
+    #[test]
+    fn a_registrar_behind_gets_one_contact_of_a_socket() {
+        let own = "127.0.0.2:5070;branch=z9hG4bK1";
+        let relayed = "p.test;branch=z9hG4bK2, SIP/2.0/UDP 10.0.0.5;branch=z9hG4bK1";
+        for (via, contacts, kept) in [
+            (
+                own,
+                "<sip:u@127.0.0.2>;q=0.5, <sip:v@127.0.0.2>;q=0.7, <sip:w@127.0.0.2>;q=0.7",
+                "<sip:v@127.0.0.2>;q=0.7",
+            ),
+            (
+                own,
+                "<sip:u@127.0.0.2>;expires=0, <sip:v@127.0.0.2>",
+                "<sip:u@127.0.0.2>;expires=0|<sip:v@127.0.0.2>",
+            ),
+            (relayed, "<sip:u@10.0.0.5>, <sip:u@10.0.0.6>", "<sip:u@10.0.0.5>|<sip:u@10.0.0.6>"),
+        ] {
+            assert_eq!(left(via, contacts, Most::One).as_deref(), Some(kept), "{contacts}");
+        }
+    }
+}
