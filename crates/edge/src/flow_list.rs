@@ -9,6 +9,7 @@ use std::{
 use defence::Client;
 use lifecycle::{FlowFacts, FlowId};
 use location::Way;
+use sip_message::address_of_record_of;
 use tokio::sync::oneshot;
 use transport::PingFailed;
 
@@ -91,9 +92,10 @@ impl Handle {
     }
 
     async fn flows_of(&self, aor: &str, query: &FlowQuery) -> Vec<FlowView> {
+        let aor = address_of_record_of(aor);
         let mut ids: Vec<FlowId> = {
             let location = self.0.location();
-            let ways = location.bindings(aor, Instant::now()).map(|binding| binding.way());
+            let ways = location.bindings(&aor, Instant::now()).map(|binding| binding.way());
             ways.filter_map(|way| match way {
                 Way::Flow(flow) => Some(flow),
                 Way::Udp { .. } => None,
@@ -119,7 +121,10 @@ impl Handle {
     #[must_use]
     pub fn look_up(&self, aor: &str) -> Vec<RegisteredView> {
         let (location, now) = (self.0.location(), Instant::now());
-        location.bindings(aor, now).map(|binding| RegisteredView::new(binding, self.node(), now)).collect()
+        location
+            .bindings(&address_of_record_of(aor), now)
+            .map(|binding| RegisteredView::new(binding, self.node(), now))
+            .collect()
     }
 
     /// Some of all bindings, at most so many, and how many more there are. The table is locked meanwhile.

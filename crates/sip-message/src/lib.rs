@@ -52,6 +52,6 @@ pub use rewrite::Rewrite;
 pub use sip_or_not::{is_padding, tries_to_be_sip};
 pub use start_line::StartLine;
 pub use stream::{Frame, FrameError, FrameLimits, StreamFramer};
-pub use uri::{Scheme, Uri, write_address_of_record};
+pub use uri::{Scheme, Uri, address_of_record_of, write_address_of_record};
 pub use values::{Value, Values};
 pub use via::{MAGIC_COOKIE, Rport, Transport, Via};

@@ -7,7 +7,7 @@ mod same;
 #[cfg(test)]
 mod tests;
 
-pub use address_of_record::write_address_of_record;
+pub use address_of_record::{address_of_record_of, write_address_of_record};
 use smallvec::SmallVec;
 
 use crate::host::parse_port;

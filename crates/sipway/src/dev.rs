@@ -16,15 +16,16 @@ pub(crate) fn run(dev: Dev) -> Outcome {
     logs::start_at(&dev.log, LogFormat::Text);
     let exposed = exposed(&dev);
     if !exposed.is_empty() && !dev.expose {
-        let list: Vec<String> = exposed.iter().map(|(flag, address)| format!("{flag} {address}")).collect();
+        let lines = exposed
+            .iter()
+            .map(|(flag, address, opened)| format!("other machines reach {flag} {address}: {opened}"));
         return Outcome::failed(format!(
-            "other machines reach {}. `dev` asks nobody for a password: {OPENED}. If that is wanted, add --expose; \
-             for anything else write a configuration: sipway init",
-            list.join(", ")
+            "{}\n`dev` asks nobody for a password. If that is wanted, add --expose; for anything else write a configuration: sipway init",
+            lines.collect::<Vec<_>>().join("\n")
         ));
     }
-    for (flag, address) in exposed {
-        complain!("warning: {flag} {address} is open to other machines, without any password: {OPENED}");
+    for (flag, address, opened) in exposed {
+        complain!("warning: {flag} {address} is open to other machines, without any password: {opened}");
     }
     let mut config = Config::dev(DevPorts::default());
     config.admin = None;
@@ -47,13 +48,21 @@ pub(crate) fn run(dev: Dev) -> Outcome {
 }
 
 /// What whoever reaches a listener of `dev` can do.
-const OPENED: &str = "everybody there can register any name and get the calls of that name, and, at ws, use the admin API \
-    (see who is connected, read all events, close connections)";
+const OPENED: &str = "everybody there can register any name, get the calls of that name and call others";
 
-/// The listeners that other machines reach, with their flags.
-fn exposed(dev: &Dev) -> Vec<(&'static str, SocketAddr)> {
-    let all = [("--ws", dev.ws), ("--wss", dev.wss), ("--udp", dev.udp), ("--tcp", dev.tcp)];
-    all.into_iter().filter(|(_, address)| !address.ip().to_canonical().is_loopback()).collect()
+/// The same, where pages are served.
+const OPENED_WITH_API: &str = "everybody there can register any name, get the calls of that name and call others, and use the admin API: see who is \
+    connected, read all events, close connections";
+
+/// The listeners that other machines reach, with their flags, and what is open there.
+fn exposed(dev: &Dev) -> Vec<(&'static str, SocketAddr, &'static str)> {
+    let all = [
+        ("--ws", dev.ws, OPENED_WITH_API),
+        ("--wss", dev.wss, OPENED_WITH_API),
+        ("--udp", dev.udp, OPENED),
+        ("--tcp", dev.tcp, OPENED),
+    ];
+    all.into_iter().filter(|(_, address, _)| !address.ip().to_canonical().is_loopback()).collect()
 }
 
 /// Where `sipway dev` keeps its ledger unless told otherwise.

@@ -107,14 +107,10 @@ pub(super) async fn page(server: &Handle, filter: Filter) -> Result<Page, Failur
         host.or_else(|_| text.parse().map(Remote::Socket))
             .map_err(|_| bad(format!("remote={text}: give an IP address, or one with a port")))
     });
-    let aor = filter.aor.map(|aor| {
-        let bare = aor.strip_prefix("sip:").or_else(|| aor.strip_prefix("sips:"));
-        bare.map_or(aor.clone(), str::to_owned)
-    });
     let query = FlowQuery {
         limit,
         after: filter.after.as_deref().map(|after| own(server, after)).transpose()?,
-        aor,
+        aor: filter.aor,
         remote: remote.transpose()?,
         listener: filter.listener,
         user_agent: filter.user_agent,

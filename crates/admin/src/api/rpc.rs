@@ -151,7 +151,7 @@ async fn perform(server: &Handle, method: &str, params: Value) -> Result<Value, 
                 let message = "give an address-of-record: [\"alice@example.com\"] or {\"aor\": …}".to_owned();
                 return Err(Refused { code: BAD_PARAMETERS, message });
             };
-            let bindings = server.look_up(aor.strip_prefix("sip:").unwrap_or(aor));
+            let bindings = server.look_up(aor);
             if bindings.is_empty() {
                 return Err(Refused { code: 404, message: format!("{aor} has no binding") });
             }

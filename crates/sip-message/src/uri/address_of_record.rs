@@ -1,5 +1,6 @@
 //! The canonical form under which a registrar keeps bindings (RFC 3261 §10.3 step 5).
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::escape::unescape;
@@ -47,6 +48,12 @@ pub fn write_address_of_record(key: &str, out: &mut Vec<u8>) -> Option<()> {
     out.push(b'@');
     out.extend_from_slice(host.as_bytes());
     Some(())
+}
+
+/// The key that a text means which somebody typed: that of a SIP URI, with its escapes undone, or the text itself where it is none.
+pub fn address_of_record_of(text: &str) -> Cow<'_, str> {
+    let key = Uri::parse(text.as_bytes()).ok().and_then(|uri| uri.address_of_record());
+    key.map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 fn push_user(key: &mut String, user: &[u8]) {

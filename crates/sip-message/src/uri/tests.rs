@@ -186,3 +186,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_somebody_types_for_an_address_of_record_is_its_key() {
+    for (text, key) in [
+        ("sip:%23100@Example.com", "#100@example.com"),
+        ("sips:alice@example.com:5061;transport=tls", "alice@example.com"),
+        ("alice@example.com", "alice@example.com"),
+        ("#100@example.com", "#100@example.com"),
+        ("", ""),
+    ] {
+        assert_eq!(address_of_record_of(text), key, "{text}");
+        let mut uri = Vec::new();
+        if write_address_of_record(key, &mut uri).is_some() {
+            assert_eq!(address_of_record_of(std::str::from_utf8(&uri).unwrap()), key, "there and back");
+        }
+    }
+}

@@ -141,6 +141,13 @@ async fn the_admin_api_asks_for_its_token_and_answers_in_json() {
     let flow = dump["result"]["flows"][0]["flow"].as_str().unwrap().to_owned();
     let found = call(method("ul.lookup", json!(["location", "ada@localhost"]))).await.json();
     assert_eq!(found["result"]["bindings"][0]["flow"], *flow);
+    for uri in ["sip:ada@localhost", "sips:%61da@LOCALHOST:5060", "sip:ada:secret@localhost;transport=ws"] {
+        let found = call(method("ul.lookup", json!([uri]))).await.json();
+        assert_eq!(found["result"]["bindings"][0]["flow"], *flow, "{uri} is written as people write it");
+        let query = uri.replace('%', "%25").replace(';', "%3B");
+        let found = ask(admin, &format!("GET /api/flows?aor={query}"), &mine, "").await.json();
+        assert_eq!(found["flows"][0]["flow"], *flow, "{uri}");
+    }
     assert_eq!(call(method("ul.lookup", json!(["eve@localhost"]))).await.json()["error"]["code"], 404);
     assert_eq!(
         call(method("ul.dump", json!(null))).await.json()["result"]["bindings"].as_array().unwrap().len(),

@@ -136,9 +136,10 @@ async fn dev_is_open_to_this_machine_alone_unless_it_is_told_otherwise() {
             dev.arg(directory.at("ledger"));
             let ended = run(dev).await;
             assert_eq!(ended.code, Some(1), "{flag} {address}");
-            for said in [&format!("other machines reach {flag} {address}"), "admin API", "--expose"] {
+            for said in [&format!("other machines reach {flag} {address}"), "register any name", "--expose"] {
                 assert!(ended.err.contains(said), "{}", ended.err);
             }
+            assert_eq!(ended.err.contains("admin API"), flag.starts_with("--ws"), "{}", ended.err);
             assert!(!directory.at("ledger").exists(), "nothing has begun");
         }
     }
