@@ -134,6 +134,28 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// The same for a file that is to stay secret; says if it is not.
+    pub(crate) fn secret_file(&mut self, what: &str, path: &At<PathBuf>) -> Option<Vec<u8>> {
+        self.expect_secret(what, path);
+        self.file(what, path)
+    }
+
+    /// Says if everybody on the machine may read a file that is to stay secret.
+    pub(crate) fn expect_secret(&mut self, what: &str, path: &At<PathBuf>) {
+        if self.surroundings.everybody_reads(&path.value) {
+            let file = path.value.display();
+            self.warning(
+                Problem::new(
+                    ProblemKind::Risky,
+                    path.span.clone(),
+                    format!("everybody on this machine may read {what} `{file}`"),
+                )
+                .label("it is to stay secret")
+                .help(format!("chmod o-rwx {file}, and give it to the user or the group of the server")),
+            );
+        }
+    }
+
     /// The value of an environment variable that a key names; what is wrong with it is noted at the key. `file_key` is the key
     /// that can name a file instead.
     pub(crate) fn variable(&mut self, name: &At<String>, file_key: Option<&str>) -> Option<String> {

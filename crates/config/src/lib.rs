@@ -305,6 +305,7 @@ impl Config {
         let upstreams = upstream::read(reading, &sections, &listeners);
         let domains = domain::read(reading, top, outside, &listeners, &upstreams);
 
+        upstream::warn_of_unused(reading, &sections, &upstreams, &domains);
         let admin = admin.map(|at| at.value);
         let warnings = Warnings::new(Path::new(""), "", Vec::new());
         Self {

@@ -336,11 +336,13 @@ impl Keys {
                 span: at.span,
                 kind: ProblemKind::BadVariable,
             }),
-            (_, Field::Given(at)) => reading.file(&format!("the {what}"), &at).map(|content| Referred {
-                text: String::from_utf8_lossy(&content).into_owned(),
-                span: at.span,
-                kind: ProblemKind::BadFile,
-            }),
+            (_, Field::Given(at)) => {
+                reading.secret_file(&format!("the {what}"), &at).map(|content| Referred {
+                    text: String::from_utf8_lossy(&content).into_owned(),
+                    span: at.span,
+                    kind: ProblemKind::BadFile,
+                })
+            }
             (Field::Faulty, _) | (_, Field::Faulty) => None,
         };
         referred.map_or(Found::Faulty, Found::Text)

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env::VarError;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The largest file that is read, in bytes. A configuration, a certificate chain and a users file are all far smaller;
@@ -32,6 +33,9 @@ pub trait Surroundings {
 
     /// Whether a directory is there.
     fn is_directory(&self, path: &Path) -> bool;
+
+    /// Whether every user of the machine may read a file: its mode says so, and that of each directory above it.
+    fn everybody_reads(&self, path: &Path) -> bool;
 }
 
 /// Why a file could not be read, in words for the operator.
@@ -80,6 +84,12 @@ impl Surroundings for Machine {
     fn is_directory(&self, path: &Path) -> bool {
         path.is_dir()
     }
+
+    fn everybody_reads(&self, path: &Path) -> bool {
+        let others_may = |path: &Path, bit: u32| path.metadata().is_ok_and(|about| about.mode() & bit != 0);
+        let Ok(place) = path.canonicalize() else { return false };
+        others_may(&place, 0o004) && place.ancestors().skip(1).all(|directory| others_may(directory, 0o001))
+    }
 }
 
 /// Surroundings made up in memory: for tests, and for checking a configuration meant for another machine.
@@ -88,6 +98,7 @@ pub struct Imagined {
     files: BTreeMap<PathBuf, Vec<u8>>,
     directories: BTreeSet<PathBuf>,
     links: BTreeMap<PathBuf, PathBuf>,
+    open: BTreeSet<PathBuf>,
     variables: BTreeMap<String, String>,
 }
 
@@ -109,6 +120,13 @@ impl Imagined {
     #[must_use]
     pub fn directory(mut self, path: impl Into<PathBuf>) -> Self {
         self.directories.insert(path.into());
+        self
+    }
+
+    /// Says that everybody may read the file under exactly this path.
+    #[must_use]
+    pub fn read_by_everybody(mut self, path: impl Into<PathBuf>) -> Self {
+        self.open.insert(path.into());
         self
     }
 
@@ -144,6 +162,10 @@ impl Surroundings for Imagined {
     fn is_directory(&self, path: &Path) -> bool {
         self.directories.contains(path)
     }
+
+    fn everybody_reads(&self, path: &Path) -> bool {
+        self.open.contains(path)
+    }
 }
 
 #[cfg(test)]
@@ -164,6 +186,27 @@ mod tests {
         assert_eq!(Machine.place(&link.join("new/newer")), real.join("new/newer"));
         assert!(Machine.place(Path::new("no-such-file")).is_absolute());
         assert!(Machine.is_directory(&link) && !Machine.is_directory(&link.join("file")));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_read_by_everybody_only_if_its_directories_are_open_too() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = std::env::temp_dir().join(format!("sipway-modes-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("key");
+        std::fs::write(&file, "").unwrap();
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (directory, mode, everybody) in
+            [(0o755, 0o644, true), (0o755, 0o640, false), (0o700, 0o644, false), (0o711, 0o604, true)]
+        {
+            set(&folder, directory);
+            set(&file, mode);
+            assert_eq!(Machine.everybody_reads(&file), everybody, "{directory:o} {mode:o}");
+        }
+        assert!(!Machine.everybody_reads(&folder.join("none")));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

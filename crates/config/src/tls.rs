@@ -165,7 +165,7 @@ pub(crate) fn chain(reading: &mut Reading<'_>, path: &At<PathBuf>) -> Option<Vec
 }
 
 fn key(reading: &mut Reading<'_>, path: &At<PathBuf>) -> Option<PrivateKeyDer<'static>> {
-    let content = reading.file("the private key", path)?;
+    let content = reading.secret_file("the private key", path)?;
     let wrong = match PrivateKeyDer::from_pem_slice(&content) {
         Ok(key) => return Some(key),
         Err(rustls_pki_types::pem::Error::NoItemsFound) => {

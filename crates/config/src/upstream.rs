@@ -15,6 +15,7 @@ use targets::Transport;
 use toml::de::DeValue;
 
 use crate::document::{At, Field, Reading, Section, Shape};
+use crate::domain::Domain;
 use crate::host::Host;
 use crate::listener::{Listener, TransportKind};
 use crate::report::{Problem, ProblemKind};
@@ -224,6 +225,31 @@ pub(crate) fn read(
 ) -> Vec<Upstream> {
     let mut names = Unique::new("upstream");
     sections.iter().filter_map(|section| Upstream::read(reading, section, listeners, &mut names)).collect()
+}
+
+/// Says which upstreams nothing is sent to.
+pub(crate) fn warn_of_unused(
+    reading: &mut Reading<'_>,
+    sections: &[Section<'_>],
+    upstreams: &[Upstream],
+    domains: &[Domain],
+) {
+    // One that something is wrong with is not among them; then nobody reads warnings either.
+    if sections.len() != upstreams.len() {
+        return;
+    }
+    for (section, upstream) in sections.iter().zip(upstreams) {
+        if domains.iter().any(|domain| domain.backend.as_ref() == Some(&upstream.name)) {
+            continue;
+        }
+        let name = &upstream.name;
+        let title = format!("no domain has the upstream `{name}` as its backend");
+        reading.warning(
+            Problem::new(ProblemKind::Risky, section.span.clone(), title)
+                .label("requests of its servers are taken, and none go there")
+                .help(format!("write backend = \"{name}\" in a [[domain]], or remove the upstream")),
+        );
+    }
 }
 
 impl Upstream {

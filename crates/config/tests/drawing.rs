@@ -75,3 +75,50 @@ fn a_flood_of_errors_is_cut() {
     assert!(errors.to_string().ends_with("\n\nand 30 more"));
     assert_eq!(errors.to_string().matches("error:").count(), 50);
 }
+
+/// Every key that names a file with a secret, and an upstream that no domain uses: each is told at its place.
+#[test]
+fn secrets_that_everybody_reads_and_an_upstream_that_nothing_goes_to() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let webhook = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let key = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+    let files = [
+        ("users.txt", "ada:pw\n"),
+        ("users.sqlite", ""),
+        ("token.secret", secret),
+        ("ephemeral.secret", secret),
+        ("webhook.secret", webhook),
+        ("password", "pw"),
+        ("nats.creds", ""),
+        ("key.pem", key),
+    ];
+    let text = "[[listener]]\ntransport = \"tls\"\nbind = \"127.0.0.1:5061\"\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"\n\
+        [[upstream]]\nname = \"used\"\ntargets = [\"sips:10.0.0.5\"]\n\
+        [[upstream]]\nname = \"idle\"\ntargets = [\"sips:10.0.0.6\"]\n\
+        [[domain]]\nname = \"a.test\"\nusers = \"users.txt\"\nbackend = \"used\"\nregister = \"local\"\n\
+        [[domain]]\nname = \"b.test\"\nusers_db = \"users.sqlite\"\nusers_query = \"SELECT\"\nephemeral_secret_file = \"ephemeral.secret\"\n\
+        [[domain]]\nname = \"c.test\"\nauth = \"jwt\"\nsecret_file = \"token.secret\"\n\
+        [[sink]]\nkind = \"webhook\"\nname = \"crm\"\nurl = \"https://crm.test/\"\nsecret_file = \"webhook.secret\"\n\
+        [[sink]]\nkind = \"redis\"\nname = \"redis\"\nurl = \"redis://127.0.0.1/\"\npassword_file = \"password\"\n\
+        [[sink]]\nkind = \"nats\"\nname = \"nats\"\nservers = [\"nats://127.0.0.1\"]\ncreds_file = \"nats.creds\"\n";
+    let place = |name: &str| format!("/etc/sipway/{name}");
+    let mut closed = Imagined::new().file(place("cert.pem"), CERTIFICATE);
+    let mut open = closed.clone();
+    for (name, content) in files {
+        closed = closed.file(place(name), content);
+        open = open.file(place(name), content).read_by_everybody(place(name));
+    }
+    let warnings = |surroundings: &Imagined| {
+        let config = Config::parse(text, Path::new("/etc/sipway/sipway.toml"), surroundings).unwrap();
+        config.warnings().to_string()
+    };
+    let idle = "no domain has the upstream `idle` as its backend";
+    let said = warnings(&closed);
+    assert!(said.contains(idle) && said.matches("warning: ").count() == 1, "{said}");
+    let said = warnings(&open);
+    assert_eq!(said.matches("warning: ").count(), files.len() + 1, "{said}");
+    for (name, _) in files {
+        let told = said.lines().find(|line| line.starts_with("warning: everybody on this machine may read"));
+        assert!(told.is_some() && said.contains(&format!("`{}`", place(name))), "{name}: {said}");
+    }
+}

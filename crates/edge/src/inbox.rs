@@ -71,6 +71,15 @@ pub enum Closing {
     NoSuchFlow,
 }
 
+/// A letter that comes back.
+#[derive(Debug)]
+pub(crate) enum Undelivered {
+    /// The shard has too much to do.
+    InboxFull(Letter),
+    /// There is no such shard (flow ids come from outside too), or it has ended.
+    NobodyThere(Letter),
+}
+
 /// The inboxes of all shards.
 #[derive(Debug)]
 pub(crate) struct Inboxes {
@@ -87,13 +96,14 @@ impl Inboxes {
     /// Puts a letter into a shard's inbox.
     ///
     /// # Errors
-    /// There is no such shard, or its inbox is full: the letter comes back.
-    pub(crate) fn send(&self, shard: usize, letter: Letter) -> Result<(), Letter> {
+    /// It is not delivered: the letter comes back.
+    pub(crate) fn send(&self, shard: usize, letter: Letter) -> Result<(), Undelivered> {
         match self.senders.get(shard) {
             Some(sender) => sender.try_send(letter).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(letter) | mpsc::error::TrySendError::Closed(letter) => letter,
+                mpsc::error::TrySendError::Full(letter) => Undelivered::InboxFull(letter),
+                mpsc::error::TrySendError::Closed(letter) => Undelivered::NobodyThere(letter),
             }),
-            None => Err(letter),
+            None => Err(Undelivered::NobodyThere(letter)),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
     domains::Domains,
     door::Door,
     draining::Stance,
-    inbox::{Inboxes, Letter},
+    inbox::{Inboxes, Letter, Undelivered},
     metrics::Count,
     registrations::Registrations,
     registry::Registry,
@@ -153,6 +153,12 @@ impl Shared {
 
     /// Tells a shard something; a full inbox is counted, and the letter is lost.
     pub(crate) fn tell(&self, shard: usize, letter: Letter) -> Result<(), Letter> {
-        self.inboxes.send(shard, letter).inspect_err(|_| self.metrics.add(Count::InboxFull))
+        self.inboxes.send(shard, letter).map_err(|undelivered| match undelivered {
+            Undelivered::InboxFull(letter) => {
+                self.metrics.add(Count::InboxFull);
+                letter
+            }
+            Undelivered::NobodyThere(letter) => letter,
+        })
     }
 }

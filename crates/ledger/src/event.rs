@@ -57,6 +57,32 @@ pub enum Health {
     Closed,
 }
 
+impl Health {
+    /// One word, as APIs say it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Stalled { .. } => "stalled",
+            Self::Failed { .. } => "failed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl std::fmt::Display for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())?;
+        match self {
+            Self::Good | Self::Closed => Ok(()),
+            Self::Stalled { waited } => {
+                write!(f, ": the disk has been waited for for {} ms", waited.as_millis())
+            }
+            Self::Failed { error } => write!(f, ": {error}"),
+        }
+    }
+}
+
 /// Numbers for metrics and for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {

@@ -329,8 +329,14 @@ fn removal_words(cause: &str) -> &str {
     }
 }
 
-pub(crate) fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+/// A number with its noun: `1 flow`, `2 flows`, `3 misses`.
+#[must_use]
+pub fn counted(count: u64, noun: &str) -> String {
+    match (count, noun.ends_with('s')) {
+        (1, _) => format!("1 {noun}"),
+        (_, true) => format!("{count} {noun}es"),
+        (_, false) => format!("{count} {noun}s"),
+    }
 }
 
 /// A time span in its two largest units.

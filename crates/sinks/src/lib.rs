@@ -34,7 +34,7 @@ mod tls;
 mod webhook;
 mod worker;
 
-pub use describe::describe;
+pub use describe::{counted, describe};
 pub use destination::{Appetite, Failure, Nature, Outgoing};
 pub use explain::{ago, clock, why_closed, why_open};
 pub use postgres::postgres_schema;

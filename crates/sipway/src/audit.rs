@@ -13,6 +13,7 @@ use lifecycle::{EventId, EventKind, Node, Unfinished};
 
 use crate::{command::Audit, ledger_place::LedgerPlace, outcome::Outcome, speech::say};
 use runs::{Reach, Runs};
+use sinks::counted;
 
 /// Findings of one kind that are named; the rest is counted.
 const NAMED: usize = 10;
@@ -306,7 +307,7 @@ impl Books {
 
     fn report(&self, node: &Node) -> Outcome {
         let open = self.flows.flows().len() as u64;
-        say!("node {node}: {} events of {} runs", self.records, self.incarnations);
+        say!("node {node}: {} of {}", counted(self.records, "event"), counted(self.incarnations, "run"));
         if let (Beginning::Trimmed { oldest }, Some(at)) = (self.beginning, self.begun_at) {
             say!("events before {oldest} were dropped; what they came to is told by the checkpoint at {at}");
         }
@@ -347,7 +348,7 @@ impl Books {
             say!("it adds up");
             return Outcome::Done;
         }
-        Outcome::failed(format!("{wrong} findings: this ledger does not add up"))
+        Outcome::failed(format!("{}: this ledger does not add up", counted(wrong, "finding")))
     }
 
     fn state(&self, open: u64) -> &'static str {

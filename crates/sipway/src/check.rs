@@ -1,22 +1,24 @@
-//! `sipway check`: mistakes in a configuration file, all at once; what is wrong with users, keys and certificates; and whether the
-//! servers behind and the logins are there.
+//! `sipway check`: what would keep a server with this configuration from its work. It tries as the server would, and leaves everything
+//! as it is: a server that runs meanwhile notices nothing.
 
-use std::{sync::Arc, time::Duration};
+mod addresses;
+mod directories;
+mod servers;
+mod users;
 
-use config::{Config, Host, Machine, WebhookUrl};
-use edge::{ServerPlace, UsersFound};
-use tokio::task::JoinSet;
+use std::{fmt::Display, sync::Arc};
+
+use config::{Config, Machine};
+use edge::{Severity, certificate_remarks};
+use sinks::counted;
 
 use crate::{
-    certificates,
     command::Check,
+    now::now,
     outcome::{Outcome, warn},
     own_address::is_here,
-    speech::say,
+    speech::{complain, say},
 };
-
-/// How long a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(4);
 
 pub(crate) fn run(check: &Check) -> Outcome {
     let config = match Config::load(&check.config, &Machine) {
@@ -24,152 +26,82 @@ pub(crate) fn run(check: &Check) -> Outcome {
         Err(errors) => return Outcome::Misconfigured(errors),
     };
     warn(config.warnings());
-    say!("{}: no errors", check.config.display());
-    if let Err(clash) = look_at_targets(&config) {
-        return Outcome::failed(clash);
+    let mut findings = Findings { errors: 0, warnings: config.warnings().problems().len() as u64 };
+    targets(&config, &mut findings);
+    let remote = users::look(&config, &mut findings);
+    certificates(&config, &mut findings);
+    if check.offline {
+        return findings.end(&check.config.display(), 0);
     }
-    let remote = match look_at_users(&config) {
-        Ok(remote) => remote,
-        Err(error) => return Outcome::failed(error),
-    };
-    match certificates::check(&config) {
-        Outcome::Done => {}
-        other => return other,
+    let running = directories::ledger(&config, &mut findings);
+    directories::sinks(&config, &mut findings);
+    addresses::look(&config, running, &mut findings);
+    let mut absent = 0;
+    if !(config.upstreams.is_empty() && remote.is_empty()) {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => absent = runtime.block_on(servers::ask(&config, &remote)),
+            Err(error) => return Outcome::failed(error),
+        }
     }
-    if check.offline || (config.upstreams.is_empty() && remote.is_empty()) {
-        return Outcome::Done;
+    findings.end(&check.config.display(), absent)
+}
+
+/// What was found so far. Each finding is said at once.
+struct Findings {
+    errors: u64,
+    warnings: u64,
+}
+
+impl Findings {
+    /// It keeps the server from starting, or from something that the configuration asks for.
+    fn error(&mut self, what: impl Display) {
+        self.errors += 1;
+        complain!("error: {what}");
     }
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(async {
-            match ask_logins(&remote).await {
-                Outcome::Done => ask_servers(&config).await,
-                other => other,
-            }
-        }),
-        Err(error) => Outcome::failed(error),
+
+    /// The server does what it says, but that is seldom what is wanted.
+    fn warning(&mut self, what: impl Display) {
+        self.warnings += 1;
+        complain!("warning: {what}");
+    }
+
+    fn end(self, file: &impl Display, absent: u64) -> Outcome {
+        let Self { errors, warnings } = self;
+        if errors > 0 {
+            return Outcome::Refused(format!("{file}: {}", counted(errors, "error")));
+        }
+        if absent > 0 {
+            let (servers, are) = (counted(absent, "server"), if absent == 1 { "is" } else { "are" });
+            return Outcome::failed(format!("{servers} {are} not there; --offline does not ask"));
+        }
+        match warnings {
+            0 => say!("{file}: no errors"),
+            some => say!("{file}: no errors, {}", counted(some, "warning")),
+        }
+        Outcome::Done
     }
 }
 
 /// Looks whether a target of an upstream is a listener of this server, which may be at all addresses of this machine.
-///
-/// # Errors
-/// All that are.
-fn look_at_targets(config: &Config) -> Result<(), String> {
-    let mut wrong = Vec::new();
+fn targets(config: &Config, findings: &mut Findings) {
     for upstream in &config.upstreams {
         for target in &upstream.targets {
             if let Some(listener) = target.listener_in_its_place(&config.listeners, is_here) {
-                wrong.push(format!(
+                findings.error(format_args!(
                     "upstream {}: {} is an address of this machine, and the port is that of the listener `{}`: requests would come back here. \
                      Give the listener another port, or `bind` it to another address",
-                    upstream.name,
-                    target.host,
-                    listener.name
+                    upstream.name, target.host, listener.name
                 ));
             }
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
-/// Reads users and keys as the server would; gives the addresses where keys are to be fetched from.
-///
-/// # Errors
-/// All that would keep it from starting.
-fn look_at_users(config: &Config) -> Result<Vec<(&Host, WebhookUrl)>, String> {
-    let (mut remote, mut wrong) = (Vec::new(), Vec::new());
-    for domain in &config.domains {
-        let name = &domain.name;
-        let found = match UsersFound::of(domain, &config.domains) {
-            Ok(found) => found,
-            Err(error) => {
-                wrong.push(error.to_string());
-                continue;
-            }
-        };
-        match found {
-            UsersFound::NotAsked => {}
-            UsersFound::Users { count, remarks } => {
-                say!("domain {name}: {count} users");
-                for remark in remarks {
-                    say!("domain {name}: {remark}");
-                }
-            }
-            UsersFound::Keys(keys) => say!("domain {name}: tokens by {}", keys.join(", ")),
-            UsersFound::Remote(url) => remote.push((name, url)),
+fn certificates(config: &Config, findings: &mut Findings) {
+    for remark in certificate_remarks(config, now() / 1_000_000) {
+        match remark.severity() {
+            Severity::Wrong => findings.error(remark),
+            Severity::Doubtful => findings.warning(remark),
         }
-    }
-    if wrong.is_empty() { Ok(remote) } else { Err(wrong.join("\n")) }
-}
-
-/// Fetches the keys of all logins.
-async fn ask_logins(remote: &[(&Host, WebhookUrl)]) -> Outcome {
-    for (domain, url) in remote {
-        match edge::fetch_keys(url).await {
-            Ok(keys) => say!("domain {domain}: tokens by {}", keys.names().collect::<Vec<_>>().join(", ")),
-            Err(error) => {
-                let text =
-                    format!("domain {domain}: no token keys at {url}: {error}; --offline does not ask");
-                return Outcome::failed(text);
-            }
-        }
-    }
-    Outcome::Done
-}
-
-/// Asks every server of every upstream by OPTIONS, all at once.
-async fn ask_servers(config: &Arc<Config>) -> Outcome {
-    let mut asked = JoinSet::new();
-    for (number, upstream) in config.upstreams.iter().enumerate() {
-        for target in upstream.targets.clone() {
-            let config = Arc::clone(config);
-            asked.spawn(async move {
-                let upstream = &config.upstreams[number];
-                match edge::find_servers(&config, upstream, &target).await {
-                    Ok(places) => {
-                        let mut answers = Vec::with_capacity(places.len());
-                        for place in places {
-                            let asking = edge::ask_whether_there(&config, upstream, &target, place, PATIENCE);
-                            answers.push((place, asking.await));
-                        }
-                        (number, target, Ok(answers))
-                    }
-                    Err(error) => (number, target, Err(error)),
-                }
-            });
-        }
-    }
-    let mut silent = 0;
-    while let Some(asked) = asked.join_next().await {
-        let Ok((number, target, answers)) = asked else { continue };
-        let name = config.upstreams[number].name.as_str();
-        let answers = answers.unwrap_or_else(|error| {
-            silent += 1;
-            say!("upstream {name}: {} cannot be looked up: {error}", target.host);
-            Vec::new()
-        });
-        for (ServerPlace { transport, address }, answer) in answers {
-            let transport = transport.as_str().to_uppercase();
-            let server = match target.host {
-                Host::Name(ref host) => format!("{host} at {address}"),
-                Host::V4(_) | Host::V6(_) => address.to_string(),
-            };
-            match answer {
-                Ok(503) => {
-                    silent += 1;
-                    say!("upstream {name}: {server} answers 503: it is not to be used now");
-                }
-                Ok(status) => say!("upstream {name}: {server} answers ({status})"),
-                Err(error) => {
-                    silent += 1;
-                    say!("upstream {name}: {server} does not answer OPTIONS over {transport}: {error}");
-                }
-            }
-        }
-    }
-    match silent {
-        0 => Outcome::Done,
-        1 => Outcome::failed("one server behind is not there; --offline does not ask"),
-        many => Outcome::failed(format!("{many} servers behind are not there; --offline does not ask")),
     }
 }

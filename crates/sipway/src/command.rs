@@ -4,11 +4,11 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{admin_place::AdminPlace, init::Backend, ledger_place::LedgerPlace};
+use crate::{admin_place::AdminPlace, init::Backend, ledger_place::LedgerPlace, version::VERSION};
 
 /// A SIP-over-WebSocket edge with a ledger: every connection accepted yields exactly one close record.
 #[derive(Debug, Parser)]
-#[command(name = "sipway", version, max_term_width = 100)]
+#[command(name = "sipway", version = VERSION, max_term_width = 100)]
 pub(crate) struct Sipway {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -22,7 +22,7 @@ pub(crate) enum Command {
     Init(Init),
     /// Serve as a configuration file says
     Run(Run),
-    /// Look for mistakes in a configuration file, and ask the servers behind whether they are there
+    /// Look for what keeps a configuration from working: mistakes, users, certificates, directories, addresses, servers behind
     Check(Check),
     /// Read the ledger
     Events(Events),
@@ -123,7 +123,8 @@ pub(crate) struct Check {
     /// The configuration file
     #[arg(value_name = "FILE", default_value = "/etc/sipway/sipway.toml")]
     pub(crate) config: PathBuf,
-    /// Read the file alone: do not ask the servers of upstreams whether they are there
+    /// Read the file and what it names alone, as for another machine: neither try the directories and addresses of this one, nor ask
+    /// servers whether they are there
     #[arg(long)]
     pub(crate) offline: bool,
 }
@@ -180,7 +181,7 @@ pub(crate) struct Events {
 
 #[derive(Debug, Args)]
 pub(crate) struct Why {
-    /// A flow id, a call id, a Call-ID, or an address-of-record (user@domain)
+    /// A flow id, a call id, a Call-ID, or an address-of-record (user@domain, sip:user@domain)
     #[arg(value_name = "FLOW|CALL|AOR")]
     pub(crate) subject: String,
     #[command(flatten)]

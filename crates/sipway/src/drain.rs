@@ -15,6 +15,7 @@ use crate::{
     outcome::Outcome,
     speech::say,
 };
+use sinks::counted;
 
 /// How often the server is asked.
 const LOOK: Duration = Duration::from_millis(250);
@@ -33,15 +34,20 @@ pub(crate) fn run(drain: &Drain) -> Outcome {
 
 fn cancel(admin: &Admin) -> Result<(), Outcome> {
     let progress = admin.ask("DELETE", "/api/drain")?;
-    say!("new connections are let in again; {} are open", progress["left"]);
+    say!("new connections are let in again; {}", open(&progress));
     Ok(())
+}
+
+fn open(progress: &Value) -> String {
+    let left = progress["left"].as_u64().unwrap_or_default();
+    format!("{} {} open", counted(left, "connection"), if left == 1 { "is" } else { "are" })
 }
 
 fn begin(admin: &Admin, drain: &Drain) -> Result<(), Outcome> {
     let over = if drain.now { "0s" } else { &drain.over };
     let progress = admin.ask("POST", &format!("/api/drain?over={}", encoded(over)))?;
     let bar = io::stdout().is_terminal();
-    say!("draining over {over}: {} connections are open, and no new ones are let in", progress["left"]);
+    say!("draining over {over}: {}, and no new ones are let in", open(&progress));
     if bar {
         say!("Ctrl-C ends this command, not the drain; `sipway drain --cancel` does.");
     }

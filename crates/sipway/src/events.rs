@@ -87,7 +87,7 @@ fn chosen(events: &Events) -> Result<Choice, String> {
     Ok(Choice {
         types: events.types.clone(),
         flow: events.flow.clone(),
-        aor: events.aor.clone(),
+        aor: events.aor.as_deref().map(|aor| sip_message::address_of_record_of(aor).into_owned()),
         since: time("since", &events.since)?,
         until: time("until", &events.until)?,
     })

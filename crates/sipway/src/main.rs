@@ -26,6 +26,7 @@ mod schema;
 mod serve;
 mod speech;
 mod systemd;
+mod version;
 mod why;
 
 use std::process::ExitCode;

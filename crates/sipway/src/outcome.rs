@@ -12,6 +12,8 @@ pub(crate) enum Outcome {
     Done,
     /// It could not do what it was asked; this is said on standard error.
     Failed(String),
+    /// The configuration cannot be used, as was found outside of its text: files, addresses, users.
+    Refused(String),
     /// The configuration has errors, drawn already.
     Misconfigured(config::Errors),
 }
@@ -25,7 +27,7 @@ impl Outcome {
     pub(crate) fn words(self) -> String {
         match self {
             Self::Done => String::new(),
-            Self::Failed(why) => why,
+            Self::Failed(why) | Self::Refused(why) => why,
             Self::Misconfigured(errors) => errors.render(Style::Plain),
         }
     }
@@ -37,6 +39,10 @@ impl Outcome {
             Self::Failed(why) => {
                 complain!("sipway: {why}");
                 ExitCode::FAILURE
+            }
+            Self::Refused(why) => {
+                complain!("sipway: {why}");
+                ExitCode::from(2)
             }
             Self::Misconfigured(errors) => {
                 complain!("{}", errors.render(style()));

@@ -12,6 +12,7 @@ mod rounds;
 mod screen;
 mod server;
 
+use sinks::counted;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -44,7 +45,9 @@ pub(crate) fn run(prove: &Prove) -> Outcome {
     runtime.shutdown_background();
     match proven {
         Ok(Verdict::AddsUp) => Outcome::Done,
-        Ok(Verdict::Misses(misses)) => Outcome::failed(format!("{misses} misses: it does not add up")),
+        Ok(Verdict::Misses(misses)) => {
+            Outcome::failed(format!("{}: it does not add up", counted(misses, "miss")))
+        }
         Err(why) => Outcome::Failed(why),
     }
 }

@@ -14,10 +14,10 @@ use config::{Config, Machine, Style};
 use edge::{Handle, Pages, Server, StartError};
 use ledger::{Ledger, More, OpenError, Position, ReadFrom};
 use lifecycle::{EventId, EventKind, Node, Transport, cloud_event};
-use sinks::{Sink, Sinks, describe};
+use sinks::{Sink, Sinks, counted, describe};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{certificates, outcome::Outcome, speech::say, systemd};
+use crate::{certificates, outcome::Outcome, speech::say, systemd, version::VERSION};
 
 /// How long sinks, and whoever reads what is printed, are waited for once a second signal came.
 const HURRY: Duration = Duration::from_secs(3);
@@ -65,6 +65,9 @@ async fn serve_until_told(mut config: Config, talk: Talk, file: Option<&Path>) -
     let started = Server::start(&config, |handle| (development == Development::Yes).then(|| pages(handle)));
     let server = match started {
         Ok(server) => server,
+        Err(
+            error @ (StartError::Certificate { .. } | StartError::UpstreamTls { .. } | StartError::Users(_)),
+        ) => return Outcome::Refused(error.to_string()),
         Err(error) => return Outcome::Failed(with_hint(&error, talk)),
     };
     let handle = server.handle();
@@ -218,8 +221,10 @@ fn reload(handle: &Handle, config: &mut Config, file: Option<&Path>) {
     config.shutdown.clone_from(&newer.shutdown);
     config.defence.clone_from(&newer.defence);
     let at_restart = config.differences(&newer);
+    // Without a value the field would only raise the question which.
+    let certificates = (!certificates.is_empty()).then(|| certificates.join(", "));
     tracing::info!(
-        certificates = certificates.join(", "),
+        certificates,
         "SIGHUP: certificates, users, [defence] and [shutdown] are taken over for what comes from now on"
     );
     certificates::warn(&newer);
@@ -305,7 +310,7 @@ fn announce(server: &Server, talk: Talk, config: &Config) {
                 tracing::info!(listener = bound.name, transport = %bound.transport, address = %bound.local, "listening");
             }
             tracing::info!(
-                node = %handle.node(), incarnation = handle.ledger().incarnation(),
+                version = VERSION, node = %handle.node(), incarnation = handle.ledger().incarnation(),
                 flows_recovered = recovered.flows, bindings_recovered = recovered.bindings, bindings_kept = recovered.kept, torn_bytes = recovered.torn_bytes,
                 records_read = recovered.records, recovery_ms = recovered.took.as_millis() as u64,
                 "ready"
@@ -321,7 +326,7 @@ fn announce(server: &Server, talk: Talk, config: &Config) {
         Talk::People => {
             say!(
                 "Sipway {} · node {} · incarnation {}",
-                env!("CARGO_PKG_VERSION"),
+                VERSION,
                 handle.node(),
                 handle.ledger().incarnation()
             );
@@ -330,10 +335,9 @@ fn announce(server: &Server, talk: Talk, config: &Config) {
             }
             say!("  ledger {}", config.ledger.directory.display());
             if recovered.flows > 0 {
-                say!(
-                    "  {} connections were open when the last process died; their closes follow",
-                    recovered.flows
-                );
+                let were = if recovered.flows == 1 { "was" } else { "were" };
+                let open = counted(recovered.flows, "connection");
+                say!("  {open} {were} open when the last process died; the closes that are owed follow");
             }
             if let Some(page) = page {
                 say!(

@@ -7,6 +7,7 @@ use std::{
 
 use edge::{Answering, Doing, Handle};
 use sd_notify::NotifyState;
+use sinks::counted;
 use tokio::task::JoinHandle;
 
 /// How often the status line is renewed, unless the watchdog wants to hear more often.
@@ -72,10 +73,10 @@ async fn report(handle: Handle) {
 fn status(handle: &Handle) -> String {
     let progress = handle.progress();
     let (_, users) = handle.bindings();
-    let left = progress.left;
+    let (left, users) = (progress.left, counted(users as u64, "user"));
     match progress.state {
-        Doing::Serving => format!("{left} connections, {users} users registered"),
-        Doing::Disabled => format!("new connections are refused; {left} open, {users} users registered"),
+        Doing::Serving => format!("{}, {users} registered", counted(left, "connection")),
+        Doing::Disabled => format!("new connections are refused; {left} open, {users} registered"),
         Doing::Drained => format!("drained: {} closed, none open", progress.closed),
         Doing::Draining | Doing::ShuttingDown => {
             let what = if progress.state == Doing::Draining { "draining" } else { "shutting down" };

@@ -9,7 +9,8 @@ use lifecycle::{
     EventId, EventKind, FlowId, LeftBinding, LeftCall, Node, Text, Unfinished, event_time, mentions,
 };
 use serde_json::Value;
-use sinks::{ago, clock, describe, why_closed, why_open};
+use sinks::{ago, clock, counted, describe, why_closed, why_open};
+use sip_message::address_of_record_of;
 
 use crate::{
     backwards::{self, Found, Go},
@@ -37,7 +38,7 @@ pub(crate) fn run(why: &Why) -> Outcome {
         Err(_) => match call_incarnation(subject) {
             Some(incarnation) => inquiry.call(subject, incarnation),
             // A Call-ID may look like an address.
-            None => inquiry.user(subject).and_then(|sentences| match sentences[..] {
+            None => inquiry.user(&address_of_record_of(subject)).and_then(|sentences| match sentences[..] {
                 [] => inquiry.call_id(subject),
                 _ => Ok(sentences),
             }),
@@ -45,7 +46,7 @@ pub(crate) fn run(why: &Why) -> Outcome {
     };
     match sentences {
         Ok(sentences) if sentences.is_empty() => Outcome::failed(format!(
-            "the ledger knows nothing of {subject}; give a flow id (such as {node}.1.f4096), a call id ({node}.1.c1), a Call-ID or an address-of-record (user@domain)"
+            "the ledger knows nothing of {subject}; give a flow id (such as {node}.1.f4096), a call id ({node}.1.c1), a Call-ID or an address-of-record (user@domain or sip:user@domain)"
         )),
         Ok(sentences) => {
             sentences.iter().for_each(|sentence| say!("{sentence}"));
@@ -257,8 +258,8 @@ impl Inquiry<'_> {
                 None => format!("{} over UDP", binding.contact),
             })
             .collect();
-        let contacts = if present.len() == 1 { "contact" } else { "contacts" };
-        format!("{aor} is online at {} {contacts}{since}: {}.", present.len(), places.join(", "))
+        let contacts = counted(present.len() as u64, "contact");
+        format!("{aor} is online at {contacts}{since}: {}.", places.join(", "))
     }
 
     fn offline(&self, aor: &str, removed: &Found) -> String {

@@ -94,7 +94,7 @@ impl Asked {
                     choice.types.push(value.parse().map_err(|error: UnknownKind| wrong(error.to_string()))?)
                 }
                 "flow" => choice.flow = Some(value.clone()),
-                "aor" => choice.aor = Some(value.clone()),
+                "aor" => choice.aor = Some(sip_message::address_of_record_of(value).into_owned()),
                 "since" => {
                     choice.since =
                         Some(moment(value, now).map_err(|error| wrong(format!("since: {error}")))?);

@@ -40,6 +40,6 @@ pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
             Ok(()) => "ok\n".into_response(),
             Err(full) => (StatusCode::SERVICE_UNAVAILABLE, format!("{full}\n")).into_response(),
         },
-        unwell => (StatusCode::SERVICE_UNAVAILABLE, format!("the ledger is {unwell:?}\n")).into_response(),
+        unwell => (StatusCode::SERVICE_UNAVAILABLE, format!("the ledger is {unwell}\n")).into_response(),
     }
 }

@@ -26,7 +26,7 @@ fn facts(server: &Handle) -> Value {
         "started_at": event_time(server.started_at()),
         "uptime_s": server.uptime().as_secs(),
         "state": server.progress().state,
-        "ledger": format!("{:?}", server.ledger().health()),
+        "ledger": server.ledger().health().as_str(),
         "flows": {
             "open": server.live(),
             "max": server.max_flows(),

@@ -160,7 +160,7 @@ pub(super) fn read(
         }
         (Some(query), Field::Absent) => Some(UserSource::Database(query)),
         (None, Field::Given(at)) => {
-            reading.file("the users file", &at)?;
+            reading.secret_file("the users file", &at)?;
             Some(UserSource::File(at.value))
         }
         (None, Field::Absent) if ephemeral.is_some() => None,
@@ -196,6 +196,8 @@ fn user_query(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option
         "\"SELECT username AS name, ha1 AS md5 FROM subscriber\"",
     );
     let every = section.duration(reading, "users_refresh", USERS_REFRESH).or(Duration::from_secs(5));
-    let (path, query) = (path.given()?.value, query?.value);
+    let path = path.given()?;
+    reading.expect_secret("the database of users", &path);
+    let (path, query) = (path.value, query?.value);
     Some(Some(UserQuery { path, query, every }))
 }

@@ -95,7 +95,10 @@ fn login(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<NatsLogin> 
     let password = Password::read(reading, section)?;
     match (section.path_field(reading, "creds_file"), user, password) {
         (Field::Faulty, _, _) | (_, Field::Faulty, _) => None,
-        (Field::Given(file), Field::Absent, None) => Some(NatsLogin::Credentials(file.value)),
+        (Field::Given(file), Field::Absent, None) => {
+            reading.expect_secret("the credentials", &file);
+            Some(NatsLogin::Credentials(file.value))
+        }
         (Field::Given(file), _, _) => {
             reading.error(
                 Problem::new(ProblemKind::Conflict, file.span, "there are two ways to log in")

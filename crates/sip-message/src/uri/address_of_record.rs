@@ -50,10 +50,23 @@ pub fn write_address_of_record(key: &str, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// The key that a text means which somebody typed: that of a SIP URI, with its escapes undone, or the text itself where it is none.
+/// The key of an address-of-record as a person writes it: `alice@example.com`, `sip:alice@example.com`, with URI
+/// parameters, in angle brackets, behind a display name, with escapes. What is no address stays as it is.
 pub fn address_of_record_of(text: &str) -> Cow<'_, str> {
-    let key = Uri::parse(text.as_bytes()).ok().and_then(|uri| uri.address_of_record());
-    key.map_or(Cow::Borrowed(text), Cow::Owned)
+    let text = text.trim();
+    let bare =
+        text.rsplit_once('<').map_or(text, |(_, inner)| inner.split_once('>').map_or(inner, |(uri, _)| uri));
+    let key = |text: &str| Uri::parse(text.as_bytes()).ok()?.address_of_record();
+    let scheme = bare.split_once(':').is_some_and(|(scheme, _)| {
+        ["sip", "sips", "tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    });
+    let found = if scheme {
+        // A key that was put behind a scheme may hold what a URI escapes.
+        key(bare).or_else(|| bare.split_once(':').map(|(_, rest)| rest.to_owned()))
+    } else {
+        key(&format!("sip:{bare}")).filter(|_| bare.contains('@'))
+    };
+    found.map_or(Cow::Borrowed(bare), Cow::Owned)
 }
 
 fn push_user(key: &mut String, user: &[u8]) {

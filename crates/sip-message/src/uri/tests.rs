@@ -94,6 +94,31 @@ fn equality_as_the_rfc_shows_it() {
 }
 
 #[test]
+fn an_address_of_record_is_found_however_a_person_writes_it() {
+    for (written, key) in [
+        ("alice@example.com", "alice@example.com"),
+        ("sip:alice@example.com", "alice@example.com"),
+        ("SIP:alice@EXAMPLE.com", "alice@example.com"),
+        ("sips:alice@example.com:5061;transport=tls?x=y", "alice@example.com"),
+        ("<sip:alice@example.com>", "alice@example.com"),
+        ("\"Alice A.\" <sip:alice@example.com;ob>;tag=1", "alice@example.com"),
+        (" alice@example.com \n", "alice@example.com"),
+        ("sip:%61lice@example.com", "alice@example.com"),
+        ("sip:%23100@example.com", "#100@example.com"),
+        ("#100@example.com", "#100@example.com"),
+        ("sip:#100@example.com", "#100@example.com"),
+        ("a%40b@example.com", "a%40b@example.com"),
+        ("tel:+1-555-0100", "tel:+15550100"),
+        // Flow ids, call ids and Call-IDs are left alone.
+        ("sipway.1.f4096", "sipway.1.f4096"),
+        ("8f3b2c", "8f3b2c"),
+        ("", ""),
+    ] {
+        assert_eq!(address_of_record_of(written), key, "{written}");
+    }
+}
+
+#[test]
 fn address_of_record_keys() {
     for (text, key) in [
         ("sip:Alice@Example.COM", "Alice@example.com"),

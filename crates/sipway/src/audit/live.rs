@@ -3,6 +3,7 @@
 use std::{thread, time::Duration};
 
 use serde_json::Value;
+use sinks::counted;
 
 use crate::{
     admin_place::{Admin, AdminPlace},
@@ -44,8 +45,10 @@ fn report(view: &Value) -> Outcome {
         return Outcome::failed("the server's answer is no audit: is it another version?");
     };
     if certain > 0 {
+        let are = if certain == 1 { "is" } else { "are" };
         return Outcome::failed(format!(
-            "{certain} differences are certain: the kernel, the server and the ledger do not agree; please report it"
+            "{} {are} certain: the kernel, the server and the ledger do not agree; please report it",
+            counted(certain, "difference")
         ));
     }
     // Half a look proves half.

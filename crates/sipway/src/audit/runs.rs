@@ -7,6 +7,7 @@
 use ledger::Position;
 use lifecycle::{EventKind, Unfinished};
 use serde::Deserialize;
+use sinks::counted;
 
 /// Flows that one finding names; the rest is counted.
 const NAMED: usize = 4;
@@ -126,7 +127,8 @@ impl Runs {
         let open = folded.flows().len() as u64;
         if recovered != open {
             self.say(format!(
-                "run {run} found {recovered} flows open as it says itself ({at}), and the records before it leave {open} open: {}",
+                "run {run} found {} open as it says itself ({at}), and the records before it leave {open} open: {}",
+                counted(recovered, "flow"),
                 by_how_many(recovered, open)
             ));
         }
@@ -149,7 +151,8 @@ impl Runs {
             ] {
                 if told != there {
                     self.say(format!(
-                        "run {run} {what} {told} flows as it says itself ({at}), and its records say {there}: {}",
+                        "run {run} {what} {} as it says itself ({at}), and its records say {there}: {}",
+                        counted(told, "flow"),
                         by_how_many(told, there)
                     ));
                 }

@@ -10,6 +10,7 @@ use prove::{
     Blow, Disaster, EventLog, Feed, Findings, Moment, Progress, Report, Round, Sources, Storm, Target,
     Waited, reconcile, storm,
 };
+use sinks::counted;
 use tokio::time::sleep;
 
 use super::Verdict;
@@ -104,9 +105,9 @@ pub(super) async fn run(prove: &Prove) -> Result<Verdict, String> {
         say!("\n{totals}");
         let all = totals.report.total();
         say!(
-            "{} flows in {} rounds, {} s: {} missing, {} doubled, {} wrong",
-            all.connections,
-            totals.rounds,
+            "{} in {}, {} s: {} missing, {} doubled, {} wrong",
+            counted(all.connections, "flow"),
+            counted(totals.rounds, "round"),
             totals.took.as_secs(),
             all.missing,
             all.doubled,
@@ -317,7 +318,10 @@ impl Campaign {
             }
         }
         if sum.open > 0 {
-            other.add(|| format!("{} flows are open in the ledger, and no client has any", sum.open));
+            let are = if sum.open == 1 { "is" } else { "are" };
+            other.add(|| {
+                format!("{} {are} open in the ledger, and no client has any", counted(sum.open, "flow"))
+            });
         }
         if round.events == Waited::InVain {
             other.add(|| "some closes did not come in time".to_owned());
@@ -326,7 +330,7 @@ impl Campaign {
         let before = self.trials().descriptors_before;
         if !self.descriptors_go(before + SLACK).await {
             let now = self.server.descriptors().unwrap_or(0);
-            other.add(|| format!("the server has {now} descriptors open, {before} at first"));
+            other.add(|| format!("the server has {} open, {before} at first", counted(now, "descriptor")));
         }
         let report = file.look(|log| reconcile(log, &round.attempts));
         let told = webhook.look(|log| reconcile(log, &round.attempts));

@@ -15,6 +15,7 @@ use super::report::Totals;
 use super::screen::{Lines, Screen};
 use crate::command::Prove;
 use crate::speech::say;
+use sinks::counted;
 
 pub(super) async fn run(prove: &Prove, url: &str) -> Result<Verdict, String> {
     let largest = machine::largest_wave()?;
@@ -22,7 +23,8 @@ pub(super) async fn run(prove: &Prove, url: &str) -> Result<Verdict, String> {
     let wave = prove.flows.div_ceil(rounds);
     if wave > largest {
         return Err(format!(
-            "{wave} connections at once are too many here; {largest} are possible: give more --rounds"
+            "{} at once are too many here; the most is {largest}: give more --rounds",
+            counted(wave, "connection")
         ));
     }
     let target = target(url, prove.domain.as_deref())?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prove::{Findings, Latencies, Report, Row, Said};
 use serde_json::{Value, json};
+use sinks::counted;
 
 use super::server::Cpu;
 
@@ -297,29 +298,32 @@ fn summary(f: &mut fmt::Formatter<'_>, trials: &Trials, totals: &Totals) -> fmt:
     writeln!(f, "ledger     {opened} opened, {closed} closed, {open} open")?;
     writeln!(
         f,
-        "file       {} missing, {} doubled; {} events came again with the same id",
+        "file       {} missing, {} doubled; {} came again with the same id",
         totals.report.total().missing,
         totals.report.total().doubled,
-        totals.report.redelivered
+        counted(totals.report.redelivered, "event")
     )?;
     writeln!(
         f,
-        "webhook    {} missing, {} doubled; {} events came again with the same id",
-        hook.missing, hook.doubled, trials.webhook.redelivered
+        "webhook    {} missing, {} doubled; {} came again with the same id",
+        hook.missing,
+        hook.doubled,
+        counted(trials.webhook.redelivered, "event")
     )?;
     writeln!(
         f,
-        "server     {} times kill -9, {} times SIGTERM; {} webhook outages; descriptors {} before, {} after",
-        trials.kills,
-        trials.terminations,
-        trials.outages,
+        "server     {} by kill -9, {} by SIGTERM; {}; descriptors {} before, {} after",
+        counted(trials.kills, "end"),
+        counted(trials.terminations, "end"),
+        counted(trials.outages, "webhook outage"),
         trials.descriptors_before,
         trials.descriptors_after
     )?;
     writeln!(
         f,
-        "clients    {} connections became no flow, {} clients were cut off while the server was dead",
-        totals.report.never_flows, totals.cut_off
+        "clients    {} became no flow, {} cut off while the server was dead",
+        counted(totals.report.never_flows, "connection"),
+        counted(totals.cut_off, "client")
     )?;
     writeln!(f, "seed       {}", trials.seed)
 }

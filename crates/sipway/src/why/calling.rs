@@ -2,7 +2,7 @@
 
 use lifecycle::{LeftCall, event_time};
 use serde_json::Value;
-use sinks::{ago, clock, describe};
+use sinks::{ago, clock, counted, describe};
 
 use super::Inquiry;
 use crate::backwards::Found;
@@ -28,7 +28,8 @@ impl Inquiry<'_> {
         let mut sentences: Vec<String> =
             open.iter().take(CALLS).map(|(id, call)| self.goes_on(aor, id, call)).collect();
         if more > 0 {
-            sentences.push(format!("{more} more calls of {aor} go on."));
+            let go = if more == 1 { "goes" } else { "go" };
+            sentences.push(format!("{} of {aor} {go} on.", counted(more as u64, "more call")));
         }
         if let Some(last) = last {
             let line = describe(self.node, last.id, last.kind, last.at, &last.payload);

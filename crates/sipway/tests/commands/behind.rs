@@ -29,7 +29,8 @@ async fn check_says_which_servers_behind_are_there() {
     let directory = Directory::new("check-behind");
     let text = |targets: &str| {
         format!(
-            "[[upstream]]\nname = \"pbx\"\ntargets = [{targets}]\n[[domain]]\nname = \"example.com\"\nbackend = \"pbx\"\n"
+            "[ledger]\ndirectory = \"ledger\"\n[[listener]]\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n\
+             [[upstream]]\nname = \"pbx\"\ntargets = [{targets}]\n[[domain]]\nname = \"example.com\"\nbackend = \"pbx\"\n"
         )
     };
     let all = format!("\"sip:{a}\", \"sip:{b}\", \"sip:{gone}\"");
@@ -50,6 +51,6 @@ async fn check_says_which_servers_behind_are_there() {
         assert_eq!(says(format!("upstream pbx: {a} answers (404)")), !offline, "{}", checked.out);
         assert_eq!(says(format!("upstream pbx: {b} answers 503")), code == 1, "{}", checked.out);
         assert_eq!(says(format!("upstream pbx: {gone} does not answer")), code == 1, "{}", checked.out);
-        assert_eq!(checked.err.contains("2 servers behind are not there"), code == 1, "{}", checked.err);
+        assert_eq!(checked.err.contains("2 servers are not there"), code == 1, "{}", checked.err);
     }
 }

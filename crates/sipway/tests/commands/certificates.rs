@@ -44,28 +44,29 @@ async fn a_certificate_that_runs_out_is_told_of() {
     write(&directory, 20);
     let checked = check().await;
     assert_eq!(checked.code, Some(0), "{}", checked.err);
-    assert!(!checked.out.contains("its certificate"), "{}", checked.out);
+    assert!(!checked.err.contains("its certificate"), "{}", checked.err);
     directory.write("sipway.toml", text("sip.example.net"));
     let checked = check().await;
     assert_eq!(checked.code, Some(0), "{}", checked.err);
     assert!(
-        checked.out.contains("listener `wss`: its certificate is not for `sip.example.net`"),
+        checked.err.contains("warning: listener `wss`: its certificate is not for `sip.example.net`"),
         "{}",
-        checked.out
+        checked.err
     );
     directory.write("sipway.toml", text("sip.example.com"));
     let other = KeyPair::generate().unwrap();
     directory.write("key.pem", other.serialize_pem());
     let checked = check().await;
-    assert_eq!(checked.code, Some(1));
-    assert!(checked.err.contains("one certificate cannot be used"), "{}", checked.err);
+    assert_eq!(checked.code, Some(2));
+    assert!(checked.err.contains("error: listener `wss`: "), "{}", checked.err);
+    assert!(checked.err.contains(": 1 error\n") && !checked.out.contains("no errors"), "{}", checked.err);
     let first = write(&directory, 10);
     let checked = check().await;
     assert_eq!(checked.code, Some(0), "{}", checked.err);
     assert!(
-        checked.out.contains("listener `wss`: its certificate expires in 10 days, at "),
+        checked.err.contains("warning: listener `wss`: its certificate expires in 10 days, at "),
         "{}",
-        checked.out
+        checked.err
     );
 
     let mut command = sipway(["run", "--config"]);

@@ -1,6 +1,7 @@
 //! A directory that goes with its test.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,7 +16,8 @@ impl Directory {
         let path =
             std::env::temp_dir().join(format!("sipway-commands-{}-{number}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
+        // What is secret in it is read by nobody else.
+        fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
         Self(path)
     }
 

@@ -65,9 +65,20 @@ async fn flows_are_listed_shown_pinged_and_closed() {
     });
     let pinged = flows(&server, &["ping", &flow]).await;
     assert!(pinged.out.contains(&format!("{flow} answered after")), "{pinged:?}");
-    let unknown = flows(&server, &["ping", "sipway.1.f999999"]).await;
-    assert_eq!(unknown.code, Some(1));
-    assert!(unknown.err.contains("there is no open flow"), "{unknown:?}");
+    // Whatever shard its number names, or none: an inbox that is full is another thing.
+    for number in [1, 63, 64, 4095, 999_999, u64::MAX] {
+        for order in ["ping", "show", "close"] {
+            let unknown = flows(&server, &[order, &format!("sipway.1.f{number}")]).await;
+            assert_eq!(unknown.code, Some(1), "{order} {number}");
+            assert!(unknown.err.contains("there is no open flow"), "{order} {number}: {unknown:?}");
+        }
+    }
+    let admin = server.address("admin");
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    let metrics = ask(admin, "GET /metrics", &bearer, "").await.body;
+    assert!(metrics.contains("\nsipway_inbox_full_total 0\n"), "{metrics}");
+    let node = ask(admin, "GET /api/node", &bearer, "").await.json();
+    assert_eq!(node["ledger"], "good");
 
     let closed = flows(&server, &["close", &flow, "--reason", "moved to another desk"]).await;
     assert_eq!(closed.code, Some(0), "{closed:?}");

@@ -5,7 +5,9 @@
 mod behind;
 mod calling;
 mod certificates;
+mod check;
 mod churn;
+mod counts;
 mod crowd;
 mod defence;
 mod descriptors;
@@ -39,5 +41,6 @@ mod taken;
 mod tokens;
 mod unread;
 mod unregister;
+mod version;
 mod webhook;
 mod why;

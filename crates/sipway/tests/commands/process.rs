@@ -128,6 +128,20 @@ impl Server {
         self.child.id().expect("has not ended")
     }
 
+    /// The next line of a `run`'s log with these words.
+    pub(crate) async fn hear(&mut self, words: &str) -> Value {
+        let lines = self.err.as_mut().expect("a `run`");
+        let hearing = async {
+            loop {
+                let line = lines.next_line().await.unwrap().expect("it says so before it ends");
+                if line.contains(words) {
+                    return serde_json::from_str(&line).unwrap();
+                }
+            }
+        };
+        timeout(PATIENCE, hearing).await.unwrap_or_else(|_| panic!("never said: {words}"))
+    }
+
     pub(crate) async fn signal(&self, name: &str) {
         signal(self.pid(), name).await;
     }

@@ -89,3 +89,31 @@ async fn a_silent_peer_does_not_hold_the_end_up() {
     assert_eq!(closes.len(), 1);
     assert_eq!(closes[0]["data"]["cause"], "shutdown");
 }
+
+/// A reload that brings no other certificate says nothing of certificates; one that does names the listener.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sighup_names_certificates_only_if_there_are_others() {
+    let directory = Directory::new("hang-up");
+    let write = || {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        directory.write("chain.pem", pair.cert.pem());
+        directory.write("key.pem", pair.signing_key.serialize_pem());
+    };
+    write();
+    let text = "[ledger]\ndirectory = \"ledger\"\n[log]\nformat = \"json\"\n[[listener]]\nname = \"wss\"\ntransport = \"wss\"\n\
+                bind = \"127.0.0.1:0\"\ncertificate = \"chain.pem\"\nprivate_key = \"key.pem\"\n";
+    let file = directory.write("sipway.toml", text);
+    let mut command = sipway(["run", "--config"]);
+    command.arg(file);
+    let mut server = Server::run(command).await;
+    for certificates in [None, Some("wss"), None] {
+        if certificates.is_some() {
+            write();
+        }
+        server.signal("HUP").await;
+        let said = server.hear("are taken over for what comes from now on").await;
+        let named = said["fields"].get("certificates").map(|names| names.as_str().unwrap());
+        assert_eq!(named, certificates, "{said}");
+    }
+    assert!(server.terminate().await.success());
+}

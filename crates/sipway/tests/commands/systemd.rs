@@ -54,7 +54,7 @@ async fn systemd_hears_how_it_is_and_sighup_takes_certificates_over() {
     command.arg(&file).env("NOTIFY_SOCKET", directory.at("notify")).env("WATCHDOG_USEC", "200000");
     let mut server = Server::run(command).await;
     let ready = manager.hear("READY=1").await;
-    assert!(ready.contains("STATUS=0 connections"), "{ready}");
+    assert!(ready.contains("STATUS=0 connections, 0 users registered"), "{ready}");
     manager.hear("WATCHDOG=1").await;
 
     let shows = |pair: &rcgen::CertifiedKey<rcgen::KeyPair>| {
@@ -65,7 +65,7 @@ async fn systemd_hears_how_it_is_and_sighup_takes_certificates_over() {
     let setup = |password: &str| Setup { password: Some(password.to_owned()), ..Setup::new("ada") };
     let mut old = Client::connect(&shows(&first), &setup("one")).await.unwrap();
     assert_eq!(old.register(600).await.unwrap().status, 200);
-    manager.hear("STATUS=1 connections").await;
+    manager.hear("STATUS=1 connection, ").await;
 
     // A key that does not belong to the chain: the old certificate stays, and so do the users.
     let second = write_certificate(&directory);

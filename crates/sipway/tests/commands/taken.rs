@@ -71,7 +71,9 @@ async fn the_admin_address_is_asked_for_first_too() {
 async fn an_address_of_another_machine() {
     let directory = Directory::new("foreign");
     // RFC 5737: an address for documentation.
-    let ended = run(dev(&directory.at("ledger"), &[("--ws", "192.0.2.1:8080")])).await;
+    let mut command = dev(&directory.at("ledger"), &[("--ws", "192.0.2.1:8080")]);
+    command.arg("--expose");
+    let ended = run(command).await;
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(ended.err.contains("no address 192.0.2.1"), "{}", ended.err);
     assert!(directory.names().is_empty());

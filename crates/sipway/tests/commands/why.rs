@@ -42,6 +42,14 @@ async fn each_is_told_in_a_sentence_with_its_evidence() {
     assert!(online.starts_with("ada@localhost is online at 1 contact since "), "{online}");
     assert!(online.contains(&format!("on {flow}")), "{online}");
     assert_eq!(connection.split_once(" (").unwrap().0, flow);
+    // However one writes the address, by every command that takes one.
+    for written in ["sip:ada@localhost", "sips:ada@LOCALHOST;transport=ws", "\"Ada\" <sip:%61da@localhost>"] {
+        let [online, _] = &sentences(&ledger, written).await[..] else { panic!("{written}") };
+        assert!(online.starts_with("ada@localhost is online at 1 contact since "), "{online}");
+        let mut events = sipway(["events", "--json", "--aor", written, "--ledger"]);
+        events.arg(&ledger);
+        assert!(run(events).await.out.contains("binding.added"), "{written}");
+    }
 
     drop(ada);
     let events = loop {
