@@ -43,7 +43,7 @@ async fn serve_with(directory: &Directory, more: &str) -> Server {
         [[listener]]\nname = \"udp\"\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n\
         [admin]\nbind = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n";
     let mut serve = sipway(["run", "--config"]);
-    serve.arg(directory.write("sipway.toml", &format!("{text}{more}")));
+    serve.arg(directory.write("sipway.toml", format!("{text}{more}")));
     Server::run(serve).await
 }
 
