@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use prove::{AfterClose, Answering, Client, CloseWord, Ending, Farewell, Incoming};
-use tokio::time::timeout;
+use sip_message::{HeaderId, Message, response::ResponseBuilder};
+use tokio::{net::UdpSocket, time::timeout};
 
 use crate::{
     house::{House, PATIENCE},
@@ -129,4 +130,52 @@ async fn a_user_agent_that_is_silent_on_one_connection_is_asked_by_the_other() {
     assert_eq!(came, [1, 1]);
     drop((bob, first, second));
     house.end().await;
+}
+
+/// RFC 5626 §5.3. Asterisk knows no 430, and makes 500 of it for the caller.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registrar_is_told_that_a_flow_failed_if_it_has_shown_that_it_knows_flows() {
+    for (shown, told) in [
+        (&[][..], 480),
+        (&[("Require", "outbound")][..], 430),
+        (&[("Supported", "path"), ("Supported", "gruu, outbound")][..], 430),
+    ] {
+        let pbx = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = pbx.local_addr().unwrap();
+        let config = format!(
+            "[[listener]]\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n\
+             [[upstream]]\nname = \"pbx\"\ntargets = [\"sip:{address}\"]\nprobe = \"off\"\nunregister = \"never\"\n\
+             [[domain]]\nname = \"localhost\"\nbackend = \"pbx\"\nregister = \"path\"\n"
+        );
+        let house = House::new("flows-outbound", &config);
+        let mut bob = house.connect("bob").await;
+        let me = "<sip:bob@localhost>";
+        let register = request("REGISTER", "sip:localhost", me, me, "Supported: path, outbound\r\n");
+        let instance = "transport=ws>;+sip.instance=\"<urn:uuid:b>\";reg-id=1;expires=600";
+        let register = register.replace("transport=ws>", instance);
+        let mut buffer = vec![0; 65_535];
+        let registrar = async {
+            let (read, from) = pbx.recv_from(&mut buffer).await.unwrap();
+            let came = Message::parse(&buffer[..read]).unwrap();
+            let contact = came.value(HeaderId::Contact).unwrap();
+            let mut answer = Vec::new();
+            let mut builder = ResponseBuilder::new(&came, 200, "OK").to_tag(b"r").header(b"Contact", contact);
+            for (name, value) in shown {
+                builder = builder.header(name.as_bytes(), value.as_bytes());
+            }
+            builder.write(&mut answer).unwrap();
+            pbx.send_to(&answer, from).await.unwrap();
+            (String::from_utf8_lossy(came.value(HeaderId::Path).unwrap()).into_owned(), from)
+        };
+        let (answer, (path, us)) = tokio::join!(ask(&mut bob, &register), registrar);
+        assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+        drop(bob);
+        house.until("closed", |handle| handle.live() == 0).await;
+        let call = request("MESSAGE", "sip:x@x.invalid", "<sip:a@pbx>", me, &format!("Route: {path}\r\n"));
+        let call = call.replace("SIP/2.0/WS x.invalid", &format!("SIP/2.0/UDP {address}"));
+        pbx.send_to(call.as_bytes(), us).await.unwrap();
+        let read = timeout(PATIENCE, pbx.recv(&mut buffer)).await.unwrap().unwrap();
+        assert_eq!(Message::parse(&buffer[..read]).unwrap().status(), Some(told), "{shown:?}");
+        house.end().await;
+    }
 }
