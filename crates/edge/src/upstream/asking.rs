@@ -121,12 +121,12 @@ impl Upstreams {
 
     /// A server answered 503. That is about one request, unless it asks to be left alone.
     pub(crate) fn unavailable(&self, hop: Hop, retry_after: Option<u32>) {
-        self.note(hop, |standing| {
-            if let Some(seconds) = retry_after {
-                standing.asked_to_wait(Duration::from_secs(seconds.into()), Instant::now());
-            }
-            Turned::Nothing
-        });
+        self.note(hop, |_| Turned::Nothing);
+        // It is the server that asks for it, by whatever transport it was asked.
+        if let (Some(seconds), Some((_, server))) = (retry_after, self.server(hop)) {
+            let (wait, now) = (Duration::from_secs(seconds.into()), Instant::now());
+            server.ways().for_each(|way| way.change(|standing| standing.asked_to_wait(wait, now)));
+        }
     }
 
     /// A server failed a request.
@@ -175,4 +175,59 @@ impl Upstreams {
 /// As `Retry-After` says it; at least one.
 pub(crate) fn whole_seconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use config::{Config, Imagined};
+
+    use super::*;
+
+    fn upstreams(targets: &str) -> Upstreams {
+        let text = format!(
+            "[[listener]]\ntransport = \"udp\"\nbind = \"127.0.0.1:5060\"\n\
+             [[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:5060\"\n\
+             [[upstream]]\nname = \"pbx\"\ntargets = [{targets}]\n"
+        );
+        let config = Config::parse(&text, Path::new("sipway.toml"), &Imagined::new()).unwrap();
+        Upstreams::new(&config.upstreams, &config.listeners).unwrap()
+    }
+
+    fn servers(upstreams: &Upstreams, length: usize) -> Vec<u8> {
+        let mut ways = upstreams.all[0].ways(length).unwrap();
+        // Those of one priority are drawn: as they stand in the configuration.
+        ways.sort_by_key(|(hop, _)| *hop);
+        ways.into_iter().map(|(_, server)| server).collect()
+    }
+
+    #[test]
+    fn a_server_is_one_by_whatever_transport_and_two_at_two_ports_of_one_transport() {
+        let large = servers(&upstreams("\"sip:192.0.2.7\""), 5000);
+        assert_eq!(large, [SAME_SERVER, SAME_SERVER], "by TCP and by UDP");
+        let same = upstreams("\"sip:192.0.2.7:5070;transport=tcp\", \"sip:192.0.2.7;transport=udp\"");
+        assert_eq!(servers(&same, 1), [SAME_SERVER, SAME_SERVER]);
+        for other in ["sip:192.0.2.7:5070;transport=tcp", "sip:192.0.2.8:5060;transport=tcp"] {
+            let two = servers(&upstreams(&format!("\"sip:192.0.2.7;transport=tcp\", \"{other}\"")), 1);
+            assert_ne!(two[0], two[1], "{other}");
+            assert!(two.contains(&SAME_SERVER));
+        }
+    }
+
+    #[test]
+    fn who_asks_to_be_left_alone_by_one_transport_is_by_all() {
+        let upstreams = upstreams("\"sip:192.0.2.7\"");
+        let ways = upstreams.all[0].ways(5000).unwrap();
+        assert_eq!(ways.len(), 2);
+        upstreams.unavailable(ways[0].0, None);
+        assert_eq!(upstreams.out_of_service(ways[0].0), None);
+        upstreams.unavailable(ways[0].0, Some(7));
+        for (hop, _) in ways {
+            assert_eq!(upstreams.out_of_service(hop), Some(7));
+        }
+        assert_eq!(upstreams.views().next().map(|view| view.health), Some(Health::Resting));
+        // Alone it is asked all the same.
+        assert!(upstreams.all[0].ways(1).is_ok());
+    }
 }
