@@ -12,15 +12,15 @@ use crate::{
 pub(crate) fn bye<H: Copy + Eq>(call: &Call<H>, dialog: &Dialog<H>, to: Side, reason: &str) -> Vec<u8> {
     // To the callee it comes from the caller, as the caller's next request, and the other way round.
     let (leg, from_line, to_line, cseq): (&Leg<H>, _, _, _) = match to {
-        Side::Callee => (&dialog.callee, &call.from, &dialog.to, dialog.cseq.caller),
-        Side::Caller => (&call.caller, &dialog.to, &call.from, dialog.cseq.callee),
+        Side::Callee => (&dialog.callee, &call.from, &dialog.to, dialog.state.cseq.caller),
+        Side::Caller => (&call.caller, &dialog.to, &call.from, dialog.state.cseq.callee),
     };
     let mut more = b"Reason: ".to_vec();
     more.extend_from_slice(reason.as_bytes());
     more.extend_from_slice(b"\r\n");
     let mut request = InDialog {
         method: b"BYE",
-        target: &leg.target,
+        target: call.target(dialog, to),
         routes: &leg.routes,
         from: from_line,
         to: to_line,

@@ -6,7 +6,7 @@ use lifecycle::{CallBy, CallCause, Text};
 use sip_message::{Contact, HeaderId, Message, NameAddr};
 use smallvec::SmallVec;
 
-use crate::{Agent, Moment, asking::Asking, sdp::Offer};
+use crate::{Agent, Moment, asking::Asking, sdp::Offer, state::State};
 
 /// The longest of what a call keeps of a message: of a Call-ID, From, To or Contact, and of all Record-Routes. A call with more
 /// passes untracked.
@@ -173,12 +173,22 @@ pub(crate) struct Dialog<H> {
     /// To as the 2xx had it: From of what the callee sends.
     pub(crate) to: Box<[u8]>,
     pub(crate) callee: Leg<H>,
-    /// The highest CSeq of each side.
-    pub(crate) cseq: Sides<u32>,
+    pub(crate) state: State,
     pub(crate) holds: Sides<Offer>,
     pub(crate) pending: Option<Pending>,
     pub(crate) closing: Option<Closing>,
 }
+
+/// A dialog that no 2xx has confirmed, in which something was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Early {
+    /// The callee's tag.
+    tag: Box<[u8]>,
+    state: State,
+}
+
+/// Early dialogs of one call that are told apart. What is said in more is taken to be said in all of them: a CSeq may leap.
+const MOST_EARLY: usize = 8;
 
 /// Whether a call has a session timer (RFC 4028).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,8 +224,12 @@ pub struct Call<H> {
     pub(crate) caller: Leg<H>,
     pub(crate) caller_party: Party<H>,
     pub(crate) callee_party: Party<H>,
-    /// Record-Routes that the INVITE came with: those in a 2xx beyond them and ours are the callee's.
-    pub(crate) upstream_routes: usize,
+    /// How many Record-Routes the INVITE came with, by the hop that it came from: a proxy behind may send it here again. Those in a
+    /// 2xx that goes there, beyond them and ours, are the callee's.
+    upstream_routes: SmallVec<[(H, usize); 1]>,
+    early: SmallVec<[Early; 0]>,
+    /// The highest CSeq of each side in early dialogs that are not told apart.
+    early_rest: Sides<u32>,
     pub(crate) asking: Asking,
     /// Where it rang.
     pub(crate) rung: SmallVec<[H; 2]>,
@@ -311,6 +325,46 @@ impl<H: Copy + Eq> Call<H> {
         std::iter::once((Side::Caller, &mut self.caller)).chain(callees)
     }
 
+    /// Its INVITE came from this hop.
+    pub(crate) fn came_by(&mut self, from: H, invite: &Message<'_>) {
+        let known = self.upstream_routes.iter().any(|&(hop, _)| hop == from);
+        if !known && self.upstream_routes.len() < MOST_PASSES {
+            self.upstream_routes.push((from, invite.record_routes().count()));
+        }
+    }
+
+    /// The state of a dialog that no 2xx has confirmed yet.
+    pub(crate) fn early(&mut self, tag: &[u8]) -> Option<&mut State> {
+        let at = match self.early.iter().position(|early| *early.tag == *tag) {
+            Some(at) => at,
+            None if self.early.len() < MOST_EARLY => {
+                self.early.push(Early { tag: kept(tag)?, state: State::new(self.invite_cseq) });
+                self.early.len() - 1
+            }
+            None => return None,
+        };
+        self.early.get_mut(at).map(|early| &mut early.state)
+    }
+
+    /// A request is sent in a dialog that no 2xx has confirmed yet: PRACK, UPDATE, INFO.
+    pub(crate) fn early_request(&mut self, tag: &[u8], side: Side, request: &Message<'_>) {
+        if let Some(state) = self.early(tag) {
+            state.requested(side, request);
+        } else if let Ok(cseq) = request.cseq() {
+            let highest = self.early_rest.of(side);
+            *highest = (*highest).max(cseq.number);
+        }
+    }
+
+    /// Where the requests of a dialog to one side go in the end.
+    pub(crate) fn target<'c>(&'c self, dialog: &'c Dialog<H>, side: Side) -> &'c [u8] {
+        let (leg, refreshed) = match side {
+            Side::Caller => (&self.caller, &dialog.state.target.caller),
+            Side::Callee => (&dialog.callee, &dialog.state.target.callee),
+        };
+        refreshed.as_deref().unwrap_or(&leg.target)
+    }
+
     /// A hop ends. Whether that concerns the call: no side may be on it any more, since it registered over another one.
     pub(crate) fn is_hurt_by(&mut self, hop: H) -> bool {
         let mut on_it = self.stage != Stage::Up;
@@ -369,7 +423,9 @@ impl<H: Copy + Eq> Call<H> {
                 user_agent: None,
                 hop: None,
             },
-            upstream_routes: invite.record_routes().count(),
+            upstream_routes: SmallVec::new(),
+            early: SmallVec::new(),
+            early_rest: Sides { caller: 0, callee: 0 },
             asking: Asking::default(),
             rung: SmallVec::new(),
             lost_callee: None,
@@ -386,27 +442,37 @@ impl<H: Copy + Eq> Call<H> {
     }
 }
 
+/// Hops that one call's INVITE comes from and that are told apart.
+const MOST_PASSES: usize = 4;
+
 /// Record-Routes that a proxy of ours puts into a request that begins a dialog: one for each side (RFC 5658).
 const OUR_ROUTES: usize = 2;
 
 impl<H: Copy + Eq> Dialog<H> {
-    /// The dialog that a 2xx to the INVITE confirms; none if it says more than is kept, or too little.
-    pub(crate) fn new(call: &Call<H>, answer: &Message<'_>, hop: H) -> Option<Self> {
+    /// The dialog that a 2xx to the INVITE confirms, which goes to the hop `asked`; none if it says more than is kept, or too little.
+    /// Whatever an early dialog with the same tag was, its route set is this response's (RFC 3261 §13.2.2.4).
+    pub(crate) fn new(call: &Call<H>, answer: &Message<'_>, (asked, hop): (H, H)) -> Option<Self> {
         let to = answer.to().ok()?;
+        let tag = to.tag()?;
+        let passes = &call.upstream_routes;
+        let pass = passes.iter().find(|&&(from, _)| from == asked).or(passes.first());
+        let upstream = pass.map_or(0, |&(_, routes)| routes);
         // Beyond ours, as they go from us to the callee.
-        let beyond = answer.record_routes().count().saturating_sub(OUR_ROUTES + call.upstream_routes);
+        let beyond = answer.record_routes().count().saturating_sub(OUR_ROUTES + upstream);
         let mut beyond: SmallVec<[_; 4]> =
             answer.record_routes().take(beyond).map(|(value, _)| value.bytes).collect();
         beyond.reverse();
+        let early = call.early.iter().find(|early| *early.tag == *tag);
+        let mut state = early.map_or_else(|| State::new(call.invite_cseq), |early| early.state.clone());
+        state.cseq.caller = state.cseq.caller.max(call.invite_cseq).max(call.early_rest.caller);
+        state.cseq.callee = state.cseq.callee.max(call.early_rest.callee);
+        let said = state.target.callee.take();
+        let target = contact(answer).and_then(kept).or(said).or_else(|| kept(to.uri_bytes()))?;
         Some(Self {
-            tag: kept(to.tag()?)?,
+            tag: kept(tag)?,
             to: kept(to.as_bytes())?,
-            callee: Leg::new(
-                hop,
-                kept(contact(answer).unwrap_or(to.uri_bytes()))?,
-                joined(beyond.into_iter())?,
-            ),
-            cseq: Sides { caller: call.invite_cseq, callee: 0 },
+            callee: Leg::new(hop, target, joined(beyond.into_iter())?),
+            state,
             holds: Sides { caller: Offer::Talks, callee: Offer::Talks },
             pending: None,
             closing: None,

@@ -22,6 +22,7 @@ mod key;
 mod passing;
 mod replaces;
 mod sdp;
+mod state;
 mod way;
 
 pub use agent::{Agent, Registered};

@@ -9,7 +9,7 @@ use crate::{
     Book, Calls, End, Hop, Moment, Side,
     asking::Failed,
     bye::bye,
-    call::{Closing, Dialog, Pending, Session, Stage, contact, kept},
+    call::{Closing, Dialog, Pending, Session, Stage},
     key::{Tags, key},
     sdp::{Offer, offer},
 };
@@ -69,6 +69,7 @@ impl<H: Hop, R> Calls<H, R> {
         let same = cseq.number == call.invite_cseq;
         if call.stage == Stage::Trying && same {
             let number = call.number;
+            call.came_by(from, invite);
             if call.caller.named == from {
                 call.asking.began(invite);
             }
@@ -84,15 +85,14 @@ impl<H: Hop, R> Calls<H, R> {
 
     /// A request within a dialog.
     fn within(&mut self, request: &Message<'_>, from: H, now: Moment) {
-        let Some((call, at, side)) = self.find(request) else { return };
+        let Some((call, at, side)) = self.find(request) else { return self.before_answer(request) };
         let number = call.number;
         self.spoke_over(number, at, side, from);
         let Ok(cseq) = request.cseq() else { return };
         let silence = self.settings.silence;
         let Some(call) = self.call_mut(number) else { return };
         let dialog = &mut call.dialogs[at];
-        let highest = dialog.cseq.of(side);
-        *highest = (*highest).max(cseq.number);
+        dialog.state.requested(side, request);
         match cseq.method {
             Method::Bye => {
                 let reason = request.value(HeaderId::Reason).map(Text::new);
@@ -102,12 +102,6 @@ impl<H: Hop, R> Calls<H, R> {
                 if let Some(offer) = offer(request) {
                     dialog.pending = Some(Pending { by: side, cseq: cseq.number, offer });
                 }
-                if let Some(target) = contact(request).and_then(kept) {
-                    match side {
-                        Side::Caller => call.caller.target = target,
-                        Side::Callee => dialog.callee.target = target,
-                    }
-                }
             }
             _ => {}
         }
@@ -115,6 +109,25 @@ impl<H: Hop, R> Calls<H, R> {
             call.dead_at = now.instant + silence;
             self.reschedule(number);
         }
+    }
+
+    /// A request within a dialog that is not confirmed: its number counts, and it may move its sender's target.
+    fn before_answer(&mut self, request: &Message<'_>) {
+        if let Some((number, side, tag)) = self.find_early(request)
+            && let Some(call) = self.call_mut(number)
+        {
+            call.early_request(tag, side, request);
+        }
+    }
+
+    /// The call of a message within a dialog that is not confirmed, who sent the request, and the callee's tag.
+    fn find_early<'m>(&self, message: &Message<'m>) -> Option<(u64, Side, &'m [u8])> {
+        let tags = Tags::of(message)?;
+        tags.to?;
+        [Side::Caller, Side::Callee].into_iter().find_map(|side| {
+            let (key, tag) = tags.sent_by(side)?;
+            Some((self.number(&key)?, side, tag?))
+        })
     }
 
     /// A response goes upstream, to the hop `asked` that the request came from. `head` is the response; or the request, if the answer
@@ -135,8 +148,19 @@ impl<H: Hop, R> Calls<H, R> {
         {
             return self.invite_answered(book, number, status, head, (asked, by), now);
         }
-        let Some((call, at, side)) = self.find(head) else { return };
+        let Some((call, at, side)) = self.find(head) else {
+            if let (Some((number, side, tag)), Some(_)) = (self.find_early(head), by)
+                && let Some(state) = self.call_mut(number).and_then(|call| call.early(tag))
+            {
+                state.answered(side, status, head);
+            }
+            return;
+        };
         let number = call.number;
+        if let (Some(call), Some(_)) = (self.call_mut(number), by) {
+            call.dialogs[at].state.answered(side, status, head);
+        }
+        let Some(call) = self.call(number) else { return };
         match (cseq.method, status) {
             // The callee asks who it is: the same BYE comes again.
             (Method::Bye, 401 | 407) => {
@@ -224,11 +248,17 @@ impl<H: Hop, R> Calls<H, R> {
         let Some(call) = self.call_mut(number) else { return };
         match (status, by) {
             (101..=199, Some(_)) if call.stage == Stage::Trying => {
+                if let Some(tag) = head.to().ok().and_then(|to| to.tag())
+                    && head.value(HeaderId::RSeq).is_some()
+                    && let Some(state) = call.early(tag)
+                {
+                    state.answered(Side::Caller, status, head);
+                }
                 call.ringing_at.get_or_insert(now.micros);
                 call.dead_at = now.instant + ringing;
                 self.reschedule(number);
             }
-            (200..=299, Some(hop)) => self.confirmed(book, number, head, hop, now),
+            (200..=299, Some(hop)) => self.confirmed(book, number, head, (asked, hop), now),
             // What a proxy behind that sent it back here is answered is not yet what the caller hears.
             (300.., _) if call.stage == Stage::Trying && call.caller.named == asked => {
                 let lost = call.lost_callee.filter(|_| by.is_none() || matches!(status, 430 | 480));
@@ -264,7 +294,7 @@ impl<H: Hop, R> Calls<H, R> {
         book: &mut impl Book<Hop = H, Room = R>,
         number: u64,
         answer: &Message<'_>,
-        hop: H,
+        (asked, hop): (H, H),
         now: Moment,
     ) {
         let silence = self.settings.silence;
@@ -273,7 +303,7 @@ impl<H: Hop, R> Calls<H, R> {
         if call.dialog(tag).is_some() || call.dialogs.len() >= MOST_DIALOGS {
             return;
         }
-        let Some(dialog) = Dialog::new(call, answer, hop) else {
+        let Some(dialog) = Dialog::new(call, answer, (asked, hop)) else {
             // It cannot be followed: better a record that says so than one that stays open.
             return self.end(book, number, &End::of(CallCause::Failed, CallBy::Server, now.micros));
         };

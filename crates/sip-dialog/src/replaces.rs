@@ -41,12 +41,13 @@ impl<H: Hop, R> Calls<H, R> {
                 Side::Caller => (&call.caller, call.caller()),
                 Side::Callee => (&dialog.callee, call.callee()),
             };
-            let named = Uri::parse(&leg.target).is_ok_and(|target| target.same(&uri));
+            let target = call.target(dialog, side);
+            let named = Uri::parse(target).is_ok_and(|target| target.same(&uri));
             let known = || uri.address_of_record().is_some_and(|aor| aor == party.aor.as_str());
             (named || known()).then(|| Replaced {
                 aor: party.aor.to_string(),
                 hop: leg.hop(),
-                target: leg.target.clone(),
+                target: target.into(),
                 routes: leg.routes.clone(),
             })
         })

@@ -3,6 +3,7 @@
 
 mod any_script;
 mod behind;
+mod byes;
 mod claims;
 mod names;
 mod paper;
