@@ -386,6 +386,7 @@ impl Book for Desk<'_> {
             started_at: call.started_at(),
             ringing_at: call.ringing_at(),
             answered_at: call.answered_at(),
+            lost_at: end.lost_at,
             ended_at: ClosedAt::Seen(end.at),
             caller: &self.party(call.caller()),
             callee: &self.party(call.callee()),

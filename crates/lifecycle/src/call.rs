@@ -197,6 +197,9 @@ pub struct CallEnded<'a> {
     pub ringing_at: Option<u64>,
     /// When it was answered.
     pub answered_at: Option<u64>,
+    /// When a side was lost that did not come back, in microseconds since the Unix epoch: there its talk ends. After a crash, the dead
+    /// process's last sign of life.
+    pub lost_at: Option<u64>,
     /// When it ended.
     pub ended_at: ClosedAt,
     /// Who called.
@@ -228,6 +231,8 @@ impl Serialize for CallEnded<'_> {
             ringing_at: Option<u64>,
             #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
             answered_at: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
+            lost_at: Option<u64>,
             #[serde(serialize_with = "rfc3339")]
             ended_at: u64,
             #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
@@ -246,6 +251,7 @@ impl Serialize for CallEnded<'_> {
             ClosedAt::Between { earliest, latest } => (latest, Some(earliest)),
         };
         let rang_until = self.answered_at.unwrap_or(ended_at);
+        let talked_until = self.lost_at.map_or(ended_at, |lost_at| lost_at.min(ended_at));
         Wire {
             call: self.call,
             call_id: self.call_id,
@@ -257,10 +263,11 @@ impl Serialize for CallEnded<'_> {
             started_at: self.started_at,
             ringing_at: self.ringing_at,
             answered_at: self.answered_at,
+            lost_at: self.lost_at,
             ended_at,
             ended_at_earliest,
             ring_ms: rang_until.saturating_sub(self.started_at) / 1000,
-            talk_ms: self.answered_at.map_or(0, |at| ended_at.saturating_sub(at) / 1000),
+            talk_ms: self.answered_at.map_or(0, |at| talked_until.saturating_sub(at) / 1000),
             caller: self.caller,
             callee: self.callee,
             holds: self.holds,
@@ -308,6 +315,7 @@ mod tests {
             started_at: at,
             ringing_at: Some(at),
             answered_at: Some(at),
+            lost_at: Some(at),
             ended_at: ClosedAt::Between { earliest: at, latest: at },
             caller: &party,
             callee: &party,

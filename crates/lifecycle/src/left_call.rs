@@ -114,6 +114,7 @@ impl LeftCalls {
     pub(crate) fn settle(&self, last_alive: u64, now: u64, mut write: impl FnMut(Event<'_>)) {
         for (call, left) in &self.open {
             let begun = left.answered_at.unwrap_or(left.started_at);
+            let earliest = last_alive.max(begun).min(now);
             write(Event::CallEnded(CallEnded {
                 call,
                 call_id: &left.call_id,
@@ -125,7 +126,9 @@ impl LeftCalls {
                 started_at: left.started_at,
                 ringing_at: None,
                 answered_at: left.answered_at,
-                ended_at: ClosedAt::Between { earliest: last_alive.max(begun).min(now), latest: now },
+                // Nobody knows how long they went on without us. The time in which no process ran is no talk.
+                lost_at: left.answered_at.map(|_| earliest),
+                ended_at: ClosedAt::Between { earliest, latest: now },
                 caller: &left.caller,
                 callee: &left.callee,
                 holds: None,

@@ -72,6 +72,7 @@ fn ended(call: &str) -> (EventKind, Vec<u8>) {
         started_at: 2_000_000,
         ringing_at: None,
         answered_at: None,
+        lost_at: None,
         ended_at: ClosedAt::Seen(4_000_000),
         caller: &party("a", None),
         callee: &party("b", None),
@@ -121,7 +122,9 @@ fn a_call_that_a_crash_cut_is_ended_before_its_flows_are_closed_and_they_name_it
     );
     assert_eq!(call["certainty"], "journal_replay");
     assert_eq!(call["ended_at_earliest"], "1970-01-01T00:00:09.000000Z");
-    assert_eq!((&call["ring_ms"], &call["talk_ms"]), (&1000.into(), &9000.into()));
+    // Its talk ends with the last sign of life: for how long nothing ran is no talk.
+    assert_eq!(call["lost_at"], call["ended_at_earliest"]);
+    assert_eq!((&call["ring_ms"], &call["talk_ms"]), (&1000.into(), &6000.into()));
     assert_eq!((&call["caller"]["aor"], &call["callee"]["flow"]), (&"a@x".into(), &"e.1.f2".into()));
     for (_, closed) in &owed[1..] {
         assert_eq!((&closed["calls"][0], &closed["calls_total"]), (&"id of e.1.c1".into(), &1.into()));

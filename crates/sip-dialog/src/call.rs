@@ -65,13 +65,15 @@ pub struct End {
     pub status: Option<u16>,
     /// What the reason phrase of that, or the Reason of the BYE (RFC 3326), said.
     pub reason: Option<Text<123>>,
+    /// When a side of it was lost that has not come back: there its talk ended. In microseconds since the Unix epoch.
+    pub lost_at: Option<u64>,
     /// When, in microseconds since the Unix epoch.
     pub at: u64,
 }
 
 impl End {
     pub(crate) const fn of(cause: CallCause, by: CallBy, at: u64) -> Self {
-        Self { cause, by, status: None, reason: None, at }
+        Self { cause, by, status: None, reason: None, lost_at: None, at }
     }
 
     /// This side's flow ended, and nobody is expected back.
@@ -101,6 +103,9 @@ pub(crate) struct Leg<H> {
     pub(crate) before: Option<H>,
     /// Its user agent, where no registration over its hop says so any more: another one took the place of that.
     pub(crate) agent: Option<Box<Agent>>,
+    /// When its flow ended, in microseconds since the Unix epoch. It stays until the user agent that has come back shows that it knows the
+    /// dialog.
+    pub(crate) lost_at: Option<u64>,
     /// Where its requests go in the end: its Contact URI.
     pub(crate) target: Box<[u8]>,
     /// Record-Routes of others between it and us, the one next to us first, comma separated.
@@ -110,7 +115,22 @@ pub(crate) struct Leg<H> {
 impl<H: Copy + Eq> Leg<H> {
     /// A leg that is reached by this hop. Both texts are as [`kept`] made them.
     const fn new(hop: H, target: Box<[u8]>, routes: Box<[u8]>) -> Self {
-        Self { named: hop, standing: Standing::At(hop), before: None, agent: None, target, routes }
+        Self {
+            named: hop,
+            standing: Standing::At(hop),
+            before: None,
+            agent: None,
+            lost_at: None,
+            target,
+            routes,
+        }
+    }
+
+    /// Its user agent has said something in the dialog, which is no word that it does not know it.
+    pub(crate) fn is_there(&mut self) {
+        if self.hop().is_some() {
+            self.lost_at = None;
+        }
     }
 
     /// The hops whose end concerns it.
@@ -309,6 +329,12 @@ impl<H: Copy + Eq> Call<H> {
         self.stage == Stage::Up && self.legs().any(|(_, leg)| matches!(leg.standing, Standing::Away { .. }))
     }
 
+    /// When the first of those who are not there was lost.
+    pub(crate) fn lost_at(&self) -> Option<u64> {
+        let away = self.legs().filter(|(_, leg)| leg.hop().is_none());
+        away.filter_map(|(_, leg)| leg.lost_at).min()
+    }
+
     /// Whether a user agent of this address-of-record is expected back.
     pub(crate) fn awaits(&self, aor: &str) -> bool {
         self.legs()
@@ -373,6 +399,14 @@ impl<H: Copy + Eq> Call<H> {
             on_it |= leg.hop() == Some(hop);
         }
         on_it
+    }
+
+    /// One side's leg; the callee's is that of the dialog at this place.
+    pub(crate) fn leg_mut(&mut self, side: Side, at: usize) -> Option<&mut Leg<H>> {
+        match side {
+            Side::Caller => Some(&mut self.caller),
+            Side::Callee => self.dialogs.get_mut(at).map(|dialog| &mut dialog.callee),
+        }
     }
 
     pub(crate) fn dialog(&mut self, tag: &[u8]) -> Option<&mut Dialog<H>> {

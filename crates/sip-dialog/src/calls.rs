@@ -246,7 +246,10 @@ impl<H: Hop, R> Calls<H, R> {
         let Some(room) = entry.ended.take() else { return };
         let call = &mut entry.call;
         call.stage = Stage::Over;
-        let end = End { at: end.at.max(call.answered_at.unwrap_or(call.started_at)), ..end.clone() };
+        let at = end.at.max(call.answered_at.unwrap_or(call.started_at));
+        let lost_at = end.lost_at.into_iter().chain(call.lost_at()).min();
+        let lost_at = lost_at.filter(|lost_at| call.answered_at.is_some() && *lost_at <= at);
+        let end = End { at, lost_at, ..end.clone() };
         book.ended(call, &end, room);
         entry.answered = None;
         self.by_key.remove(&key(&call.call_id, &call.caller_tag));

@@ -91,7 +91,7 @@ impl<H: Hop, R> Calls<H, R> {
                 }
                 (None, _) => {
                     for (_, leg) in call.legs_mut().filter(|(_, leg)| leg.hop() == Some(hop)) {
-                        leg.standing = Standing::Gone;
+                        (leg.standing, leg.lost_at) = (Standing::Gone, None);
                     }
                     self.shut(book, number, cause, farewell, now);
                 }
@@ -135,6 +135,7 @@ impl<H: Hop, R> Calls<H, R> {
                 Side::Caller => &parties[0],
                 Side::Callee => &parties[1],
             };
+            leg.lost_at = Some(now.micros);
             let here = agents.iter().chain(leg.agent.as_deref());
             match Agent::with_contact(here, &leg.target, aor.as_str()).filter(|_| hold).cloned() {
                 Some(agent) => {
@@ -311,14 +312,11 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// A user agent that had registered over another hop spoke in its dialog over the one that it had before: so that still stands, and
+    /// A side spoke in its dialog. If that was over the hop that it had before it registered over another one, that one still stands, and
     /// it is there. The callee's dialog is the one at this place.
-    pub(crate) fn spoke_over(&mut self, number: u64, at: usize, side: Side, from: H) {
-        let Some(call) = self.call_mut(number) else { return };
-        let leg = match side {
-            Side::Caller => &mut call.caller,
-            Side::Callee => &mut call.dialogs[at].callee,
-        };
+    pub(crate) fn spoke(&mut self, number: u64, at: usize, side: Side, from: H) {
+        let Some(leg) = self.call_mut(number).and_then(|call| call.leg_mut(side, at)) else { return };
+        leg.is_there();
         let Standing::At(there) = leg.standing else { return };
         if there != from && leg.before == Some(from) {
             (leg.standing, leg.before) = (Standing::At(from), Some(there));

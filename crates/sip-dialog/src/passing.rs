@@ -87,7 +87,7 @@ impl<H: Hop, R> Calls<H, R> {
     fn within(&mut self, request: &Message<'_>, from: H, now: Moment) {
         let Some((call, at, side)) = self.find(request) else { return self.before_answer(request) };
         let number = call.number;
-        self.spoke_over(number, at, side, from);
+        self.spoke(number, at, side, from);
         let Ok(cseq) = request.cseq() else { return };
         let silence = self.settings.silence;
         let Some(call) = self.call_mut(number) else { return };
@@ -159,6 +159,12 @@ impl<H: Hop, R> Calls<H, R> {
         let number = call.number;
         if let (Some(call), Some(_)) = (self.call_mut(number), by) {
             call.dialogs[at].state.answered(side, status, head);
+            if status > 100
+                && !matches!(status, 408 | 481)
+                && let Some(asked) = call.leg_mut(side.other(), at)
+            {
+                asked.is_there();
+            }
         }
         let Some(call) = self.call(number) else { return };
         match (cseq.method, status) {
@@ -171,9 +177,13 @@ impl<H: Hop, R> Calls<H, R> {
             // It was refused here: the other side has not heard of it, and the call goes on.
             (Method::Bye, 200..) if call.dialogs[at].closing.is_none() && by.is_none() && !over(status) => {}
             (Method::Bye, 200..) => {
-                let closing = call.dialogs[at].closing.as_ref();
+                let dialog = &call.dialogs[at];
+                let closing = dialog.closing.as_ref();
                 let end =
                     closing.map_or_else(|| End::of(CallCause::Hangup, side.by(), now.micros), Closing::end);
+                let asked = if side == Side::Caller { &dialog.callee } else { &call.caller };
+                let lost_at = asked.lost_at.filter(|_| status == 481 && by.is_some());
+                let end = End { lost_at, ..end };
                 self.dialog_over(book, number, at, &end);
             }
             (method, _) if says_over(method, status, by.is_some()) => {
@@ -231,7 +241,9 @@ impl<H: Hop, R> Calls<H, R> {
             StartLine::Response { reason, .. } => Some(Text::new(reason)),
             StartLine::Request { .. } => None,
         };
-        let end = End { reason, ..End::of(CallCause::DialogLost, asker.other().by(), now.micros) };
+        // If it has come back from somewhere, it has not come back to this.
+        let lost_at = asked.lost_at;
+        let end = End { reason, lost_at, ..End::of(CallCause::DialogLost, asker.other().by(), now.micros) };
         self.dialog_over(book, number, at, &end);
     }
 

@@ -366,6 +366,12 @@ async fn whoever_comes_back_within_the_hold_has_the_call_on_the_new_flow() {
     assert!(server.terminate().await.success());
 }
 
+/// Milliseconds from the answer of a call to its end.
+fn milliseconds_up(ended: &Value) -> u64 {
+    let at = |name: &str| ended[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    u64::try_from(at("ended_at") - at("answered_at")).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_does_not_come_back_is_told_of_by_a_bye_in_its_name() {
     let directory = Directory::new("calls-lost");
@@ -390,7 +396,11 @@ async fn whoever_does_not_come_back_is_told_of_by_a_bye_in_its_name() {
         assert!(line(&message, HeaderId::Reason).contains("lost its connection"), "{bye}");
         ada.answer(&bye, "200 OK");
         let told = events(&ledger, &CALL_EVENTS, number + 1).await;
-        assert_eq!(words(&told.last().unwrap().1), ("flow_lost", "callee"));
+        let ended = &told.last().unwrap().1;
+        assert_eq!(words(ended), ("flow_lost", "callee"));
+        // The hold is no talk.
+        assert!(ended["lost_at"].as_str().unwrap() < ended["ended_at"].as_str().unwrap(), "{ended}");
+        assert!(ended["talk_ms"].as_u64().unwrap() + 900 < milliseconds_up(ended), "{ended}");
         // He comes too late.
         let mut bob = Agent::register(&server, Transport::Ws, "bob", "b1").await;
         let info = other.request(&bob, "INFO");

@@ -70,6 +70,8 @@ pub(super) fn ended(payload: &[u8]) -> Words {
         #[serde(default)]
         answered_at: Option<serde::de::IgnoredAny>,
         #[serde(default)]
+        lost_at: Option<serde::de::IgnoredAny>,
+        #[serde(default)]
         ended_at_earliest: Option<serde::de::IgnoredAny>,
         ring_ms: u64,
         talk_ms: u64,
@@ -92,7 +94,11 @@ pub(super) fn ended(payload: &[u8]) -> Words {
     }
     let bound = if data.ended_at_earliest.is_some() { "at most " } else { "" };
     let _ = match data.answered_at {
-        Some(_) => write!(words, " after {bound}{} of talk", span(data.talk_ms)),
+        Some(_) => {
+            // What a lost side and a dead process have missed is not counted.
+            let bound = if data.lost_at.is_some() { "at least " } else { bound };
+            write!(words, " after {bound}{} of talk", span(data.talk_ms))
+        }
         None => write!(words, ", unanswered for {bound}{}", span(data.ring_ms)),
     };
     Ok(words)

@@ -249,7 +249,7 @@ fn a_call_is_told_from_its_start_to_its_end() {
         line(&Event::CallResumed(held)),
         "22:13:20.123 call.resumed edge1.3.c4: the caller took the other side back from hold"
     );
-    let ended = |cause, status, answered_at| {
+    let ended_as = |cause, status, answered_at, lost_at| {
         line(&Event::CallEnded(CallEnded {
             call,
             call_id,
@@ -261,6 +261,7 @@ fn a_call_is_told_from_its_start_to_its_end() {
             started_at: AT - 5_000_000,
             ringing_at: None,
             answered_at,
+            lost_at,
             ended_at: ClosedAt::Seen(AT),
             caller: &alice,
             callee: &bob,
@@ -268,6 +269,11 @@ fn a_call_is_told_from_its_start_to_its_end() {
             moves: Some(0),
         }))
     };
+    let ended = |cause, status, answered_at| ended_as(cause, status, answered_at, None);
+    assert_eq!(
+        ended_as(CallCause::FlowLost, None, Some(AT - 32_000_000), Some(AT - 30_000_000)),
+        "22:13:20.123 call.ended edge1.3.c4 alice@x with bob@x by callee: lost the connection and did not come back after at least 2.0 s of talk"
+    );
     assert_eq!(
         ended(CallCause::Rejected, Some(486), None),
         "22:13:20.123 call.ended edge1.3.c4 alice@x with bob@x by callee: refused 486 \"Busy Here\", unanswered for 5.0 s"

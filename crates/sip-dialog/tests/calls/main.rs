@@ -8,3 +8,4 @@ mod claims;
 mod names;
 mod paper;
 mod rules;
+mod talk;
