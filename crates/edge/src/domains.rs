@@ -201,6 +201,11 @@ impl Domains {
         Some((host, DomainRef(served)))
     }
 
+    /// Whether any has a server behind.
+    pub(crate) fn have_backend(&self) -> bool {
+        self.all.values().any(|served| served.backend.is_some())
+    }
+
     /// The domains whose users bring tokens.
     pub(crate) fn by_token(&self) -> &[Host] {
         &self.by_token

@@ -24,6 +24,7 @@ mod dialling;
 mod domains;
 mod door;
 mod draining;
+mod event_state;
 mod flow;
 mod flow_list;
 mod granted;

@@ -19,6 +19,7 @@ use crate::{
     calls::hop_of,
     contact,
     domains::DomainRef,
+    event_state::{self, Keeper},
     gruu,
     hop::{Hop, Proves, same_peer},
     metrics::Count,
@@ -40,9 +41,6 @@ pub(crate) struct World<'s> {
     /// The place of the call that is about to begin.
     pub(crate) call: Cell<Option<UserCall>>,
 }
-
-/// Methods that the server itself understands, for `Allow`.
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, SUBSCRIBE, NOTIFY, REFER, PUBLISH";
 
 impl<'s> World<'s> {
     pub(crate) fn new(shard: &'s Shard) -> Self {
@@ -420,7 +418,7 @@ impl World<'_> {
             }
             return Err(match method {
                 Some(Method::Register) => Answer::new(403, "Domain Not Served"),
-                Some(Method::Options) if self.is_here(&uri) => about_ourselves(shared),
+                Some(Method::Options) if self.is_here(&uri) => about_ourselves(shared, None),
                 _ => Answer::new(403, "Relaying Denied"),
             });
         };
@@ -431,7 +429,7 @@ impl World<'_> {
                     None => Err(register(self.shard, domain, request, from, now)),
                 };
             }
-            (Some(Method::Options), None) => return Err(about_ourselves(shared)),
+            (Some(Method::Options), None) => return Err(about_ourselves(shared, Some(domain))),
             (_, None) => return Err(Answer::new(404, "No User In Request-URI")),
             (_, Some(_)) => {}
         }
@@ -444,6 +442,16 @@ impl World<'_> {
         }
         let Some(aor) = uri.address_of_record() else { return Err(Answer::new(404, "Not Found")) };
         let instance = gruu::instance(shared, domain, &uri);
+        // A server behind may ask whom it likes.
+        if instance.is_none() && !from_upstream && event_state::is_asked_for(request) {
+            if let Some(upstream) = backend {
+                domain.lets_out(&sender, &shared.metrics)?;
+                return towards(shared, upstream, request);
+            }
+            if let Some(answer) = event_state::refuse(request) {
+                return Err(answer);
+            }
+        }
         let targets = reaching::targets(shared, &aor, instance.as_deref(), now);
         match backend.filter(|_| instance.is_none()) {
             _ if !targets.is_empty() => Ok(targets),
@@ -606,10 +614,14 @@ impl World<'_> {
     }
 }
 
-/// The answer to OPTIONS for the server itself (RFC 3261 §11.2).
-fn about_ourselves(shared: &Shared) -> Answer {
-    Answer::new(200, "OK")
-        .header("Allow", ALLOW)
+/// The answer to OPTIONS for the server itself, or for one domain of it (RFC 3261 §11.2).
+fn about_ourselves(shared: &Shared, domain: Option<DomainRef<'_>>) -> Answer {
+    let behind = match domain {
+        Some(domain) => domain.backend().is_some(),
+        None => shared.domains.have_backend(),
+    };
+    let keeper = if behind { Keeper::ServerBehind } else { Keeper::Nobody };
+    event_state::allowing(Answer::new(200, "OK"), keeper)
         .header("Accept", "application/sdp")
         .header("Supported", sip_registrar::supported(shared.policy.gruu))
 }

@@ -217,7 +217,7 @@ async fn strangers_reach_nobody_by_a_gruu_behind_a_route_to_one_of_them() {
     assert_eq!(mallory.register(600).await.unwrap().status, 200);
     mallory.set_answering(Answering::KeepsSilent);
     let to = "sip:mallory@lobby.example";
-    let asking = request("SUBSCRIBE", to, "<sip:eve@lobby.example>", &format!("<{to}>"), "");
+    let asking = request("SUBSCRIBE", to, "<sip:eve@lobby.example>", &format!("<{to}>"), "Event: dialog\r\n");
     let accepting = async {
         let came = taken(&mut mallory, "SUBSCRIBE").await;
         accept(&mut mallory, &came);

@@ -13,6 +13,7 @@ mod database;
 mod devices;
 mod digest;
 mod ephemeral;
+mod event_state;
 mod farewell;
 mod flows;
 mod gruu;

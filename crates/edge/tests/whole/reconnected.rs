@@ -136,7 +136,7 @@ impl Dialog {
     }
 
     /// Of the callee, who has seen the INVITE.
-    fn of_callee(invite: &Message<'_>) -> Self {
+    pub(crate) fn of_callee(invite: &Message<'_>) -> Self {
         let mut dialog = Self::new(invite, HeaderId::To, HeaderId::From);
         dialog.from.extend_from_slice(b";tag=callee");
         dialog

@@ -83,11 +83,11 @@ pub(crate) fn house(name: &str, pbx: &Pbx, domains: &str) -> House {
     House::with_files(name, &config, &files)
 }
 
-const USERS: &str = "[[domain]]\nname = \"example.com\"\nusers = \"{here}/users.txt\"\nbackend = \"pbx\"\nregister = \"local\"\n";
+pub(crate) const USERS: &str = "[[domain]]\nname = \"example.com\"\nusers = \"{here}/users.txt\"\nbackend = \"pbx\"\nregister = \"local\"\n";
 
 const ALICE: &str = "<sip:alice@example.com>";
 
-async fn alice(house: &House) -> Client {
+pub(crate) async fn alice(house: &House) -> Client {
     let mut alice = client(house, Transport::Ws, "alice", "example.com", Some("wonder")).await;
     assert_eq!(alice.register(600).await.unwrap().status, 200);
     alice

@@ -134,7 +134,8 @@ async fn who_exists_is_told_to_nobody_but_users_of_the_domain() {
         ] {
             let mut both = Vec::new();
             for uri in ["sip:bob@example.com", "sip:nobody@example.com"] {
-                let answer = ask(client, &request(method, uri, from, &format!("<{uri}>"), "")).await;
+                let answer =
+                    ask(client, &request(method, uri, from, &format!("<{uri}>"), "Event: dialog\r\n")).await;
                 both.push(told(&answer));
             }
             statuses.push((both[0][0].clone(), both[0] == both[1]));
