@@ -92,10 +92,10 @@ fn forwarded(kind: Kind, Place { here, .. }: Place<'_>) -> String {
         }
         Kind::Asterisk => {
             "# In pjsip.conf: support_path = yes in each aor, rewrite_contact = no in each endpoint, and for the un-REGISTERs, with your secret and\n\
-             # each word on a line of its own:\n\
-             #   [global]         type=global  endpoint_identifier_order=header,ip,username,anonymous\n\
-             #   [sipway-close]   type=endpoint  context=nowhere  disallow=all  allow=ulaw  identify_by=header  aors=ALL,OF,THEM\n\
-             #   [sipway-close]   type=identify  endpoint=sipway-close  match_header=X-Sipway-Close: SECRET\n"
+             # each word on a line of its own. NAME is a second secret: who writes the endpoint's name into From needs no password, either.\n\
+             #   [global]              type=global  endpoint_identifier_order=header,ip,username,anonymous\n\
+             #   [sipway-close-NAME]   type=endpoint  context=nowhere  disallow=all  allow=ulaw  identify_by=header,username  aors=ALL,OF,THEM\n\
+             #   [sipway-close]        type=identify  endpoint=sipway-close-NAME  match_header=X-Sipway-Close: SECRET\n"
                 .to_owned()
         }
         Kind::Other => {
@@ -120,7 +120,7 @@ fn trunk(kind: Kind, Place { here, port, domain }: Place<'_>) -> String {
         Kind::Asterisk => format!(
             "# In pjsip.conf, each word on a line of its own:\n\
              #   [sipway]   type=endpoint  context=from-sipway  aors=sipway  webrtc=yes  disallow=all  allow=opus,ulaw  identify_by=ip\n\
-             #              trust_id_inbound=yes  send_pai=yes  outbound_proxy=sip:{here}:{port}\\;lr\n\
+             #              trust_id_inbound=yes  send_pai=yes  from_domain={domain}  outbound_proxy=sip:{here}:{port}\\;lr\n\
              #   [sipway]   type=aor  contact=sip:{here}:{port}\n\
              #   [sipway]   type=identify  endpoint=sipway  match={here}\n\
              # In extensions.conf, calls to users here: Dial(PJSIP/sipway/sip:${{EXTEN}}@{domain})\n"
