@@ -14,7 +14,8 @@ const LOOPBACK = "127.0.0.1:0";
 const START_MS = 20_000;
 const STOP_MS = 20_000;
 
-function binary() {
+/** The path of sipway. */
+export function binary() {
   if (!process.env.SIPWAY_BIN) throw new Error("set SIPWAY_BIN to the path of the sipway binary (./test does)");
   return process.env.SIPWAY_BIN;
 }
@@ -38,19 +39,27 @@ export class Server {
   #ownLedger;
 
   /**
-   * `sipway run` with a listener of each transport, and what else the configuration says.
+   * `sipway run` with a listener of each transport on loopback, an open domain, and what else the configuration says.
    * @param {string} [more] sections in TOML
    */
-  static async configured(more = "") {
+  static configured(more = "") {
+    return Server.run(({ certificate, key }) => {
+      const secured = `certificate = "${certificate}"\nprivate_key = "${key}"\n`;
+      const listener = (transport) => `[[listener]]\nname = "${transport}"\ntransport = "${transport}"\nbind = "${LOOPBACK}"\n${["wss", "tls"].includes(transport) ? secured : ""}`;
+      return `[[domain]]\nname = "localhost"\nauth = "open"\n${["ws", "wss", "udp", "tcp", "tls"].map(listener).join("")}${more}\n`;
+    });
+  }
+
+  /**
+   * `sipway run` with a fresh ledger, an admin API on loopback, and the rest of a configuration.
+   * @param {(made: {folder: string, certificate: string, key: string}) => string | Promise<string>} rest gives sections in TOML; `folder` is that of the file
+   */
+  static async run(rest) {
     const server = new Server();
     const folder = (server.#ownLedger = await mkdtemp(join(tmpdir(), "sipway-browser-")));
-    const { certificate, key } = await makeCertificate(folder);
     const admin = `127.0.0.1:${await freePort()}`;
-    const secured = `certificate = "${certificate}"\nprivate_key = "${key}"\n`;
-    const listener = (transport) => `[[listener]]\nname = "${transport}"\ntransport = "${transport}"\nbind = "${LOOPBACK}"\n${["wss", "tls"].includes(transport) ? secured : ""}`;
-    const listeners = ["ws", "wss", "udp", "tcp", "tls"].map(listener);
     const file = join(folder, "sipway.toml");
-    await writeFile(file, `[ledger]\ndirectory = "ledger"\n[admin]\nbind = "${admin}"\n[[domain]]\nname = "localhost"\nauth = "open"\n${listeners.join("")}${more}\n`);
+    await writeFile(file, `[ledger]\ndirectory = "ledger"\n[admin]\nbind = "${admin}"\n${await rest({ folder, ...(await makeCertificate(folder)) })}`);
     server.#launch(["run", "--config", file]);
     server.#process.stdout.resume();
     const page = `http://${admin}/`;

@@ -1,7 +1,7 @@
 // What a phone knows of itself, as plain data.
 
-/** `messages`: `{from, text}`, as they came. */
-export const phoneState = () => ({ connected: false, registered: false, calls: [], messages: [] });
+/** `messages`: `{from, text}`, as they came. `refused`: the status of the last REGISTER that was refused (JsSIP). */
+export const phoneState = () => ({ connected: false, registered: false, refused: undefined, calls: [], messages: [] });
 
 /**
  * One call, from its beginning to beyond its end.

@@ -26,6 +26,7 @@ export class JsSipPhone {
     this.#ua.on("disconnected", () => Object.assign(this.state, { connected: false, registered: false }));
     this.#ua.on("registered", () => (this.state.registered = true));
     this.#ua.on("unregistered", () => (this.state.registered = false));
+    this.#ua.on("registrationFailed", ({ response }) => (this.state.refused = response?.status_code));
     this.#ua.on("newRTCSession", ({ session, originator }) => originator === "remote" && this.#follow(session, callState("in", session.remote_identity.uri.user)));
     this.#ua.on("newMessage", ({ originator, message, request }) => originator === "remote" && this.state.messages.push({ from: message.remote_identity.uri.user, text: request.body }));
     this.#ua.start();
@@ -35,6 +36,10 @@ export class JsSipPhone {
     this.#sessions.push(session);
     this.state.calls.push(call);
     if (this.#plain) session.on("sdp", (event) => (event.sdp = event.originator === "local" ? toPlain(event.sdp) : fromPlain(event.sdp, event.type)));
+    // JsSIP leaves Contact out of NOTIFY, where it must be (RFC 6665 §8.2.1). Asterisk refuses such a NOTIFY (400).
+    const send = session.sendRequest.bind(session);
+    const contact = (method) => (method === JsSIP.C.NOTIFY ? [`Contact: ${session.contact}`] : []);
+    session.sendRequest = (method, options = {}) => send(method, { ...options, extraHeaders: [...(options.extraHeaders ?? []), ...contact(method)] });
     session.on("progress", ({ originator }) => originator === "remote" && call.now === "calling" && (call.now = "ringing"));
     session.on("accepted", () => (call.now = "active"));
     session.on("hold", ({ originator }) => (call[originator === "local" ? "held" : "heldByOther"] = true));
