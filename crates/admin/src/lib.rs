@@ -1,14 +1,13 @@
 //! HTTP: softphone page, JSON, event stream, metrics.
 //!
-//! One [`Router`](axum::Router) for whoever serves it: the admin listener of the configuration ([`serve`]), or a `ws`
-//! listener in development, which hands over what is no upgrade ([`serve_connection`]).
+//! One [`Router`](axum::Router) for whoever serves it: the admin listener of the configuration ([`serve`]), or a `ws` or
+//! `wss` listener in development, which hands over what is no upgrade ([`serve_connection`]).
 #![forbid(unsafe_code)]
 
 mod api;
 mod metrics;
-mod prefixed;
 mod serve;
 mod softphone;
 
 pub use api::{Access, Development, router};
-pub use serve::{detach, serve, serve_connection};
+pub use serve::{serve, serve_connection};

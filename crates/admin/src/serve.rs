@@ -1,6 +1,6 @@
 //! Who serves the pages.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
 use axum::{Router, serve::ListenerExt as _};
 use hyper::server::conn::http1;
@@ -10,9 +10,7 @@ use hyper_util::{
 };
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use transport::PlainHttp;
-
-use crate::prefixed::Prefixed;
+use transport::DetachedHttp;
 
 /// What was sent must be taken within so long.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -30,29 +28,16 @@ fn give_up_on_silence(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_tcp_user_timeout(Some(SILENCE));
 }
 
-/// Serves one connection that was taken by a `ws` listener and asked for a page.
-pub async fn serve_connection(
-    head: Vec<u8>,
-    stream: std::net::TcpStream,
-    remote: SocketAddr,
-    router: Router,
-) {
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
-    give_up_on_silence(&stream);
-    let io = TokioIo::new(Prefixed::new(head, stream));
+/// Serves one connection that was taken by a `ws` or `wss` listener and asked for a page.
+pub async fn serve_connection(connection: DetachedHttp, router: Router) {
+    let remote = connection.remote();
+    let Ok(stream) = connection.attach() else { return };
+    give_up_on_silence(stream.socket());
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .serve_connection(io, TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .await;
     if let Err(error) = served {
         tracing::debug!(%remote, %error, "HTTP");
     }
-}
-
-/// Takes a request apart so that another runtime can serve it.
-///
-/// # Errors
-/// The socket cannot leave its runtime.
-pub fn detach(request: PlainHttp) -> io::Result<(Vec<u8>, std::net::TcpStream, SocketAddr)> {
-    Ok((request.head, request.stream.into_std()?, request.remote))
 }

@@ -47,7 +47,7 @@ pub(crate) struct Dev {
     /// Where WebSockets and the softphone page are served
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) ws: SocketAddr,
-    /// Where WebSockets over TLS are served, with a certificate made now
+    /// Where WebSockets over TLS and the page are served, with a certificate made now; other machines need it for a microphone
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     pub(crate) wss: SocketAddr,
     /// Where SIP over UDP is served

@@ -254,17 +254,15 @@ fn bind_admin(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, 
     })
 }
 
-/// The softphone page on `ws` listeners, served on the main runtime so that a shard has no part in it.
+/// The softphone page on `ws` and `wss` listeners, served on the main runtime so that a shard has no part in it.
 fn pages(handle: Handle) -> Pages {
     // A page of a stranger whose name leads to this machine is kept out, as at the admin API.
     let here = handle.listeners().iter().all(|bound| bound.local.ip().to_canonical().is_loopback());
     let access = if here { Access::ByAddress } else { Access::Anyone };
     let router = admin::router(handle, Arc::default(), Development::Yes, access);
     let runtime = tokio::runtime::Handle::current();
-    Box::new(move |request| match admin::detach(request) {
-        Ok((head, stream, remote)) => {
-            runtime.spawn(admin::serve_connection(head, stream, remote, router.clone()));
-        }
+    Box::new(move |request| match request.detach() {
+        Ok(connection) => drop(runtime.spawn(admin::serve_connection(connection, router.clone()))),
         Err(error) => tracing::debug!(%error, "HTTP"),
     })
 }
@@ -299,11 +297,9 @@ fn with_hint(error: &StartError, talk: Talk) -> String {
 fn announce(server: &Server, talk: Talk, config: &Config) {
     let handle = server.handle();
     let recovered = &server.recovered;
-    let page = handle
-        .listeners()
-        .iter()
-        .find(|bound| bound.transport == Transport::Ws)
-        .map(|bound| format!("http://{}/", bound.local));
+    let bound = |transport| handle.listeners().iter().find(|bound| bound.transport == transport);
+    let page = bound(Transport::Ws).map(|ws| format!("http://{}/", ws.local));
+    let secure = bound(Transport::Wss).map(|wss| wss.local);
     match talk {
         Talk::Logs => {
             for bound in handle.listeners() {
@@ -317,7 +313,10 @@ fn announce(server: &Server, talk: Talk, config: &Config) {
             );
         }
         Talk::Json => {
-            let mut ready = serde_json::json!({ "ledger": config.ledger.directory, "page": page });
+            let secure_page = secure.map(|address| format!("https://{address}/"));
+            let mut ready = serde_json::json!({
+                "ledger": config.ledger.directory, "page": page, "secure_page": secure_page,
+            });
             for bound in handle.listeners() {
                 ready[bound.transport.as_str()] = bound.local.to_string().into();
             }
@@ -342,6 +341,16 @@ fn announce(server: &Server, talk: Talk, config: &Config) {
             if let Some(page) = page {
                 say!(
                     "\nOpen {page} in two tabs, register two names, call. Close a tab and see why it ended. Ctrl-C ends.\n"
+                );
+            }
+            if let Some(address) = secure.filter(|address| !address.ip().to_canonical().is_loopback()) {
+                let host = match address.ip().is_unspecified() {
+                    true => format!("ADDRESS-OF-THIS-MACHINE:{}", address.port()),
+                    false => address.to_string(),
+                };
+                say!(
+                    "On another machine open https://{host}/ and accept the certificate, which was made now: browsers give \
+                     the microphone to secure pages only.\n"
                 );
             }
         }

@@ -118,8 +118,9 @@ pub async fn receive_connection<O: Owner>(
             let candidate = Candidate { pending, facts, codec, response: None, vouched };
             candidate.open(owner, guest, listener, scratch).await;
         }
-        Greeting::Http if pending.tls.is_none() => {
-            owner.http(PlainHttp { stream: pending.stream, remote, head: pending.received });
+        Greeting::Http if pending.tls.is_none() || owner.serves_pages() => {
+            let Pending { stream, tls, received, .. } = pending;
+            owner.http(PlainHttp { stream, remote, head: received, tls });
         }
         Greeting::Http => {
             refuse(&owner, pending, guest, Refusal::MissingUpgrade, &scratch, &settings).await;

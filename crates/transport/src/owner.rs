@@ -10,10 +10,9 @@ use std::{
 
 use lifecycle::{Ending, FlowFacts, Text};
 use sip_message::{FrameError, Leniencies};
-use tokio::net::TcpStream;
 use websocket::handshake::{Refusal, Request};
 
-use crate::{Link, Listener};
+use crate::{Link, Listener, PlainHttp};
 
 /// A connection that wants to become a flow.
 #[derive(Debug)]
@@ -54,17 +53,6 @@ pub struct Refused {
     pub retry_after: Duration,
     /// Why, in words for the client.
     pub reason: &'static str,
-}
-
-/// A plain HTTP request on a WebSocket listener.
-#[derive(Debug)]
-pub struct PlainHttp {
-    /// The connection.
-    pub stream: TcpStream,
-    /// Its peer.
-    pub remote: SocketAddr,
-    /// What was read of the request already.
-    pub head: Vec<u8>,
 }
 
 /// A connection that ended before it was a flow: no event, only a count and perhaps a log line.
@@ -159,6 +147,11 @@ pub trait Owner: Sized + 'static {
 
     /// The flow is over. Uses it up.
     fn close(self: &Rc<Self>, flow: Self::Flow, ending: Ending);
+
+    /// Whether there are pages for those who ask. Within TLS nobody is handed over otherwise: they are refused.
+    fn serves_pages(self: &Rc<Self>) -> bool {
+        false
+    }
 
     /// Someone asks for a page. Dropping it closes the connection.
     fn http(self: &Rc<Self>, request: PlainHttp);

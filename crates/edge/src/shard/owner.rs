@@ -113,6 +113,10 @@ impl Owner for Shard {
         flow.close(&ending);
     }
 
+    fn serves_pages(self: &Rc<Self>) -> bool {
+        self.shared.pages().is_some()
+    }
+
     fn http(self: &Rc<Self>, request: PlainHttp) {
         match self.shared.pages() {
             Some(pages) => {

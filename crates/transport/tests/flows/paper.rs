@@ -37,6 +37,8 @@ pub(crate) struct Paper {
     pub(crate) lost: Cell<usize>,
     pub(crate) unopened: RefCell<Vec<Unopened>>,
     pub(crate) pages: RefCell<Vec<PlainHttp>>,
+    /// Whether it has pages for those who ask within TLS.
+    pub(crate) serves_pages: Cell<bool>,
     /// Whom it let in.
     pub(crate) guests: RefCell<Vec<IpAddr>>,
     /// How many of them have gone.
@@ -147,6 +149,10 @@ impl Owner for Paper {
         self.endings.borrow_mut().push((ending, flow.link.traffic(Instant::now())));
         self.links.borrow_mut().retain(|link| !Rc::ptr_eq(link, &flow.link));
         self.changed.notify_waiters();
+    }
+
+    fn serves_pages(self: &Rc<Self>) -> bool {
+        self.serves_pages.get()
     }
 
     fn http(self: &Rc<Self>, request: PlainHttp) {

@@ -153,6 +153,47 @@ fn head_gets_no_body_over_tls_and_in_the_place_of_tls() {
     });
 }
 
+const PAGE: &str = "GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn a_page_within_tls_is_served_on_the_connection_that_asked() {
+    on_a_shard(async {
+        for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            let place = wss();
+            place.paper.serves_pages.set(true);
+            let mut client = secure(&place, connector(&[version], &["http/1.1"])).await;
+            client.write_all(PAGE.as_bytes()).await.unwrap();
+            place.paper.until("asked for a page", |paper| !paper.pages.borrow().is_empty()).await;
+            let request = place.paper.pages.borrow_mut().remove(0);
+            assert_eq!(request.head, PAGE.as_bytes());
+            let mut served = request.detach().unwrap().attach().unwrap();
+            let (body, answer) = ("x".repeat(300_000), "y".repeat(300_000));
+            let serving = async {
+                let mut heard = vec![0; PAGE.len() + body.len()];
+                served.read_exact(&mut heard).await.unwrap();
+                assert!(heard.starts_with(PAGE.as_bytes()) && heard.ends_with(body.as_bytes()));
+                served.write_all(answer.as_bytes()).await.unwrap();
+                served.shutdown().await.unwrap();
+                let mut rest = Vec::new();
+                served.read_to_end(&mut rest).await.unwrap();
+                assert_eq!(rest, b"bye");
+            };
+            let asking = async {
+                client.write_all(body.as_bytes()).await.unwrap();
+                client.flush().await.unwrap();
+                let (heard, end) = read_all(&mut client).await;
+                assert!(heard == answer.as_bytes());
+                // The end is no truncation: rustls would make an error of a missing close_notify.
+                assert!(end.is_ok(), "{end:?}");
+                client.write_all(b"bye").await.unwrap();
+                client.shutdown().await.unwrap();
+            };
+            tokio::join!(serving, asking);
+            assert!(place.paper.unopened.borrow().is_empty());
+        }
+    });
+}
+
 #[test]
 fn records_in_single_bytes() {
     on_a_shard(async {
