@@ -35,6 +35,8 @@ const AT_ONCE: usize = 128;
 pub(crate) struct CallTable {
     calls: Mutex<Calls<Hop, Room>>,
     farewell: Farewell,
+    /// How long a side whose flow ended is waited for.
+    pub(crate) hold: std::time::Duration,
 }
 
 impl CallTable {
@@ -50,7 +52,7 @@ impl CallTable {
             config::AtShutdown::Leave => Farewell::Silence,
             config::AtShutdown::HangUp => Farewell::Bye,
         };
-        Self { calls: Mutex::new(Calls::new(settings)), farewell }
+        Self { calls: Mutex::new(Calls::new(settings)), farewell, hold: config.hold }
     }
 }
 

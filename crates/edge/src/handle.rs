@@ -44,6 +44,12 @@ impl Handle {
         &self.0.listeners
     }
 
+    /// How long a call waits for a side whose flow ended.
+    #[must_use]
+    pub fn call_hold(&self) -> Duration {
+        self.0.calls.hold
+    }
+
     /// The calls under way, the oldest first, at most so many.
     #[must_use]
     pub fn calls(&self, most: usize) -> Vec<CallView> {

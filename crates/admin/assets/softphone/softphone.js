@@ -1,5 +1,7 @@
 // The phone of the page: connect, register, call, write. JsSIP speaks SIP; this file is its face.
-import { EventList, FlowPanel, flowOf } from "./server-view.js";
+import { CallFates } from "./call-fates.js";
+import { EventList, FlowPanel } from "./server-view.js";
+import { decoded, endWords, flowOf, minutes, nameOf, statusWords } from "./words.js";
 
 const { JsSIP } = globalThis;
 const $ = (id) => document.getElementById(id);
@@ -10,7 +12,7 @@ const DISPLAY_MS = 1000;
 const randomName = () => `${NAMES[Math.floor(Math.random() * NAMES.length)]}${Math.floor(Math.random() * 90) + 10}`;
 
 const idleCall = () => ({
-  state: "idle", direction: "", remote: "", muted: false, held: false, heldByRemote: false,
+  state: "idle", direction: "", remote: "", callId: "", lost: "", secondsLeft: undefined, muted: false, held: false, heldByRemote: false,
   packetsReceived: 0, packetsSent: 0, packetsLost: 0, jitter: undefined, durationSeconds: 0,
 });
 
@@ -28,11 +30,17 @@ let ticker;
 // ---- the server's side -------------------------------------------------------------------------------------------------
 
 const flowPanel = new FlowPanel($("flow"), $("flow-hint"));
-const eventList = new EventList($("events"), $("events-light"), (event) => {
+const fates = new CallFates();
+const eventList = new EventList($("events"), $("events-light"), fates, (event, concerned) => {
   events.push(event);
   if (events.length > 2000) events.splice(0, 1000);
-  if (event.type === "binding.added") rememberPerson(String(event.data?.aor ?? event.subject ?? "").replace(/^sips?:/i, "").split("@")[0]);
+  if (event.type === "binding.added") {
+    rememberPerson(nameOf(event.data?.aor) || nameOf(event.subject));
+    askWhetherTheyAreBack();
+  }
   if (event.type === "flow.closed" && flowOf(event) === state.flow) leaveFlow();
+  if (concerned.includes(state.call.callId)) drawFate();
+  if (event.type === "call.ended" && concerned.includes(state.lastCall?.callId)) drawLastCall();
 });
 
 async function askServer() {
@@ -40,10 +48,10 @@ async function askServer() {
   const told = response?.ok ? await response.json().catch(() => ({})) : {};
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const address = told[scheme] ?? "";
-  return {
-    domain: told.domain || location.hostname,
-    socket: /^wss?:/.test(address) ? address : `${scheme}://${address || location.host}/`,
-  };
+  fates.holdMs = Number.isFinite(told.call_hold_ms) ? told.call_hold_ms : fates.holdMs;
+  // The page comes from the listener itself, which may be known here by another address than it knows.
+  const elsewhere = /^wss?:/.test(address) && new URL(address).port !== location.port;
+  return { domain: told.domain || location.hostname, socket: elsewhere ? address : `${scheme}://${location.host}/` };
 }
 
 function rememberPerson(name) {
@@ -88,7 +96,7 @@ async function register(name = $("name").value) {
   agent.on("disconnected", mine(({ error, code, reason }) => {
     leaveFlow();
     update({ connected: false, registered: false });
-    if (wanted) notice(`The connection is gone${code ? ` (code ${code}${reason ? `, ${reason}` : ""})` : error ? "" : " (closed by the server)"}. Trying again …`);
+    if (wanted) notice(`The connection to the server is gone${code ? ` (code ${code}${reason ? `, ${reason}` : ""})` : error ? "" : " (closed by the server)"}. Trying again …`);
   }));
   agent.on("registered", mine(({ response }) => {
     const flow = response.getHeader("Sipway-Flow") ?? "";
@@ -102,9 +110,12 @@ async function register(name = $("name").value) {
   agent.on("unregistered", mine(() => update({ registered: false })));
   agent.on("registrationFailed", mine(({ response, cause }) => {
     update({ registered: false });
-    if (state.connected) notice(`Registering failed: ${response ? `${response.status_code} ${response.reason_phrase}` : cause}.`);
+    if (state.connected) notice(`Registering failed: ${answered(response, cause)}.`);
   }));
-  agent.on("newRTCSession", mine(({ session: fresh, originator }) => (originator === "remote" ? incoming(fresh) : undefined)));
+  agent.on("newRTCSession", mine(({ session: fresh, originator, request }) => {
+    if (originator === "remote") incoming(fresh, request);
+    else state.call.callId = request.call_id;
+  }));
   agent.on("newMessage", mine(({ message, originator, request }) => {
     if (originator === "remote") received(message, request);
   }));
@@ -121,6 +132,9 @@ function unregister() {
   notice("");
   update({ connected: false, registered: false });
 }
+
+/** An answer of SIP, or what JsSIP calls the lack of one. */
+const answered = (response, cause) => (response ? [response.status_code, response.reason_phrase].filter(Boolean).join(" ") : cause || "no answer");
 
 const target = (name) => (/[@:]/.test(name) ? name : `sip:${encodeURIComponent(name.trim())}@${server.domain}`);
 
@@ -168,13 +182,13 @@ async function call(name) {
   follow(ua.call(target(name), media(sound.stream)));
 }
 
-function incoming(fresh) {
+function incoming(fresh, request) {
   if (session || state.call.state !== "idle") {
     fresh.terminate({ status_code: 486 });
     return;
   }
   const uri = fresh.remote_identity.uri;
-  updateCall({ ...idleCall(), state: "incoming", direction: "incoming", remote: decodeURIComponent(uri.user ?? "") || uri.toString() });
+  updateCall({ ...idleCall(), state: "incoming", direction: "incoming", remote: decoded(uri.user ?? "") || uri.toString(), callId: request.call_id });
   rememberPerson(state.call.remote);
   follow(fresh);
   $("answer").focus();
@@ -239,20 +253,49 @@ function over({ originator, cause, message }) {
   session = undefined;
   closeSound();
   $("remote-audio").srcObject = null;
-  const code = message?.status_code;
+  const { remote, direction, callId, durationSeconds } = state.call;
   const by = originator === "local" ? "you" : originator === "remote" ? "the other side" : "the connection";
-  state.lastCall = { remote: state.call.remote, by, cause, code, durationSeconds: state.call.durationSeconds };
-  $("last-call").textContent = `Last call, with ${state.call.remote}: ${endWords(cause, code, by)}.`;
+  state.lastCall = { remote, by, cause, code: message?.status_code, durationSeconds, callId, direction };
   updateCall(idleCall());
+  drawLastCall();
 }
 
-function endWords(cause, code, by) {
-  if (cause === JsSIP.C.causes.BYE) return `ended by ${by}`;
-  if (code) return `${String(cause).toLowerCase()} (${code})`;
-  return `${String(cause).toLowerCase()}, by ${by}`;
+/** Why the last call ended: as the server has it, or until it says so, as this phone has it. */
+function drawLastCall() {
+  const { remote, by, cause, code, callId, direction, durationSeconds } = state.lastCall;
+  const { ended, lost } = fates.of(callId) ?? {};
+  const [caller, callee] = direction === "incoming" ? [remote, "you"] : ["you", remote];
+  let why = ended && endWords(ended, { caller, callee, lost: lost?.why });
+  if (!why && cause === JsSIP.C.causes.BYE) why = `${by} hung up`;
+  why ||= [String(cause || "over").toLowerCase(), code ? `(${statusWords(code)})` : `by ${by}`].join(" ");
+  setText("last-call", `Last call, with ${remote}${durationSeconds ? ` (${minutes(durationSeconds)})` : ""}: ${why}.`);
+}
+
+/** What the server's events say of the call that goes on: a side that was lost is waited for, or all is over there. */
+function drawFate() {
+  const { lost, ended } = fates.of(state.call.callId) ?? {};
+  const mine = state.call.direction === "incoming" ? "callee" : "caller";
+  let words = "";
+  let secondsLeft;
+  if (ended && session?.isEstablished()) words = `The server has ended this call: ${endWords(ended, { caller: "the caller", callee: "the called side" })}. What you hear goes on until you hang up.`;
+  else if (lost && lost.side !== mine) [words, secondsLeft] = [`Connection lost (${lost.why}), waiting`, fates.secondsLeft(lost)];
+  if (state.call.lost !== words || state.call.secondsLeft !== secondsLeft) updateCall({ lost: words, secondsLeft });
+}
+
+/** Somebody has registered: is it the side that was lost? The server knows whose call it is. */
+async function askWhetherTheyAreBack() {
+  const { callId } = state.call;
+  if (!fates.of(callId)?.lost) return;
+  const response = await fetch("/api/calls", { cache: "no-store" }).catch(() => undefined);
+  const calls = response?.ok ? await response.json().catch(() => []) : [];
+  if (calls.some((call) => call.call_id === callId && !call.waiting)) {
+    fates.found(callId);
+    drawFate();
+  }
 }
 
 async function measure(fresh) {
+  drawFate();
   if (session !== fresh || !fresh.connection || fresh.connection.connectionState === "closed") return;
   const report = await fresh.connection.getStats().catch(() => undefined);
   if (!report || session !== fresh) return;
@@ -279,7 +322,7 @@ function message(name, text) {
     contentType: "text/plain;charset=utf-8",
     eventHandlers: {
       succeeded: ({ response }) => settle("delivered", response.status_code === 202 ? "accepted, to be delivered" : ""),
-      failed: ({ response, cause }) => settle("failed", response ? `${response.status_code} ${response.reason_phrase}` : cause),
+      failed: ({ response, cause }) => settle("failed", answered(response, cause)),
     },
   });
   return entry;
@@ -287,7 +330,7 @@ function message(name, text) {
 
 function received(incomingMessage, request) {
   const uri = incomingMessage.remote_identity.uri;
-  record({ direction: "in", peer: decodeURIComponent(uri.user ?? "") || uri.toString(), text: request.body ?? "", state: "received", detail: "" });
+  record({ direction: "in", peer: decoded(uri.user ?? "") || uri.toString(), text: request.body ?? "", state: "received", detail: "" });
 }
 
 function record(entry) {
@@ -330,12 +373,12 @@ function light(id, on, words) {
   $(id).querySelector("span").textContent = words;
 }
 
-const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-
 const CALL_WORDS = { calling: "Calling …", ringing: "Ringing …", incoming: "is calling you", answering: "Connecting …", active: "Connected" };
 
-function callWords({ state: now, held, heldByRemote, muted }) {
+function callWords({ state: now, lost, held, heldByRemote, muted }) {
+  if (lost) return lost;
   if (now !== "active") return CALL_WORDS[now] ?? "";
+  if (!state.connected) return "Your connection to the server is lost; trying again";
   if (held && heldByRemote) return "On hold, by both sides";
   if (held) return "On hold";
   if (heldByRemote) return "The other side holds the call";
@@ -348,8 +391,8 @@ function draw() {
   light("light-connected", connected ? "yes" : trying ? "wait" : "no", connected ? "Connected" : trying ? "Connecting" : "Not connected");
   light("light-registered", registered ? "yes" : trying ? "wait" : "no", registered ? "Registered" : trying ? "Registering" : "Not registered");
   const active = now.state === "active";
-  const callLight = active ? `In call with ${now.remote}, ${clock(now.durationSeconds)}` : now.state === "idle" ? "No call" : `${now.direction === "incoming" ? "From" : "Calling"} ${now.remote}`;
-  light("light-call", active ? "yes" : now.state === "idle" ? "no" : "wait", callLight);
+  const callLight = now.lost ? `Call with ${now.remote} is interrupted` : active ? `In call with ${now.remote}, ${minutes(now.durationSeconds)}` : now.state === "idle" ? "No call" : `${now.direction === "incoming" ? "From" : "Calling"} ${now.remote}`;
+  light("light-call", active && !now.lost ? "yes" : now.state === "idle" ? "no" : "wait", callLight);
 
   $("name").disabled = trying;
   $("register").textContent = trying ? "Disconnect" : "Connect";
@@ -360,13 +403,16 @@ function draw() {
 
   const idle = now.state === "idle";
   $("call-card").dataset.state = now.state;
+  $("call-card").dataset.lost = now.lost ? "yes" : "no";
   $("call-form").hidden = !idle;
   $("call-panel").hidden = idle;
   $("last-call").hidden = !idle;
   setText("remote", now.remote);
   setText("avatar", now.remote.charAt(0) || "?");
   setText("call-words", callWords(now));
-  setText("duration", active ? clock(now.durationSeconds) : "");
+  // Apart from the words, which are read out: not every second of it.
+  setText("countdown", now.secondsLeft === undefined ? "" : `${now.secondsLeft} s`);
+  setText("duration", active ? minutes(now.durationSeconds) : "");
   $("meters").hidden = !active;
   setText("packets-sent", now.packetsSent.toLocaleString("en"));
   setText("packets-received", now.packetsReceived.toLocaleString("en"));

@@ -25,7 +25,9 @@ pub(super) async fn only_by_address(request: Request, next: Next) -> Response {
 
 /// How to reach this server, for the softphone page.
 pub(super) async fn addresses(State(admin): State<Arc<Admin>>) -> Json<Value> {
-    let mut facts = json!({ "domain": "localhost", "node": admin.server.node().as_str() });
+    let hold = u64::try_from(admin.server.call_hold().as_millis()).unwrap_or(u64::MAX);
+    let node = admin.server.node().as_str();
+    let mut facts = json!({ "domain": "localhost", "node": node, "call_hold_ms": hold });
     for bound in admin.server.listeners() {
         let transport = bound.transport.as_str();
         let address = match bound.transport {
