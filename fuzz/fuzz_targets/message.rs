@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sip_message::response::ResponseBuilder;
-use sip_message::{Contact, HeaderId, Leniency, Message, Rewrite};
+use sip_message::{Contact, HeaderId, Leniency, Message, Rewrite, tries_to_be_sip};
 
 fn read(message: &Message<'_>) {
     let _ = (message.check_request(), message.check_response(), message.expires(), message.request_uri());
@@ -24,6 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut out = Vec::new();
     match Message::parse(bytes) {
         Ok(message) => {
+            assert!(tries_to_be_sip(bytes), "what can be read is not dropped before");
             read(&message);
             let mut rewrite = Rewrite::new(&message);
             rewrite.write(&mut out).expect("no edits");

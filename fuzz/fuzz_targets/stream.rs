@@ -12,6 +12,8 @@ fn cut(pieces: &[&[u8]]) -> (Vec<(Frame, Vec<u8>)>, Option<FrameError>) {
         loop {
             match framer.next(&buffer) {
                 Ok(Frame::NeedMore) => break,
+                // It comes in as many pieces as there are.
+                Ok(frame @ Frame::Padding { .. }) => drop(buffer.drain(..frame.len())),
                 Ok(frame) => out.push((frame, buffer.drain(..frame.len()).collect())),
                 Err(error) => return (out, Some(error)),
             }

@@ -18,7 +18,8 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 impl World<'_> {
     /// Whether what comes from one hop may answer what was sent on another.
     ///
-    /// - A connection is answered on itself, and a server behind us answers by any of its connections.
+    /// - A connection is answered on itself, and a server behind us answers by any of its connections. When the one that a request
+    ///   came by has ended, a server makes another (RFC 3261 §18.2.2). On our own machine it is known by nothing but its address.
     /// - A NAT may change the port of a datagram, and a host with several IPv6 addresses may send from another one of its /64.
     ///   The answer comes to the socket that the Via names.
     /// - A server behind us may answer from the address of another server behind us.
@@ -29,6 +30,10 @@ impl World<'_> {
             (Hop::Udp { listener, remote: sent }, Hop::Udp { listener: other, remote: from }) => {
                 listener == other
                     && (same_host(sent.ip(), from.ip()) || is_server && upstreams.has(from.ip()))
+            }
+            (Hop::Peer { .. }, Hop::Flow(number)) if is_server => {
+                let address = self.answerer.or_else(|| self.shard.remote(number).map(|remote| remote.ip()));
+                address.is_some_and(|address| upstreams.has(address))
             }
             _ => is_server && upstreams.knows(from),
         };

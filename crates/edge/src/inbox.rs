@@ -1,6 +1,7 @@
 //! What one shard tells another.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -31,8 +32,8 @@ pub(crate) enum Letter {
     Connection { listener: u8, stream: std::net::TcpStream, remote: std::net::SocketAddr },
     /// A message for a flow of yours, or a peer that you speak to.
     Deliver { hop: Hop, message: Box<[u8]>, from_shard: u8 },
-    /// A response that came from this hop, to a request that you sent.
-    Response { from: Hop, message: Box<[u8]> },
+    /// A response that came from this hop and address, to a request that you sent.
+    Response { from: Hop, address: Option<IpAddr>, message: Box<[u8]> },
     /// A request that you sent by this hop came back.
     CameBack { hop: Hop, returned: sip_proxy::Returned },
     /// Send this request, whole but for its Via, and tell the status of its final response: 408 if there is none.

@@ -278,7 +278,11 @@ impl Shard {
             }
             Ok(message) => match shard_of(&message) {
                 Some(shard) if shard != self.index => {
-                    let letter = Letter::Response { from, message: bytes.into() };
+                    let address = match from {
+                        Hop::Flow(number) => self.remote(number).map(|remote| remote.ip()),
+                        Hop::Udp { remote, .. } | Hop::Peer { remote, .. } => Some(remote.ip()),
+                    };
+                    let letter = Letter::Response { from, address, message: bytes.into() };
                     let _ = self.shared.tell(usize::from(shard), letter);
                 }
                 _ => self.with_proxy(|proxy, world, now| proxy.response(world, from, &message, now)),
@@ -367,9 +371,12 @@ impl Shard {
                     let _ = self.shared.tell(usize::from(from_shard), Letter::Gone(hop, loss));
                 }
             }
-            Letter::Response { from, message } => {
+            Letter::Response { from, address, message } => {
                 if let Ok(message) = Message::parse(&message) {
-                    self.with_proxy(|proxy, world, now| proxy.response(world, from, &message, now));
+                    self.with_proxy(|proxy, world, now| {
+                        world.answerer = address;
+                        proxy.response(world, from, &message, now);
+                    });
                 }
             }
             Letter::CameBack { hop, returned } => self.came_back(hop, returned),

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -38,13 +38,15 @@ pub(crate) struct World<'s> {
     pub(crate) stranger: Option<Hop>,
     /// It is a user's that says more than it may: nothing new is begun for it.
     pub(crate) hasty: Option<TooMuch>,
+    /// Where the response at hand comes from, if it came by a flow of another shard.
+    pub(crate) answerer: Option<IpAddr>,
     /// The place of the call that is about to begin.
     pub(crate) call: Cell<Option<UserCall>>,
 }
 
 impl<'s> World<'s> {
     pub(crate) fn new(shard: &'s Shard) -> Self {
-        Self { shard, stranger: None, hasty: None, call: Cell::default() }
+        Self { shard, stranger: None, hasty: None, answerer: None, call: Cell::default() }
     }
 }
 

@@ -264,3 +264,45 @@ async fn a_call_outlives_the_connection_of_a_server_and_either_side_hangs_up() {
         drop(log);
     }
 }
+
+/// RFC 3261 §18.2.2. On our own machine a server that connects by itself is known by nothing but its address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_answers_by_another_connection_when_its_own_has_ended_and_nobody_else_does() {
+    for ip in ["127.0.0.3", "127.0.0.1"] {
+        let pbx = Pbx::at(ip).await.unwrap();
+        let target = format!("\"sip:{};transport=tcp\"", pbx.address());
+        let house = House::new("answering", &behind(&target, "").replace("\"1s\"", "\"off\""));
+        let mut bob = house.registered("bob").await;
+        bob.set_answering(prove::Answering::KeepsSilent);
+        for round in 1..=4 {
+            let invite = format!(
+                "INVITE sip:100@localhost SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bK{n}\r\nMax-Forwards: 70\r\n\
+                 From: <sip:bob@localhost>;tag=caller\r\nTo: <sip:100@localhost>\r\nCall-ID: {n}\r\nCSeq: 1 INVITE\r\n\
+                 Contact: {BOB}\r\nContent-Length: 0\r\n\r\n",
+                n = rand::random::<u64>()
+            );
+            bob.send(invite.as_bytes()).unwrap();
+            let mut line = pbx.accept().await;
+            let asked = line.next("INVITE", is("INVITE")).await;
+            let asked = Message::parse(&asked).unwrap();
+            let mut ringing = Vec::new();
+            ResponseBuilder::new(&asked, 180, "Ringing").to_tag(b"callee").write(&mut ringing).unwrap();
+            line.send(&ringing).await;
+            next(&mut bob, "180", |message| message.status() == Some(180)).await;
+            drop(line);
+            let answer = ok(&asked, "<sip:100@pbx.invalid>");
+            let other = Pbx::at("127.0.0.4").await.unwrap();
+            let mut forger = other.connect(&house).await;
+            forger
+                .send(&String::from_utf8(answer.clone()).unwrap().replace("200 OK", "603 No").into_bytes())
+                .await;
+            house.until("dropped", |handle| handle.metrics().get(Count::ResponsesForeign) == round).await;
+            let mut line = pbx.connect(&house).await;
+            line.send(&answer).await;
+            let heard =
+                next(&mut bob, "answer", |message| message.status().is_some_and(|status| status >= 200));
+            assert_eq!(heard.await.message().status(), Some(200), "{ip}");
+        }
+        house.end().await;
+    }
+}
