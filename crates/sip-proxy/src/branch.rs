@@ -5,6 +5,7 @@ use std::{hash::Hasher as _, net::IpAddr};
 
 use sip_message::{HeaderId, Message, Via};
 use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
 
 /// Every branch of ours starts with this.
 pub(crate) const PREFIX: &[u8] = b"z9hG4bKsw";
@@ -83,14 +84,22 @@ impl Branches {
         hasher.finish()
     }
 
-    /// What a response has to repeat of its request beside the Via (RFC 3261 §8.2.6.2): number and method of CSeq (§17.1.3),
-    /// Call-ID, and the tag of From. To is not among it: the answer brings its tag.
+    /// What a response has to repeat of its request beside our Via (RFC 3261 §8.2.6.2): number and method of CSeq (§17.1.3),
+    /// Call-ID, the tag of From, and the branch of the Via below ours (`sender`), in any case of letters. To is not among it:
+    /// the answer brings its tag.
     ///
     /// Call-ID and From tag are in it because whatever follows dialogs goes by them: an answer with those of another call
-    /// would be taken for that call's.
-    pub(crate) fn echo(&self, message: &Message<'_>) -> u64 {
+    /// would be taken for that call's. The branch is, because the sender finds its transaction by it: an answer with another one
+    /// would be lost, and end ours.
+    pub(crate) fn echo(&self, message: &Message<'_>, sender: Option<&Via<'_>>) -> u64 {
         let mut hasher = self.seeded;
         hasher.write_u8(b'e');
+        if let Some(via) = sender {
+            let branch: SmallVec<[u8; 64]> =
+                via.branch().unwrap_or_default().iter().map(u8::to_ascii_lowercase).collect();
+            hasher.write_u8(1);
+            hasher.write(&branch);
+        }
         if let Ok(cseq) = message.cseq() {
             hasher.write_u32(cseq.number);
             hasher.write(cseq.method.as_bytes());

@@ -78,7 +78,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             .as_ref()
             .and_then(|sent| Self::kept(sent))
             .is_some_and(|invite| cancel_for(&invite, Some(reason), &mut cancel).is_ok());
-        let Some(echo) = Self::kept(&cancel).filter(|_| written).map(|cancel| self.branches.echo(&cancel))
+        let Some(echo) =
+            Self::kept(&cancel).filter(|_| written).map(|cancel| self.branches.echo(&cancel, None))
         else {
             return env.notice(Notice::Unwritable);
         };

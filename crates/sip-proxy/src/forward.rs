@@ -145,7 +145,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let copy = sent.clone();
         let branch = Branch {
             server: Some(id),
-            echo: self.branches.echo(forward.request),
+            echo: self.branches.echo(forward.request, forward.request.via_top().ok().as_ref()),
             hop: target.hop,
             sent,
             anew,

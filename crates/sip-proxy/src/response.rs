@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sip_message::{
-    EditError, HeaderId, Invalid, Message, Method, Rewrite, ViaError, request::ack_for_non2xx,
+    EditError, HeaderId, Invalid, Message, Method, Rewrite, Via, ViaError, request::ack_for_non2xx,
 };
 use sip_transaction::{
     ClientId, ClientKey, InviteServer, MethodClass, ResponseFor, ServerId, ServerState, Status,
@@ -42,16 +42,14 @@ fn disbelieved<E: Environment>(
     env: &E,
     branch: &Branch<E::Hop>,
     from: E::Hop,
-    response: &Message<'_>,
-    echo: u64,
+    (sender, echo): (Option<&Via<'_>>, u64),
 ) -> Option<Notice> {
-    let is_for_others = response.values(HeaderId::Via).nth(1).is_some();
-    if branch.echo != echo {
+    if sender.is_none() && branch.purpose == Purpose::Forward {
+        // It has nowhere to go (RFC 3261 §16.7 step 3).
+        Some(Notice::Invalid(Invalid::Via(ViaError::Missing)))
+    } else if branch.echo != echo {
+        // Nor is one with another Via for us (§8.1.3.3).
         Some(Notice::StrayResponse)
-    } else if is_for_others != (branch.purpose == Purpose::Forward) {
-        // With another Via it is not for us (RFC 3261 §8.1.3.3); without one it has nowhere to go (§16.7 step 3).
-        let nowhere = Notice::Invalid(Invalid::Via(ViaError::Missing));
-        Some(if is_for_others { Notice::StrayResponse } else { nowhere })
     } else if !env.may_answer(branch.hop, from) {
         Some(Notice::ForeignResponse)
     } else {
@@ -89,9 +87,15 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let found = branch.zip(response.cseq().ok()).zip(response.status().and_then(Status::new));
         let Some(((branch, cseq), status)) = found else { return env.notice(Notice::StrayResponse) };
         let class = if cseq.method == Method::Invite { MethodClass::Invite } else { MethodClass::NonInvite };
-        let echo = self.branches.echo(response);
+        let below = response.values(HeaderId::Via).nth(1).map(|value| Via::parse(value.bytes));
+        let sender = match &below {
+            Some(Err(malformed)) => return env.notice(Notice::Invalid(Invalid::Via(*malformed))),
+            Some(Ok(via)) => Some(via),
+            None => None,
+        };
+        let echo = self.branches.echo(response, sender);
         let mut disbelief = Notice::StrayResponse;
-        let believed = |branch: &Branch<H>| match disbelieved(env, branch, from, response, echo) {
+        let believed = |branch: &Branch<H>| match disbelieved(env, branch, from, (sender, echo)) {
             Some(notice) => {
                 disbelief = notice;
                 false
