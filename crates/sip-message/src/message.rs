@@ -1,6 +1,7 @@
 //! A message as an index over its bytes.
 
 use crate::index::{HeaderSpan, Index, line_end};
+use crate::syntax::is_token;
 use crate::{
     CSeq, CSeqError, Contacts, EditError, Header, HeaderId, Leniencies, Leniency, Method, NameAddr,
     NameAddrError, NameAddrs, NumberError, ParseError, StartLine, Uri, UriError, Values, Via, ViaError,
@@ -191,6 +192,17 @@ impl<'b> Message<'b> {
     /// From.
     pub fn from(&self) -> Result<NameAddr<'b>, NameAddrError> {
         NameAddr::parse(self.value(HeaderId::From).ok_or(NameAddrError::Missing)?)
+    }
+
+    /// The `tag` of From; nothing if there is none. Of a sound From it is the same as by [`Message::from`], sooner.
+    pub fn from_tag(&self) -> Option<&'b [u8]> {
+        let value = self.value(HeaderId::From)?;
+        // As nearly everybody writes it. What is all token holds no quote, so the bracket is the address's.
+        let rest = memchr::memrchr(b'>', value).map_or(&b""[..], |at| &value[at + 1..]);
+        match rest.strip_prefix(b";tag=") {
+            Some(tag) if is_token(tag) => Some(tag),
+            _ => self.from().ok()?.tag(),
+        }
     }
 
     /// To.

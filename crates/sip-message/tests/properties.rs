@@ -9,6 +9,9 @@ const SEED: &[u8] = include_bytes!("torture/rfc4475/wsinv.dat");
 
 /// Reads everything there is to read.
 fn read_all(message: &Message<'_>) {
+    if let Ok(from) = message.from() {
+        assert_eq!(message.from_tag(), from.tag());
+    }
     let _ =
         (message.check_request(), message.check_response(), message.via_top(), message.from(), message.to());
     let _ = (

@@ -254,3 +254,25 @@ fn a_stream_of_two_is_cut_in_two() {
     }
     assert_eq!(methods, [Method::Register, Method::Invite]);
 }
+
+#[test]
+fn the_tag_of_from_is_the_same_by_the_short_way() {
+    for (from, tag) in [
+        ("<sip:a@b>;tag=x", Some("x")),
+        ("\"a>;tag=q\" <sip:a@b>;tag=x", Some("x")),
+        ("<sip:a@b>;p=\">;tag=q\";tag=x", Some("x")),
+        ("<sip:a@b>;tag=x;p=1", Some("x")),
+        ("<sip:a@b>;p=1", None),
+        ("<sip:a@b> ; TAG = x", Some("x")),
+        ("sip:a@b;tag=x", Some("x")),
+        ("<sip:a@b;tag=q>", None),
+        ("<sip:a@b>;tag=", None),
+    ] {
+        let bytes = format!("OPTIONS sip:a SIP/2.0\r\nFrom: {from}\r\n\r\n");
+        let message = Message::parse(bytes.as_bytes()).unwrap();
+        assert_eq!(message.from_tag(), tag.map(str::as_bytes), "{from}");
+        if let Ok(parsed) = message.from() {
+            assert_eq!(parsed.tag(), message.from_tag(), "{from}");
+        }
+    }
+}

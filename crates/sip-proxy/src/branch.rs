@@ -3,7 +3,7 @@
 
 use std::{hash::Hasher as _, net::IpAddr};
 
-use sip_message::{HeaderId, Message, Via};
+use sip_message::{CSeq, HeaderId, Message, Via};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
@@ -91,25 +91,31 @@ impl Branches {
     /// Call-ID and From tag are in it because whatever follows dialogs goes by them: an answer with those of another call
     /// would be taken for that call's. The branch is, because the sender finds its transaction by it: an answer with another one
     /// would be lost, and end ours.
-    pub(crate) fn echo(&self, message: &Message<'_>, sender: Option<&Via<'_>>) -> u64 {
+    pub(crate) fn echo(&self, message: &Message<'_>, cseq: &CSeq<'_>, sender: Option<&Via<'_>>) -> u64 {
+        let method = cseq.method.as_bytes();
+        let tag = message.from_tag().unwrap_or_default();
+        let call_id = message.call_id().unwrap_or_default();
+        let branch = sender.map(|via| via.branch().unwrap_or_default());
+        let length = |part: &[u8]| part.len() as u64 & 0xffff;
+        // The lengths first, so that no two lists of parts give the same bytes.
+        let lengths = length(method) | length(tag) << 16 | length(call_id) << 32;
+        let mut parts: SmallVec<[u8; 192]> = SmallVec::new();
+        parts.extend_from_slice(&lengths.to_le_bytes());
+        parts.extend_from_slice(&cseq.number.to_le_bytes());
+        parts.push(u8::from(branch.is_some()));
+        for part in [method, tag, call_id, branch.unwrap_or_default()] {
+            parts.extend_from_slice(part);
+        }
+        let folded = parts.len() - branch.map_or(0, <[u8]>::len);
+        parts[folded..].make_ascii_lowercase();
         let mut hasher = self.seeded;
-        hasher.write_u8(b'e');
-        if let Some(via) = sender {
-            let branch: SmallVec<[u8; 64]> =
-                via.branch().unwrap_or_default().iter().map(u8::to_ascii_lowercase).collect();
-            hasher.write_u8(1);
-            hasher.write(&branch);
-        }
-        if let Ok(cseq) = message.cseq() {
-            hasher.write_u32(cseq.number);
-            hasher.write(cseq.method.as_bytes());
-        }
-        let from = message.from();
-        for part in [message.call_id(), from.as_ref().ok().and_then(|from| from.tag())] {
-            hasher.write_u8(0);
-            hasher.write(part.unwrap_or_default());
-        }
+        hasher.write(&parts);
         hasher.finish()
+    }
+
+    /// The same for a request of our own, which has no Via but ours.
+    pub(crate) fn echo_of_own(&self, request: &Message<'_>) -> u64 {
+        request.cseq().map_or(0, |cseq| self.echo(request, &cseq, None))
     }
 
     /// Whether one of our Vias in it says that the request was here before in the same form.

@@ -79,7 +79,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             .and_then(|sent| Self::kept(sent))
             .is_some_and(|invite| cancel_for(&invite, Some(reason), &mut cancel).is_ok());
         let Some(echo) =
-            Self::kept(&cancel).filter(|_| written).map(|cancel| self.branches.echo(&cancel, None))
+            Self::kept(&cancel).filter(|_| written).map(|cancel| self.branches.echo_of_own(&cancel))
         else {
             return env.notice(Notice::Unwritable);
         };

@@ -17,6 +17,8 @@ pub(crate) struct Context<H> {
     /// As received; none once there is nothing more to make of it.
     pub(crate) request: Option<Kept>,
     pub(crate) asker: Asker,
+    /// What answers to it have to repeat, by [`Branches::echo`](crate::Branches).
+    pub(crate) echo: u64,
     pub(crate) invite: Invite,
     /// Branches without a final response.
     pub(crate) pending: SmallVec<[ClientId; 1]>,
@@ -166,7 +168,7 @@ pub(crate) enum WayBack {
 pub(crate) struct Branch<H> {
     /// None of a request of our own.
     pub(crate) server: Option<ServerId>,
-    /// What answers to it have to repeat, by [`Branches::echo`](crate::Branches).
+    /// What answers to it have to repeat: that of its request, or of a request of our own.
     pub(crate) echo: u64,
     pub(crate) hop: H,
     /// The request as sent, if it is an INVITE or may be sent again; of an INVITE until its final response: CANCEL and ACK are made

@@ -134,7 +134,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             env.notice(Notice::FullOfBytes);
             return Err(503);
         }
-        let may = self.transactions.server(id).is_some_and(|context| context.second == SecondChance::Left);
+        let context = self.transactions.server(id).ok_or(500_u16)?;
+        let (echo, may) = (context.echo, context.second == SecondChance::Left);
         let anew = env.anew(target.hop).filter(|_| may);
         let anew = anew.map(|hop| Box::new(Target { hop, others: SmallVec::new(), ..target.clone() }));
         let sent = (rings || anew.is_some()).then(|| self.store.keep(bytes));
@@ -145,7 +146,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let copy = sent.clone();
         let branch = Branch {
             server: Some(id),
-            echo: self.branches.echo(forward.request, forward.request.via_top().ok().as_ref()),
+            echo,
             hop: target.hop,
             sent,
             anew,

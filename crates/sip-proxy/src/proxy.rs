@@ -281,7 +281,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         let branch = Branch {
             server: None,
-            echo: self.branches.echo(request, None),
+            echo: self.branches.echo_of_own(request),
             hop,
             sent: env.anew(hop).map(|_| self.store.keep(&out)),
             anew: itself(env, hop),

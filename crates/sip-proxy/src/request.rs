@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use sip_message::{EditError, HeaderId, Invalid, Message, Method, ParseError, response::ResponseBuilder};
+use sip_message::{
+    EditError, HeaderId, Invalid, Message, Method, ParseError, Via, response::ResponseBuilder,
+};
 use sip_transaction::{LegacyFacts, Received, Reliability, RequestKey, ServerId, Status};
 use smallvec::SmallVec;
 
@@ -59,7 +61,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             Ok(_) => {}
         }
         let Some(method) = request.method() else { return };
-        let Some(key) = self.key(env.connection(from), request, method) else { return };
+        let (Ok(via), Ok(cseq)) = (request.via_top(), request.cseq()) else { return };
+        let Some(key) = self.key(env.connection(from), &via, request, method) else { return };
         // From here on a strict router's request is what a loose router would have sent.
         let loosened = Self::loosened(env, from, request);
         let loosened = loosened.as_deref().and_then(|bytes| Message::parse(bytes).ok());
@@ -77,6 +80,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let context = || Context {
             from,
             asker: Asker::There,
+            echo: self.branches.echo(request, &cseq, Some(&via)),
             request: Some(self.store.keep(request.bytes())),
             invite,
             pending: SmallVec::new(),
@@ -132,8 +136,13 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     }
 
     /// `connection` is part of it: another connection's peer may know the branch, and must not cancel with it.
-    fn key(&self, connection: u64, request: &Message<'_>, method: Method<'_>) -> Option<RequestKey> {
-        let via = request.via_top().ok()?;
+    fn key(
+        &self,
+        connection: u64,
+        via: &Via<'_>,
+        request: &Message<'_>,
+        method: Method<'_>,
+    ) -> Option<RequestKey> {
         let method = method.as_bytes();
         let mut sent_by: SmallVec<[u8; 96]> = SmallVec::from_slice(via.sent_by());
         if connection != 0 {

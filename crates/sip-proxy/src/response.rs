@@ -93,7 +93,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             Some(Ok(via)) => Some(via),
             None => None,
         };
-        let echo = self.branches.echo(response, sender);
+        let echo = self.branches.echo(response, &cseq, sender);
         let mut disbelief = Notice::StrayResponse;
         let believed = |branch: &Branch<H>| match disbelieved(env, branch, from, (sender, echo)) {
             Some(notice) => {
