@@ -135,8 +135,18 @@ pub(crate) fn forward_register(
     if !home.zip(asked).is_some_and(|(home, asked): (Host<'_>, Host<'_>)| home.same(&asked)) {
         return Err(Answer::new(404, "Not A User Of This Domain"));
     }
+    if !shard.shared.upstreams.knows(from) && !registers_itself(request) {
+        return Err(Answer::new(403, "Not Your Address"));
+    }
     left_out(request, shard.client_ip(from), Most::One)?;
     towards(&shard.shared, upstream, request)
+}
+
+/// Whether From names the user that To names. RFC 3261 §10.2 lets another user register somebody, and PBXs choose by From whose rules hold:
+/// with the name of a trunk that needs no password, a client could register or unregister anybody.
+fn registers_itself(request: &Message<'_>) -> bool {
+    let from = request.from().ok().and_then(|from| from.uri().ok()?.address_of_record());
+    from.is_some() && from == request.to().ok().and_then(|to| to.uri().ok()?.address_of_record())
 }
 
 /// The Contact values of a REGISTER or its answer by their places, with the seconds that each asks for or has, if it says so; without `*`

@@ -299,6 +299,44 @@ async fn a_stranger_unregisters_nobody_at_a_kamailio_that_takes_our_field_for_pr
     house.end().await;
 }
 
+/// Asterisk finds by From the endpoint whose rules hold. One without a password, such as a trunk's, would let a client register anybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_registers_the_user_that_it_names_in_from_and_no_other() {
+    let pbx = ServerBehind::udp(UdpSocket::bind("127.0.0.1:0").await.unwrap(), 200).await;
+    let house = house("unregister-another", &[("", format!("sip:{};transport=udp", pbx.address))]);
+    for transport in [Transport::Ws, Transport::Udp, Transport::Tcp] {
+        let mut mallory = client(&house, transport, "mallory", None).await;
+        let mut asks = async |from: &str, to: &str| {
+            ask(&mut mallory, &request("REGISTER", &format!("sip:{DOMAIN}"), from, to, "")).await
+        };
+        let to = format!("<{}>", of("alice"));
+        for from in [
+            format!("<{}>", of("sipway-close")),
+            "<sip:sipway-close@pbx.test>".to_owned(),
+            "<sip:alice@elsewhere.test>".to_owned(),
+            "\"alice\" <sip:anonymous@anonymous.invalid>".to_owned(),
+            "<tel:100>".to_owned(),
+        ] {
+            let answer = asks(&from, &to).await;
+            assert!(answer.starts_with("SIP/2.0 403 "), "{transport} {from}: {answer}");
+        }
+        // The same user, written otherwise.
+        let answer =
+            asks(&format!("\"Alice\" <sip:%61lice@{};user=phone>", DOMAIN.to_uppercase()), &to).await;
+        assert!(answer.starts_with("SIP/2.0 200 "), "{transport}: {answer}");
+    }
+    for came in &pbx.came().requests {
+        let from =
+            Message::parse(came.as_bytes()).unwrap().from().unwrap().uri().unwrap().address_of_record();
+        assert_eq!(
+            from,
+            Some(format!("alice@{DOMAIN}")),
+            "what is refused does not reach the registrar: {came}"
+        );
+    }
+    house.end().await;
+}
+
 fn unregister(user: &str, contact: &str, field: &str) -> String {
     let me = format!("<{}>", of(user));
     let more = format!("Expires: 0\r\n{field}");
