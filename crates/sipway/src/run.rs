@@ -1,6 +1,6 @@
 //! `sipway run`: the server as a configuration file says.
 
-use config::{Config, Machine};
+use config::{Config, LogFormat, Machine, Style};
 
 use crate::{
     command::Run,
@@ -14,7 +14,12 @@ pub(crate) fn run(run: &Run) -> Outcome {
         Ok(config) => config,
         Err(errors) => return Outcome::Misconfigured(errors),
     };
-    warn(config.warnings());
     logs::start(&config.log);
+    match config.log.format {
+        LogFormat::Text => warn(config.warnings()),
+        // Whoever reads the log reads JSON alone.
+        LogFormat::Json if config.warnings().problems().is_empty() => {}
+        LogFormat::Json => tracing::warn!("{}", config.warnings().render(Style::Plain)),
+    }
     serve::serve(config, Talk::Logs, Some(&run.config))
 }

@@ -90,6 +90,19 @@ async fn a_silent_peer_does_not_hold_the_end_up() {
     assert_eq!(closes[0]["data"]["cause"], "shutdown");
 }
 
+/// What there is to say of a configuration is a line of the log like any other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn warnings_of_a_configuration_are_json_where_the_log_is() {
+    let directory = Directory::new("json-warnings");
+    let text = "[ledger]\ndirectory = \"ledger\"\ndurability = \"memory\"\n[log]\nformat = \"json\"\n\
+                [[listener]]\nname = \"ws\"\ntransport = \"ws\"\nbind = \"127.0.0.1:0\"\n";
+    let mut command = sipway(["run", "--config"]);
+    command.arg(directory.write("sipway.toml", text));
+    // Every line is read as JSON until it is ready.
+    let mut server = Server::run(command).await;
+    assert!(server.terminate().await.success());
+}
+
 /// A reload that brings no other certificate says nothing of certificates; one that does names the listener.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sighup_names_certificates_only_if_there_are_others() {
