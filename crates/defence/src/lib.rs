@@ -7,6 +7,7 @@
 //!   it is banned.
 //! - [`Users`]: what every user takes, by [`UserLimits`]; [`Guesses`]: how often passwords were guessed for each; [`Hindered`]:
 //!   which users were hindered lately.
+//! - [`Paced`]: how often something is done for each of many names.
 //!
 //! Pure: no sockets, no clock.
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ mod hindered;
 mod level;
 mod limits;
 mod network;
+mod paced;
 pub mod proxy_header;
 mod remembered;
 mod source;
@@ -29,6 +31,7 @@ pub use guesses::{Guesses, TRIES, Try};
 pub use hindered::{Hindered, HinderedUser};
 pub use limits::{Limits, Offence, Why};
 pub use network::{BadNetwork, Network, Networks};
+pub use paced::{Often, Paced, Turn};
 pub use source::{By, Source};
 pub use standings::{Arrived, Ban, Judgement, Log, Standings, Turned};
 pub use users::{Hindrance, Pace, User, UserCall, UserConnection, UserLimits, Users};

@@ -3,18 +3,21 @@
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use defence::UserCall;
+use defence::{Often, Paced, Turn, UserCall};
 use ledger::{Batch, Reservation};
 use lifecycle::{
     CALL_ANSWERED_ROOM, CALL_ENDED_ROOM, CALL_HELD_ROOM, CallAnswered, CallCause, CallEnded, CallHeld,
     CallParty, CallStarted, Cause, Certainty, ClosedAt, Event, FlowId, Text, Transport,
 };
 use location::{Binding, Way};
-use sip_dialog::{Agent, Book, Call, Calls, End, Farewell, Hurt, Moment, Party, Registered, Rooms, Side};
+use sip_dialog::{
+    Agent, Book, Call, Calls, End, Farewell, Hurt, Moment, Party, Refusal, Registered, Rooms, Sent, Side,
+};
 use sip_message::{Message, Method};
+use sip_proxy::Answer;
 
 use crate::{
     audit::Tally,
@@ -30,10 +33,17 @@ use crate::{
 /// Calls looked at before others get the table.
 const AT_ONCE: usize = 128;
 
+/// How many calls that were refused here are written: for each user, for each server behind, and for all of them.
+const REFUSED_OF_USER: Often = Often { burst: 20, every: Duration::from_secs(6) };
+const REFUSED_OF_SERVER: Often = Often { burst: 300, every: Duration::from_millis(100) };
+const REFUSED_OF_ALL: Often = Often { burst: 2000, every: Duration::from_millis(50) };
+
 /// The calls of this incarnation.
 #[derive(Debug)]
 pub(crate) struct CallTable {
     calls: Mutex<Calls<Hop, Room>>,
+    /// Of those that were refused. Behind the lock of `calls`.
+    refused: Mutex<Paced>,
     farewell: Farewell,
     /// How long a side whose flow ended is waited for.
     pub(crate) hold: std::time::Duration,
@@ -52,8 +62,22 @@ impl CallTable {
             config::AtShutdown::Leave => Farewell::Silence,
             config::AtShutdown::HangUp => Farewell::Bye,
         };
-        Self { calls: Mutex::new(Calls::new(settings)), farewell, hold: config.hold }
+        Self {
+            calls: Mutex::new(Calls::new(settings)),
+            refused: Mutex::new(Paced::new(REFUSED_OF_ALL, Instant::now())),
+            farewell,
+            hold: config.hold,
+        }
     }
+}
+
+/// Whose call was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// This user's, who has proved to be it or is registered over the way that it came.
+    User(String),
+    /// That of a server behind, at this address.
+    Server(String),
 }
 
 /// What the record of a call has from its beginning.
@@ -69,6 +93,8 @@ struct Desk<'s> {
     shared: &'s Shared,
     /// For the call that begins.
     place: Option<UserCall>,
+    /// Whose it is, if it was refused.
+    refused: Option<&'s Refused>,
     /// Whom it is for, where its Request-URI does not say.
     called: Option<String>,
     /// They leave when the table is free again.
@@ -77,8 +103,8 @@ struct Desk<'s> {
 
 impl Shared {
     /// Does something with the calls. Held for the length of one change; inside, the location table may not be locked.
-    fn with_calls<T>(&self, act: impl FnOnce(&mut Calls<Hop, Room>, &mut Desk<'_>, Moment) -> T) -> T {
-        let mut desk = Desk { shared: self, place: None, called: None, requests: Vec::new() };
+    fn with_calls<'s, T>(&'s self, act: impl FnOnce(&mut Calls<Hop, Room>, &mut Desk<'s>, Moment) -> T) -> T {
+        let mut desk = Desk { shared: self, place: None, refused: None, called: None, requests: Vec::new() };
         let now = Moment { instant: Instant::now(), micros: clock::micros() };
         let done = {
             // A panic under this lock is a bug of ours; the table's own invariants are kept by its methods.
@@ -131,6 +157,32 @@ impl Shared {
     /// A response of interest goes to whoever asked.
     pub(crate) fn call_response(&self, status: u16, head: &Message<'_>, asked: Hop, by: Option<Hop>) {
         self.with_calls(|calls, desk, now| calls.answered(desk, status, head, (asked, by), now));
+    }
+
+    /// An INVITE was refused here and has gone to nobody. Of those whose sender is known there is a record, as long as there are not too
+    /// many.
+    pub(crate) fn call_refused<'s>(
+        &'s self,
+        answer: &Answer,
+        invite: &Message<'_>,
+        from: Hop,
+        refused: Option<&'s Refused>,
+    ) {
+        self.metrics.add(Count::CallsRefused);
+        let written = match refused {
+            None => Refusal::Unwritten,
+            Some(_) => self.with_calls(|calls, desk, now| {
+                desk.refused = refused;
+                let sent = match refused {
+                    Some(Refused::Server(_)) => Sent::ByServer,
+                    Some(Refused::User(_)) | None => Sent::ByUserAgent,
+                };
+                calls.refused(desk, (answer.status, &answer.reason), invite, (from, sent), now)
+            }),
+        };
+        if written == Refusal::Unwritten {
+            self.metrics.add(Count::CallsRefusedUnwritten);
+        }
     }
 
     /// Where a route that names a hop leads a request of a call.
@@ -336,6 +388,16 @@ impl Book for Desk<'_> {
         // Asked while the table is locked: the end of the server ends the calls that are there once it has had it.
         if self.shared.is_closing() {
             return None;
+        }
+        if let Some(refused) = self.refused {
+            let (name, often) = match refused {
+                Refused::User(aor) => (aor, REFUSED_OF_USER),
+                Refused::Server(address) => (address, REFUSED_OF_SERVER),
+            };
+            let mut paced = self.shared.calls.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            if paced.turn(name, often, Instant::now()) == Turn::TooOften {
+                return None;
+            }
         }
         let ledger = &self.shared.ledger;
         let (ended, answered) =

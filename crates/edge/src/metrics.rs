@@ -216,6 +216,10 @@ counts! {
     CallsShutDown = "calls_ended_shutdown",
     /// Calls that passed untracked: as many as there may be were under way, or the ledger had no room.
     CallsUntracked = "calls_untracked",
+    /// Calls refused here before they went to anybody; challenges are none, and one that comes again counts again.
+    CallsRefused = "calls_refused",
+    /// Those of which nothing was written: their sender had proved nothing, or had more than are written, or there was no room.
+    CallsRefusedUnwritten = "calls_refused_unwritten",
     /// Changes of hold that the ledger had no room for.
     CallHoldsUnwritten = "call_holds_unwritten",
     /// BYEs sent for a side that could not.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use sip_auth::Role;
 use sip_message::{HeaderId, Host, Message, Method, NameAddr, Rewrite, Uri, write_address_of_record};
-use sip_proxy::{Answer, Dialog};
+use sip_proxy::{Answer, Dialog, Environment as _};
 
 use transport::Grant;
 
@@ -12,10 +12,11 @@ use crate::{
     accounts::TooMuch,
     admission::brought,
     attempt::Attempt,
+    calls::Refused,
     domains::{DomainRef, Proof},
     hop::Hop,
     shard::Known,
-    world::World,
+    world::{Proved, World},
 };
 
 /// Said of a caller by equipment that is older than RFC 3325; PBXs believe it.
@@ -134,9 +135,24 @@ impl World<'_> {
             Proof::User(_) | Proof::Vouched(_) => return Err(Answer::new(403, "Not Your Address")),
         };
         if let (Sender::User { .. }, Some(aor)) = (&sender, &aor) {
+            self.proved.set(Proved::Yes);
             self.shard.speaks_for(from, aor).map_err(TooMuch::answer)?;
         }
         Ok(sender)
+    }
+
+    /// Whose call it is that was refused: a server's behind us, or that of a user who has proved to be it or is registered over this way.
+    /// None if it may be anybody's.
+    pub(crate) fn whose_call(&self, invite: &Message<'_>, from: Hop, now: Instant) -> Option<Refused> {
+        let standing = self.standing(invite, from, now);
+        if matches!(standing, Some(Sender::Behind)) {
+            return Some(Refused::Server(self.address(from).ip().to_string()));
+        }
+        let aor = claimed(invite)?.address_of_record()?;
+        let known = self.proved.get() == Proved::Yes
+            || matches!(standing, Some(Sender::User { .. }))
+            || self.is_bound(&aor, from, now);
+        known.then_some(Refused::User(aor))
     }
 
     /// Who sends a request for a user of a domain, if he may.

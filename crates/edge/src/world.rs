@@ -42,11 +42,29 @@ pub(crate) struct World<'s> {
     pub(crate) answerer: Option<IpAddr>,
     /// The place of the call that is about to begin.
     pub(crate) call: Cell<Option<UserCall>>,
+    /// Whether the request at hand has proved who sends it.
+    pub(crate) proved: Cell<Proved>,
+}
+
+/// Whether a request has proved who sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proved {
+    /// No, or another did before it.
+    No,
+    /// Yes: whoever From names.
+    Yes,
 }
 
 impl<'s> World<'s> {
     pub(crate) fn new(shard: &'s Shard) -> Self {
-        Self { shard, stranger: None, hasty: None, answerer: None, call: Cell::default() }
+        Self {
+            shard,
+            stranger: None,
+            hasty: None,
+            answerer: None,
+            call: Cell::default(),
+            proved: Cell::new(Proved::No),
+        }
     }
 }
 
@@ -289,6 +307,14 @@ impl Environment for World<'_> {
 
     fn forwarded(&mut self, request: &Message<'_>, from: Hop, to: Hop, _now: Instant) {
         self.shard.shared.call_request(request, from, to, self.call.take());
+    }
+
+    fn refused(&mut self, answer: &Answer, request: &Message<'_>, from: Hop, now: Instant) {
+        // A challenge is no refusal: it comes again with a proof, or nobody has called.
+        if !matches!(answer.status, 401 | 407) {
+            let whose = self.whose_call(request, from, now);
+            self.shard.shared.call_refused(answer, request, from, whose.as_ref());
+        }
     }
 
     fn answered(&mut self, status: u16, head: &Message<'_>, asked: Hop, by: Option<Hop>, _now: Instant) {

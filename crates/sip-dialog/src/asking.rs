@@ -62,6 +62,11 @@ impl Asking {
         }
     }
 
+    /// It is over with this, unless it comes again.
+    pub(crate) fn may_come_again(&mut self, end: End) {
+        self.challenged = Some(end);
+    }
+
     /// The end of a call whose caller was asked who it is, and has not sent its INVITE again.
     pub(crate) const fn challenged(&self) -> Option<&End> {
         self.challenged.as_ref()

@@ -14,6 +14,7 @@ use crate::{
     bye::bye,
     call::{Stage, Standing},
     key::{Key, Tags, key},
+    refused::Refused,
 };
 
 /// Times and limits of calls.
@@ -59,6 +60,7 @@ pub struct Calls<H, R> {
     /// Calls with somebody away, by address-of-record.
     pub(crate) away: HashMap<Box<str>, SmallVec<[u64; 2]>>,
     pub(crate) due: BTreeSet<(Instant, u64)>,
+    pub(crate) refused: Refused,
     over: usize,
     untracked: u64,
 }
@@ -81,6 +83,7 @@ impl<H: Hop, R> Calls<H, R> {
             by_hop: HashMap::new(),
             away: HashMap::new(),
             due: BTreeSet::new(),
+            refused: Refused::default(),
             over: 0,
             untracked: 0,
         }
@@ -152,8 +155,21 @@ impl<H: Hop, R> Calls<H, R> {
         })
     }
 
-    /// A call begins, if there is room for it and for its records.
+    /// A call begins, if there is room for it and for its records; otherwise it passes untracked.
     pub(crate) fn begin(
+        &mut self,
+        book: &mut impl Book<Hop = H, Room = R>,
+        invite: &Message<'_>,
+        from: H,
+        now: Moment,
+    ) -> Option<u64> {
+        let number = self.start(book, invite, from, now);
+        self.untracked += u64::from(number.is_none());
+        number
+    }
+
+    /// A call begins, if there is room for it and for its records.
+    pub(crate) fn start(
         &mut self,
         book: &mut impl Book<Hop = H, Room = R>,
         invite: &Message<'_>,
@@ -172,11 +188,8 @@ impl<H: Hop, R> Calls<H, R> {
         if let Some((call, replaced)) = call.as_mut().zip(self.replaced(invite)) {
             call.callee_party.aor = Text::new(replaced.aor);
         }
-        let begun = call.and_then(|call| Some((book.started(&call)?, call)));
-        let Some((Rooms { answered, ended }, call)) = begun else {
-            self.untracked += 1;
-            return None;
-        };
+        let call = call?;
+        let Rooms { answered, ended } = book.started(&call)?;
         self.last = number;
         self.by_key.insert(key(&call.call_id, &call.caller_tag), number);
         self.due.insert((call.due, number));

@@ -32,6 +32,7 @@ pub(crate) struct Context<H> {
     pub(crate) progress: Progress,
     pub(crate) forwarding: Forwarding,
     pub(crate) second: SecondChance,
+    pub(crate) went: Went,
     /// What the environment keeps as long as a REGISTER has no final answer.
     pub(crate) under_way: Option<UnderWay>,
 }
@@ -48,6 +49,13 @@ impl UnderWay {
     pub fn new(guard: impl Any) -> Self {
         Self { _guard: Box::new(guard) }
     }
+}
+
+/// Whether a request has gone on to anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Went {
+    Nowhere,
+    Somewhere,
 }
 
 /// Whether whoever sent the request is still there for its answer.

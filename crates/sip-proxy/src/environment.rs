@@ -371,6 +371,12 @@ pub trait Environment {
         let _ = (status, head, asked, by, now);
     }
 
+    /// An INVITE outside of dialogs is refused with this answer, and has gone to nobody. Told when it is answered; a request that is sent
+    /// again may be refused again. The default does nothing.
+    fn refused(&mut self, answer: &Answer, request: &Message<'_>, from: Self::Hop, now: Instant) {
+        let _ = (answer, request, from, now);
+    }
+
     /// Where a contact leads that a request from `from` was redirected to (3xx). None, which is the default: nowhere that requests may
     /// go. If all of a 3xx lead nowhere, it is an answer like any other.
     fn redirected(

@@ -14,7 +14,7 @@ use crate::{
     Branches, Contacts, Environment, Notice, Proxy, Target,
     another::{Failure, Heard, another},
     breadth::Breadth,
-    context::{Branch, Cancel, Context, Forwarding, Progress, Purpose, Rang, SecondChance, WayBack},
+    context::{Branch, Cancel, Context, Forwarding, Progress, Purpose, Rang, SecondChance, WayBack, Went},
     proxy::Waiting,
     route::{Dialog, Routed},
 };
@@ -173,6 +173,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         // Told before it is sent: it may come by again, in another shard, before we are back from sending.
         if self.transactions.server(id).is_some_and(Context::makes_or_is_in_dialog) {
             env.forwarded(forward.request, forward.from, target.hop, now);
+        }
+        if let Some(context) = self.transactions.server_mut(id) {
+            context.went = Went::Somewhere;
         }
         if env.send(target.hop, bytes).is_err() {
             self.transactions.abandon_client(client);

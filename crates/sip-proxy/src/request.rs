@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::{
     Answer, Environment, Notice, Proxy,
     breadth::Breadth,
-    context::{Asker, Context, Forwarding, Invite, Progress, Reason, SecondChance, WayBack},
+    context::{Asker, Context, Forwarding, Invite, Progress, Reason, SecondChance, WayBack, Went},
     forward::{self, Forward},
     proxy::Waiting,
     route::{Dialog, FLOW_FAILED},
@@ -70,12 +70,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let invite = if method == Method::Invite { Invite::Yes } else { Invite::No };
         if !self.has_room(&key, request, method) {
             env.notice(Notice::FullOfBytes);
-            return self.answer_stateless(
-                env,
-                from,
-                request,
-                &Answer::of_status(503).header("Retry-After", "5"),
-            );
+            return self.refuse_for_want_of_room(env, from, request, now);
         }
         let context = || Context {
             from,
@@ -96,6 +91,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 breadth: Breadth::of(request),
             },
             second: SecondChance::Left,
+            went: Went::Nowhere,
             under_way: None,
         };
         match self.transactions.receive_request(key, env.reliability(from), now, context) {
@@ -120,7 +116,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             Received::AckForSuccess(_) | Received::AckUnmatched => self.forward_ack(env, from, request, now),
             Received::Full => {
                 env.notice(Notice::Full);
-                self.answer_stateless(env, from, request, &Answer::of_status(503).header("Retry-After", "5"));
+                self.refuse_for_want_of_room(env, from, request, now);
             }
         }
     }
@@ -186,12 +182,28 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         request: &Message<'_>,
         now: Instant,
     ) {
-        if request.max_forwards() == Ok(Some(0)) {
-            return self.answer(env, id, &Answer::new(483, "Too Many Hops"), now);
-        }
-        if self.branches.has_looped(request, env.address(from).ip()) {
+        if self.branches.has_looped(request, env.address(from).ip()) && request.max_forwards() != Ok(Some(0))
+        {
             env.notice(Notice::Loop);
             return self.answer(env, id, &Answer::new(482, "Loop Detected"), now);
+        }
+        let routed = Self::check_demands(request).and_then(|()| self.route(env, from, request, now));
+        match routed {
+            Ok(routed) => self.start_forwarding(env, id, request, routed, now),
+            Err(answer) => {
+                self.answer(env, id, &answer, now);
+                if matches!(answer.status, 401 | 403 | 407) || request.method() == Some(Method::Options) {
+                    self.forget_asked(env, id);
+                }
+                Self::tell_refused(env, &answer, request, from, now);
+            }
+        }
+    }
+
+    /// Whether a request asks no more of us than we can do (RFC 3261 §16.3, RFC 5393 §5).
+    fn check_demands(request: &Message<'_>) -> Result<(), Answer> {
+        if request.max_forwards() == Ok(Some(0)) {
+            return Err(Answer::new(483, "Too Many Hops"));
         }
         let mut unknown = Vec::new();
         // No extension asks more of a proxy than we do for every request, so none is understood.
@@ -202,24 +214,38 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             unknown.extend_from_slice(tag);
         }
         if !unknown.is_empty() {
-            return self.answer(
-                env,
-                id,
-                &Answer::new(420, "Bad Extension").header("Unsupported", unknown),
-                now,
-            );
+            return Err(Answer::new(420, "Bad Extension").header("Unsupported", unknown));
         }
         if Breadth::of(request).branches() == 0 {
-            return self.answer(env, id, &Answer::of_status(440), now);
+            return Err(Answer::of_status(440));
         }
-        match self.route(env, from, request, now) {
-            Ok(routed) => self.start_forwarding(env, id, request, routed, now),
-            Err(answer) => {
-                self.answer(env, id, &answer, now);
-                if matches!(answer.status, 401 | 403 | 407) || request.method() == Some(Method::Options) {
-                    self.forget_asked(env, id);
-                }
-            }
+        Ok(())
+    }
+
+    fn refuse_for_want_of_room<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        from: H,
+        request: &Message<'_>,
+        now: Instant,
+    ) {
+        let answer = Answer::of_status(503).header("Retry-After", "5");
+        self.answer_stateless(env, from, request, &answer);
+        Self::tell_refused(env, &answer, request, from, now);
+    }
+
+    /// Tells whoever follows calls that one goes to nobody.
+    pub(crate) fn tell_refused<E: Environment<Hop = H>>(
+        env: &mut E,
+        answer: &Answer,
+        request: &Message<'_>,
+        from: H,
+        now: Instant,
+    ) {
+        let begins =
+            request.method() == Some(Method::Invite) && request.to().is_ok_and(|to| to.tag().is_none());
+        if begins {
+            env.refused(answer, request, from, now);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     another::{Failure, Heard, another},
     best,
     branch::number_of,
-    context::{Asker, Best, Branch, Cancel, Claim, Progress, Purpose, Rang, Reason, WayBack},
+    context::{Asker, Best, Branch, Cancel, Claim, Progress, Purpose, Rang, Reason, WayBack, Went},
     redirect::Followed,
     unclaimed::MOST_DIALOGS,
 };
@@ -377,7 +377,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Some(Best { status, hop, response }) = best.filter(|best| !cancelled || best.status == 487)
         else {
             let status = if cancelled { 487 } else { 480 };
-            return self.answer(env, server, &Answer::of_status(status), now);
+            return self.answer_in_the_end(env, server, &Answer::of_status(status), now);
         };
         let response = response.as_ref().and_then(|bytes| Self::kept(bytes));
         let ours = match status {
@@ -397,9 +397,28 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             _ => None,
         };
         match (ours, response) {
-            (Some(answer), _) => self.answer(env, server, &answer, now),
+            (Some(answer), _) => self.answer_in_the_end(env, server, &answer, now),
             (None, Some(response)) => self.finish_with(env, server, status, (&response, hop), now),
-            (None, None) => self.answer(env, server, &Answer::of_status(status), now),
+            (None, None) => self.answer_in_the_end(env, server, &Answer::of_status(status), now),
+        }
+    }
+
+    /// The final answer of our own to a request that has no other. An INVITE that has gone nowhere, since there was no room to send it,
+    /// was refused.
+    fn answer_in_the_end<E: Environment<Hop = H>>(
+        &mut self,
+        env: &mut E,
+        server: ServerId,
+        answer: &Answer,
+        now: Instant,
+    ) {
+        let nowhere = self.transactions.server(server).filter(|context| context.went == Went::Nowhere);
+        let nowhere = nowhere.and_then(|context| Some((context.from, context.request.clone()?)));
+        self.answer(env, server, answer, now);
+        if let Some((from, request)) = nowhere
+            && let Some(request) = Self::kept(&request)
+        {
+            Self::tell_refused(env, answer, &request, from, now);
         }
     }
 

@@ -28,6 +28,7 @@ mod outgoing;
 mod own_uris;
 mod reconnected;
 mod redirects;
+mod refused_calls;
 mod registrar_behind;
 mod replaced;
 mod restarted;

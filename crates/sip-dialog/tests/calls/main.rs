@@ -7,5 +7,6 @@ mod byes;
 mod claims;
 mod names;
 mod paper;
+mod refused;
 mod rules;
 mod talk;

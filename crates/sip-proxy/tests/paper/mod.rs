@@ -40,6 +40,8 @@ pub(crate) struct Paper {
     pub(crate) told: Vec<(u32, usize)>,
     /// What was told to be answered: the status, whom, and by whom if not by the proxy.
     pub(crate) answered: Vec<(u16, u32, Option<u32>)>,
+    /// INVITEs that were told to be refused: the status, and whom.
+    pub(crate) refused: Vec<(u16, u32)>,
     /// How long any hop may be silent.
     pub(crate) patience: Option<Duration>,
     pub(crate) failed: Vec<u32>,
@@ -96,6 +98,7 @@ impl Paper {
             notices: Vec::new(),
             told: Vec::new(),
             answered: Vec::new(),
+            refused: Vec::new(),
             patience: None,
             failed: Vec::new(),
             unavailable: Vec::new(),
@@ -277,6 +280,10 @@ impl Environment for Paper {
 
     fn forwarded(&mut self, _: &Message<'_>, _: u32, to: u32, _: Instant) {
         self.told.push((to, self.sent.len()));
+    }
+
+    fn refused(&mut self, answer: &Answer, _: &Message<'_>, from: u32, _: Instant) {
+        self.refused.push((answer.status, from));
     }
 
     fn answered(&mut self, status: u16, _: &Message<'_>, asked: u32, by: Option<u32>, _: Instant) {

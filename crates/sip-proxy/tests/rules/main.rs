@@ -11,5 +11,6 @@ mod gone;
 #[path = "../paper/mod.rs"]
 mod paper;
 mod redirecting;
+mod refusing;
 mod repeating;
 mod routing;
