@@ -30,11 +30,15 @@ offline_after = "1s"
 level = "debug"
 `;
 
+/** What `sipway init` writes so that a registrar hears of connections that have ended. */
+const UNREGISTER = /unregister_header = .*\nunregister_secret_file = .*\n/;
+
 /**
  * The configuration as `sipway init` writes it, with what an operator has to put beside it. The ledger and the admin API are the test's own.
  * @param {string} register
+ * @param {"at-close"|"never"} unregister
  */
-const configuration = (register) => async ({ folder, certificate, key }) => {
+const configuration = (register, unregister) => async ({ folder, certificate, key }) => {
   const way = register === "local" ? "local" : "forward";
   const file = join(folder, "init.toml");
   await promisify(execFile)(binary(), ["init", "--backend", `sip:${PBX}`, "--kind", "asterisk", "--register", way, "--domain", DOMAIN, "--output", file]);
@@ -48,7 +52,9 @@ const configuration = (register) => async ({ folder, certificate, key }) => {
   if (!text.includes(`advertise = "${SIPWAY}"`)) throw new Error(`sipway init does not know its own address:\n${text}`);
   if (way === "local") return text + MORE;
   if (!text.includes('\nregister = "auto"\n')) throw new Error(`sipway init recommends another way than "auto":\n${text}`);
-  return text.replace('\nregister = "auto"\n', `\nregister = "${register}"\n`) + MORE;
+  if (!UNREGISTER.test(text)) throw new Error(`sipway init knows no header field for un-REGISTERs:\n${text}`);
+  const told = unregister === "never" ? text.replace(UNREGISTER, 'unregister = "never"\n') : text;
+  return told.replace('\nregister = "auto"\n', `\nregister = "${register}"\n`) + MORE;
 };
 
 export class House {
@@ -58,13 +64,14 @@ export class House {
   /**
    * @param {"path"|"auto"|"contact-rewrite"|"local"} register
    * @param {Record<string, string>} [changes] of Asterisk's recipe, see Asterisk.start
+   * @param {"at-close"|"never"} [unregister] whether Asterisk hears of connections that have ended
    */
-  static async open(register, changes) {
+  static async open(register, changes, unregister = "at-close") {
     const house = new House();
-    house.register = register;
+    Object.assign(house, { register, unregister });
     try {
       house.asterisk = await Asterisk.start(register === "local" ? "local" : "forward", changes);
-      house.server = await Server.run(configuration(register));
+      house.server = await Server.run(configuration(register, unregister));
       house.#browser = await launchBrowser();
       house.listeners = { wss: `${SIPWAY}:443`, tcp: `${SIPWAY}:5060`, udp: `${SIPWAY}:5060` };
     } catch (error) {
@@ -123,6 +130,7 @@ export class House {
     const bindings = async () => (await (await fetch(new URL("api/snapshot", this.server.ready.page))).json()).bindings;
     await until("nobody is registered at Sipway", async () => (await bindings()).length === 0, { within: 20_000, evidence: bindings });
     if (!this.forwards) return;
+    if (this.unregister === "never") return void (await this.asterisk.forgetContacts());
     try {
       for (const name of USERS) await this.asterisk.hasContacts(name, 0);
     } catch (error) {

@@ -8,12 +8,13 @@ import { House } from "./house.mjs";
  * @param {"path"|"auto"|"contact-rewrite"|"local"} register
  * @param {Record<string, string>} changes of Asterisk's recipe, see Asterisk.start
  * @param {Record<string, (t: import("node:test").TestContext, house: House) => Promise<void>>} cases
+ * @param {"at-close"|"never"} [unregister] whether Asterisk hears of connections that have ended
  */
-export function play(register, changes, cases) {
-  const set = [`register = "${register}"`, ...Object.values(changes).map((lines) => lines.replaceAll("\n", ", "))].join(", ");
+export function play(register, changes, cases, unregister = "at-close") {
+  const set = [`register = "${register}"`, ...(unregister === "never" ? ['unregister = "never"'] : []), ...Object.values(changes).map((lines) => lines.replaceAll("\n", ", "))].join(", ");
   describe(set, () => {
     let house;
-    before(async () => (house = await House.open(register, changes)));
+    before(async () => (house = await House.open(register, changes, unregister)));
     after(() => house?.close());
     for (const [name, act] of Object.entries(cases)) {
       test(name, async (t) => {
