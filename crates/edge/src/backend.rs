@@ -24,6 +24,7 @@ use crate::{
     hop::{FlowNumber, Hop},
     metrics::Count,
     own_contacts::{Most, left_out},
+    reaching,
     register::{Origin, REPLACED},
     registrations::{Held, Registering},
     registry::Changed,
@@ -199,7 +200,9 @@ pub(crate) fn write_contacts(shard: &Shard, request: &Message<'_>, from: Hop, ou
 pub(crate) fn registering(shard: &Shard, request: &Message<'_>, from: Hop) -> Option<Registering> {
     let shared = &shard.shared;
     let registrar = Registrar::for_request(shared, request)?;
-    if shared.upstreams.get(registrar.upstream)?.unregister != Unregister::AtClose {
+    // Where the registrar sees Contacts of ours, what it sends to one waits for the REGISTER that is under way.
+    let takes_back = shared.upstreams.get(registrar.upstream)?.unregister == Unregister::AtClose;
+    if !takes_back && registrar.by == Registration::Path {
         return None;
     }
     Some(Registering::new(shared, registrar.devices(shard, request, from)))
@@ -210,6 +213,18 @@ pub(crate) fn held(shard: &Shard, request: &Message<'_>, from: Hop) -> Option<He
     let shared = &*shard.shared;
     let registrar = Registrar::for_request(shared, request)?;
     shared.registrations.hold(&registrar.devices(shard, request, from))
+}
+
+/// What a request must wait for: the REGISTER of the device that it is for, where the device is not registered yet.
+pub(crate) fn held_call(shard: &Shard, request: &[u8]) -> Option<Held> {
+    let shared = &*shard.shared;
+    let mut words = request.split(|byte| *byte == b' ');
+    let uri = Uri::parse(words.nth(1)?).ok()?;
+    let device = contact::read(&shared.tokens, &uri)?;
+    if reaching::device(shared, device, Instant::now()).is_some() {
+        return None;
+    }
+    shared.registrations.hold_call(device)
 }
 
 /// The registrar has done what a REGISTER asked for: the same is done here, so that the bindings end with their connection.

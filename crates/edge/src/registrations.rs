@@ -22,7 +22,7 @@ use crate::{
     token::Device,
 };
 
-/// REGISTERs that may wait for an un-REGISTER; more do not wait.
+/// Requests that may wait here at a time; more do not wait.
 const MOST_HELD: usize = 1024;
 
 /// What is under way, by the device that the registration is of.
@@ -31,7 +31,9 @@ pub(crate) struct Registrations {
     table: Mutex<HashMap<Device, Entry>>,
     /// Un-REGISTERs that were sent and have no answer.
     sent: AtomicUsize,
-    /// REGISTERs that wait for these.
+    /// Devices with a REGISTER under way, one for each of these.
+    registering: AtomicUsize,
+    /// Requests that wait for either.
     held: Arc<AtomicUsize>,
 }
 
@@ -42,7 +44,10 @@ struct Entry {
     /// What the registrar is to forget, unless the device comes back.
     orphan: Option<Orphan>,
     unregister: Unregister,
+    /// REGISTERs that wait for the un-REGISTER.
     waiting: Vec<oneshot::Sender<()>>,
+    /// Requests to the device that wait for the REGISTERs.
+    calling: Vec<oneshot::Sender<()>>,
 }
 
 /// How far an un-REGISTER is.
@@ -71,24 +76,44 @@ impl Registrations {
         let entry = devices
             .iter()
             .find(|device| table.get(*device).is_some_and(|entry| entry.unregister == Unregister::Sent))?;
+        let (held, done) = self.wait()?;
+        table.get_mut(entry)?.waiting.push(done);
+        Some(held)
+    }
+
+    /// Whether any REGISTER has no final answer yet.
+    pub(crate) fn any_registering(&self) -> bool {
+        self.registering.load(Ordering::Acquire) > 0
+    }
+
+    /// What a request to a device that is not registered must wait for: a REGISTER of the device that is under way. A registrar may
+    /// send to a Contact as soon as it has written its 2xx, before that has been read here.
+    pub(crate) fn hold_call(&self, device: Device) -> Option<Held> {
+        let mut table = self.table();
+        let entry = table.get_mut(&device).filter(|entry| entry.registers > 0)?;
+        let (held, done) = self.wait()?;
+        entry.calling.push(done);
+        Some(held)
+    }
+
+    fn wait(&self) -> Option<(Held, oneshot::Sender<()>)> {
         if self.held.fetch_add(1, Ordering::AcqRel) >= MOST_HELD {
             self.held.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
         let (done, over) = oneshot::channel();
-        table.get_mut(entry)?.waiting.push(done);
-        Some(Held { over, _place: Place(Arc::clone(&self.held)) })
+        Some((Held { over, _place: Place(Arc::clone(&self.held)) }, done))
     }
 }
 
-/// A REGISTER that waits.
+/// A request that waits.
 pub(crate) struct Held {
     over: oneshot::Receiver<()>,
     _place: Place,
 }
 
 impl Held {
-    /// Until the un-REGISTER has been answered, or will not be.
+    /// Until what it waits for has been answered, or will not be.
     pub(crate) async fn over(self) {
         let _ = self.over.await;
     }
@@ -117,6 +142,7 @@ impl Registering {
         for device in &devices {
             table.entry(*device).or_default().registers += 1;
         }
+        shared.registrations.registering.fetch_add(devices.len(), Ordering::AcqRel);
         drop(table);
         Self { shared: Arc::clone(shared), devices, _untold: shared.untold.clone() }
     }
@@ -128,7 +154,13 @@ impl Drop for Registering {
         for device in &self.devices {
             if let Some(entry) = table.get_mut(device) {
                 entry.registers = entry.registers.saturating_sub(1);
+                if entry.registers == 0 {
+                    for calling in entry.calling.drain(..) {
+                        let _ = calling.send(());
+                    }
+                }
             }
+            self.shared.registrations.registering.fetch_sub(1, Ordering::AcqRel);
             self.shared.settle(&mut table, *device);
         }
     }

@@ -226,17 +226,25 @@ impl Shard {
 
     /// A SIP message came on a hop.
     pub(crate) fn receive(&self, from: Hop, bytes: &[u8]) {
-        if !(self.shared.registrations.any_sent() && self.is_held(from, bytes)) {
+        if !self.is_held(from, bytes) {
             self.receive_now(from, bytes);
         }
     }
 
-    /// Whether a message is a REGISTER that has to wait for an un-REGISTER of ours. It is received when that has its answer.
+    /// Whether a message has to wait: a REGISTER for an un-REGISTER of ours, any other request for the REGISTER of the device that it
+    /// is for. It is received when that has its answer.
     fn is_held(&self, from: Hop, bytes: &[u8]) -> bool {
-        if !bytes.starts_with(b"REGISTER ") {
-            return false;
-        }
-        let held = Message::parse(bytes).ok().and_then(|message| backend::held(self, &message, from));
+        let registrations = &self.shared.registrations;
+        let held = if bytes.starts_with(b"REGISTER ") {
+            let any = registrations.any_sent();
+            any.then(|| Message::parse(bytes).ok())
+                .flatten()
+                .and_then(|message| backend::held(self, &message, from))
+        } else if bytes.starts_with(b"SIP/") || !registrations.any_registering() {
+            None
+        } else {
+            backend::held_call(self, bytes)
+        };
         let (Some(held), Some(shard)) = (held, self.me.upgrade()) else { return false };
         let bytes: Box<[u8]> = bytes.into();
         spawn_local(async move {

@@ -171,6 +171,37 @@ async fn an_unregister_waits_for_a_register_that_is_under_way() {
     }
 }
 
+/// A registrar may ask whether a new contact is there as soon as it has written its 200, as Asterisk does with
+/// `qualify_frequency`. Its 200 and its request are read by whatever thread is free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_to_a_device_waits_for_the_register_that_is_under_way() {
+    for (by, refused) in [("auto", None), ("contact-rewrite", None), ("auto", Some(403))] {
+        let pbx = RegistrarBehind::run().await;
+        let house = house(&format!("asked-early-{by}-{refused:?}"), by, &pbx);
+        let mut page_of_ada = client(&house, Transport::Ws, "ada").await;
+        pbx.state().holds = Holds::Registers;
+        page_of_ada.send(register("ada", "one", 1, &page(1, 1)).as_bytes()).unwrap();
+        pbx.until("held", RegistrarBehind::is_held).await;
+        let contact = {
+            let state = pbx.state();
+            let came = state.came.last().unwrap();
+            came.split_once("Contact: <").unwrap().1.split_once('>').unwrap().0.to_owned()
+        };
+        let granted = async {
+            // Long enough for a request that does not wait.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            pbx.state().refuses = refused;
+            pbx.release().await;
+            if refused.is_none() {
+                next(&mut page_of_ada, "MESSAGE", is("MESSAGE")).await;
+            }
+        };
+        let (status, ()) = tokio::join!(pbx.ask(&house, "MESSAGE", &contact), granted);
+        assert_eq!(status, if refused.is_some() { 480 } else { 200 }, "{by}");
+        house.end().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_register_waits_for_an_unregister_that_is_under_way() {
     let pbx = RegistrarBehind::run().await;
