@@ -76,6 +76,17 @@ export class Asterisk {
     return until(`Asterisk has ${count} contacts of ${aor}`, async () => (await this.contacts(aor)).length === count, { within, evidence: () => this.contacts(aor) });
   }
 
+  /** Waits until the contacts of an address are on disk, where they outlive a kill. Asterisk writes them once a second. */
+  async keepsContacts(aor) {
+    const names = (await this.contacts(aor)).map((contact) => /sip:([^@]+)/.exec(contact)[1].slice(0, 8));
+    const files = ["astdb.sqlite3", "astdb.sqlite3-wal"].map((name) => join(given("ROOM_FOLDER"), "state", name));
+    const read = async () => (await Promise.all(files.map((file) => readFile(file, "latin1").catch(() => "")))).join();
+    await until(`Asterisk has the contacts of ${aor} on disk`, async () => {
+      const text = await read();
+      return names.every((name) => text.includes(name));
+    });
+  }
+
   /** Asterisk forgets every contact that registered. */
   forgetContacts = () => this.cli("database deltree registrar");
 
