@@ -34,6 +34,11 @@ impl<'s> Attempt<'s> {
         self.shard.offends(self.from, Offence::Credentials);
     }
 
+    /// It brought so many sets of wrong credentials, each of which is a guess.
+    pub(crate) fn are_wrong(&self, how_many: usize) {
+        (0..how_many).for_each(|_| self.is_wrong());
+    }
+
     /// Users as this attempt may ask for them.
     pub(crate) fn asks<'a, C>(&'a self, domain: &'a Host, users: &'a C) -> Asked<'a, C> {
         Asked { attempt: self, domain: domain.to_string(), host: domain, users, names: RefCell::default() }
@@ -69,6 +74,17 @@ pub(crate) enum Outcome<'v> {
 }
 
 impl<C> Asked<'_, C> {
+    /// How many sets of credentials were wrong. Who proves to be one user has guessed at the others: right credentials of
+    /// one's own hide no guesses.
+    pub(crate) fn wrong(&self, outcome: Outcome<'_>) -> usize {
+        let names = self.names.borrow();
+        match outcome {
+            Outcome::Proved(user) => names.iter().filter(|named| named.name != user).count(),
+            Outcome::Wrong => names.len(),
+            Outcome::Old => 0,
+        }
+    }
+
     fn whom<'t>(&'t self, name: &'t str) -> Option<Try<'t>> {
         let known = self.attempt.known.as_ref();
         let same = known.is_some() && identity(name, self.host).as_ref() == known;

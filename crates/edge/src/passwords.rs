@@ -186,7 +186,10 @@ impl Digest {
             } => Outcome::Wrong,
             Verdict::Challenge { .. } | Verdict::Refuse { .. } => Outcome::Old,
         };
+        let wrong = users.wrong(outcome);
         let looked_at = users.done(outcome);
+        (0..wrong).for_each(|_| metrics.add(Count::WrongCredentials));
+        attempt.are_wrong(wrong);
         match verdict {
             Verdict::Accept { username } => match passwords.for_a_while(&username) {
                 None => Ok(Proof::User(username)),
@@ -200,12 +203,10 @@ impl Digest {
                     self.warn_of(no_hash, now);
                 }
                 match reason {
-                    ChallengeReason::WrongCredentials | ChallengeReason::NoHash(_) => {
-                        metrics.add(Count::WrongCredentials);
-                        attempt.is_wrong();
-                    }
                     ChallengeReason::ReplayedCount => metrics.add(Count::CredentialsReplayed),
-                    ChallengeReason::NoCredentials
+                    ChallengeReason::WrongCredentials
+                    | ChallengeReason::NoHash(_)
+                    | ChallengeReason::NoCredentials
                     | ChallengeReason::NotOffered
                     | ChallengeReason::ForeignNonce
                     | ChallengeReason::ExpiredNonce => {}

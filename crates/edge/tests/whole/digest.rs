@@ -166,6 +166,43 @@ async fn guesses_under_other_spellings_of_a_name_count_for_the_user() {
     house.end().await;
 }
 
+/// A user who guesses at others beside the proof of who he is gets in, and the guesses count: one each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn right_credentials_hide_no_guesses_at_others() {
+    let limits = "[defence]\nfailures = 6\nexempt = \"off\"\n";
+    let house = house("digest-hidden", limits, "alice:wonder\nbob:builder\n");
+    let target = house.target(Transport::Tcp).domain("example.com");
+    let source = Some(IpAddr::from([127, 0, 1, 9]));
+    let setup = Setup { patience: PATIENCE, source, ..Setup::new("alice") };
+    let mut alice = Client::connect(&target, &setup).await.unwrap();
+    let me = "<sip:alice@example.com>";
+    let first = ask(&mut alice, &request("REGISTER", "sip:example.com", me, me, "")).await;
+    let proof = |user, password, nc| credentials(&first, "REGISTER", "sip:example.com", user, password, nc);
+    let register = |proofs: String| request("REGISTER", "sip:example.com", me, me, &proofs);
+    // What comes behind a proof is not looked at.
+    let harmless = proof("alice", "wonder", 1) + &proof("bob", "a guess", 2);
+    assert!(is(&ask(&mut alice, &register(harmless)).await, 200));
+    assert_eq!(house.handle.metrics().get(Count::WrongCredentials), 0);
+    let guesses = proof("bob", "one", 3) + &proof("carol", "two", 4) + &proof("bob", "three", 5);
+    assert!(is(&ask(&mut alice, &register(guesses + &proof("alice", "wonder", 6))).await, 200));
+    assert_eq!(house.handle.metrics().get(Count::WrongCredentials), 3);
+    let guesses = proof("bob", "four", 7) + &proof("bob", "five", 8) + &proof("bob", "six", 9);
+    assert!(is(&ask(&mut alice, &register(guesses)).await, 401));
+    assert_eq!(house.handle.metrics().get(Count::WrongCredentials), 6);
+    // The seventh: one more than the address and the connection have.
+    let guess = proof("bob", "seven", 10) + &proof("alice", "wonder", 11);
+    alice.send(register(guess).as_bytes()).unwrap();
+    let ended = async {
+        loop {
+            if let Err(ended) = alice.next().await {
+                break ended;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("the guesses of a user are at an end, too");
+    house.end().await;
+}
+
 /// Old phones know no `qop` (RFC 2543). Their nonces are good for one request each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_phone_without_qop_proves_its_password_once_with_each_nonce() {
