@@ -5,6 +5,7 @@ use std::{collections::HashMap, path::PathBuf, time::Instant};
 use config::{Authentication, DigestUri, Domain, Host, Outside, Redirects, Registration, UserSource};
 use defence::Offence;
 use lifecycle::Text;
+use sha2::{Digest as _, Sha256};
 use sip_auth::{Authenticator, Role, Settings, TokenError, TokenKeys, UriCheck, UserTable};
 use sip_message::Message;
 use sip_proxy::Answer;
@@ -329,6 +330,12 @@ const BAD_PASSWORD: &str = "The password is wrong, or its time is over. Get a ne
 const NO_TOKEN: &str = "A token is missing. Send one as 'Authorization: Bearer TOKEN', as sub-protocol (new WebSocket(url, ['sip', \
     'bearer.TOKEN'])) or in the query, as this server's owner says.";
 
+/// What the nonces of a domain are signed with. Each domain counts its own nonces: were another's of the same realm good, credentials
+/// could be used once in each.
+fn nonce_secret(secret: &[u8; 32], domain: &Host) -> [u8; 32] {
+    Sha256::new().chain_update(secret).chain_update(domain.to_string()).finalize().into()
+}
+
 fn gate(domain: &Domain, all: &[Domain], secret: &[u8; 32]) -> Result<Gate, UsersError> {
     Ok(match &domain.authentication {
         Authentication::Open => Gate::Open,
@@ -352,7 +359,7 @@ fn gate(domain: &Domain, all: &[Domain], secret: &[u8; 32]) -> Result<Gate, User
                 DigestUri::Any => UriCheck::Any,
                 DigestUri::Same => UriCheck::Same,
             };
-            let authenticator = Authenticator::new(settings, secret);
+            let authenticator = Authenticator::new(settings, &nonce_secret(secret, &domain.name));
             Gate::Digest(Box::new(Digest::new(domain.name.clone(), authenticator, passwords, database)))
         }
     })

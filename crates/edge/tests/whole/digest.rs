@@ -80,6 +80,27 @@ async fn credentials_for_one_target_are_used_up_for_all() {
     house.end().await;
 }
 
+/// Two domains may have one realm, and users with the same names and passwords.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_for_one_domain_are_used_up_for_others_of_the_realm() {
+    let domain =
+        |name| format!("[[domain]]\nname = \"{name}\"\nusers = \"{{here}}/users.txt\"\nrealm = \"R\"\n");
+    let domains = domain("example.com") + &domain("example.org");
+    let house = House::with_files("digest-realm", &domains, &[("users.txt", "alice:wonder\n")]);
+    let mut alice = client(&house, Transport::Tcp, "alice", "example.com", None).await;
+    let (here, there) = ("<sip:alice@example.com>", "<sip:alice@example.org>");
+    let first = ask(&mut alice, &request("REGISTER", "sip:example.com", here, here, "")).await;
+    let proof = credentials(&first, "REGISTER", "sip:example.com", "alice", "wonder", 1);
+    let used = ask(&mut alice, &request("REGISTER", "sip:example.com", here, here, &proof)).await;
+    assert!(is(&used, 200), "{used}");
+    let mut eve = client(&house, Transport::Tcp, "eve", "example.org", None).await;
+    let again = ask(&mut eve, &request("REGISTER", "sip:example.org", there, there, &proof)).await;
+    assert!(is(&again, 401), "{again}");
+    // A client that does so by mistake need not ask its user again.
+    assert!(again.contains("stale=true"), "{again}");
+    house.end().await;
+}
+
 /// Many phones write the domain, or the whole address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_proves_the_password_however_the_phone_writes_the_name() {
