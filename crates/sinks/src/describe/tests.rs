@@ -79,6 +79,8 @@ fn every_cause_has_its_words() {
         "by server: TLS failed after",
         "by server: the peer read too slowly after",
         "by server: the peer sent too much after",
+        "by server: its credentials were wrong too often after",
+        "by server: its address is banned after",
         "by server: no SIP for too long after",
         "by server: it reached the age limit after",
         "by server: its credentials ran out after",

@@ -128,7 +128,7 @@ mod tests {
         let shown = lines(&view).join("\n");
         assert!(shown.contains("certain, for 1m05s: edge1.3.f9 is open in the ledger"), "{shown}");
         assert!(shown.contains("and 150 more") && !shown.contains("they agree"), "{shown}");
-        assert!(code(report(&view)).unwrap_err().contains("1 differences are certain"));
+        assert!(code(report(&view)).unwrap_err().contains("1 difference is certain"));
         view["certain"] = json!(0);
         view["suspected"] = json!(0);
         view["differences"] = json!([]);
