@@ -23,7 +23,7 @@ use crate::{
     granted::{Granted, granted},
     hop::{FlowNumber, Hop},
     metrics::Count,
-    own_contacts::{Most, left_out},
+    own_contacts::{Most, Source, left_out},
     reaching,
     register::{Origin, REPLACED},
     registrations::{Held, Registering},
@@ -139,7 +139,7 @@ pub(crate) fn forward_register(
     if !shard.shared.upstreams.knows(from) && !registers_itself(request) {
         return Err(Answer::new(403, "Not Your Address"));
     }
-    left_out(request, shard.client_ip(from), Most::One)?;
+    left_out(request, Source::of(shard, from), Most::One)?;
     towards(&shard.shared, upstream, request)
 }
 
@@ -177,7 +177,7 @@ pub(crate) fn write_contacts(shard: &Shard, request: &Message<'_>, from: Hop, ou
     if contact_values(request).next().is_none() {
         return Contacts::AsTheyAre;
     }
-    let left_out = left_out(request, shard.client_ip(from), Most::One).unwrap_or_default();
+    let left_out = left_out(request, Source::of(shard, from), Most::One).unwrap_or_default();
     if registrar.by != Registration::Path {
         return match contact::write_all(shared, registrar, (request, &left_out), &aor, out) {
             true => Contacts::These,
@@ -242,7 +242,7 @@ pub(crate) fn registered(
     else {
         return;
     };
-    let left_out = left_out(request, shard.client_ip(from), Most::One).unwrap_or_default();
+    let left_out = left_out(request, Source::of(shard, from), Most::One).unwrap_or_default();
     let granted = granted(shared, registrar, &aor, (request, &left_out), response);
     let Some(Granted { request: granted, longest }) = granted else { return };
     let Ok(request) = &Message::parse(&granted) else { return };
@@ -402,7 +402,7 @@ impl Registrar {
     /// The devices that a REGISTER is for.
     fn devices(self, shard: &Shard, request: &Message<'_>, from: Hop) -> SmallVec<[Device; 1]> {
         let Ok(aor) = sip_registrar::address_of_record(request) else { return SmallVec::new() };
-        let left_out = left_out(request, shard.client_ip(from), Most::One).unwrap_or_default();
+        let left_out = left_out(request, Source::of(shard, from), Most::One).unwrap_or_default();
         let forwarded = contact_values(request).filter(|(at, ..)| left_out.get(*at) != Some(&true));
         let mut devices: SmallVec<[Device; 1]> = SmallVec::new();
         for (_, address, _) in forwarded.take(sip_registrar::CONTACT_VALUES) {

@@ -9,7 +9,40 @@ use sip_message::{Contact, Host, Message, Rewrite, Uri};
 use sip_proxy::Answer;
 use smallvec::SmallVec;
 
-use crate::backend::is_taken_back;
+use crate::{backend::is_taken_back, hop::Hop, shard::Shard, shared::Shared};
+
+/// Where a REGISTER came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    /// The client's address, if that is still known.
+    ip: Option<IpAddr>,
+    proxies: Proxies,
+}
+
+/// Whether a sender may be a proxy, as its messages say by several Vias or a Path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proxies {
+    /// It may: what comes of it, its own connection takes.
+    Believed,
+    /// Anybody may write so on a datagram, and another's address too: that would get a copy of each request for every Contact.
+    Unproved,
+}
+
+impl Proxies {
+    pub(crate) fn of(shared: &Shared, from: Hop) -> Self {
+        match from {
+            Hop::Flow(_) | Hop::Peer { .. } => Self::Believed,
+            Hop::Udp { .. } if shared.upstreams.knows(from) => Self::Believed,
+            Hop::Udp { .. } => Self::Unproved,
+        }
+    }
+}
+
+impl Source {
+    pub(crate) fn of(shard: &Shard, from: Hop) -> Self {
+        Self { ip: shard.client_ip(from), proxies: Proxies::of(&shard.shared, from) }
+    }
+}
 
 /// How many Contacts a REGISTER may bind to the socket that it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +77,14 @@ struct Asked<'m> {
 /// Which Contact values are left out, by their places.
 pub(crate) type LeftOut = SmallVec<[bool; 4]>;
 
-/// Says which Contact values of a REGISTER are left out, of a REGISTER that came from this address if that is
-/// still known. What is to be taken back is not looked at.
+/// Says which Contact values of a REGISTER are left out. What is to be taken back is not looked at.
 ///
 /// # Errors
 /// None that is to be bound is left.
-pub(crate) fn left_out(request: &Message<'_>, source: Option<IpAddr>, most: Most) -> Result<LeftOut, Answer> {
+pub(crate) fn left_out(request: &Message<'_>, source: Source, most: Most) -> Result<LeftOut, Answer> {
     // Through a proxy, it is the proxy's socket, and the proxy leads on from there.
-    let via = match (request.vias().next(), request.vias().nth(1)) {
-        (Some(Ok(via)), None) => Some(via),
+    let via = match (request.vias().next(), request.vias().nth(1), source.proxies) {
+        (Some(Ok(via)), None, _) | (Some(Ok(via)), Some(_), Proxies::Unproved) => Some(via),
         _ => None,
     };
     let mut asked: SmallVec<[Asked<'_>; 4]> = SmallVec::new();
@@ -64,7 +96,7 @@ pub(crate) fn left_out(request: &Message<'_>, source: Option<IpAddr>, most: Most
                 let uri = address.uri().ok();
                 let leads = uri.map_or(Leads::Nowhere, |uri| match &via {
                     _ if !uri.is_sip() => Leads::Nowhere,
-                    Some(via) => leads(&uri, via.host(), source),
+                    Some(via) => leads(&uri, via.host(), source.ip),
                     None => Leads::Here,
                 });
                 let host = uri.and_then(|uri| uri.host());
@@ -141,9 +173,14 @@ mod tests {
 
     /// The contacts that are left, joined by `|`; or none.
     fn left(via: &str, contacts: &str, most: Most) -> Option<String> {
+        left_of(via, contacts, most, Proxies::Believed)
+    }
+
+    fn left_of(via: &str, contacts: &str, most: Most, proxies: Proxies) -> Option<String> {
         let text = request(via, contacts);
         let message = Message::parse(text.as_bytes()).unwrap();
-        let left_out = left_out(&message, "127.0.0.2".parse().ok(), most).ok()?;
+        let source = Source { ip: "127.0.0.2".parse().ok(), proxies };
+        let left_out = left_out(&message, source, most).ok()?;
         let shortened = without(&message, &left_out);
         let message = shortened.as_ref().map_or(message.clone(), |bytes| Message::parse(bytes).unwrap());
         let text = |value: sip_message::Value<'_>| String::from_utf8_lossy(value.bytes).into_owned();
@@ -187,6 +224,15 @@ mod tests {
         for contacts in ["<mailto:u@x>", "<tel:+1>, <http://x>", "<sip:u@10.9.8.7>, <sip:u@10.9.8.6>"] {
             assert_eq!(left(own, contacts, Most::Several), None, "{contacts}");
         }
+    }
+
+    #[test]
+    fn nobody_is_a_proxy_by_its_own_word_on_a_datagram() {
+        let relayed = "127.0.0.2;branch=z9hG4bK2, SIP/2.0/UDP 10.0.0.5;branch=z9hG4bK1";
+        let contacts = "<sip:u@127.0.0.2>, <sip:v@127.0.0.2>, <sip:w@127.0.0.7>";
+        let left = |proxies| left_of(relayed, contacts, Most::One, proxies);
+        assert_eq!(left(Proxies::Unproved).as_deref(), Some("<sip:u@127.0.0.2>"));
+        assert_eq!(left(Proxies::Believed), Some(contacts.replace(", ", "|")));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
     domains::DomainRef,
     gruu,
     hop::{Hop, Proves},
+    own_contacts::Proxies,
     sender::Sender,
     shared::Shared,
     token::Device,
@@ -47,7 +48,7 @@ fn grouped<'l>(
     let mut instances: SmallVec<[Option<&[u8]>; 8]> = SmallVec::new();
     let mut sockets = Sockets::default();
     for binding in bindings.filter(|binding| takes_requests(binding)) {
-        let Some(mut target) = sockets.take(binding, target(shared, binding)) else { continue };
+        let Some(mut target) = sockets.take(shared, binding, target(shared, binding)) else { continue };
         let instance = binding.instance();
         match instances.iter().position(|known| known.is_some() && *known == instance) {
             Some(at) => {
@@ -71,7 +72,7 @@ pub(crate) fn device(shared: &Shared, device: Device, now: Instant) -> Option<Ta
     let mut found: Option<Target<Hop>> = None;
     let bindings = location.bindings_of_number(device.number, now);
     for binding in bindings.filter(|binding| contact::device_of(&shared.tokens, binding) == device) {
-        let Some(mut target) = sockets.take(binding, target(shared, binding)) else { continue };
+        let Some(mut target) = sockets.take(shared, binding, target(shared, binding)) else { continue };
         match &mut found {
             Some(found) => {
                 found.others.push(flow(&mut target));
@@ -90,10 +91,13 @@ struct Sockets(SmallVec<[Hop; 8]>);
 impl Sockets {
     fn take(
         &mut self,
+        shared: &Shared,
         binding: &Binding<ledger::Reservation>,
         mut target: Target<Hop>,
     ) -> Option<Target<Hop>> {
-        if binding.socket_peer() == SocketPeer::Proxy {
+        let is_proxy = binding.socket_peer() == SocketPeer::Proxy
+            && Proxies::of(shared, hop_of(binding)) == Proxies::Believed;
+        if is_proxy {
             return Some(target);
         }
         if self.0.contains(&target.hop) {

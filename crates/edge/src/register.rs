@@ -20,7 +20,7 @@ use crate::{
     hop::{FlowNumber, Hop},
     listeners::Bound,
     metrics::Count,
-    own_contacts::{Most, left_out, without},
+    own_contacts::{Most, Source, left_out, without},
     shard::{By, Shard},
 };
 
@@ -130,7 +130,7 @@ fn attempt(
             Proof::Vouched(_) => return Err(not_yours()),
         },
     };
-    let left_out = left_out(request, shard.client_ip(from), Most::Several)?;
+    let left_out = left_out(request, Source::of(shard, from), Most::Several)?;
     let shortened = without(request, &left_out);
     let shortened = shortened.as_deref().and_then(|bytes| Message::parse(bytes).ok());
     let request = shortened.as_ref().unwrap_or(request);

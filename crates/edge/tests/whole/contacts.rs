@@ -22,7 +22,10 @@ struct Phone {
 
 impl Phone {
     async fn at(ip: &str, house: &House) -> Self {
-        let socket = UdpSocket::bind((ip, 0)).await.unwrap();
+        Self::with(UdpSocket::bind((ip, 0)).await.unwrap(), house).await
+    }
+
+    async fn with(socket: UdpSocket, house: &House) -> Self {
         socket.connect(house.target(Transport::Udp).address).await.unwrap();
         Self { socket }
     }
@@ -116,10 +119,14 @@ async fn a_socket_gets_one_copy_of_a_request_however_many_contacts_it_has_regist
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_phone_behind_a_nat_is_reached_at_its_source_and_phones_behind_a_proxy_each_by_its_name() {
-    let house = House::new("contacts-nat", UDP);
+    let proxy = UdpSocket::bind("127.0.0.4:0").await.unwrap();
+    let target = proxy.local_addr().unwrap();
+    let upstream =
+        format!("{UDP}[[upstream]]\nname = \"proxy\"\ntargets = [\"sip:{target}\"]\nprobe = \"off\"\n");
+    let house = House::new("contacts-nat", &upstream);
     let phone = Phone::at("127.0.0.2", &house).await;
     phone.register("192.168.1.5:5060", "<sip:u@192.168.1.5:5060>").await;
-    let proxy = Phone::at("127.0.0.4", &house).await;
+    let proxy = Phone::with(proxy, &house).await;
     for n in [6, 7] {
         let via = format!("{};branch=z9hG4bKp{n}, SIP/2.0/UDP 10.0.0.{n}", proxy.name());
         let answer = proxy.register(&via, &format!("<sip:u@10.0.0.{n}>")).await;
@@ -129,6 +136,26 @@ async fn a_phone_behind_a_nat_is_reached_at_its_source_and_phones_behind_a_proxy
     proxied.sort();
     assert_eq!(phone, ["sip:u@192.168.1.5:5060"]);
     assert_eq!(proxied, ["sip:u@10.0.0.6", "sip:u@10.0.0.7"]);
+    house.end().await;
+}
+
+/// Anybody can write several Vias, a Path and somebody else's address on a datagram.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_datagram_that_says_it_came_through_a_proxy_brings_its_source_no_more_copies() {
+    let house = House::new("contacts-said", UDP);
+    let phone = Phone::at("127.0.0.2", &house).await;
+    let me = phone.name();
+    let contacts: Vec<String> = (0..6).map(|n| format!("<sip:u{n}@{me}>")).collect();
+    let via = format!("{me};branch=z9hG4bKp, SIP/2.0/UDP 10.0.0.9");
+    let answer = phone.register(&via, &contacts.join(", ")).await;
+    assert_eq!(contacts_of(&answer).len(), 6);
+    let by_path = format!(
+        "10.0.0.9;branch=z9hG4bKq\r\nPath: <sip:{me};lr>\r\nSupported: path\r\nVia: SIP/2.0/UDP 10.0.0.8"
+    );
+    let answer = phone.register(&by_path, &format!("<sip:v@{me}>")).await;
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    let (_, asked) = tokio::join!(call(&house), phone.asked());
+    assert_eq!(asked.len(), 1, "{asked:?}");
     house.end().await;
 }
 
