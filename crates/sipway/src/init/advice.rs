@@ -57,10 +57,10 @@ pub(super) fn forward(kind: Kind, place: Place<'_>) -> Sections {
     };
     let cost = match kind {
         Kind::Freeswitch => {
-            "It keeps the contact of a connection that has ended until it expires, and calls\n\
+            "it keeps the contact of a connection that has ended until it expires, and calls\n\
              # it meanwhile: register = \"local\" is the better way (`sipway init --register local`)."
         }
-        _ => "It must hear at once of each connection that ends (docs/PBX.md).",
+        _ => "it must hear at once of each connection that ends (docs/PBX.md).",
     };
     Sections {
         upstream,
