@@ -16,7 +16,8 @@ const NOW: u64 = 1_800_000_000;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 static KEYS: LazyLock<TokenKeys> = LazyLock::new(|| TokenKeys::shared(SECRET).unwrap());
-static USERS: LazyLock<UserTable> = LazyLock::new(|| UserTable::parse(b"alice:wonder\n", &UserNames::default()).unwrap());
+static USERS: LazyLock<UserTable> =
+    LazyLock::new(|| UserTable::parse(b"alice:wonder\n", &UserNames::default()).unwrap());
 static RULES: LazyLock<TokenRules> = LazyLock::new(|| TokenRules {
     issuer: None,
     audience: None,
@@ -34,7 +35,12 @@ fn signed(claims: &[u8]) -> String {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = (Meant::of(bytes), Challenge::parse(bytes), UserTable::parse(bytes, &UserNames::default()), TokenKeys::read(bytes));
+    let _ = (
+        Meant::of(bytes),
+        Challenge::parse(bytes),
+        UserTable::parse(bytes, &UserNames::default()),
+        TokenKeys::read(bytes),
+    );
     if let Some(token) = bearer_token(bytes) {
         assert!(RULES.judge(&KEYS, token, NOW).is_err());
     }
