@@ -4,8 +4,9 @@ mod sinks;
 
 use std::fmt;
 
+use ::metrics::{Count, Gauge};
 use ::sinks::Sinks;
-use edge::{Count, Gauge, Handle};
+use edge::Handle;
 use ledger::Health;
 use prometheus_client::{
     collector::Collector,

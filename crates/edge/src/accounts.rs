@@ -11,9 +11,10 @@ use config::Defence;
 use defence::{
     Guesses, Hindered, HinderedUser, Hindrance, Log, Pace, Try, User, UserCall, UserConnection, Users,
 };
+use metrics::{Count, Gauge, Metrics};
 use sip_proxy::Answer;
 
-use crate::{Gauge, Metrics, door::Acquaintance, metrics::Count};
+use crate::door::Acquaintance;
 
 /// Users of whom something is known and who have no connection: those that have spoken within seconds.
 const WITHOUT_CONNECTION: usize = 100_000;

@@ -9,18 +9,14 @@ use std::{
 
 use config::{Domain, Host, Jwt, Outside, TokenSource};
 use lifecycle::Text;
+use metrics::{Count, Metrics};
 use percent_encoding::percent_decode_str;
 use sip_auth::{Again, EphemeralName, Granted, Role, TokenError, TokenKeys, TokenRules};
 use sip_message::{HeaderId, Message, Uri};
 use sip_proxy::Answer;
 use transport::{Grant, Vouched, upgrade::Request};
 
-use crate::{
-    UsersError,
-    jwks::Remote,
-    metrics::{Count, Metrics},
-    register::LONGEST_IDENTITY,
-};
+use crate::{UsersError, jwks::Remote, register::LONGEST_IDENTITY};
 
 /// What the sub-protocol begins with that carries a token: `Sec-WebSocket-Protocol: sip, bearer.TOKEN`. Browsers can set
 /// no header, but name sub-protocols.

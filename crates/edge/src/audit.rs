@@ -25,8 +25,9 @@ use comparison::{
     Accounts, Books, Comparison, Counted, Difference, Kept, Patience, Standing, Subject, Views,
 };
 pub(crate) use comparison::{Listed, Stage, Tally};
+use metrics::{Count, Gauge};
 
-use crate::{Count, Gauge, clock, hop::FlowNumber, inbox::Letter, shared::Shared};
+use crate::{clock, hop::FlowNumber, inbox::Letter, shared::Shared};
 
 /// Flows that a shard hands over at once.
 pub(crate) const PART: usize = 1024;

@@ -8,6 +8,7 @@ use std::{
 use config::{Registration, ReplacedFlow, Unregister};
 use lifecycle::FlowId;
 use location::{Binding, Register};
+use metrics::Count;
 use sip_message::{Contact, Host, Message, NameAddr, Uri, write_address_of_record};
 use sip_proxy::{Answer, Contacts, Other, Target};
 use smallvec::{SmallVec, smallvec};
@@ -22,7 +23,6 @@ use crate::{
     domains::DomainRef,
     granted::{Granted, granted},
     hop::{FlowNumber, Hop},
-    metrics::Count,
     own_contacts::{Most, Source, left_out},
     reaching,
     register::{Origin, REPLACED},

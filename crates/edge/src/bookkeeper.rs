@@ -21,14 +21,10 @@ use std::{
 
 use ledger::{Batch, Health, Ledger, Position, ReadError, Reader, Reservation};
 use lifecycle::{EventId, EventKind, Node, TRIMMED_ROOM, Unfinished};
+use metrics::{Count, Gauge, Metrics};
 use tokio::sync::oneshot;
 
-use crate::{
-    Metrics, clock,
-    metrics::{Count, Gauge},
-    recovery::Books,
-    retention::Policy,
-};
+use crate::{clock, recovery::Books, retention::Policy};
 
 #[cfg(test)]
 mod tests;

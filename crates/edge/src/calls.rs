@@ -13,6 +13,7 @@ use lifecycle::{
     CallParty, CallStarted, Cause, Certainty, ClosedAt, Event, FlowId, Text, Transport,
 };
 use location::{Binding, Way};
+use metrics::{Count, Gauge};
 use sip_dialog::{
     Agent, Book, Call, Calls, End, Farewell, Hurt, Moment, Party, Refusal, Registered, Rooms, Sent, Side,
 };
@@ -24,7 +25,6 @@ use crate::{
     clock, contact, dialling,
     hop::{FlowNumber, Hop, same_peer},
     inbox::Letter,
-    metrics::{Count, Gauge},
     registry::Changed,
     shared::Shared,
     view::CallView,

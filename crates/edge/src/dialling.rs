@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
+use metrics::Count;
 use tokio::task::spawn_local;
 use transport::{Dial, Dialled, Opening};
 
@@ -9,7 +10,6 @@ use crate::{
     flow::Flow,
     hop::{FlowNumber, Hop},
     inbox::Loss,
-    metrics::Count,
     shard::Shard,
     shared::Shared,
 };

@@ -5,6 +5,7 @@ use std::{collections::HashMap, path::PathBuf, time::Instant};
 use config::{Authentication, DigestUri, Domain, Host, Outside, Redirects, Registration, UserSource};
 use defence::Offence;
 use lifecycle::Text;
+use metrics::{Count, Metrics};
 use sha2::{Digest as _, Sha256};
 use sip_auth::{Authenticator, Role, Settings, TokenError, TokenKeys, UriCheck, UserTable};
 use sip_message::Message;
@@ -16,7 +17,6 @@ use crate::{
     attempt::Attempt,
     clock,
     jwks::Remote,
-    metrics::{Count, Metrics},
     passwords::{Digest, Passwords, offered, user_names},
     register::LONGEST_IDENTITY,
     sender::Sender,

@@ -10,13 +10,12 @@ use std::{
 
 use config::Defence;
 use defence::{Arrived, Ban, By, Judgement, Log, Networks, Offence, Source, Standings, Turned, User, Why};
+use metrics::{Count, Gauge, Metrics};
 use sip_message::{HeaderId, Message};
 
 use crate::{
-    Gauge, Metrics,
     accounts::{Accounts, Payer, TooMuch},
     breach::Breach,
-    metrics::Count,
 };
 
 /// The door of a server.

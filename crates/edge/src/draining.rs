@@ -11,12 +11,12 @@ use std::{
 };
 
 use lifecycle::{Cause, Ending, event_time};
+use metrics::{Count, Gauge};
 use serde::Serialize;
 use tokio::{sync::watch, task::yield_now, time::sleep};
 
 use crate::{
-    Gauge, Handle, clock,
-    metrics::Count,
+    Handle, clock,
     shard::{Leads, Shard},
     shared::Shared,
 };

@@ -9,6 +9,7 @@ use std::{
 
 use ledger::Reservation;
 use lifecycle::{CloseBook, FlowClosed, OpenFlow, Text, Traffic};
+use metrics::Count;
 use transport::{Link, Opening, Refused};
 
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
     door::Guest,
     hop::{FlowNumber, Hop},
     inbox::Loss,
-    metrics::Count,
     shard::{Known, Leads, Shard},
     upstream::Remembered,
 };

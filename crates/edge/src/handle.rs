@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use ledger::Ledger;
 use lifecycle::{Cause, Ending, FlowId, Node};
+use metrics::Metrics;
 use tokio::sync::oneshot;
 
 use crate::{
-    BanView, Bound, CallView, FlowView, HinderedView, Metrics,
+    BanView, Bound, CallView, FlowView, HinderedView,
     audit::{self, AuditView, NoAudit},
     bookkeeper::Standing,
     certificate_remarks::expires_at,

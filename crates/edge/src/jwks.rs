@@ -13,6 +13,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use metrics::Count;
 use sip_auth::TokenKeys;
 use tokio::{
     sync::Notify,
@@ -20,7 +21,7 @@ use tokio::{
 };
 use transport::trust::{self, Roots};
 
-use crate::{metrics::Count, shared::Shared};
+use crate::shared::Shared;
 
 /// The longest answer, in bytes.
 const LONGEST: usize = 64 << 10;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use config::{DigestAlgorithm, Host, UserSource};
+use metrics::{Count, Metrics};
 use sip_auth::{
     Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName, Lacks,
     NoHash, Request, Role, Secret, Stale, UserNames, UserTable, Username, Verdict,
@@ -25,7 +26,6 @@ use crate::{
     attempt::{Attempt, Outcome},
     clock,
     domains::Proof,
-    metrics::{Count, Metrics},
     user_database::{self, UserDatabase},
 };
 

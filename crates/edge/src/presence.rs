@@ -12,11 +12,9 @@ use std::{
 use ledger::{Refused, Reservation};
 use lifecycle::{Event, OFFLINE_ROOM, ONLINE_ROOM, Text, UserOffline};
 use location::{Gone, Owed, Presence};
+use metrics::{Count, Gauge};
 
-use crate::{
-    metrics::{Count, Gauge},
-    registry::Registry,
-};
+use crate::registry::Registry;
 
 /// Between two attempts at a record for which there was no room.
 const RETRY: Duration = Duration::from_secs(1);

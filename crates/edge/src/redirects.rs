@@ -3,14 +3,12 @@
 use std::{net::SocketAddr, time::Instant};
 
 use config::Redirects;
+use metrics::Count;
 use sip_message::{Message, Scheme, Uri};
 use sip_proxy::Target;
 use smallvec::{SmallVec, smallvec};
 
-use crate::{
-    backend::towards, domains::DomainRef, gruu, hop::Hop, metrics::Count, reaching, sender::Sender,
-    world::World,
-};
+use crate::{backend::towards, domains::DomainRef, gruu, hop::Hop, reaching, sender::Sender, world::World};
 
 type Targets = SmallVec<[Target<Hop>; 1]>;
 

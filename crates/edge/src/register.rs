@@ -5,6 +5,7 @@ use std::time::Instant;
 use config::ReplacedFlow;
 use lifecycle::{Cause, Ending};
 use location::{Register, RegisterError, Way};
+use metrics::Count;
 use sip_auth::Role;
 use sip_message::{HeaderId, Message};
 use sip_proxy::Answer;
@@ -19,7 +20,6 @@ use crate::{
     gruu,
     hop::{FlowNumber, Hop},
     listeners::Bound,
-    metrics::Count,
     own_contacts::{Most, Source, left_out, without},
     shard::{By, Shard},
 };

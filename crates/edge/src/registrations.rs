@@ -12,12 +12,12 @@ use std::{
     time::Instant,
 };
 
+use metrics::Count;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::{
     backend::{Orphan, Untold},
-    metrics::Count,
     shared::Shared,
     token::Device,
 };

@@ -20,13 +20,12 @@ use lifecycle::{
 use location::{
     Binding, Came, Kept, Location, Owed, Presence, Register, RegisterError, Registration, Taken, Way,
 };
+use metrics::{Count, Gauge, Metrics};
 use sip_registrar::Policy;
 use smallvec::SmallVec;
 
 use crate::{
-    Metrics,
     kept::{Keeping, Staying, TooMuch},
-    metrics::{Count, Gauge},
     presence::UserRooms,
 };
 

@@ -11,11 +11,12 @@ use config::{AuditPace, Config, Shards};
 use ledger::storage::{Directory, Storage};
 use lifecycle::{Node, RemovalCause};
 use location::{Location, Presence};
+use metrics::{Count, Gauge};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle as Task};
 use transport::accept::{self, Accepted};
 
 use crate::{
-    Bound, Gauge, Handle, Recovered, StartError,
+    Bound, Handle, Recovered, StartError,
     audit::{self, Audit},
     backend,
     bookkeeper::{self, Gate, MOST_ORDERS},
@@ -27,7 +28,6 @@ use crate::{
     inbox::Inboxes,
     jwks, kept,
     listeners::{self, Sockets},
-    metrics::Count,
     private, recovery,
     registry::Registry,
     resolve::resolver,

@@ -11,6 +11,7 @@ use std::{
 };
 
 use lifecycle::Ending;
+use metrics::{Count, Gauge};
 use sip_message::Message;
 use sip_proxy::{Proxy, Returned, shard_of};
 use tokio::{
@@ -28,7 +29,6 @@ use crate::{
     draining,
     hop::{FlowNumber, Hop},
     inbox::{Closing, Letter, Loss},
-    metrics::{Count, Gauge},
     response_address::response_address,
     shared::Shared,
     upstream::LookedUp,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ledger::Reservation;
+use metrics::Count;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -19,7 +20,6 @@ use crate::{
     door::Door,
     draining::Stance,
     inbox::{Inboxes, Letter, Undelivered},
-    metrics::Count,
     registrations::Registrations,
     registry::Registry,
     token::{Device, Tokens},

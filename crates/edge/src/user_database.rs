@@ -10,11 +10,12 @@ use std::{
 };
 
 use config::{Host, UserQuery};
+use metrics::Count;
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use sip_auth::{Algorithm, Ha1, UserNames, UserTable};
 use tokio::time::sleep;
 
-use crate::{metrics::Count, shared::Shared};
+use crate::shared::Shared;
 
 /// More users than this are an error, and not a server without memory.
 const MOST_USERS: usize = 1_000_000;

@@ -8,6 +8,7 @@ use std::{
 
 use config::Registration;
 use defence::{Offence, UserCall};
+use metrics::Count;
 use sip_message::{Contact, HeaderId, Message, Method, Rewrite, Scheme, Uri, Via, write_address_of_record};
 use sip_proxy::{Answer, Contacts, Decision, Dialog, Environment, HopGone, Notice, Owned, Target, UnderWay};
 use sip_transaction::Reliability;
@@ -22,7 +23,6 @@ use crate::{
     event_state::{self, Keeper},
     gruu,
     hop::{Hop, Proves, same_peer},
-    metrics::Count,
     reaching::{self, in_its_place, nobody_there},
     register::register,
     sender::Sender,

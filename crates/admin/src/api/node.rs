@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use ::metrics::Count;
 use axum::{Json, extract::State};
-use edge::{Count, Handle};
+use edge::Handle;
 use lifecycle::event_time;
 use serde_json::{Value, json};
 

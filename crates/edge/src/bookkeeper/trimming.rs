@@ -6,10 +6,9 @@ use ledger::{Batch, Ledger, Position, ReadError, ReadFrom, Segment};
 use lifecycle::{Event, LedgerTrimmed, NAMED_CURSORS, PassedCursor, TRIMMED_ROOM, Text, TrimReason};
 
 use super::{Bookkeeper, Passage, event_id};
-use crate::{
-    metrics::{Count, Gauge},
-    retention::{self, Facts, Plan},
-};
+use metrics::{Count, Gauge};
+
+use crate::retention::{self, Facts, Plan};
 
 impl Bookkeeper {
     /// Where the records begin that no tombstone speaks of, if any before them are still there.

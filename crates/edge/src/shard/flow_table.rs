@@ -14,13 +14,14 @@ use lifecycle::{Ending, FlowFacts, Text, event_time};
 use transport::{Grant, Heard, Link, Vouched};
 
 use super::Shard;
+use metrics::Count;
+
 use crate::{
     FlowQuery,
     audit::{Listed, PART, Part, Stage, Tally, socket_number},
     door::{Consequence, Guest},
     draining::Leaving,
     hop::{FlowNumber, Hop},
-    metrics::Count,
     register::LONGEST_IDENTITY,
     view::{BindingView, FlowView},
 };

@@ -13,12 +13,13 @@ use tokio::{io::AsyncWriteExt as _, task::spawn_local};
 use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Unopened, Vouched, upgrade};
 
 use super::Shard;
+use metrics::Count;
+
 use crate::{
     client_certificate, clock,
     door::Guest,
     flow::Flow,
     hop::{FlowNumber, Hop},
-    metrics::Count,
     world::World,
 };
 

@@ -10,9 +10,10 @@ use targets::{Standing, Turned};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Number, spoken};
+use metrics::Count;
+
 use crate::{
     ask::{Ask, ask},
-    metrics::Count,
     resolve::resolve,
     shared::Shared,
 };

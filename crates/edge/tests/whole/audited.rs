@@ -6,9 +6,10 @@ use std::{
     time::Instant,
 };
 
-use edge::{AuditView, Count, Gauge};
+use edge::AuditView;
 use ledger::Batch;
 use lifecycle::EventKind;
+use metrics::{Count, Gauge};
 use serde_json::Value;
 
 use crate::house::{House, PATIENCE};

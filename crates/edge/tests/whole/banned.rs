@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use edge::Count;
 use lifecycle::Transport;
+use metrics::Count;
 use tokio::{net::UdpSocket, time::timeout};
 
 use crate::house::{House, PATIENCE};

@@ -61,7 +61,7 @@ async fn one_call(house: House) {
     };
     house.until("ended", |_| calls(&house).contains(&EventKind::CallEnded)).await;
     assert_eq!(calls(&house), [EventKind::CallStarted, EventKind::CallAnswered, EventKind::CallEnded]);
-    assert_eq!(house.handle.metrics().get(edge::Count::CallsHungUp), 1);
+    assert_eq!(house.handle.metrics().get(metrics::Count::CallsHungUp), 1);
     house.end().await;
 }
 

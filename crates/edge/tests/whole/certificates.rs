@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use edge::Count;
 use lifecycle::Transport;
+use metrics::Count;
 use prove::{Client, ConnectError, Setup, Trust};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::{ClientConfig, RootCertStore, pki_types::PrivatePkcs8KeyDer};

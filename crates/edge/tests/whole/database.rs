@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use edge::Count;
 use lifecycle::Transport;
+use metrics::Count;
 use prove::Client;
 use rusqlite::Connection;
 

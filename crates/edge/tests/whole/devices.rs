@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use edge::Count;
 use lifecycle::{EventKind, Transport};
+use metrics::Count;
 use prove::Client;
 
 use crate::{

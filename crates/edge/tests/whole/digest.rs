@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use edge::Count;
 use lifecycle::Transport;
+use metrics::Count;
 use prove::{Answering, Client, Setup};
 use sip_auth::Algorithm;
 

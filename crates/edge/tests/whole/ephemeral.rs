@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use edge::Count;
 use lifecycle::{Cause, EventKind, Transport};
+use metrics::Count;
 use prove::{Client, ConnectError, Setup};
 use sip_auth::{Ephemeral, EphemeralHash};
 use tokio::time::timeout;

@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use edge::Count;
 use lifecycle::Transport;
+use metrics::Count;
 use prove::{Client, Setup};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -7,9 +7,9 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use edge::Count;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use lifecycle::Transport;
+use metrics::Count;
 use prove::{Client, Setup};
 use serde_json::{Value, json};
 use tokio::{

@@ -133,7 +133,7 @@ async fn a_name_leads_to_servers_and_later_to_others() {
     let answer = ada.message("sip:nobody@localhost", b"hello").await.unwrap();
     assert_eq!(answer.status, 503, "nobody knows where that is");
     assert!(String::from_utf8_lossy(&answer.bytes).contains("\r\nRetry-After: 2\r\n"));
-    assert_eq!(house.handle.metrics().get(edge::Count::UpstreamsUnknown), 1);
+    assert_eq!(house.handle.metrics().get(metrics::Count::UpstreamsUnknown), 1);
     let port = |server: &ServerBehind| server.address.port();
     dns.set("a.pbx.test", vec![at(one.address.ip())]);
     dns.set("b.pbx.test", vec![at(one.address.ip())]);

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use edge::Count;
 use lifecycle::{EventKind, Transport};
+use metrics::Count;
 use prove::Client;
 use sip_message::{Frame, HeaderId, Message, StreamFramer, response::ResponseBuilder};
 use tokio::{

@@ -1,7 +1,7 @@
 //! Redirections (3xx): where the caller may go himself, and nowhere else.
 
-use edge::Count;
 use lifecycle::Transport;
+use metrics::Count;
 use prove::{Answering, Client, Incoming};
 use sip_message::{Message, response::ResponseBuilder};
 use tokio::time::timeout;

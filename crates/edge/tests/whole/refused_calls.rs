@@ -1,7 +1,7 @@
 //! Calls that are refused here: of each whose caller is known there is a record, and no flood fills the ledger with them.
 
-use edge::Count;
 use lifecycle::{EventKind, Transport};
+use metrics::Count;
 use prove::Answering;
 
 use crate::{

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use edge::Count;
 use lifecycle::Transport;
+use metrics::Count;
 use prove::{Answering, Client};
 use sip_message::{HeaderId, Message, Method, response::ResponseBuilder};
 use tokio::{net::UdpSocket, time::timeout};

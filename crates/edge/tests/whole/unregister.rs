@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use edge::Count;
 use lifecycle::Transport;
+use metrics::Count;
 use prove::{Answering, Client, Setup};
 use sip_message::{HeaderId, Message, response::ResponseBuilder};
 use tokio::{net::UdpSocket, time::timeout};

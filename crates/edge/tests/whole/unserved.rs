@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use edge::{Count, Health};
+use edge::Health;
+use metrics::Count;
 use prove::Client;
 use sip_message::{HeaderId, Message, Method, response::ResponseBuilder};
 use tokio::{

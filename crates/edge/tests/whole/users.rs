@@ -3,8 +3,8 @@
 
 use std::{net::IpAddr, time::SystemTime};
 
-use edge::Count;
 use lifecycle::Transport;
+use metrics::Count;
 use prove::{Client, ConnectError, Ended, Incoming, Setup};
 use sip_auth::{Ephemeral, EphemeralHash};
 use tokio::time::timeout;

@@ -1,7 +1,7 @@
 //! Who may do what: the same answer to everybody who may not, whatever there is behind it.
 
-use edge::Count;
 use lifecycle::Transport;
+use metrics::Count;
 use prove::{Client, Incoming, Setup};
 use sip_auth::{Challenge, answer};
 use sip_message::{HeaderId, Message};

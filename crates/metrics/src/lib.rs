@@ -354,11 +354,11 @@ const CALL_ENDS: &[Count] = &[
 
 impl Metrics {
     /// Calls that ended, in whatever way.
-    pub(crate) fn calls_ended(&self) -> u64 {
+    pub fn calls_ended(&self) -> u64 {
         CALL_ENDS.iter().map(|end| self.get(*end)).sum()
     }
 
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             counts: [const { AtomicU64::new(0) }; COUNTS],
             gauges: [const { AtomicU64::new(0) }; GAUGES],
@@ -366,25 +366,25 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn add(&self, count: Count) {
+    pub fn add(&self, count: Count) {
         self.add_many(count, 1);
     }
 
-    pub(crate) fn add_many(&self, count: Count, times: u64) {
+    pub fn add_many(&self, count: Count, times: u64) {
         self.counts[count as usize].fetch_add(times, Ordering::Relaxed);
     }
 
-    pub(crate) fn set(&self, gauge: Gauge, value: u64) {
+    pub fn set(&self, gauge: Gauge, value: u64) {
         self.gauges[gauge as usize].store(value, Ordering::Relaxed);
     }
 
     /// Moves a gauge that several shards have their part in.
-    pub(crate) fn change(&self, gauge: Gauge, from: u64, to: u64) {
+    pub fn change(&self, gauge: Gauge, from: u64, to: u64) {
         // Around zero and back again: the parts add up, in whatever order they come.
         self.gauges[gauge as usize].fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
     }
 
-    pub(crate) fn forgive(&self, what: Leniencies) {
+    pub fn forgive(&self, what: Leniencies) {
         for leniency in what.iter() {
             self.forgiven[leniency as usize].fetch_add(1, Ordering::Relaxed);
         }
