@@ -14,10 +14,7 @@ mod peers;
 
 use std::{collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
 
-use edge::{
-    Count,
-    stepped::{Policy, Registry, Stepped},
-};
+use edge::stepped::{Policy, Registry, Stepped};
 use ledger::{
     Position, Settings, Stepped as Did,
     storage::{
@@ -26,6 +23,7 @@ use ledger::{
     },
 };
 use lifecycle::Node;
+use metrics::Count;
 
 use crate::{
     At, Plan, Planted, Totals, Weather,

@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use edge::{
-    Count,
-    stepped::{Registry, Step},
-};
+use edge::stepped::{Registry, Step};
 use ledger::{Stepped as Did, storage::sim::End};
 use lifecycle::{Cause, Ending, FlowId};
+use metrics::Count;
 
 use super::World;
 use crate::{Weather, client::State};
