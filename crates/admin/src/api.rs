@@ -23,7 +23,7 @@ use axum::{
     Router,
     http::{Method, StatusCode, Uri},
     middleware::{from_fn, from_fn_with_state},
-    routing::{delete, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 use edge::Handle;
 
@@ -57,25 +57,39 @@ struct Admin {
     snapshots: Arc<Semaphore>,
 }
 
+/// A path of the API and what answers there.
+type Route = (&'static str, fn() -> MethodRouter<Arc<Admin>>);
+
+/// What an operator's tools use. Who may is decided by [`Access`].
+const ROUTES: &[Route] = &[
+    ("/api/node", || get(node::show)),
+    ("/api/flows", || get(flows::list)),
+    ("/api/flows/{flow}", || get(flows::show).delete(flows::close)),
+    ("/api/flows/{flow}/ping", || post(flows::ping)),
+    ("/api/drain", || get(drain::show).post(drain::begin).delete(drain::cancel)),
+    ("/api/calls", || get(calls::list)),
+    ("/api/bans", || get(bans::list)),
+    ("/api/bans/{address}", || delete(bans::lift)),
+    ("/api/hindered", || get(bans::hindered)),
+    ("/api/events", || get(events::stream)),
+    ("/api/sinks", || get(sinks::list)),
+    ("/api/upstreams", || get(upstreams::list)),
+    ("/api/snapshot", || get(snapshot::take)),
+    ("/api/audit", || get(audit::last).post(audit::look)),
+    ("/rpc", || post(rpc::call)),
+    ("/metrics", || get(health::metrics)),
+];
+
+/// What load balancers ask, without a token. They learn nothing else.
+const OPEN_ROUTES: &[Route] = &[("/healthz", || get(health::health))];
+
+fn mount(router: Router<Arc<Admin>>, routes: &[Route]) -> Router<Arc<Admin>> {
+    routes.iter().fold(router, |router, (path, answer)| router.route(path, answer()))
+}
+
 /// Everything that is served over HTTP, to whom `access` lets in.
 pub fn router(server: Handle, sinks: Arc<Sinks>, development: Development, access: Access) -> Router {
-    let routes = Router::new()
-        .route("/api/node", get(node::show))
-        .route("/api/flows", get(flows::list))
-        .route("/api/flows/{flow}", get(flows::show).delete(flows::close))
-        .route("/api/flows/{flow}/ping", post(flows::ping))
-        .route("/api/drain", get(drain::show).post(drain::begin).delete(drain::cancel))
-        .route("/api/calls", get(calls::list))
-        .route("/api/bans", get(bans::list))
-        .route("/api/bans/{address}", delete(bans::lift))
-        .route("/api/hindered", get(bans::hindered))
-        .route("/api/events", get(events::stream))
-        .route("/api/sinks", get(sinks::list))
-        .route("/api/upstreams", get(upstreams::list))
-        .route("/api/snapshot", get(snapshot::take))
-        .route("/api/audit", get(audit::last).post(audit::look))
-        .route("/rpc", post(rpc::call))
-        .route("/metrics", get(health::metrics));
+    let routes = mount(Router::new(), ROUTES);
     let routes = match development {
         Development::Yes => {
             let routes = routes.merge(softphone::routes()).route("/api/dev", get(development::addresses));
@@ -85,22 +99,23 @@ pub fn router(server: Handle, sinks: Arc<Sinks>, development: Development, acces
     };
     let (readers, snapshots) =
         (Arc::new(Semaphore::new(MOST_READERS)), Arc::new(Semaphore::new(MOST_SNAPSHOTS)));
-    routes
+    let guarded = routes
         .fallback(nothing_there)
         .method_not_allowed_fallback(not_that_way)
-        .layer(from_fn_with_state(Arc::new(access), access::check))
-        // Load balancers have no token, and learn nothing else.
-        .route("/healthz", get(health::health))
-        .layer(from_fn(access::no_strange_pages))
-        .with_state(Arc::new(Admin { server, sinks, readers, snapshots }))
+        .layer(from_fn_with_state(Arc::new(access), access::check));
+    mount(guarded, OPEN_ROUTES).layer(from_fn(access::no_strange_pages)).with_state(Arc::new(Admin {
+        server,
+        sinks,
+        readers,
+        snapshots,
+    }))
 }
 
+/// The answer where nothing is. It names what there is; what lies below a named path is left out.
 async fn nothing_there(uri: Uri) -> Failure {
-    let path = uri.path();
-    let error = format!(
-        "there is nothing at {path}; there are /api/node, /api/flows, /api/drain, /api/events, /api/snapshot, /api/audit, /api/sinks, /api/upstreams, /api/bans, /api/hindered, /rpc, /metrics and /healthz"
-    );
-    Failure::new(StatusCode::NOT_FOUND, error)
+    let paths = ROUTES.iter().chain(OPEN_ROUTES).map(|(path, _)| *path).filter(|path| !path.contains('{'));
+    let known = paths.collect::<Vec<_>>().join(", ");
+    Failure::new(StatusCode::NOT_FOUND, format!("there is nothing at {}; there are {known}", uri.path()))
 }
 
 async fn not_that_way(method: Method, uri: Uri) -> Failure {
