@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use crate::document::{At, Reading, Section, Shape};
+use crate::document::{At, Reading, Section, SectionSchema};
 use crate::report::{Problem, ProblemKind};
 use crate::secret::AdminToken;
 
-pub(crate) const SHAPE: Shape = Shape { header: "[admin]", keys: &["bind", "token_env"] };
+pub(crate) const SCHEMA: SectionSchema = SectionSchema { header: "[admin]", keys: &["bind", "token_env"] };
 
 /// The listener of the admin API, the metrics and the health check.
 #[derive(Debug, Clone, PartialEq, Eq)]

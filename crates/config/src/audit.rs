@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::document::{Reading, Section, Shape};
+use crate::document::{ReadSection, Reading, Section, SectionSchema};
 use crate::duration::Span;
 use crate::value::{Fault, FromToml, text};
-
-pub(crate) const SHAPE: Shape = Shape { header: "[audit]", keys: &["every"] };
 
 /// From a second to a day.
 const PACE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
@@ -36,8 +34,10 @@ impl Default for Audit {
     }
 }
 
-impl Audit {
-    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
+impl ReadSection for Audit {
+    const SCHEMA: SectionSchema = SectionSchema { header: "[audit]", keys: &["every"] };
+
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
         Self { every: section.or(reading, "every", Self::default().every) }
     }
 }

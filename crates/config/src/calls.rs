@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crate::document::{Reading, Section, Shape};
+use crate::document::{ReadSection, Reading, Section, SectionSchema};
 use crate::value::Keyword;
-
-pub(crate) const SHAPE: Shape = Shape { header: "[calls]", keys: &["hold", "silence", "max", "at_shutdown"] };
 
 /// What becomes of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +44,11 @@ impl Default for Calls {
     }
 }
 
-impl Calls {
-    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
+impl ReadSection for Calls {
+    const SCHEMA: SectionSchema =
+        SectionSchema { header: "[calls]", keys: &["hold", "silence", "max", "at_shutdown"] };
+
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
         let default = Self::default();
         let minute = Duration::from_secs(60);
         let hold = section.duration(reading, "hold", Duration::ZERO..=10 * minute);

@@ -8,29 +8,9 @@ use std::time::Duration;
 use defence::{Limits, Network, Networks, UserLimits};
 use toml::de::DeValue;
 
-use crate::document::{Field, Reading, Section, Shape};
+use crate::document::{Field, ReadSection, Reading, Section, SectionSchema};
 use crate::host::Host;
 use crate::value::{Fault, FromToml, text};
-
-pub(crate) const SHAPE: Shape = Shape {
-    header: "[defence]",
-    keys: &[
-        "connections",
-        "handshakes",
-        "handshake_rate",
-        "message_rate",
-        "failures",
-        "forget",
-        "ban",
-        "scanners",
-        "exempt",
-        "user_connections",
-        "user_message_rate",
-        "user_calls",
-        "user_failures",
-        "exempt_users",
-    ],
-};
 
 /// Bounds of `forget` and `ban`.
 const TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
@@ -110,8 +90,28 @@ impl FromToml for User {
     }
 }
 
-impl Defence {
-    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
+impl ReadSection for Defence {
+    const SCHEMA: SectionSchema = SectionSchema {
+        header: "[defence]",
+        keys: &[
+            "connections",
+            "handshakes",
+            "handshake_rate",
+            "message_rate",
+            "failures",
+            "forget",
+            "ban",
+            "scanners",
+            "exempt",
+            "user_connections",
+            "user_message_rate",
+            "user_calls",
+            "user_failures",
+            "exempt_users",
+        ],
+    };
+
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
         let default = Self::default();
         let mut number = |key, default: Option<NonZeroU32>| {
             let read = section

@@ -4,10 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use toml::de::DeValue;
 
-use crate::document::{Reading, Section, Shape};
+use crate::document::{ReadSection, Reading, Section, SectionSchema};
 use crate::value::{Fault, FromToml, text};
-
-pub(crate) const SHAPE: Shape = Shape { header: "[dns]", keys: &["servers"] };
 
 /// Whom names of upstreams are looked up with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,8 +30,10 @@ impl FromToml for NameServer {
     }
 }
 
-impl Dns {
-    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
+impl ReadSection for Dns {
+    const SCHEMA: SectionSchema = SectionSchema { header: "[dns]", keys: &["servers"] };
+
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
         let servers = section.set::<NameServer>(reading, "servers").given();
         let servers =
             servers.map_or_else(Vec::new, |list| list.value.into_iter().map(|at| at.value.0).collect());

@@ -11,7 +11,7 @@ use crate::surroundings::{Surroundings, reason};
 
 mod section;
 
-pub(crate) use section::{Section, Shape, shortened};
+pub(crate) use section::{ReadSection, Section, SectionSchema, shortened};
 
 /// A value and the place in the text that it was read from.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ mod token;
 
 use std::ops::Range;
 
-use crate::document::{At, Field, Reading, Section, Shape, joined};
+use crate::document::{At, Field, Reading, Section, SectionSchema, joined};
 use crate::host::Host;
 use crate::listener::Listener;
 use crate::report::{Problem, ProblemKind};
@@ -26,7 +26,7 @@ const COMMON: &[&str] = &["name", "auth", "backend", "register", "outside", "red
 const KEYS: [&str; COMMON.len() + digest::KEYS.len() + token::KEYS.len()] =
     joined(&[COMMON, digest::KEYS, token::KEYS]);
 
-pub(crate) const SHAPE: Shape = Shape { header: "[[domain]]", keys: &KEYS };
+pub(crate) const SCHEMA: SectionSchema = SectionSchema { header: "[[domain]]", keys: &KEYS };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Auth {
@@ -136,7 +136,7 @@ pub(crate) fn read(
     upstreams: &[Upstream],
 ) -> Vec<Domain> {
     let before = reading.errors.len();
-    let sections = top.sections(reading, SHAPE);
+    let sections = top.sections(reading, SCHEMA);
     if sections.is_empty() {
         let faulty = reading.errors.len() > before;
         if let Some(listener) = outside

@@ -3,10 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::document::{Reading, Section, Shape};
+use crate::document::{ReadSection, Reading, Section, SectionSchema};
 use crate::report::{Problem, ProblemKind};
-
-pub(crate) const SHAPE: Shape = Shape { header: "[keepalive]", keys: &["ping_after", "pong_timeout"] };
 
 const BOUNDS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
 
@@ -28,9 +26,18 @@ impl Default for Keepalive {
     }
 }
 
+impl ReadSection for Keepalive {
+    const SCHEMA: SectionSchema =
+        SectionSchema { header: "[keepalive]", keys: &["ping_after", "pong_timeout"] };
+
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
+        Self::read_over(reading, section, Self::default())
+    }
+}
+
 impl Keepalive {
     /// Reads both keys from `[keepalive]` or from a listener that overrides them.
-    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>, default: Self) -> Self {
+    pub(crate) fn read_over(reading: &mut Reading<'_>, section: &Section<'_>, default: Self) -> Self {
         let ping_after = section.duration(reading, "ping_after", BOUNDS).given();
         if let Some(at) = &ping_after
             && at.value > FORGOTTEN_AFTER

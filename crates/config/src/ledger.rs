@@ -4,12 +4,12 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::document::{Field, Reading, Section, Shape};
+use crate::document::{Field, Reading, Section, SectionSchema};
 use crate::report::{Problem, ProblemKind};
 use crate::size::Size;
 use crate::value::{Keyword, Name};
 
-pub(crate) const SHAPE: Shape = Shape {
+pub(crate) const SCHEMA: SectionSchema = SectionSchema {
     header: "[ledger]",
     keys: &["directory", "durability", "segment_size", "keep_for", "keep_size", "drop_unread_of"],
 };

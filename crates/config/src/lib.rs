@@ -4,7 +4,7 @@
 //! filled in, or [`Errors`]: all that is wrong, each with its line, a caret and the mend. The rest of the house sees
 //! valid types only. Files and environment variables are read through [`Surroundings`] and nowhere else.
 //!
-//! To add a key: name it in the `SHAPE` of its section, read it there, put it into `sipway.example.toml`. A test
+//! To add a key: name it in the `SCHEMA` of its section, read it there, put it into `sipway.example.toml`. A test
 //! compares the three.
 #![forbid(unsafe_code)]
 
@@ -47,7 +47,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use document::{At, Reading, Section, Shape};
+use document::{At, ReadSection as _, Reading, Section, SectionSchema};
 
 pub use self::defence::Defence;
 pub use admin::Admin;
@@ -83,49 +83,38 @@ pub use url::{Scheme, WebhookUrl};
 pub use value::Name;
 pub use websocket::{MissingOrigin, Origins, Paths, WebSocket};
 
-const TOP: Shape = Shape {
-    header: "",
-    keys: &[
-        "node",
-        "ledger",
-        "listener",
-        "domain",
-        "upstream",
-        "registrar",
-        "keepalive",
-        "limits",
-        "dns",
-        "defence",
-        "timers",
-        "calls",
-        "sink",
-        "admin",
-        "audit",
-        "shutdown",
-        "log",
-    ],
+/// Every section of the file.
+const SECTIONS: [SectionSchema; 16] = [
+    ledger::SCHEMA,
+    listener::SCHEMA,
+    domain::SCHEMA,
+    upstream::SCHEMA,
+    Registrar::SCHEMA,
+    Keepalive::SCHEMA,
+    Limits::SCHEMA,
+    Dns::SCHEMA,
+    Defence::SCHEMA,
+    Timers::SCHEMA,
+    Calls::SCHEMA,
+    sink::SCHEMA,
+    admin::SCHEMA,
+    Audit::SCHEMA,
+    Shutdown::SCHEMA,
+    Log::SCHEMA,
+];
+
+/// What may stand at the top of the file: the name of the node, and the sections.
+const TOP_KEYS: [&str; SECTIONS.len() + 1] = {
+    let mut keys = ["node"; SECTIONS.len() + 1];
+    let mut at = 0;
+    while at < SECTIONS.len() {
+        keys[at + 1] = SECTIONS[at].name();
+        at += 1;
+    }
+    keys
 };
 
-/// Every section of the file, the top itself first.
-const SHAPES: [Shape; 17] = [
-    TOP,
-    ledger::SHAPE,
-    listener::SHAPE,
-    domain::SHAPE,
-    upstream::SHAPE,
-    registrar::SHAPE,
-    keepalive::SHAPE,
-    limits::SHAPE,
-    dns::SHAPE,
-    self::defence::SHAPE,
-    timers::SHAPE,
-    calls::SHAPE,
-    sink::SHAPE,
-    admin::SHAPE,
-    audit::SHAPE,
-    shutdown::SHAPE,
-    log::SHAPE,
-];
+const TOP: SectionSchema = SectionSchema { header: "", keys: &TOP_KEYS };
 
 /// A valid configuration, with every default filled in.
 #[derive(Debug, Clone)]
@@ -242,54 +231,24 @@ impl Config {
     /// counts only when nothing was noted.
     fn read(reading: &mut Reading<'_>, top: &Section<'_>) -> Self {
         let node = top.or(reading, "node", default_node());
-        let section = top.section(reading, ledger::SHAPE);
+        let section = top.section(reading, ledger::SCHEMA);
         let ledger = Ledger::read(reading, section.as_ref());
-        let registrar = match top.section(reading, registrar::SHAPE) {
-            Some(section) => Registrar::read(reading, &section),
-            None => Registrar::default(),
-        };
-        let keepalive = match top.section(reading, keepalive::SHAPE) {
-            Some(section) => Keepalive::read(reading, &section, Keepalive::default()),
-            None => Keepalive::default(),
-        };
-        let limits = match top.section(reading, limits::SHAPE) {
-            Some(section) => Limits::read(reading, &section),
-            None => Limits::default(),
-        };
-        let dns = match top.section(reading, dns::SHAPE) {
-            Some(section) => Dns::read(reading, &section),
-            None => Dns::default(),
-        };
-        let defence = match top.section(reading, self::defence::SHAPE) {
-            Some(section) => Defence::read(reading, &section),
-            None => Defence::default(),
-        };
-        let timers = match top.section(reading, timers::SHAPE) {
-            Some(section) => Timers::read(reading, &section),
-            None => Timers::default(),
-        };
-        let calls = match top.section(reading, calls::SHAPE) {
-            Some(section) => Calls::read(reading, &section),
-            None => Calls::default(),
-        };
-        let log = match top.section(reading, log::SHAPE) {
-            Some(section) => Log::read(reading, &section),
-            None => Log::default(),
-        };
-        let audit = match top.section(reading, audit::SHAPE) {
-            Some(section) => Audit::read(reading, &section),
-            None => Audit::default(),
-        };
-        let shutdown = match top.section(reading, shutdown::SHAPE) {
-            Some(section) => Shutdown::read(reading, &section),
-            None => Shutdown::default(),
-        };
-        let admin = top.section(reading, admin::SHAPE).map(|section| Admin::read(reading, &section));
-        let sections = top.sections(reading, sink::SHAPE);
+        let registrar: Registrar = top.section_or_default(reading);
+        let keepalive: Keepalive = top.section_or_default(reading);
+        let limits: Limits = top.section_or_default(reading);
+        let dns: Dns = top.section_or_default(reading);
+        let defence: Defence = top.section_or_default(reading);
+        let timers: Timers = top.section_or_default(reading);
+        let calls: Calls = top.section_or_default(reading);
+        let log: Log = top.section_or_default(reading);
+        let audit: Audit = top.section_or_default(reading);
+        let shutdown: Shutdown = top.section_or_default(reading);
+        let admin = top.section(reading, admin::SCHEMA).map(|section| Admin::read(reading, &section));
+        let sections = top.sections(reading, sink::SCHEMA);
         let sinks = sink::read(reading, &sections, &ledger.directory);
 
         let admin_bind = admin.as_ref().map(|at| At { value: at.value.bind, span: at.span.clone() });
-        let sections = top.sections(reading, listener::SHAPE);
+        let sections = top.sections(reading, listener::SCHEMA);
         let listener::Listeners { mut listeners, outside } =
             listener::read(reading, &sections, keepalive, &limits, admin_bind);
         if sections.is_empty() {
@@ -301,7 +260,7 @@ impl Config {
             };
             listeners.extend(dev::default_listeners().into_iter().map(own));
         }
-        let sections = top.sections(reading, upstream::SHAPE);
+        let sections = top.sections(reading, upstream::SCHEMA);
         let upstreams = upstream::read(reading, &sections, &listeners);
         let domains = domain::read(reading, top, outside, &listeners, &upstreams);
 
@@ -333,5 +292,7 @@ impl Config {
 
 /// Every key that the reader knows, as `section.key`; those at the top of the file by their name alone.
 pub fn keys() -> impl Iterator<Item = String> {
-    SHAPES.into_iter().flat_map(|shape| shape.keys.iter().map(move |key| shape.path(key)))
+    std::iter::once(TOP)
+        .chain(SECTIONS)
+        .flat_map(|schema| schema.keys.iter().map(move |key| schema.path(key)))
 }

@@ -1,32 +1,13 @@
 //! `[limits]`: bounds on what peers may take.
 
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU32};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use lifecycle::FlowLimits;
 
-use crate::document::{Field, Reading, Section, Shape};
+use crate::document::{Field, ReadSection, Reading, Section, SectionSchema};
 use crate::report::{Problem, ProblemKind};
-
-pub(crate) const SHAPE: Shape = Shape {
-    header: "[limits]",
-    keys: &[
-        "max_flows",
-        "max_handshakes",
-        "max_message",
-        "handshake_timeout",
-        "close_timeout",
-        "outbound_queue",
-        "write_timeout",
-        "idle",
-        "lifetime",
-        "message_rate",
-        "max_transactions",
-        "transaction_memory",
-        "shards",
-    ],
-};
 
 /// Bounds of `max_message`, here and in a listener.
 pub(crate) const MESSAGE: RangeInclusive<u64> = 1 << 10..=16 << 20;
@@ -36,13 +17,18 @@ const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration:
 /// Bounds of `idle` and `lifetime`.
 const LIFE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(365 * 24 * 3600);
 
-/// Over how many owners the flows are spread.
+/// The number of shards. Each is a thread that owns a part of the flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shards {
-    /// As many as the machine has processors.
+    /// One for each processor of the machine, [`MOST`](Self::MOST) at the most.
     Auto,
-    /// Exactly so many: 1 to 1024.
-    Fixed(NonZeroU16),
+    /// Exactly so many: 1 to [`MOST`](Self::MOST).
+    Fixed(NonZeroU8),
+}
+
+impl Shards {
+    /// The largest number of shards.
+    pub const MOST: u8 = 64;
 }
 
 /// Bounds on what peers may take.
@@ -91,8 +77,27 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
-    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
+impl ReadSection for Limits {
+    const SCHEMA: SectionSchema = SectionSchema {
+        header: "[limits]",
+        keys: &[
+            "max_flows",
+            "max_handshakes",
+            "max_message",
+            "handshake_timeout",
+            "close_timeout",
+            "outbound_queue",
+            "write_timeout",
+            "idle",
+            "lifetime",
+            "message_rate",
+            "max_transactions",
+            "transaction_memory",
+            "shards",
+        ],
+    };
+
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
         let default = Self::default();
         let max_message = section.size(reading, "max_message", MESSAGE);
         let outbound_queue = section.size(reading, "outbound_queue", 1 << 10..=64 << 20);
@@ -115,19 +120,20 @@ impl Limits {
             transaction_memory: section
                 .size(reading, "transaction_memory", 1 << 20..=1 << 40)
                 .or(default.transaction_memory),
-            shards: match section.bounded::<u32>(reading, "shards", 0..=1024).or(0) {
-                0 => Shards::Auto,
-                shards => {
-                    u16::try_from(shards).ok().and_then(NonZeroU16::new).map_or(Shards::Auto, Shards::Fixed)
-                }
-            },
+            shards: section
+                .bounded(reading, "shards", 0..=u32::from(Shards::MOST))
+                .given()
+                .and_then(|at| NonZeroU8::new(u8::try_from(at.value).ok()?))
+                .map_or(Shards::Auto, Shards::Fixed),
         };
         if let Some(span) = max_message.place().or(outbound_queue.place()) {
             limits.message_fits_queue(reading, limits.max_message, span);
         }
         limits
     }
+}
 
+impl Limits {
     /// Notes a `max_message` that could never be sent on: it is longer than a flow's whole queue.
     pub(crate) fn message_fits_queue(&self, reading: &mut Reading<'_>, max_message: u64, span: Range<usize>) {
         if max_message > self.outbound_queue {

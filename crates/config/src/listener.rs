@@ -7,7 +7,7 @@ use defence::ClientAddress;
 use lifecycle::FlowLimits;
 
 use crate::client_address;
-use crate::document::{At, Field, Reading, Section, Shape};
+use crate::document::{At, Field, Reading, Section, SectionSchema};
 use crate::host::{Advertised, Host};
 use crate::keepalive::Keepalive;
 use crate::limits::{Limits, MESSAGE, read_flow};
@@ -16,7 +16,7 @@ use crate::tls::TlsMaterial;
 use crate::value::{Keyword, Name};
 use crate::websocket::WebSocket;
 
-pub(crate) const SHAPE: Shape = Shape {
+pub(crate) const SCHEMA: SectionSchema = SectionSchema {
     header: "[[listener]]",
     keys: &[
         "name",
@@ -146,6 +146,9 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// The largest number of listeners.
+    pub const MOST: usize = 64;
+
     /// A listener at this address, with the default rules.
     #[must_use]
     pub fn new(name: Name, transport: Transport, bind: SocketAddr) -> Self {
@@ -186,6 +189,14 @@ pub(crate) fn read(
     let mut taken = Addresses::default();
     if let Some(admin) = admin {
         taken.claim(reading, Family::Stream, &admin);
+    }
+    if let Some(excess) = sections.get(Listener::MOST) {
+        let title = format!("there are more than {} listeners", Listener::MOST);
+        reading.error(
+            Problem::new(ProblemKind::OutOfRange, excess.span.clone(), title)
+                .label("this one is too many")
+                .help("one listener serves any number of clients; start a second server for more addresses"),
+        );
     }
     let mut names = crate::unique::Unique::new("listener");
     let drafts: Vec<Draft> =
@@ -241,7 +252,7 @@ impl Draft {
         };
         let client_address = client_address::read(reading, section, kind.as_ref().map(|at| at.value));
         let transport = kind.as_ref().and_then(|kind| transport(reading, section, kind.value));
-        let keepalive = Keepalive::read(reading, section, keepalive);
+        let keepalive = Keepalive::read_over(reading, section, keepalive);
         let own = section.size(reading, "max_message", MESSAGE).given();
         let max_message = own.as_ref().map_or(limits.max_message, |at| at.value);
         if let Some(at) = own {

@@ -1,9 +1,7 @@
 //! `[log]`: what the server says about itself.
 
-use crate::document::{Reading, Section, Shape};
+use crate::document::{ReadSection, Reading, Section, SectionSchema};
 use crate::value::Keyword;
-
-pub(crate) const SHAPE: Shape = Shape { header: "[log]", keys: &["level", "format"] };
 
 /// The least weight of what is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,8 +70,10 @@ impl Default for Log {
     }
 }
 
-impl Log {
-    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
+impl ReadSection for Log {
+    const SCHEMA: SectionSchema = SectionSchema { header: "[log]", keys: &["level", "format"] };
+
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
         let default = Self::default();
         Self {
             level: section.or(reading, "level", default.level),

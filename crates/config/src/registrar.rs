@@ -3,23 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::document::{Field, Reading, Section, Shape};
+use crate::document::{Field, ReadSection, Reading, Section, SectionSchema};
 use crate::duration::Span;
 use crate::report::{Problem, ProblemKind};
 use crate::value::Keyword;
-
-pub(crate) const SHAPE: Shape = Shape {
-    header: "[registrar]",
-    keys: &[
-        "min_expires",
-        "max_expires",
-        "default_expires",
-        "max_contacts",
-        "replaced_flow",
-        "gruu",
-        "offline_after",
-    ],
-};
 
 const BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
 
@@ -83,8 +70,21 @@ impl Default for Registrar {
     }
 }
 
-impl Registrar {
-    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
+impl ReadSection for Registrar {
+    const SCHEMA: SectionSchema = SectionSchema {
+        header: "[registrar]",
+        keys: &[
+            "min_expires",
+            "max_expires",
+            "default_expires",
+            "max_contacts",
+            "replaced_flow",
+            "gruu",
+            "offline_after",
+        ],
+    };
+
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
         let default = Self::default();
         let least = whole_seconds(reading, section, "min_expires");
         let most = whole_seconds(reading, section, "max_expires");

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use crate::document::{Reading, Section, Shape};
+use crate::document::{ReadSection, Reading, Section, SectionSchema};
 use crate::duration::Span;
 use crate::report::{Problem, ProblemKind};
-
-pub(crate) const SHAPE: Shape = Shape { header: "[shutdown]", keys: &["over", "deadline"] };
 
 /// How the server ends. Always `over` ≤ `deadline`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +21,10 @@ impl Default for Shutdown {
     }
 }
 
-impl Shutdown {
-    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
+impl ReadSection for Shutdown {
+    const SCHEMA: SectionSchema = SectionSchema { header: "[shutdown]", keys: &["over", "deadline"] };
+
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
         let default = Self::default();
         let hour = Duration::from_secs(3600);
         let over = section.duration(reading, "over", Duration::ZERO..=hour);

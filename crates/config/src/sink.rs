@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lifecycle::EventKind;
 
-use crate::document::{Field, Reading, Section, Shape};
+use crate::document::{Field, Reading, Section, SectionSchema};
 use crate::event::EventTypes;
 use crate::unique::Unique;
 use crate::value::{Keyword, Name, one_of};
@@ -25,7 +25,7 @@ pub use redis::{Redis, RedisScheme, RedisUrl};
 pub use webhook::{Delivery, Webhook};
 
 /// The keys of every sink, then those of each kind; one that several kinds know stands here once.
-pub(crate) const SHAPE: Shape = Shape {
+pub(crate) const SCHEMA: SectionSchema = SectionSchema {
     header: "[[sink]]",
     keys: &[
         "kind",
@@ -198,7 +198,7 @@ pub(crate) fn read(reading: &mut Reading<'_>, sections: &[Section<'_>], ledger: 
 /// Notes keys that only other kinds of sinks know.
 fn refuse_keys_of_others(reading: &mut Reading<'_>, section: &Section<'_>, kind: Kind) {
     let why = format!("this sink is {}", kind.noun());
-    for key in SHAPE.keys.iter().filter(|key| !COMMON.contains(key) && !kind.keys().contains(key)) {
+    for key in SCHEMA.keys.iter().filter(|key| !COMMON.contains(key) && !kind.keys().contains(key)) {
         let knowing =
             Kind::CHOICES.iter().filter(|(_, other)| other.keys().contains(key)).map(|(word, _)| *word);
         let help = format!("remove it, or write kind = {}", one_of(knowing));
@@ -216,8 +216,8 @@ mod tests {
         known.extend(Kind::CHOICES.iter().flat_map(|(_, kind)| kind.keys()));
         known.sort_unstable();
         known.dedup();
-        let mut shape = SHAPE.keys.to_vec();
-        shape.sort_unstable();
-        assert_eq!(shape, known);
+        let mut declared = SCHEMA.keys.to_vec();
+        declared.sort_unstable();
+        assert_eq!(declared, known);
     }
 }

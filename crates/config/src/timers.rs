@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use crate::document::{Field, Reading, Section, Shape};
+use crate::document::{Field, ReadSection, Reading, Section, SectionSchema};
 use crate::duration::Span;
 use crate::report::{Problem, ProblemKind};
-
-pub(crate) const SHAPE: Shape =
-    Shape { header: "[timers]", keys: &["t1", "t2", "t4", "timer_c", "ring_timeout"] };
 
 /// The times of SIP transactions. Always `t1` ≤ `t2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +33,11 @@ impl Default for Timers {
     }
 }
 
-impl Timers {
-    pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
+impl ReadSection for Timers {
+    const SCHEMA: SectionSchema =
+        SectionSchema { header: "[timers]", keys: &["t1", "t2", "t4", "timer_c", "ring_timeout"] };
+
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self {
         let default = Self::default();
         let least = Duration::from_millis(10);
         let minute = Duration::from_secs(60);

@@ -14,7 +14,7 @@ use rustls_pki_types::CertificateDer;
 use targets::Transport;
 use toml::de::DeValue;
 
-use crate::document::{At, Field, Reading, Section, Shape};
+use crate::document::{At, Field, Reading, Section, SectionSchema};
 use crate::domain::Domain;
 use crate::host::Host;
 use crate::listener::{Listener, TransportKind};
@@ -26,7 +26,7 @@ use crate::value::{Fault, FromToml, Name, integer, kind_of, text};
 
 pub use unregister::{HeaderName, Unregister, UnregisterHeader};
 
-pub(crate) const SHAPE: Shape = Shape {
+pub(crate) const SCHEMA: SectionSchema = SectionSchema {
     header: "[[upstream]]",
     keys: &[
         "name",

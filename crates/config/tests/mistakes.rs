@@ -85,6 +85,7 @@ fn values() {
     one("[limits]\nmax_flows = «99999999999999999999»", BadValue, None);
     one("[limits]\nmax_flows = «0»", OutOfRange, Some("the nearest allowed value is 1"));
     one("[limits]\nmax_message = «\"64k\"»", BadValue, Some("write \"64KiB\""));
+    one("[limits]\nshards = «65»", OutOfRange, Some("the nearest allowed value is 64"));
     one("[limits]\nmax_message = «10»", OutOfRange, Some("the nearest allowed value is \"1KiB\""));
     one("[timers]\ntimer_c = «\"3m\"»", OutOfRange, Some("the nearest allowed value is \"181s\""));
     one("[registrar]\nmin_expires = «\"1500ms\"»", BadValue, None);
@@ -625,4 +626,14 @@ fn proxies() {
     one(&listener(tcp), NotApplicable, Some("set it to \"proxy-protocol\""));
     let udp = "transport = \"udp\"\nbind = \"127.0.0.1:1\"\n«client_address» = \"proxy-protocol\"";
     one(&listener(udp), NotApplicable, Some("remove it"));
+}
+
+#[test]
+fn a_server_has_at_most_64_listeners() {
+    let listener = |port| format!("[[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:{port}\"\n");
+    let most: String = (0..64).map(|index| listener(7000 + index)).collect();
+    assert_eq!(parse(&most).unwrap().listeners.len(), config::Listener::MOST);
+    let errors = parse(&format!("{most}{}", listener(8000))).unwrap_err();
+    let [problem] = errors.problems() else { panic!("not one error:\n{errors}") };
+    assert_eq!((problem.kind(), problem.line()), (OutOfRange, 64 * 3 + 1), "{errors}");
 }

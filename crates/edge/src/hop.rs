@@ -57,7 +57,8 @@ pub(crate) struct FlowNumber(pub(crate) u64);
 const BITS: u32 = 6;
 
 /// Shards and listeners that a number can name.
-pub(crate) const MOST: usize = 1 << BITS;
+const MOST: usize = 1 << BITS;
+const _: () = assert!(config::Shards::MOST as usize <= MOST && config::Listener::MOST <= MOST);
 
 impl FlowNumber {
     pub(crate) fn new(count: u64, shard: u8, listener: u8) -> Self {

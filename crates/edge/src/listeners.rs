@@ -16,7 +16,7 @@ use transport::{
     certificate::{self, Certificate, Clients, Fitting, TlsConfig},
 };
 
-use crate::{StartError, hop::MOST};
+use crate::StartError;
 
 /// A listener that is bound: what everyone needs to know of it.
 #[derive(Clone, Debug)]
@@ -84,9 +84,6 @@ pub(crate) enum Sockets {
 /// # Errors
 /// The first that cannot be bound, or whose certificate cannot be used; then none stays bound.
 pub(crate) fn bind(config: &Config, shards: usize) -> Result<Vec<(Bound, Sockets)>, StartError> {
-    if config.listeners.len() > MOST {
-        return Err(StartError::TooManyListeners { most: MOST });
-    }
     config.listeners.iter().map(|listener| bind_one(config, listener, shards)).collect()
 }
 

@@ -24,7 +24,6 @@ use crate::{
     clock,
     domains::Domains,
     draining::Purpose,
-    hop::MOST,
     inbox::Inboxes,
     jwks, kept,
     listeners::{self, Sockets},
@@ -85,10 +84,11 @@ impl Server {
         pages: impl FnOnce(Handle) -> Option<Pages>,
     ) -> Result<Self, StartError> {
         let shards = match config.limits.shards {
-            Shards::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+            Shards::Auto => {
+                std::thread::available_parallelism().map_or(1, usize::from).min(usize::from(Shards::MOST))
+            }
             Shards::Fixed(number) => usize::from(number.get()),
-        }
-        .min(MOST);
+        };
         let (bounds, sockets): (Vec<Bound>, Vec<Sockets>) =
             listeners::bind(config, shards)?.into_iter().unzip();
         let upstreams = Upstreams::new(&config.upstreams, &config.listeners)?;

@@ -47,12 +47,6 @@ pub enum StartError {
         /// As many as there may be.
         most: usize,
     },
-    /// More listeners than a flow's number can name.
-    #[error("there are more than {most} listeners")]
-    TooManyListeners {
-        /// As many as there may be.
-        most: usize,
-    },
     /// A users file cannot be used.
     #[error(transparent)]
     Users(#[from] UsersError),

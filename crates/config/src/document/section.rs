@@ -15,16 +15,23 @@ use crate::value::{Fault, FromToml, kind_of};
 
 /// The keys that a kind of section knows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
+pub(crate) struct SectionSchema {
     /// As it is written in the file: `[ledger]`, `[[listener]]`; empty for the top of the file.
     pub(crate) header: &'static str,
     pub(crate) keys: &'static [&'static str],
 }
 
-impl Shape {
+impl SectionSchema {
     /// The name of the section; empty for the top of the file.
-    pub(crate) fn name(self) -> &'static str {
-        self.header.trim_matches(['[', ']'])
+    pub(crate) const fn name(self) -> &'static str {
+        let mut name = self.header;
+        while let Some((b'[', rest)) = name.as_bytes().split_first() {
+            name = name.split_at(name.len() - rest.len()).1;
+        }
+        while let Some((b']', rest)) = name.as_bytes().split_last() {
+            name = name.split_at(rest.len()).0;
+        }
+        name
     }
 
     /// How a key is called with its section.
@@ -34,10 +41,19 @@ impl Shape {
     }
 }
 
+/// A kind of section that stands in the file at most once, and whose keys all have defaults.
+pub(crate) trait ReadSection: Default {
+    /// Its header and its keys.
+    const SCHEMA: SectionSchema;
+
+    /// Reads the keys that the section has.
+    fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Self;
+}
+
 /// One section of the file.
 #[derive(Clone)]
 pub(crate) struct Section<'a> {
-    pub(crate) shape: Shape,
+    pub(crate) schema: SectionSchema,
     /// The place of its header.
     pub(crate) span: Range<usize>,
     table: &'a DeTable<'a>,
@@ -47,19 +63,19 @@ impl<'a> Section<'a> {
     /// Takes a table as a section and notes its unknown keys.
     pub(crate) fn new(
         reading: &mut Reading<'_>,
-        shape: Shape,
+        schema: SectionSchema,
         table: &'a DeTable<'a>,
         span: Range<usize>,
     ) -> Self {
         for (key, _) in table.iter() {
             let name: &str = key.get_ref();
-            if !shape.keys.contains(&name) {
-                let place = if shape.header.is_empty() { "section or key" } else { "key" };
+            if !schema.keys.contains(&name) {
+                let place = if schema.header.is_empty() { "section or key" } else { "key" };
                 let among =
-                    if shape.header.is_empty() { String::new() } else { format!(" in `{}`", shape.header) };
-                let help = match nearest(name, shape.keys.iter().copied()) {
+                    if schema.header.is_empty() { String::new() } else { format!(" in `{}`", schema.header) };
+                let help = match nearest(name, schema.keys.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("known here: {}", shape.keys.join(", ")),
+                    None => format!("known here: {}", schema.keys.join(", ")),
                 };
                 let problem = Problem::new(
                     ProblemKind::UnknownKey,
@@ -69,12 +85,12 @@ impl<'a> Section<'a> {
                 reading.error(problem.label("not known here").help(help));
             }
         }
-        Self { shape, span, table }
+        Self { schema, span, table }
     }
 
     /// How a key is called in a message: with its section.
     fn path(&self, key: &str) -> String {
-        self.shape.path(key)
+        self.schema.path(key)
     }
 
     /// Whether a key is there at all.
@@ -83,7 +99,7 @@ impl<'a> Section<'a> {
     }
 
     fn entry(&self, key: &str) -> Option<(Range<usize>, &'a DeValue<'a>)> {
-        debug_assert!(self.shape.keys.contains(&key), "{key} is read but not declared");
+        debug_assert!(self.schema.keys.contains(&key), "{key} is read but not declared");
         self.table.get(key).map(|value| (value.span(), value.get_ref()))
     }
 
@@ -266,7 +282,7 @@ impl<'a> Section<'a> {
     /// Notes keys that are set although they have no use here.
     pub(crate) fn not_applicable(&self, reading: &mut Reading<'_>, keys: &[&str], why: &str, help: &str) {
         for key in keys {
-            debug_assert!(self.shape.keys.contains(key), "{key} is not declared");
+            debug_assert!(self.schema.keys.contains(key), "{key} is not declared");
             if let Some((name, _)) = self.table.get_key_value(*key) {
                 reading.error(
                     Problem::new(
@@ -281,43 +297,49 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The section of this kind, or its defaults if the file has none.
+    pub(crate) fn section_or_default<T: ReadSection>(&self, reading: &mut Reading<'_>) -> T {
+        let section = self.section(reading, T::SCHEMA);
+        section.map_or_else(T::default, |section| T::read(reading, &section))
+    }
+
     /// The section of this name, if the file has it.
-    pub(crate) fn section(&self, reading: &mut Reading<'_>, shape: Shape) -> Option<Section<'a>> {
-        let name = shape.name();
+    pub(crate) fn section(&self, reading: &mut Reading<'_>, schema: SectionSchema) -> Option<Section<'a>> {
+        let name = schema.name();
         let (span, value) = self.entry(name)?;
         match value {
-            DeValue::Table(table) => Some(Section::new(reading, shape, table, span)),
+            DeValue::Table(table) => Some(Section::new(reading, schema, table, span)),
             DeValue::Array(_) => {
                 let problem = Problem::new(
                     ProblemKind::WrongType,
                     span,
-                    format!("`{}` can be there only once", shape.header),
+                    format!("`{}` can be there only once", schema.header),
                 );
                 reading.error(
                     problem
                         .label("this makes a list of sections")
-                        .help(format!("write it with single brackets: {}", shape.header)),
+                        .help(format!("write it with single brackets: {}", schema.header)),
                 );
                 None
             }
             other => {
-                reading.error(not_a_section(shape, span, other));
+                reading.error(not_a_section(schema, span, other));
                 None
             }
         }
     }
 
     /// All sections of this name, in the order of the file.
-    pub(crate) fn sections(&self, reading: &mut Reading<'_>, shape: Shape) -> Vec<Section<'a>> {
-        let name = shape.name();
+    pub(crate) fn sections(&self, reading: &mut Reading<'_>, schema: SectionSchema) -> Vec<Section<'a>> {
+        let name = schema.name();
         let Some((span, value)) = self.entry(name) else { return Vec::new() };
         match value {
             DeValue::Array(array) => array
                 .iter()
                 .filter_map(|element| match element.get_ref() {
-                    DeValue::Table(table) => Some(Section::new(reading, shape, table, element.span())),
+                    DeValue::Table(table) => Some(Section::new(reading, schema, table, element.span())),
                     other => {
-                        reading.error(not_a_section(shape, element.span(), other));
+                        reading.error(not_a_section(schema, element.span(), other));
                         None
                     }
                 })
@@ -326,28 +348,28 @@ impl<'a> Section<'a> {
                 let problem = Problem::new(
                     ProblemKind::WrongType,
                     span.clone(),
-                    format!("`{}` is a list of sections", shape.header),
+                    format!("`{}` is a list of sections", schema.header),
                 );
                 reading.error(
                     problem
                         .label("this makes a single section")
-                        .help(format!("write it with double brackets: {}", shape.header)),
+                        .help(format!("write it with double brackets: {}", schema.header)),
                 );
                 // Read on all the same: what it holds may be wrong too.
-                vec![Section::new(reading, shape, table, span)]
+                vec![Section::new(reading, schema, table, span)]
             }
             other => {
-                reading.error(not_a_section(shape, span, other));
+                reading.error(not_a_section(schema, span, other));
                 Vec::new()
             }
         }
     }
 }
 
-fn not_a_section(shape: Shape, span: Range<usize>, found: &DeValue<'_>) -> Problem {
-    Problem::new(ProblemKind::WrongType, span, format!("`{}` must be a section", shape.header))
+fn not_a_section(schema: SectionSchema, span: Range<usize>, found: &DeValue<'_>) -> Problem {
+    Problem::new(ProblemKind::WrongType, span, format!("`{}` must be a section", schema.header))
         .label(format!("this is {}", kind_of(found)))
-        .help(format!("write `{}` on a line of its own, and its keys below", shape.header))
+        .help(format!("write `{}` on a line of its own, and its keys below", schema.header))
 }
 
 fn faulty<T: FromToml>(subject: &str, span: Range<usize>, found: &DeValue<'_>, fault: Fault) -> Problem {
