@@ -66,6 +66,7 @@ impl fmt::Display for WebhookUrl {
     }
 }
 
+/// Read here and not by `http::Uri`: that drops a fragment in silence and does not say what is wrong.
 impl FromToml for WebhookUrl {
     fn expected() -> String {
         "a web address such as \"https://crm.example.com/sip-events\"".to_owned()

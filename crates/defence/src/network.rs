@@ -2,12 +2,11 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use ipnet::IpNet;
+
 /// The addresses that begin with the same bits (CIDR, RFC 4632): `10.0.0.0/8`, `2001:db8::/32`, or one address alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Network {
-    first: IpAddr,
-    prefix: u8,
-}
+pub struct Network(IpNet);
 
 /// Why a text is no network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,26 +24,15 @@ impl Network {
     #[must_use]
     pub fn around(address: IpAddr, prefix: u8) -> Self {
         let address = address.to_canonical();
-        let (first, prefix) = match address {
-            IpAddr::V4(address) => {
-                let prefix = prefix.min(32);
-                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-                (IpAddr::from((address.to_bits() & mask).to_be_bytes()), prefix)
-            }
-            IpAddr::V6(address) => {
-                let prefix = prefix.min(128);
-                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-                (IpAddr::from((address.to_bits() & mask).to_be_bytes()), prefix)
-            }
-        };
-        Self { first, prefix }
+        let prefix = if address.is_ipv4() { prefix.min(32) } else { prefix.min(128) };
+        // The prefix fits the address, so there is no error; one address alone would be the narrowest answer.
+        Self(IpNet::new(address, prefix).map_or_else(|_| IpNet::from(address), |network| network.trunc()))
     }
 
-    /// Whether an address is one of them. An IPv4 address in IPv6 clothes (`::ffff:192.0.2.1`) is the IPv4 address.
+    /// Whether an address is one of them. An IPv4-mapped address (`::ffff:192.0.2.1`) is the IPv4 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.first.is_ipv4() && Self::around(address, self.prefix) == *self
+        self.0.contains(&address.to_canonical())
     }
 }
 
@@ -70,14 +58,13 @@ impl FromStr for Network {
             // ::ffff:0:0/96 and below: nothing that comes here looks so.
             return Err(BadNetwork::HostBits(network));
         }
-        if network.first == address { Ok(network) } else { Err(BadNetwork::HostBits(network)) }
+        if network.0.addr() == address { Ok(network) } else { Err(BadNetwork::HostBits(network)) }
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = if self.first.is_ipv4() { 32 } else { 128 };
-        if self.prefix == bits { self.first.fmt(f) } else { write!(f, "{}/{}", self.first, self.prefix) }
+        if self.0.prefix_len() == self.0.max_prefix_len() { self.0.addr().fmt(f) } else { self.0.fmt(f) }
     }
 }
 
