@@ -16,7 +16,7 @@ use sip_message::{HeaderId, Message, Uri};
 use sip_proxy::Answer;
 use transport::{Grant, Vouched, upgrade::Request};
 
-use crate::{UsersError, jwks::Remote, register::LONGEST_IDENTITY};
+use crate::{UsersError, jwks::Remote, routing::register::LONGEST_IDENTITY};
 
 /// What the sub-protocol begins with that carries a token: `Sec-WebSocket-Protocol: sip, bearer.TOKEN`. Browsers can set
 /// no header, but name sub-protocols.

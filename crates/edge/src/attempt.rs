@@ -8,7 +8,9 @@ use lifecycle::Text;
 use sip_auth::{Credentials, Secret, Username};
 use smallvec::SmallVec;
 
-use crate::{accounts::TooMuch, admission::identity, hop::Hop, register::LONGEST_IDENTITY, shard::Shard};
+use crate::{
+    accounts::TooMuch, admission::identity, hop::Hop, routing::register::LONGEST_IDENTITY, shard::Shard,
+};
 
 /// An attempt to prove who sends a request.
 pub(crate) struct Attempt<'s> {

@@ -13,10 +13,11 @@ use metrics::Count;
 use transport::{Link, Opening, Refused};
 
 use crate::{
-    backend, clock,
+    clock,
     door::Guest,
     hop::{FlowNumber, Hop},
     inbox::Loss,
+    routing::backend,
     shard::{Known, Leads, Shard},
     upstream::Remembered,
 };

@@ -17,9 +17,11 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::{
-    backend::{Orphan, Untold},
+    routing::{
+        backend::{Orphan, Untold},
+        flow_token::Device,
+    },
     shared::Shared,
-    token::Device,
 };
 
 /// Requests that may wait here at a time; more do not wait.

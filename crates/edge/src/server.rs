@@ -18,7 +18,6 @@ use transport::accept::{self, Accepted};
 use crate::{
     Bound, Handle, Recovered, StartError,
     audit::{self, Audit},
-    backend,
     bookkeeper::{self, Gate, MOST_ORDERS},
     calls::CallTable,
     clock,
@@ -31,9 +30,9 @@ use crate::{
     registry::Registry,
     resolve::resolver,
     retention::Policy,
+    routing::{backend, flow_token::Tokens},
     shard,
     shared::{Pages, Parts, Shared},
-    token::Tokens,
     upkeep,
     upstream::{self, LookedUp, Upstreams},
     user_database,

@@ -23,16 +23,15 @@ use tokio::{
 use transport::{Listener, Scratch};
 
 use crate::{
-    Pinged, backend,
+    Pinged,
     dialling::{self, Made},
     door::Acquaintance,
     draining,
     hop::{FlowNumber, Hop},
     inbox::{Closing, Letter, Loss},
-    response_address::response_address,
+    routing::{backend, environment::World, response_address::response_address},
     shared::Shared,
     upstream::LookedUp,
-    world::World,
 };
 
 mod flow_table;

@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     Bound,
     audit::Audit,
-    backend::Untold,
     bookkeeper::{Order, Standing},
     calls::CallTable,
     domains::Domains,
@@ -22,7 +21,10 @@ use crate::{
     inbox::{Inboxes, Letter, Undelivered},
     registrations::Registrations,
     registry::Registry,
-    token::{Device, Tokens},
+    routing::{
+        backend::Untold,
+        flow_token::{Device, Tokens},
+    },
     upstream::Upstreams,
 };
 

@@ -22,7 +22,7 @@ use crate::{
     door::{Consequence, Guest},
     draining::Leaving,
     hop::{FlowNumber, Hop},
-    register::LONGEST_IDENTITY,
+    routing::register::LONGEST_IDENTITY,
     view::{BindingView, FlowView},
 };
 

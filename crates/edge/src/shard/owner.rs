@@ -20,7 +20,7 @@ use crate::{
     door::Guest,
     flow::Flow,
     hop::{FlowNumber, Hop},
-    world::World,
+    routing::environment::World,
 };
 
 /// How long an answer to plain HTTP may take to write.

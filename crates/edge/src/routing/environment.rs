@@ -16,19 +16,21 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::{
     accounts::TooMuch,
-    backend::{Registrar, forward_register, registered, registering, towards, write_contacts},
     calls::hop_of,
-    contact,
     domains::DomainRef,
-    event_state::{self, Keeper},
-    gruu,
     hop::{Hop, Proves, same_peer},
-    reaching::{self, in_its_place, nobody_there},
-    register::register,
-    sender::Sender,
+    routing::{
+        backend::{Registrar, forward_register, registered, registering, towards, write_contacts},
+        event_state::{self, Keeper},
+        flow_token::Token,
+        gruu,
+        register::register,
+        rewritten_contact,
+        sender::Sender,
+        targets::{self, in_its_place, nobody_there},
+    },
     shard::Shard,
     shared::Shared,
-    token::Token,
 };
 
 /// What a shard's proxy sees.
@@ -153,7 +155,7 @@ impl Environment for World<'_> {
         if let Some(registrar) = Registrar::for_request(&self.shard.shared, request)
             && registrar.by != Registration::Path
         {
-            contact::restore_all(&self.shard.shared, registrar, (request, response), out);
+            rewritten_contact::restore_all(&self.shard.shared, registrar, (request, response), out);
         }
     }
 
@@ -323,7 +325,7 @@ impl Environment for World<'_> {
 
     fn patience(&self, hop: Hop) -> Option<Duration> {
         let shared = &self.shard.shared;
-        shared.upstreams.timeout(hop).or_else(|| reaching::patience(shared, hop))
+        shared.upstreams.timeout(hop).or_else(|| targets::patience(shared, hop))
     }
 
     fn own_is_wanted(&self, own: u64) -> bool {
@@ -480,7 +482,7 @@ impl World<'_> {
                 return Err(answer);
             }
         }
-        let targets = reaching::targets(shared, &aor, instance.as_deref(), now);
+        let targets = targets::targets(shared, &aor, instance.as_deref(), now);
         match backend.filter(|_| instance.is_none()) {
             _ if !targets.is_empty() => Ok(targets),
             Some(upstream) => {
@@ -510,7 +512,7 @@ impl World<'_> {
         meant.extend_from_slice(user);
         meant.extend_from_slice(format!("@{host}").as_bytes());
         let meant = Uri::parse(&meant).ok()?;
-        let targets = reaching::targets(shared, &meant.address_of_record()?, None, now);
+        let targets = targets::targets(shared, &meant.address_of_record()?, None, now);
         Some(if targets.is_empty() {
             Err(nobody_there(domain, &meant, &Sender::Behind))
         } else {
@@ -544,8 +546,8 @@ impl World<'_> {
         if !self.may_be_signed(uri) {
             return None;
         }
-        let device = contact::read(&self.shard.shared.tokens, uri)?;
-        let target = reaching::device(&self.shard.shared, device, now);
+        let device = rewritten_contact::read(&self.shard.shared.tokens, uri)?;
+        let target = targets::device(&self.shard.shared, device, now);
         Some(target.map(|target| smallvec![target]).ok_or_else(|| Answer::of_status(480)))
     }
 

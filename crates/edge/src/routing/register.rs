@@ -17,10 +17,12 @@ use crate::{
     attempt::Attempt,
     clock,
     domains::{DomainRef, Proof},
-    gruu,
     hop::{FlowNumber, Hop},
     listeners::Bound,
-    own_contacts::{Most, Source, left_out, without},
+    routing::{
+        gruu,
+        own_contacts::{Most, Source, left_out, without},
+    },
     shard::{By, Shard},
 };
 

@@ -5,10 +5,12 @@ use sip_message::{Contact, HeaderId, Message, NameAddr, Rewrite, Uri};
 use smallvec::SmallVec;
 
 use crate::{
-    backend::{Registrar, contact_values},
-    contact,
+    routing::{
+        backend::{Registrar, contact_values},
+        flow_token::Device,
+        rewritten_contact,
+    },
     shared::Shared,
-    token::Device,
 };
 
 /// Seconds that a registration lasts where nobody says a word of it (RFC 3261 §10.2.1.1).
@@ -44,7 +46,7 @@ pub(crate) fn granted(
     let listed: SmallVec<[Listed<'_>; 4]> = contact_values(response)
         .map(|(_, address, _)| {
             let uri = address.uri().ok();
-            let device = uri.as_ref().and_then(|uri| contact::read(&shared.tokens, uri));
+            let device = uri.as_ref().and_then(|uri| rewritten_contact::read(&shared.tokens, uri));
             Listed { uri, device, address }
         })
         .collect();

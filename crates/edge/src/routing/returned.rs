@@ -10,8 +10,7 @@ use smallvec::smallvec;
 use crate::{
     calls::hop_of,
     hop::{Hop, same_peer},
-    sender::Sender,
-    world::World,
+    routing::{environment::World, sender::Sender},
 };
 
 impl World<'_> {

@@ -15,8 +15,8 @@ use crate::{
     calls::Refused,
     domains::{DomainRef, Proof},
     hop::Hop,
+    routing::environment::{Proved, World},
     shard::Known,
-    world::{Proved, World},
 };
 
 /// Said of a caller by equipment that is older than RFC 3325; PBXs believe it.

@@ -19,19 +19,21 @@ use tokio::{
 
 use crate::{
     ask::{Ask, ask},
-    clock, contact,
+    clock,
     domains::DomainRef,
-    granted::{Granted, granted},
     hop::{FlowNumber, Hop},
-    own_contacts::{Most, Source, left_out},
-    reaching,
-    register::{Origin, REPLACED},
     registrations::{Held, Registering},
     registry::Changed,
+    routing::{
+        flow_token::Device,
+        granted::{Granted, granted},
+        own_contacts::{Most, Source, left_out},
+        register::{Origin, REPLACED},
+        rewritten_contact, targets,
+    },
     shard::Shard,
     shared::Shared,
     strangers::too_many,
-    token::Device,
     upstream::{Number, Unserved, whole_seconds},
 };
 
@@ -179,7 +181,7 @@ pub(crate) fn write_contacts(shard: &Shard, request: &Message<'_>, from: Hop, ou
     }
     let left_out = left_out(request, Source::of(shard, from), Most::One).unwrap_or_default();
     if registrar.by != Registration::Path {
-        return match contact::write_all(shared, registrar, (request, &left_out), &aor, out) {
+        return match rewritten_contact::write_all(shared, registrar, (request, &left_out), &aor, out) {
             true => Contacts::These,
             false => Contacts::AsTheyAre,
         };
@@ -220,8 +222,8 @@ pub(crate) fn held_call(shard: &Shard, request: &[u8]) -> Option<Held> {
     let shared = &*shard.shared;
     let mut words = request.split(|byte| *byte == b' ');
     let uri = Uri::parse(words.nth(1)?).ok()?;
-    let device = contact::read(&shared.tokens, &uri)?;
-    if reaching::device(shared, device, Instant::now()).is_some() {
+    let device = rewritten_contact::read(&shared.tokens, &uri)?;
+    if targets::device(shared, device, Instant::now()).is_some() {
         return None;
     }
     shared.registrations.hold_call(device)
@@ -393,8 +395,8 @@ impl Registrar {
             (Registration::Path, Some((instance, reg_id))) => {
                 [b"f", &reg_id.to_be_bytes()[..], instance].concat().into()
             }
-            (Registration::Path, None) => contact::key_of_uri(contact),
-            _ => contact::key(instance, contact),
+            (Registration::Path, None) => rewritten_contact::key_of_uri(contact),
+            _ => rewritten_contact::key(instance, contact),
         };
         shared.tokens.device(aor, &key)
     }
@@ -452,7 +454,7 @@ impl Registrar {
         if contact_values(request).any(names) || !contact_values(response).any(names) {
             return None;
         }
-        let device = shared.tokens.device(old.aor(), &contact::key_of_uri(old.contact()));
+        let device = shared.tokens.device(old.aor(), &rewritten_contact::key_of_uri(old.contact()));
         Some((device, self.orphan(shared, device, old, (None, None))))
     }
 
@@ -466,7 +468,8 @@ impl Registrar {
         reg_id: Option<u32>,
     ) -> String {
         let (mut ours, mut reg_id) = (Vec::new(), reg_id);
-        if self.by != Registration::Path && contact::write(shared, self.upstream, device, &mut ours) {
+        if self.by != Registration::Path && rewritten_contact::write(shared, self.upstream, device, &mut ours)
+        {
             // It was not told of it.
             reg_id = None;
         }

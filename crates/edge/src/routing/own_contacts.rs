@@ -9,7 +9,7 @@ use sip_message::{Contact, Host, Message, Rewrite, Uri};
 use sip_proxy::Answer;
 use smallvec::SmallVec;
 
-use crate::{backend::is_taken_back, hop::Hop, shard::Shard, shared::Shared};
+use crate::{hop::Hop, routing::backend::is_taken_back, shard::Shard, shared::Shared};
 
 /// Where a REGISTER came from.
 #[derive(Clone, Copy, Debug)]

@@ -13,7 +13,7 @@ use crate::{
     calls::hop_of,
     domains::DomainRef,
     hop::{Hop, same_peer},
-    reaching,
+    routing::targets,
     shared::Shared,
 };
 
@@ -70,7 +70,7 @@ pub(crate) fn target(shared: &Shared, uri: &[u8], hop: Hop, now: Instant) -> Opt
         if same_peer(hop_of(binding), hop) {
             request_uri = Some(binding.contact().into());
         } else {
-            others.extend(reaching::flows(shared, binding));
+            others.extend(targets::flows(shared, binding));
         }
     }
     Some(Target { hop, request_uri, routes: SmallVec::new(), q: 1000, others, when_gone: 480 })

@@ -14,9 +14,11 @@ use sip_message::{Contact, Message, NameAddr, Scheme, Uri};
 use smallvec::SmallVec;
 
 use crate::{
-    backend::{Registrar, contact_values},
+    routing::{
+        backend::{Registrar, contact_values},
+        flow_token::{Device, Tokens},
+    },
     shared::Shared,
-    token::{Device, Tokens},
     upstream::Number,
 };
 

@@ -10,7 +10,7 @@ use std::{
 
 use defence::{By, Source};
 
-use crate::{hop::Hop, shard::Shard, world::World};
+use crate::{hop::Hop, routing::environment::World, shard::Shard};
 
 /// The log says once in so long that a server's answers come from elsewhere.
 const TELL_EVERY: Duration = Duration::from_secs(60);

@@ -14,14 +14,10 @@ use smallvec::{SmallVec, smallvec};
 use crate::{
     Bound,
     calls::hop_of,
-    contact,
     domains::DomainRef,
-    gruu,
     hop::{Hop, Proves},
-    own_contacts::Proxies,
-    sender::Sender,
+    routing::{flow_token::Device, gruu, own_contacts::Proxies, rewritten_contact, sender::Sender},
     shared::Shared,
-    token::Device,
     upstream::same_family,
 };
 
@@ -71,7 +67,8 @@ pub(crate) fn device(shared: &Shared, device: Device, now: Instant) -> Option<Ta
     let mut sockets = Sockets::default();
     let mut found: Option<Target<Hop>> = None;
     let bindings = location.bindings_of_number(device.number, now);
-    for binding in bindings.filter(|binding| contact::device_of(&shared.tokens, binding) == device) {
+    for binding in bindings.filter(|binding| rewritten_contact::device_of(&shared.tokens, binding) == device)
+    {
         let Some(mut target) = sockets.take(shared, binding, target(shared, binding)) else { continue };
         match &mut found {
             Some(found) => {

@@ -8,7 +8,11 @@ use sip_message::{Message, Scheme, Uri};
 use sip_proxy::Target;
 use smallvec::{SmallVec, smallvec};
 
-use crate::{backend::towards, domains::DomainRef, gruu, hop::Hop, reaching, sender::Sender, world::World};
+use crate::{
+    domains::DomainRef,
+    hop::Hop,
+    routing::{backend::towards, environment::World, gruu, sender::Sender, targets},
+};
 
 type Targets = SmallVec<[Target<Hop>; 1]>;
 
@@ -61,7 +65,7 @@ impl World<'_> {
             return None;
         }
         let instance = gruu::instance(shared, domain, contact);
-        let targets = reaching::targets(shared, &contact.address_of_record()?, instance.as_deref(), now);
+        let targets = targets::targets(shared, &contact.address_of_record()?, instance.as_deref(), now);
         if !targets.is_empty() || instance.is_some() {
             return Some(targets);
         }
