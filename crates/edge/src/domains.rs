@@ -5,12 +5,12 @@ use std::{collections::HashMap, path::PathBuf, time::Instant};
 use config::{Authentication, DigestUri, Domain, Host, Outside, Redirects, Registration, UserSource};
 use defence::Offence;
 use lifecycle::Text;
-use metrics::{Count, Metrics};
+use metrics::Metrics;
 use sha2::{Digest as _, Sha256};
 use sip_auth::{Authenticator, Role, Settings, TokenError, TokenKeys, UriCheck, UserTable};
 use sip_message::Message;
 use sip_proxy::Answer;
-use transport::{Grant, Vouched, upgrade};
+use transport::{Vouched, upgrade};
 
 use crate::{
     admission::{Tokens, identity, read_keys},
@@ -18,7 +18,7 @@ use crate::{
     clock,
     jwks::Remote,
     passwords::{Digest, Passwords, offered, user_names},
-    routing::{register::LONGEST_IDENTITY, sender::Sender},
+    routing::register::LONGEST_IDENTITY,
     upstream::{Number, Upstreams},
     user_database::{DatabaseError, UserDatabase},
     users_found,
@@ -393,43 +393,14 @@ impl DomainRef<'_> {
         }
     }
 
-    /// Whether a request goes to the outside: to the server behind a domain, for somebody who is not registered here.
-    ///
-    /// # Errors
-    /// What to answer to one who may not.
-    pub(crate) fn lets_out(self, sender: &Sender<'_>, metrics: &Metrics) -> Result<(), Answer> {
-        let may = match (sender, &self.0.outside) {
-            (Sender::Behind, _) => true,
-            (Sender::Anybody(_), Outside::Everybody) => self.is_home_of(sender),
-            (Sender::User { .. }, Outside::Users)
-            | (Sender::User { outside: Grant::Given, .. }, Outside::Claim(_)) => self.is_home_of(sender),
-            (Sender::User { name, .. }, Outside::Only(names)) => {
-                self.is_home_of(sender) && names.iter().any(|one| one.as_bytes() == name)
-            }
-            (Sender::Anybody(_), Outside::Users | Outside::Only(_) | Outside::Claim(_))
-            | (Sender::User { outside: Grant::NotGiven, .. }, Outside::Claim(_))
-            | (Sender::User { .. }, Outside::Everybody)
-            | (_, Outside::Nobody) => false,
-        };
-        if may {
-            return Ok(());
-        }
-        metrics.add(Count::OutsideRefused);
-        Err(Answer::new(403, "Not Allowed To Call Outside"))
+    /// Who may call to the outside: to the server behind it.
+    pub(crate) fn outside(&self) -> &Outside {
+        &self.0.outside
     }
 
     /// What becomes of redirections by its users.
     pub(crate) fn redirects(self) -> Redirects {
         self.0.redirects
-    }
-
-    /// Whether somebody is a user of this domain, or says so where no proof is asked; or is a server behind us.
-    pub(crate) fn is_home_of(self, sender: &Sender<'_>) -> bool {
-        match sender {
-            Sender::Behind => true,
-            Sender::User { home, .. } | Sender::Anybody(Some(home)) => self.is(*home),
-            Sender::Anybody(None) => false,
-        }
     }
 
     /// Whether this is the same domain.

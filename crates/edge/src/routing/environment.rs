@@ -270,7 +270,7 @@ impl Environment for World<'_> {
         if !behind.has(hop) || request.method() == Some(Method::Register) && home.registrar().is_none() {
             return Err(denied());
         }
-        home.lets_out(&sender, &self.shard.shared.metrics)?;
+        sender.may_call_outside(home, &self.shard.shared.metrics)?;
         Ok(hop)
     }
 
@@ -437,7 +437,7 @@ impl World<'_> {
         {
             let sender = self.let_in(request, from, domain, now)?;
             if domain.registrar().is_none() && replaced.hop.is_some_and(|hop| shared.upstreams.knows(hop)) {
-                domain.lets_out(&sender, &shared.metrics)?;
+                sender.may_call_outside(domain, &shared.metrics)?;
             }
             return in_its_place(shared, replaced, now);
         }
@@ -475,7 +475,7 @@ impl World<'_> {
         // A server behind may ask whom it likes.
         if instance.is_none() && !from_upstream && event_state::is_asked_for(request) {
             if let Some(upstream) = backend {
-                domain.lets_out(&sender, &shared.metrics)?;
+                sender.may_call_outside(domain, &shared.metrics)?;
                 return towards(shared, upstream, request);
             }
             if let Some(answer) = event_state::refuse(request) {
@@ -486,7 +486,7 @@ impl World<'_> {
         match backend.filter(|_| instance.is_none()) {
             _ if !targets.is_empty() => Ok(targets),
             Some(upstream) => {
-                domain.lets_out(&sender, &shared.metrics)?;
+                sender.may_call_outside(domain, &shared.metrics)?;
                 towards(shared, upstream, request)
             }
             None => Err(nobody_there(domain, &uri, &sender)),

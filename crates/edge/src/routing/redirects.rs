@@ -71,7 +71,7 @@ impl World<'_> {
         }
         let sender = sender.filter(|sender| !matches!(sender, Sender::Behind))?;
         let upstream = domain.backend()?;
-        domain.lets_out(&sender, &shared.metrics).ok()?;
+        sender.may_call_outside(domain, &shared.metrics).ok()?;
         let mut targets = towards(shared, upstream, request).ok()?;
         for target in &mut targets {
             target.request_uri = Some(contact.as_bytes().into());
@@ -88,7 +88,7 @@ impl World<'_> {
         if matches!(sender, Sender::Behind) || !shared.upstreams.get(home.backend()?)?.has(hop) {
             return None;
         }
-        home.lets_out(&sender, &shared.metrics).ok()?;
+        sender.may_call_outside(home, &shared.metrics).ok()?;
         Some(smallvec![Target {
             hop,
             request_uri: Some(contact.as_bytes().into()),

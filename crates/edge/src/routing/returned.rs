@@ -105,7 +105,8 @@ impl World<'_> {
         let sender = self.sender(request, from, now).ok()?;
         let (Sender::User { home, .. } | Sender::Anybody(Some(home))) = sender else { return None };
         let behind = home.backend().and_then(|number| upstreams.get(number))?.has(hop);
-        let may = home.registrar().is_some() || home.lets_out(&sender, &self.shard.shared.metrics).is_ok();
+        let may =
+            home.registrar().is_some() || sender.may_call_outside(home, &self.shard.shared.metrics).is_ok();
         (behind && may).then_some(hop)
     }
 }

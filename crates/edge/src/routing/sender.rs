@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use config::Outside;
+use metrics::{Count, Metrics};
 use sip_auth::Role;
 use sip_message::{HeaderId, Host, Message, Method, NameAddr, Rewrite, Uri, write_address_of_record};
 use sip_proxy::{Answer, Dialog, Environment as _};
-
 use transport::Grant;
 
 use crate::{
@@ -38,6 +39,42 @@ pub(crate) enum Sender<'d> {
     },
     /// Anybody: of this domain, which asks nobody for a proof, or of none of ours.
     Anybody(Option<DomainRef<'d>>),
+}
+
+impl Sender<'_> {
+    /// Whether this is a user of the domain, or says so where no proof is asked; or is a server behind us.
+    pub(crate) fn is_at_home_in(&self, domain: DomainRef<'_>) -> bool {
+        match self {
+            Self::Behind => true,
+            Self::User { home, .. } | Self::Anybody(Some(home)) => domain.is(*home),
+            Self::Anybody(None) => false,
+        }
+    }
+
+    /// Whether its requests may go to the outside: to the server behind a domain, for somebody who is not registered here.
+    ///
+    /// # Errors
+    /// 403; the refusal is counted.
+    pub(crate) fn may_call_outside(&self, domain: DomainRef<'_>, metrics: &Metrics) -> Result<(), Answer> {
+        let may = match (self, domain.outside()) {
+            (Self::Behind, _) => true,
+            (Self::Anybody(_), Outside::Everybody)
+            | (Self::User { .. }, Outside::Users)
+            | (Self::User { outside: Grant::Given, .. }, Outside::Claim(_)) => self.is_at_home_in(domain),
+            (Self::User { name, .. }, Outside::Only(names)) => {
+                self.is_at_home_in(domain) && names.iter().any(|one| one.as_bytes() == name)
+            }
+            (Self::Anybody(_), Outside::Users | Outside::Only(_) | Outside::Claim(_))
+            | (Self::User { outside: Grant::NotGiven, .. }, Outside::Claim(_))
+            | (Self::User { .. }, Outside::Everybody)
+            | (_, Outside::Nobody) => false,
+        };
+        if may {
+            return Ok(());
+        }
+        metrics.add(Count::OutsideRefused);
+        Err(Answer::new(403, "Not Allowed To Call Outside"))
+    }
 }
 
 /// Whom a request says that it comes from: From, or where that tells nobody (RFC 3323 §4.1), P-Preferred-Identity
@@ -236,7 +273,7 @@ impl World<'_> {
             Ok(sender @ (Sender::User { home, .. } | Sender::Anybody(Some(home)))) => {
                 !shared.upstreams.knows(to)
                     || home.registrar().is_some()
-                    || home.lets_out(&sender, &shared.metrics).is_ok()
+                    || sender.may_call_outside(home, &shared.metrics).is_ok()
             }
             Ok(Sender::Anybody(None)) | Err(_) => false,
         }

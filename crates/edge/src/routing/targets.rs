@@ -183,7 +183,7 @@ pub(crate) fn in_its_place(
 
 /// The answer where nobody is. Users of the domain are told whether there is such a user; to others all who are not there are alike.
 pub(crate) fn nobody_there(domain: DomainRef<'_>, uri: &Uri<'_>, sender: &Sender<'_>) -> Answer {
-    if !domain.is_home_of(sender) {
+    if !sender.is_at_home_in(domain) {
         return Answer::of_status(480);
     }
     let user = uri.unescaped_user();
