@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -28,6 +28,7 @@ use crate::{
     registry::Changed,
     routing::rewritten_contact,
     shared::Shared,
+    upstream::Upstreams,
     view::CallView,
 };
 
@@ -70,6 +71,40 @@ impl CallTable {
             hold: config.hold,
         }
     }
+
+    fn calls(&self) -> MutexGuard<'_, Calls<Hop, Room>> {
+        // A panic under this lock is a bug of ours; the table's own invariants are kept by its methods.
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a route that names a hop leads a request of a call.
+    pub(crate) fn way(
+        &self,
+        upstreams: &Upstreams,
+        request: &Message<'_>,
+        named: Hop,
+        from: Hop,
+    ) -> sip_dialog::Way<Hop> {
+        // A call that a proxy behind us sends back here is seen from both its ends: between them the proxy speaks for each.
+        let speaks_for = |side, from| same_peer(side, from) || upstreams.knows(from);
+        self.calls().way(request, named, from, speaks_for)
+    }
+
+    /// Whether a request within a dialog came from who was at another hop when its routes were made.
+    pub(crate) fn has_moved(&self, request: &Message<'_>, named: Hop, from: Hop) -> bool {
+        self.calls().has_moved(request, named, from, same_peer)
+    }
+
+    /// The user agent whose call an INVITE is to take the place of (RFC 3891).
+    pub(crate) fn replaced(
+        &self,
+        upstreams: &Upstreams,
+        invite: &Message<'_>,
+    ) -> Option<sip_dialog::Replaced<Hop>> {
+        let replaced = self.calls().replaced(invite)?;
+        let hop = replaced.hop.map(|hop| upstreams.now(hop, None));
+        Some(sip_dialog::Replaced { hop, ..replaced })
+    }
 }
 
 /// Whose call was refused.
@@ -108,8 +143,7 @@ impl Shared {
         let mut desk = Desk { shared: self, place: None, refused: None, called: None, requests: Vec::new() };
         let now = Moment { instant: Instant::now(), micros: clock::micros() };
         let done = {
-            // A panic under this lock is a bug of ours; the table's own invariants are kept by its methods.
-            let mut calls = self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut calls = self.calls.calls();
             let untracked = calls.untracked();
             let done = act(&mut calls, &mut desk, now);
             self.metrics.add_many(Count::CallsUntracked, calls.untracked() - untracked);
@@ -185,27 +219,6 @@ impl Shared {
         if written == Refusal::Unwritten {
             self.metrics.add(Count::CallsRefusedUnwritten);
         }
-    }
-
-    /// Where a route that names a hop leads a request of a call.
-    pub(crate) fn call_way(&self, request: &Message<'_>, named: Hop, from: Hop) -> sip_dialog::Way<Hop> {
-        let calls = self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        // A call that a proxy behind us sends back here is seen from both its ends: between them the proxy speaks for each.
-        let speaks_for = |side, from| same_peer(side, from) || self.upstreams.knows(from);
-        calls.way(request, named, from, speaks_for)
-    }
-
-    /// Whether a request within a dialog came from who was at another hop when its routes were made.
-    pub(crate) fn call_has_moved(&self, request: &Message<'_>, named: Hop, from: Hop) -> bool {
-        let calls = self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.has_moved(request, named, from, same_peer)
-    }
-
-    /// The user agent whose call an INVITE is to take the place of (RFC 3891).
-    pub(crate) fn call_replaced(&self, invite: &Message<'_>) -> Option<sip_dialog::Replaced<Hop>> {
-        let replaced = self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner).replaced(invite)?;
-        let hop = replaced.hop.map(|hop| self.upstreams.now(hop, None));
-        Some(sip_dialog::Replaced { hop, ..replaced })
     }
 
     /// A flow is about to lose its bindings and to be closed. Its calls are held for the user agents that are registered over it, or

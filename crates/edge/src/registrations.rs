@@ -205,7 +205,7 @@ impl Shared {
         let registrar = orphan.registrar();
         location
             .bindings_of_number(device.number, Instant::now())
-            .any(|binding| registrar.device_of(self, binding) == device)
+            .any(|binding| registrar.device_of(&self.tokens, binding) == device)
     }
 
     /// The turn of an un-REGISTER has come: what it is to say, if it is still to be said.

@@ -29,13 +29,18 @@ use crate::{
     draining,
     hop::{FlowNumber, Hop},
     inbox::{Closing, Letter, Loss},
-    routing::{backend, environment::World, response_address::response_address},
+    routing::{
+        backend,
+        environment::{ProxyEnvironment, Speaker},
+        response_address::response_address,
+    },
     shared::Shared,
     upstream::LookedUp,
 };
 
 mod flow_table;
 mod owner;
+mod routing;
 #[cfg(test)]
 mod tests;
 
@@ -157,11 +162,11 @@ async fn keep_time(shard: Rc<Shard>) {
             None => shard.wake.notified().await,
         }
         let done = shard.contained(|| {
-            shard.with_proxy(|proxy, world, now| {
-                while let Some((hop, loss)) = world.shard.next_gone() {
+            shard.with_proxy(Speaker::Nobody, |proxy, environment, now| {
+                while let Some((hop, loss)) = environment.shard.next_gone() {
                     match loss {
-                        Loss::Ended => proxy.connection_lost(world, hop, now),
-                        Loss::Unreachable => proxy.hop_gone(world, hop, now),
+                        Loss::Ended => proxy.connection_lost(environment, hop, now),
+                        Loss::Unreachable => proxy.hop_gone(environment, hop, now),
                     }
                 }
             });
@@ -259,28 +264,20 @@ impl Shard {
     fn receive_now(&self, from: Hop, bytes: &[u8]) {
         self.shared.metrics.add(Count::MessagesReceived);
         let Some(speaker) = self.speaker(from) else { return };
-        let stranger = Some(from).filter(|_| speaker == Acquaintance::Stranger);
-        let hasty = match speaker {
-            Acquaintance::Hasty(too_much) => Some(too_much),
-            Acquaintance::Known | Acquaintance::Stranger => None,
-        };
         if let Hop::Flow(number) = from {
             self.note_call(number, bytes);
         }
         match Message::parse(bytes) {
             Err(_) if !sip_message::tries_to_be_sip(bytes) => self.shared.metrics.add(Count::MessagesNotSip),
-            Err(error) => self.with_proxy(|proxy, world, _| {
-                world.stranger = stranger;
-                proxy.unparsed(world, from, bytes, error);
+            Err(error) => self.with_proxy(Speaker::Client(from, speaker), |proxy, environment, _| {
+                proxy.unparsed(environment, from, bytes, error);
             }),
             Ok(message) if message.is_request() => {
-                if stranger.is_some() && self.is_of_a_scanner(from, &message) {
+                if speaker == Acquaintance::Stranger && self.is_of_a_scanner(from, &message) {
                     return;
                 }
-                self.with_proxy(|proxy, world, now| {
-                    world.stranger = stranger;
-                    world.hasty = hasty;
-                    proxy.request(world, from, &message, now);
+                self.with_proxy(Speaker::Client(from, speaker), |proxy, environment, now| {
+                    proxy.request(environment, from, &message, now);
                 });
             }
             Ok(message) => match shard_of(&message) {
@@ -292,7 +289,9 @@ impl Shard {
                     let letter = Letter::Response { from, address, message: bytes.into() };
                     let _ = self.shared.tell(usize::from(shard), letter);
                 }
-                _ => self.with_proxy(|proxy, world, now| proxy.response(world, from, &message, now)),
+                _ => self.with_proxy(Speaker::Nobody, |proxy, environment, now| {
+                    proxy.response(environment, from, &message, now);
+                }),
             },
         }
     }
@@ -300,19 +299,25 @@ impl Shard {
     /// A request that was sent by a hop came back: nobody is there.
     fn came_back(&self, hop: Hop, returned: Returned) {
         if returned.shard() == self.index {
-            self.with_proxy(|proxy, world, now| proxy.came_back(world, hop, returned, now));
+            self.with_proxy(Speaker::Nobody, |proxy, environment, now| {
+                proxy.came_back(environment, hop, returned, now)
+            });
         } else {
             let _ = self.shared.tell(usize::from(returned.shard()), Letter::CameBack { hop, returned });
         }
     }
 
     /// Lets the proxy do something, then what follows from it.
-    fn with_proxy(&self, act: impl FnOnce(&mut Proxy<Hop>, &mut World<'_>, Instant)) {
+    fn with_proxy(
+        &self,
+        speaker: Speaker,
+        act: impl FnOnce(&mut Proxy<Hop>, &mut ProxyEnvironment<'_>, Instant),
+    ) {
         let now = Instant::now();
         let mut proxy = self.proxy.borrow_mut();
-        let mut world = World::new(self);
-        act(&mut proxy, &mut world, now);
-        proxy.expire(&mut world, now);
+        let mut environment = ProxyEnvironment::new(self, speaker, now);
+        act(&mut proxy, &mut environment, now);
+        proxy.expire(&mut environment, now);
         let kept = proxy.kept_bytes();
         let before = self.kept.replace(kept);
         if kept != before {
@@ -380,9 +385,8 @@ impl Shard {
             }
             Letter::Response { from, address, message } => {
                 if let Ok(message) = Message::parse(&message) {
-                    self.with_proxy(|proxy, world, now| {
-                        world.answerer = address;
-                        proxy.response(world, from, &message, now);
+                    self.with_proxy(Speaker::AnotherShard(address), |proxy, environment, now| {
+                        proxy.response(environment, from, &message, now);
                     });
                 }
             }
@@ -390,7 +394,9 @@ impl Shard {
             Letter::Originate { hop, request, answer } => {
                 if let Ok(request) = Message::parse(&request) {
                     let own = answer.map_or(NOBODY, |answer| self.will_be_answered(answer));
-                    self.with_proxy(|proxy, world, now| proxy.originate(world, hop, &request, own, now));
+                    self.with_proxy(Speaker::Nobody, |proxy, environment, now| {
+                        proxy.originate(environment, hop, &request, own, now)
+                    });
                 }
             }
             Letter::Gone(hop, loss) => self.hop_gone(hop, loss),

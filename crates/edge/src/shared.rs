@@ -24,6 +24,7 @@ use crate::{
     routing::{
         backend::Untold,
         flow_token::{Device, Tokens},
+        tables::Tables,
     },
     upstream::Upstreams,
 };
@@ -134,6 +135,21 @@ impl Shared {
             return Err("there are as many connections as there may be");
         }
         self.pay_for_close().map_err(|_| "there is no room in the ledger")
+    }
+
+    /// What routing reads.
+    pub(crate) fn tables(&self) -> Tables<'_> {
+        Tables {
+            domains: &self.domains,
+            upstreams: &self.upstreams,
+            tokens: &self.tokens,
+            listeners: &self.listeners,
+            registry: &self.registry,
+            calls: &self.calls,
+            accounts: &self.door.accounts,
+            metrics: &self.metrics,
+            policy: &self.policy,
+        }
     }
 
     /// From now on plain HTTP on `ws` listeners is answered by this.

@@ -291,7 +291,7 @@ pub trait Environment {
     /// Whether a URI is ours: one in a Route, or a Request-URI that looks like a route of ours because the sender is a
     /// strict router (RFC 3261 §16.4).
     /// `request` is the one that it stands in, which came from `from`.
-    fn owns(&self, uri: &Uri<'_>, from: Self::Hop, request: &Message<'_>) -> Owned<Self::Hop>;
+    fn owns(&mut self, uri: &Uri<'_>, from: Self::Hop, request: &Message<'_>) -> Owned<Self::Hop>;
 
     /// Where another element's URI in the topmost Route is reached, for a request that came from a hop.
     ///

@@ -128,7 +128,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// A request whose Request-URI is a route of ours comes from a strict router: where it wants to go stands in the last
     /// Route. This is the request as a loose router would have sent it (RFC 3261 §16.4).
     pub(crate) fn loosened<E: Environment<Hop = H>>(
-        env: &E,
+        env: &mut E,
         from: H,
         request: &Message<'_>,
     ) -> Option<Vec<u8>> {

@@ -10,46 +10,48 @@ use std::{
 
 use defence::{By, Source};
 
-use crate::{hop::Hop, routing::environment::World, shard::Shard};
+use crate::{
+    hop::Hop,
+    routing::{Routing, flow_lookup::FlowLookup},
+    shard::Shard,
+};
 
 /// The log says once in so long that a server's answers come from elsewhere.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-impl World<'_> {
-    /// Whether what comes from one hop may answer what was sent on another.
+impl<F: FlowLookup> Routing<'_, F> {
+    /// Whether what comes from one hop may answer what was sent on another. `address` is where it comes from, if that is a flow of
+    /// another shard.
     ///
     /// - A connection is answered on itself, and a server behind us answers by any of its connections. When the one that a request
     ///   came by has ended, a server makes another (RFC 3261 §18.2.2). On our own machine it is known by nothing but its address.
     /// - A NAT may change the port of a datagram, and a host with several IPv6 addresses may send from another one of its /64.
     ///   The answer comes to the socket that the Via names.
     /// - A server behind us may answer from the address of another server behind us.
-    pub(crate) fn answers_for(&self, sent: Hop, from: Hop) -> bool {
-        let upstreams = &self.shard.shared.upstreams;
+    pub(crate) fn answers_for(&self, sent: Hop, from: Hop, address: Option<IpAddr>) -> bool {
+        let upstreams = self.tables.upstreams;
         let is_server = upstreams.knows(sent);
-        let answers = match (sent, from) {
+        match (sent, from) {
             (Hop::Udp { listener, remote: sent }, Hop::Udp { listener: other, remote: from }) => {
                 listener == other
                     && (same_host(sent.ip(), from.ip()) || is_server && upstreams.has(from.ip()))
             }
             (Hop::Peer { .. }, Hop::Flow(number)) if is_server => {
-                let address = self.answerer.or_else(|| self.shard.remote(number).map(|remote| remote.ip()));
+                let address = address.or_else(|| self.flows.remote(number).map(|remote| remote.ip()));
                 address.is_some_and(|address| upstreams.has(address))
             }
             _ => is_server && upstreams.knows(from),
-        };
-        if !answers {
-            tracing::debug!(?sent, ?from, "a response does not come from where its request went");
-            if is_server {
-                self.shard.tell_of_foreign_answer(sent, from);
-            }
         }
-        answers
     }
 }
 
 impl Shard {
     /// The operator has to hear of it: calls to that server fail as if it were silent.
-    fn tell_of_foreign_answer(&self, sent: Hop, from: Hop) {
+    pub(crate) fn tell_of_foreign_answer(&self, sent: Hop, from: Hop) {
+        tracing::debug!(?sent, ?from, "a response does not come from where its request went");
+        if !self.shared.upstreams.knows(sent) {
+            return;
+        }
         let now = Instant::now();
         if self.told_foreign.get().is_some_and(|told| now.duration_since(told) < TELL_EVERY) {
             return;

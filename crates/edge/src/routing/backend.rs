@@ -20,16 +20,20 @@ use tokio::{
 use crate::{
     ask::{Ask, ask},
     clock,
-    domains::DomainRef,
+    domains::{DomainRef, Domains},
     hop::{FlowNumber, Hop},
     registrations::{Held, Registering},
     registry::Changed,
     routing::{
-        flow_token::Device,
+        Routing, Targets,
+        flow_lookup::FlowLookup,
+        flow_token::{Device, Tokens},
         granted::{Granted, granted},
         own_contacts::{Most, Source, left_out},
         register::{Origin, REPLACED},
-        rewritten_contact, targets,
+        rewritten_contact,
+        tables::Tables,
+        targets,
     },
     shard::Shard,
     shared::Shared,
@@ -93,20 +97,20 @@ impl Untold {
 /// # Errors
 /// No name of it has ever led to a server, or none of its servers answers probes: 503, with `Retry-After`.
 pub(crate) fn towards(
-    shared: &Shared,
+    tables: &Tables<'_>,
     upstream: Number,
     request: &Message<'_>,
-) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
+) -> Result<Targets, Answer> {
     let length = request.bytes().len();
-    let asked = shared.upstreams.get(upstream).map(|upstream| upstream.ways(length));
+    let asked = tables.upstreams.get(upstream).map(|upstream| upstream.ways(length));
     let ways = match asked.unwrap_or(Err(Unserved::NotFound)) {
         Ok(ways) => ways,
         Err(Unserved::NotFound) => {
-            shared.metrics.add(Count::UpstreamsUnknown);
+            tables.metrics.add(Count::UpstreamsUnknown);
             return Err(Answer::new(503, "Server Not Found Yet").header("Retry-After", LOOK_AGAIN));
         }
         Err(Unserved::Silent(again)) => {
-            shared.metrics.add(Count::UpstreamsSilent);
+            tables.metrics.add(Count::UpstreamsSilent);
             let again = whole_seconds(again).to_string();
             return Err(Answer::new(503, "Server Does Not Answer").header("Retry-After", again));
         }
@@ -122,27 +126,30 @@ pub(crate) fn towards(
     }])
 }
 
-/// Where a REGISTER goes for users who register at an upstream.
-///
-/// # Errors
-/// It is for nobody of the domain it is sent to.
-pub(crate) fn forward_register(
-    shard: &Shard,
-    upstream: Number,
-    request: &Message<'_>,
-    from: Hop,
-) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
-    let to = request.to().ok().and_then(|to| to.uri().ok());
-    let asked = request.request_uri().ok().and_then(|uri| uri.host());
-    let home = to.filter(|to| to.is_sip()).and_then(|to| to.host());
-    if !home.zip(asked).is_some_and(|(home, asked): (Host<'_>, Host<'_>)| home.same(&asked)) {
-        return Err(Answer::new(404, "Not A User Of This Domain"));
+impl<F: FlowLookup> Routing<'_, F> {
+    /// Where a REGISTER goes for users who register at an upstream.
+    ///
+    /// # Errors
+    /// It is for nobody of the domain it is sent to, or its sender may not register that user.
+    pub(crate) fn forward_register(
+        &self,
+        upstream: Number,
+        request: &Message<'_>,
+        from: Hop,
+    ) -> Result<Targets, Answer> {
+        let to = request.to().ok().and_then(|to| to.uri().ok());
+        let asked = request.request_uri().ok().and_then(|uri| uri.host());
+        let home = to.filter(|to| to.is_sip()).and_then(|to| to.host());
+        if !home.zip(asked).is_some_and(|(home, asked): (Host<'_>, Host<'_>)| home.same(&asked)) {
+            return Err(Answer::new(404, "Not A User Of This Domain"));
+        }
+        let upstreams = self.tables.upstreams;
+        if !upstreams.knows(from) && !registers_itself(request) {
+            return Err(Answer::new(403, "Not Your Address"));
+        }
+        left_out(request, Source::of(self.flows, upstreams, from), Most::One)?;
+        towards(&self.tables, upstream, request)
     }
-    if !shard.shared.upstreams.knows(from) && !registers_itself(request) {
-        return Err(Answer::new(403, "Not Your Address"));
-    }
-    left_out(request, Source::of(shard, from), Most::One)?;
-    towards(&shard.shared, upstream, request)
 }
 
 /// Whether From names the user that To names. RFC 3261 §10.2 lets another user register somebody, and PBXs choose by From whose rules hold:
@@ -172,16 +179,23 @@ pub(crate) fn is_taken_back(request: &Message<'_>, address: &NameAddr<'_>) -> bo
 /// Appends the Contact values of a REGISTER as its registrar is to see them.
 pub(crate) fn write_contacts(shard: &Shard, request: &Message<'_>, from: Hop, out: &mut Vec<u8>) -> Contacts {
     let shared = &*shard.shared;
-    let registrar = Registrar::for_request(shared, request);
+    let registrar = Registrar::for_request(&shared.domains, request);
     let (Some(registrar), Ok(aor)) = (registrar, sip_registrar::address_of_record(request)) else {
         return Contacts::AsTheyAre;
     };
     if contact_values(request).next().is_none() {
         return Contacts::AsTheyAre;
     }
-    let left_out = left_out(request, Source::of(shard, from), Most::One).unwrap_or_default();
+    let left_out =
+        left_out(request, Source::of(shard, &shard.shared.upstreams, from), Most::One).unwrap_or_default();
     if registrar.by != Registration::Path {
-        return match rewritten_contact::write_all(shared, registrar, (request, &left_out), &aor, out) {
+        return match rewritten_contact::write_all(
+            &shared.tables(),
+            registrar,
+            (request, &left_out),
+            &aor,
+            out,
+        ) {
             true => Contacts::These,
             false => Contacts::AsTheyAre,
         };
@@ -201,7 +215,7 @@ pub(crate) fn write_contacts(shard: &Shard, request: &Message<'_>, from: Hop, ou
 /// A REGISTER is about to be forwarded. What it may leave behind at the registrar is known from here on.
 pub(crate) fn registering(shard: &Shard, request: &Message<'_>, from: Hop) -> Option<Registering> {
     let shared = &shard.shared;
-    let registrar = Registrar::for_request(shared, request)?;
+    let registrar = Registrar::for_request(&shared.domains, request)?;
     // Where the registrar sees Contacts of ours, what it sends to one waits for the REGISTER that is under way.
     let takes_back = shared.upstreams.get(registrar.upstream)?.unregister == Unregister::AtClose;
     if !takes_back && registrar.by == Registration::Path {
@@ -213,7 +227,7 @@ pub(crate) fn registering(shard: &Shard, request: &Message<'_>, from: Hop) -> Op
 /// What a REGISTER must wait for: an un-REGISTER of ours that is under way for the same registration.
 pub(crate) fn held(shard: &Shard, request: &Message<'_>, from: Hop) -> Option<Held> {
     let shared = &*shard.shared;
-    let registrar = Registrar::for_request(shared, request)?;
+    let registrar = Registrar::for_request(&shared.domains, request)?;
     shared.registrations.hold(&registrar.devices(shard, request, from))
 }
 
@@ -223,7 +237,7 @@ pub(crate) fn held_call(shard: &Shard, request: &[u8]) -> Option<Held> {
     let mut words = request.split(|byte| *byte == b' ');
     let uri = Uri::parse(words.nth(1)?).ok()?;
     let device = rewritten_contact::read(&shared.tokens, &uri)?;
-    if targets::device(shared, device, Instant::now()).is_some() {
+    if targets::device(&shared.tables(), device, Instant::now()).is_some() {
         return None;
     }
     shared.registrations.hold_call(device)
@@ -244,8 +258,9 @@ pub(crate) fn registered(
     else {
         return;
     };
-    let left_out = left_out(request, Source::of(shard, from), Most::One).unwrap_or_default();
-    let granted = granted(shared, registrar, &aor, (request, &left_out), response);
+    let left_out =
+        left_out(request, Source::of(shard, &shard.shared.upstreams, from), Most::One).unwrap_or_default();
+    let granted = granted(&shared.tokens, registrar, &aor, (request, &left_out), response);
     let Some(Granted { request: granted, longest }) = granted else { return };
     let Ok(request) = &Message::parse(&granted) else { return };
     let Some(Origin { way, transport, remote, flow }) = Origin::of(shard, from) else {
@@ -309,7 +324,7 @@ fn take_back(shared: &Shared, registrar: Registrar, request: &Message<'_>, aor: 
         if lasts == Some(0) {
             continue;
         }
-        let device = registrar.device(shared, aor, &address);
+        let device = registrar.device(&shared.tokens, aor, &address);
         let contact =
             registrar.value(shared, device, address.uri_bytes(), address.instance(), address.reg_id());
         let (aor, call_id, _untold) = (aor.to_owned(), call_id.clone(), shared.untold.clone());
@@ -325,7 +340,7 @@ pub(crate) fn orphans(shared: &Shared, flow: FlowId) -> Vec<(Device, Orphan)> {
     let one = |binding: &Binding<ledger::Reservation>| {
         let (_, host) = binding.aor().rsplit_once('@')?;
         let registrar = Registrar::of(shared.domains.find(&Host::parse(host.as_bytes())?)?)?;
-        let device = registrar.device_of(shared, binding);
+        let device = registrar.device_of(&shared.tokens, binding);
         Some((device, registrar.orphan(shared, device, binding, (binding.instance(), binding.reg_id()))))
     };
     shared.location().bindings_of_flow(flow).filter_map(one).collect()
@@ -368,23 +383,23 @@ impl Registrar {
     }
 
     /// The one that a REGISTER is for.
-    pub(crate) fn for_request(shared: &Shared, request: &Message<'_>) -> Option<Self> {
-        Self::of(shared.domains.find(&request.request_uri().ok()?.host()?)?)
+    pub(crate) fn for_request(domains: &Domains, request: &Message<'_>) -> Option<Self> {
+        Self::of(domains.find(&request.request_uri().ok()?.host()?)?)
     }
 
     /// Whose registration a Contact is there. Where the registrar sees Contacts of ours, each device has one.
-    pub(crate) fn device(self, shared: &Shared, aor: &str, address: &NameAddr<'_>) -> Device {
-        self.device_by(shared, aor, address.instance(), address.reg_id(), address.uri_bytes())
+    pub(crate) fn device(self, tokens: &Tokens, aor: &str, address: &NameAddr<'_>) -> Device {
+        self.device_by(tokens, aor, address.instance(), address.reg_id(), address.uri_bytes())
     }
 
     /// The same of a binding.
-    pub(crate) fn device_of<R>(self, shared: &Shared, binding: &Binding<R>) -> Device {
-        self.device_by(shared, binding.aor(), binding.instance(), binding.reg_id(), binding.contact())
+    pub(crate) fn device_of<R>(self, tokens: &Tokens, binding: &Binding<R>) -> Device {
+        self.device_by(tokens, binding.aor(), binding.instance(), binding.reg_id(), binding.contact())
     }
 
     fn device_by(
         self,
-        shared: &Shared,
+        tokens: &Tokens,
         aor: &str,
         instance: Option<&[u8]>,
         reg_id: Option<u32>,
@@ -398,17 +413,18 @@ impl Registrar {
             (Registration::Path, None) => rewritten_contact::key_of_uri(contact),
             _ => rewritten_contact::key(instance, contact),
         };
-        shared.tokens.device(aor, &key)
+        tokens.device(aor, &key)
     }
 
     /// The devices that a REGISTER is for.
     fn devices(self, shard: &Shard, request: &Message<'_>, from: Hop) -> SmallVec<[Device; 1]> {
         let Ok(aor) = sip_registrar::address_of_record(request) else { return SmallVec::new() };
-        let left_out = left_out(request, Source::of(shard, from), Most::One).unwrap_or_default();
+        let left_out = left_out(request, Source::of(shard, &shard.shared.upstreams, from), Most::One)
+            .unwrap_or_default();
         let forwarded = contact_values(request).filter(|(at, ..)| left_out.get(*at) != Some(&true));
         let mut devices: SmallVec<[Device; 1]> = SmallVec::new();
         for (_, address, _) in forwarded.take(sip_registrar::CONTACT_VALUES) {
-            let device = self.device(&shard.shared, &aor, &address);
+            let device = self.device(&shard.shared.tokens, &aor, &address);
             if !devices.contains(&device) {
                 devices.push(device);
             }
@@ -442,9 +458,9 @@ impl Registrar {
         (request, response): (&Message<'_>, &Message<'_>),
     ) -> Option<(Device, Orphan)> {
         if self.by != Registration::Path {
-            let device = self.device_of(shared, old);
-            let still =
-                contact_values(request).any(|(_, new, _)| self.device(shared, old.aor(), &new) == device);
+            let device = self.device_of(&shared.tokens, old);
+            let still = contact_values(request)
+                .any(|(_, new, _)| self.device(&shared.tokens, old.aor(), &new) == device);
             return (!still).then(|| (device, self.orphan(shared, device, old, (old.instance(), None))));
         }
         let uri = Uri::parse(old.contact()).ok()?;
@@ -468,7 +484,8 @@ impl Registrar {
         reg_id: Option<u32>,
     ) -> String {
         let (mut ours, mut reg_id) = (Vec::new(), reg_id);
-        if self.by != Registration::Path && rewritten_contact::write(shared, self.upstream, device, &mut ours)
+        if self.by != Registration::Path
+            && rewritten_contact::write(&shared.tables(), self.upstream, device, &mut ours)
         {
             // It was not told of it.
             reg_id = None;

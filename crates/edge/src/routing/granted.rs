@@ -4,13 +4,10 @@
 use sip_message::{Contact, HeaderId, Message, NameAddr, Rewrite, Uri};
 use smallvec::SmallVec;
 
-use crate::{
-    routing::{
-        backend::{Registrar, contact_values},
-        flow_token::Device,
-        rewritten_contact,
-    },
-    shared::Shared,
+use crate::routing::{
+    backend::{Registrar, contact_values},
+    flow_token::{Device, Tokens},
+    rewritten_contact,
 };
 
 /// Seconds that a registration lasts where nobody says a word of it (RFC 3261 §10.2.1.1).
@@ -34,7 +31,7 @@ struct Listed<'m> {
 
 /// What was granted; none for a query, which changes nothing.
 pub(crate) fn granted(
-    shared: &Shared,
+    tokens: &Tokens,
     registrar: Registrar,
     aor: &str,
     (request, left_out): (&Message<'_>, &[bool]),
@@ -46,7 +43,7 @@ pub(crate) fn granted(
     let listed: SmallVec<[Listed<'_>; 4]> = contact_values(response)
         .map(|(_, address, _)| {
             let uri = address.uri().ok();
-            let device = uri.as_ref().and_then(|uri| rewritten_contact::read(&shared.tokens, uri));
+            let device = uri.as_ref().and_then(|uri| rewritten_contact::read(tokens, uri));
             Listed { uri, device, address }
         })
         .collect();
@@ -59,7 +56,7 @@ pub(crate) fn granted(
         let lasts = if own == Some(0) {
             0
         } else {
-            let device = registrar.device(shared, aor, &address);
+            let device = registrar.device(tokens, aor, &address);
             let given = find(&listed, &address, device, only_one).and_then(|listed| listed.address.expires());
             given.or(overall).or(own).unwrap_or(USUAL)
         };

@@ -13,15 +13,18 @@ use crate::{
     calls::hop_of,
     domains::DomainRef,
     hop::{Hop, same_peer},
-    routing::targets,
-    shared::Shared,
+    routing::{tables::Tables, targets},
 };
 
 type Bindings = Location<ledger::Reservation>;
 
 /// The instance that a URI of a domain names, as far as it is ours to know: a registrar behind us resolves its own.
-pub(crate) fn instance(shared: &Shared, domain: DomainRef<'_>, uri: &Uri<'_>) -> Option<SmallVec<[u8; 64]>> {
-    if shared.policy.gruu == Gruu::Off || domain.registrar().is_some() {
+pub(crate) fn instance(
+    tables: &Tables<'_>,
+    domain: DomainRef<'_>,
+    uri: &Uri<'_>,
+) -> Option<SmallVec<[u8; 64]>> {
+    if tables.policy.gruu == Gruu::Off || domain.registrar().is_some() {
         return None;
     }
     uri.unescaped_gr()
@@ -43,44 +46,44 @@ pub(crate) fn bindings<'l>(
 }
 
 /// The address-of-record and the instance of a GRUU of ours.
-fn read(shared: &Shared, uri: &[u8]) -> Option<(String, SmallVec<[u8; 64]>)> {
+fn read(tables: &Tables<'_>, uri: &[u8]) -> Option<(String, SmallVec<[u8; 64]>)> {
     // Next to no request has one.
-    if shared.policy.gruu == Gruu::Off || !uri.windows(4).any(|part| part.eq_ignore_ascii_case(b";gr=")) {
+    if tables.policy.gruu == Gruu::Off || !uri.windows(4).any(|part| part.eq_ignore_ascii_case(b";gr=")) {
         return None;
     }
     let uri = Uri::parse(uri).ok()?;
-    let instance = instance(shared, shared.domains.find(&uri.host()?)?, &uri)?;
+    let instance = instance(tables, tables.domains.find(&uri.host()?)?, &uri)?;
     Some((uri.address_of_record()?, instance))
 }
 
 /// Whether a request is for a user agent that is registered now.
-pub(crate) fn is_there(shared: &Shared, request: &Message<'_>, now: Instant) -> bool {
-    let Some((aor, instance)) = request.request_uri_bytes().and_then(|uri| read(shared, uri)) else {
+pub(crate) fn is_there(tables: &Tables<'_>, request: &Message<'_>, now: Instant) -> bool {
+    let Some((aor, instance)) = request.request_uri_bytes().and_then(|uri| read(tables, uri)) else {
         return false;
     };
-    bindings(&shared.location(), &aor, &instance, now).next().is_some()
+    bindings(&tables.location(), &aor, &instance, now).next().is_some()
 }
 
 /// The way to a user agent that is called by its GRUU and reached by a hop: under the Contact that it has there, and by its other flows
 /// should that hop be gone.
-pub(crate) fn target(shared: &Shared, uri: &[u8], hop: Hop, now: Instant) -> Option<Target<Hop>> {
-    let (aor, instance) = read(shared, uri)?;
+pub(crate) fn target(tables: &Tables<'_>, uri: &[u8], hop: Hop, now: Instant) -> Option<Target<Hop>> {
+    let (aor, instance) = read(tables, uri)?;
     let (mut request_uri, mut others) = (None, SmallVec::new());
-    for binding in bindings(&shared.location(), &aor, &instance, now) {
+    for binding in bindings(&tables.location(), &aor, &instance, now) {
         if same_peer(hop_of(binding), hop) {
             request_uri = Some(binding.contact().into());
         } else {
-            others.extend(targets::flows(shared, binding));
+            others.extend(targets::flows(tables, binding));
         }
     }
     Some(Target { hop, request_uri, routes: SmallVec::new(), q: 1000, others, when_gone: 480 })
 }
 
 /// Whether a REGISTER has a GRUU of its own user for a Contact, which would lead back here (RFC 5627 §5.1).
-pub(crate) fn is_registered(shared: &Shared, request: &Message<'_>, aor: &str) -> bool {
+pub(crate) fn is_registered(tables: &Tables<'_>, request: &Message<'_>, aor: &str) -> bool {
     request.contacts().any(|(_, contact)| match contact {
         Ok(sip_message::Contact::Addr(contact)) => {
-            read(shared, contact.uri_bytes()).is_some_and(|(whose, _)| whose == aor)
+            read(tables, contact.uri_bytes()).is_some_and(|(whose, _)| whose == aor)
         }
         Ok(sip_message::Contact::Star) | Err(_) => false,
     })

@@ -9,7 +9,11 @@ use sip_message::{Contact, Host, Message, Rewrite, Uri};
 use sip_proxy::Answer;
 use smallvec::SmallVec;
 
-use crate::{hop::Hop, routing::backend::is_taken_back, shard::Shard, shared::Shared};
+use crate::{
+    hop::Hop,
+    routing::{backend::is_taken_back, flow_lookup::FlowLookup},
+    upstream::Upstreams,
+};
 
 /// Where a REGISTER came from.
 #[derive(Clone, Copy, Debug)]
@@ -29,18 +33,18 @@ pub(crate) enum Proxies {
 }
 
 impl Proxies {
-    pub(crate) fn of(shared: &Shared, from: Hop) -> Self {
+    pub(crate) fn of(upstreams: &Upstreams, from: Hop) -> Self {
         match from {
             Hop::Flow(_) | Hop::Peer { .. } => Self::Believed,
-            Hop::Udp { .. } if shared.upstreams.knows(from) => Self::Believed,
+            Hop::Udp { .. } if upstreams.knows(from) => Self::Believed,
             Hop::Udp { .. } => Self::Unproved,
         }
     }
 }
 
 impl Source {
-    pub(crate) fn of(shard: &Shard, from: Hop) -> Self {
-        Self { ip: shard.client_ip(from), proxies: Proxies::of(&shard.shared, from) }
+    pub(crate) fn of(flows: &impl FlowLookup, upstreams: &Upstreams, from: Hop) -> Self {
+        Self { ip: flows.client_ip(from), proxies: Proxies::of(upstreams, from) }
     }
 }
 

@@ -1,60 +1,52 @@
 //! Redirections (3xx) by users of domains that follow them: only to where the caller's own requests may go.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use config::Redirects;
 use metrics::Count;
-use sip_message::{Message, Scheme, Uri};
+use sip_message::{Scheme, Uri};
 use sip_proxy::Target;
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
     domains::DomainRef,
-    hop::Hop,
-    routing::{backend::towards, environment::World, gruu, sender::Sender, targets},
+    routing::{
+        Incoming, Routing, Targets,
+        backend::towards,
+        flow_lookup::{FlowLookup, SenderProof},
+        gruu,
+        sender::Sender,
+        targets,
+    },
 };
 
-type Targets = SmallVec<[Target<Hop>; 1]>;
-
-impl World<'_> {
+impl<F: FlowLookup + SenderProof> Routing<'_, F> {
     /// Where a contact of a redirection leads; none where it is passed on, or leads nowhere that requests may go.
-    pub(crate) fn follow_redirect(
-        &self,
-        contact: &Uri<'_>,
-        request: &Message<'_>,
-        from: Hop,
-        now: Instant,
-    ) -> Option<Targets> {
-        let shared = &*self.shard.shared;
-        let asked = request.request_uri().ok()?.host()?;
-        let home = shared.domains.find(&asked).filter(|home| home.redirects() == Redirects::Follow)?;
-        let targets = self.way_of(contact, home, request, (from, now)).filter(|targets| !targets.is_empty());
+    pub(crate) fn follow_redirect(&self, contact: &Uri<'_>, incoming: Incoming<'_>) -> Option<Targets> {
+        let tables = &self.tables;
+        let asked = incoming.request.request_uri().ok()?.host()?;
+        let home = tables.domains.find(&asked).filter(|home| home.redirects() == Redirects::Follow)?;
+        let targets = self.way_of(contact, home, incoming).filter(|targets| !targets.is_empty());
         match &targets {
-            Some(_) => shared.metrics.add(Count::RedirectsFollowed),
+            Some(_) => tables.metrics.add(Count::RedirectsFollowed),
             None => {
                 let contact = String::from_utf8_lossy(contact.as_bytes());
                 tracing::debug!(%contact, "a redirection is not followed");
-                shared.metrics.add(Count::RedirectsLeft);
+                tables.metrics.add(Count::RedirectsLeft);
             }
         }
         targets
     }
 
-    fn way_of(
-        &self,
-        contact: &Uri<'_>,
-        home: DomainRef<'_>,
-        request: &Message<'_>,
-        (from, now): (Hop, Instant),
-    ) -> Option<Targets> {
-        let shared = &*self.shard.shared;
+    fn way_of(&self, contact: &Uri<'_>, home: DomainRef<'_>, incoming: Incoming<'_>) -> Option<Targets> {
+        let (tables, Incoming { request, now, .. }) = (&self.tables, incoming);
         // Header fields in it would be put into the request (RFC 3261 §19.1.5): not by a stranger to the caller.
         if !matches!(contact.scheme(), Scheme::Sip | Scheme::Sips) || contact.headers().is_some() {
             return None;
         }
         // Whoever proves itself by each request was let in to this domain, and to no other. The same proof is good once.
-        let sender = self.standing(request, from, now);
-        let Some(domain) = shared.domains.find(&contact.host()?) else {
+        let sender = self.standing(incoming);
+        let Some(domain) = tables.domains.find(&contact.host()?) else {
             return self.behind(contact, home, sender?);
         };
         contact.user()?;
@@ -64,15 +56,15 @@ impl World<'_> {
         if !let_in || domain.registrar().is_some() {
             return None;
         }
-        let instance = gruu::instance(shared, domain, contact);
-        let targets = targets::targets(shared, &contact.address_of_record()?, instance.as_deref(), now);
+        let instance = gruu::instance(tables, domain, contact);
+        let targets = targets::targets(tables, &contact.address_of_record()?, instance.as_deref(), now);
         if !targets.is_empty() || instance.is_some() {
             return Some(targets);
         }
         let sender = sender.filter(|sender| !matches!(sender, Sender::Behind))?;
         let upstream = domain.backend()?;
-        sender.may_call_outside(domain, &shared.metrics).ok()?;
-        let mut targets = towards(shared, upstream, request).ok()?;
+        sender.may_call_outside(domain, tables.metrics).ok()?;
+        let mut targets = towards(tables, upstream, request).ok()?;
         for target in &mut targets {
             target.request_uri = Some(contact.as_bytes().into());
         }
@@ -81,14 +73,14 @@ impl World<'_> {
 
     /// The way to a server behind the domain that a contact names by its address.
     fn behind(&self, contact: &Uri<'_>, home: DomainRef<'_>, sender: Sender<'_>) -> Option<Targets> {
-        let shared = &*self.shard.shared;
+        let tables = &self.tables;
         let address = SocketAddr::new(contact.host()?.ip()?, contact.port().unwrap_or(5060));
-        let hop = shared.upstreams.at(address)?;
+        let hop = tables.upstreams.at(address)?;
         // What comes from a backend is never sent back to it.
-        if matches!(sender, Sender::Behind) || !shared.upstreams.get(home.backend()?)?.has(hop) {
+        if matches!(sender, Sender::Behind) || !tables.upstreams.get(home.backend()?)?.has(hop) {
             return None;
         }
-        sender.may_call_outside(home, &shared.metrics).ok()?;
+        sender.may_call_outside(home, tables.metrics).ok()?;
         Some(smallvec![Target {
             hop,
             request_uri: Some(contact.as_bytes().into()),

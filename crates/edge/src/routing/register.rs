@@ -92,7 +92,7 @@ fn attempt(
     if aor.len() > LONGEST_IDENTITY {
         return Err(Answer::new(403, "Address Too Long"));
     }
-    if gruu::is_registered(shared, request, &aor) {
+    if gruu::is_registered(&shared.tables(), request, &aor) {
         return Err(Answer::new(403, "Contact Is A GRUU"));
     }
     // A flow that was vouched for by a token is its user's, and no other's.
@@ -132,7 +132,7 @@ fn attempt(
             Proof::Vouched(_) => return Err(not_yours()),
         },
     };
-    let left_out = left_out(request, Source::of(shard, from), Most::Several)?;
+    let left_out = left_out(request, Source::of(shard, &shared.upstreams, from), Most::Several)?;
     let shortened = without(request, &left_out);
     let shortened = shortened.as_deref().and_then(|bytes| Message::parse(bytes).ok());
     let request = shortened.as_ref().unwrap_or(request);

@@ -1,27 +1,36 @@
 //! Dialogs that outlive the process or a connection. A route of an earlier run tells what was no flow, so what goes to a server or
 //! to a phone over UDP still finds it; whoever had a flow is found when it has registered again with the Contact that it had.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
-use sip_message::{Message, Method, Uri};
-use sip_proxy::{Decision, Owned, Target};
+use sip_message::{Method, Uri};
+use sip_proxy::{Answer, Owned, Target};
 use smallvec::smallvec;
 
 use crate::{
     calls::hop_of,
     hop::{Hop, same_peer},
-    routing::{environment::World, sender::Sender},
+    routing::{
+        Incoming, RequestState, Routing, Targets,
+        flow_lookup::{FlowLookup, SenderProof},
+        sender::Sender,
+    },
 };
 
-impl World<'_> {
+impl<F: FlowLookup + SenderProof> Routing<'_, F> {
     /// Where a route leads that was signed in an earlier run for a pair of hops, of which those that were flows are gone.
     ///
     /// The flow that was one of the pair cannot be recognised, so the signature alone lets a request pass, from any connection.
     /// Whoever has stolen the route can do what it lets: send what belongs to a dialog, with a To tag and a method that begins
     /// nothing, to this one server or phone. That needs the Call-ID and both tags to have an effect, and who knows these has seen
     /// the dialog itself. All other requests along the route are judged as if there were none.
-    pub(crate) fn follow_earlier(&self, hop: Option<Hop>, from: Hop, request: &Message<'_>) -> Owned<Hop> {
-        let shared = &*self.shard.shared;
+    pub(crate) fn follow_earlier(
+        &self,
+        hop: Option<Hop>,
+        incoming: Incoming<'_>,
+        state: &mut RequestState,
+    ) -> Owned<Hop> {
+        let (tables, Incoming { request, from, .. }) = (&self.tables, incoming);
         let Some(hop) = hop.filter(|_| request.to().is_ok_and(|to| to.tag().is_some())) else {
             return Owned::Gone;
         };
@@ -29,10 +38,10 @@ impl World<'_> {
         if same_peer(hop, from) || self.is_at(hop, from) || self.same_upstream(hop, from) {
             return Owned::Flow(hop);
         }
-        let behind = shared.upstreams.knows(hop);
+        let behind = tables.upstreams.knows(hop);
         let still_there = behind
             || matches!(hop, Hop::Udp { listener, remote }
-                if shared.location().has_phone(listener.into(), remote));
+                if tables.location().has_phone(listener.into(), remote));
         if !still_there {
             return Owned::Gone;
         }
@@ -40,7 +49,7 @@ impl World<'_> {
             request.method(),
             Some(Method::Bye | Method::Ack | Method::Prack | Method::Update | Method::Info)
         );
-        if goes_on || self.may_send(request, from, hop) { Owned::Flow(hop) } else { Owned::Forged }
+        if goes_on || self.may_send(incoming, hop, state) { Owned::Flow(hop) } else { Owned::Forged }
     }
 
     /// Where a request within a dialog goes whose route leads to a flow that is gone. The user agent has come back if the user that To
@@ -49,19 +58,18 @@ impl World<'_> {
     /// requests there outside of dialogs, too.
     pub(crate) fn find_returned(
         &self,
-        request: &Message<'_>,
-        from: Hop,
-        now: Instant,
-    ) -> Option<Decision<Hop>> {
-        let shared = &*self.shard.shared;
+        incoming: Incoming<'_>,
+        state: &mut RequestState,
+    ) -> Option<Result<Targets, Answer>> {
+        let (tables, Incoming { request, from, now }) = (&self.tables, incoming);
         let asked = request.request_uri().ok()?;
-        if shared.upstreams.knows(from)
+        if tables.upstreams.knows(from)
             && let Some(Ok(targets)) = self.to_contact(&asked, now)
         {
-            return Some(Decision::Forward(targets));
+            return Some(Ok(targets));
         }
-        if let Some(hop) = self.named_server(&asked, request, from, now) {
-            return Some(Decision::Forward(smallvec![Target {
+        if let Some(hop) = self.named_server(&asked, incoming, state) {
+            return Some(Ok(smallvec![Target {
                 hop,
                 request_uri: None,
                 routes: smallvec![],
@@ -71,9 +79,9 @@ impl World<'_> {
             }]));
         }
         let to = request.to().ok()?.uri().ok()?;
-        let domain = shared.domains.find(&to.host()?)?;
+        let domain = tables.domains.find(&to.host()?)?;
         let target = {
-            let (aor, location) = (to.address_of_record()?, shared.location());
+            let (aor, location) = (to.address_of_record()?, tables.location());
             let mut same = location
                 .bindings(&aor, now)
                 .filter(|binding| Uri::parse(binding.contact()).is_ok_and(|contact| contact.same(&asked)));
@@ -91,22 +99,18 @@ impl World<'_> {
                 when_gone: 480,
             }
         };
-        Some(match self.let_in(request, from, domain, now) {
-            Ok(_) => Decision::Forward(smallvec![target]),
-            Err(answer) => Decision::Answer(answer),
-        })
+        Some(self.authorize(incoming, domain, state).map(|_| smallvec![target]))
     }
 
     /// The server behind that a Request-URI names by its address, if the sender may send there what it will.
-    fn named_server(&self, asked: &Uri<'_>, request: &Message<'_>, from: Hop, now: Instant) -> Option<Hop> {
-        let upstreams = &self.shard.shared.upstreams;
+    fn named_server(&self, asked: &Uri<'_>, incoming: Incoming<'_>, state: &mut RequestState) -> Option<Hop> {
+        let upstreams = self.tables.upstreams;
         let address = SocketAddr::new(asked.host()?.ip()?, asked.port().unwrap_or(5060));
         let hop = upstreams.at(address)?;
-        let sender = self.sender(request, from, now).ok()?;
+        let sender = self.sender(incoming, state).ok()?;
         let (Sender::User { home, .. } | Sender::Anybody(Some(home))) = sender else { return None };
         let behind = home.backend().and_then(|number| upstreams.get(number))?.has(hop);
-        let may =
-            home.registrar().is_some() || sender.may_call_outside(home, &self.shard.shared.metrics).is_ok();
+        let may = home.registrar().is_some() || sender.may_call_outside(home, self.tables.metrics).is_ok();
         (behind && may).then_some(hop)
     }
 }

@@ -17,8 +17,8 @@ use crate::{
     routing::{
         backend::{Registrar, contact_values},
         flow_token::{Device, Tokens},
+        tables::Tables,
     },
-    shared::Shared,
     upstream::Number,
 };
 
@@ -59,13 +59,13 @@ pub(crate) fn key_of_uri(contact: &[u8]) -> SmallVec<[u8; 128]> {
 }
 
 /// Appends the URI that stands for a device. False if there is no server that could call it.
-pub(crate) fn write(shared: &Shared, upstream: Number, device: Device, out: &mut Vec<u8>) -> bool {
-    let listener = shared.upstreams.get(upstream).and_then(|upstream| upstream.face());
-    let Some(bound) = listener.and_then(|number| shared.listeners.get(usize::from(number))) else {
+pub(crate) fn write(tables: &Tables<'_>, upstream: Number, device: Device, out: &mut Vec<u8>) -> bool {
+    let listener = tables.upstreams.get(upstream).and_then(|upstream| upstream.face());
+    let Some(bound) = listener.and_then(|number| tables.listeners.get(usize::from(number))) else {
         return false;
     };
     out.extend_from_slice(b"sip:");
-    shared.tokens.write_device(device, out);
+    tables.tokens.write_device(device, out);
     out.extend_from_slice(bound.route_end.strip_suffix(b";lr>").unwrap_or(&bound.route_end));
     true
 }
@@ -85,7 +85,7 @@ pub(crate) fn device_of<R>(tokens: &Tokens, binding: &Binding<R>) -> Device {
 /// several of one, that which is to stay counts. What is to be taken back stays if the device is here by
 /// another connection. False if they cannot be written.
 pub(crate) fn write_all(
-    shared: &Shared,
+    tables: &Tables<'_>,
     registrar: Registrar,
     (request, left_out): (&Message<'_>, &[bool]),
     aor: &str,
@@ -97,8 +97,8 @@ pub(crate) fn write_all(
             if left_out.get(at) == Some(&true) || (expires != Some(0)) != stays {
                 continue;
             }
-            let device = registrar.device(shared, aor, &address);
-            if written.contains(&device) || (!stays && is_elsewhere(shared, device, &address)) {
+            let device = registrar.device(tables.tokens, aor, &address);
+            if written.contains(&device) || (!stays && is_elsewhere(tables, device, &address)) {
                 continue;
             }
             written.push(device);
@@ -106,7 +106,7 @@ pub(crate) fn write_all(
                 out.extend_from_slice(b", ");
             }
             out.push(b'<');
-            if !write(shared, registrar.upstream, device, out) {
+            if !write(tables, registrar.upstream, device, out) {
                 out.clear();
                 return false;
             }
@@ -119,21 +119,21 @@ pub(crate) fn write_all(
 
 /// Whether a device is bound under another Contact than this one, which another connection of it has
 /// registered.
-fn is_elsewhere(shared: &Shared, device: Device, address: &NameAddr<'_>) -> bool {
+fn is_elsewhere(tables: &Tables<'_>, device: Device, address: &NameAddr<'_>) -> bool {
     let uri = address.uri().ok();
     let pair = address.instance().zip(address.reg_id());
-    let location = shared.location();
+    let location = tables.location();
     location.bindings_of_number(device.number, Instant::now()).any(|binding| {
         let same_pair = pair.is_some() && binding.instance().zip(binding.reg_id()) == pair;
         let same_uri = uri.is_some_and(|uri| Uri::parse(binding.contact()).is_ok_and(|own| own.same(&uri)));
-        !same_pair && !same_uri && device_of(&shared.tokens, binding) == device
+        !same_pair && !same_uri && device_of(tables.tokens, binding) == device
     })
 }
 
 /// Appends the Contact values of a registrar's answer as the user agent is to see them. Nothing if none of
 /// them is ours.
 pub(crate) fn restore_all(
-    shared: &Shared,
+    tables: &Tables<'_>,
     registrar: Registrar,
     (request, response): (&Message<'_>, &Message<'_>),
     out: &mut Vec<u8>,
@@ -146,7 +146,7 @@ pub(crate) fn restore_all(
         }
         let restored = match contact {
             Ok(Contact::Addr(address)) => {
-                original(shared, registrar, request, &aor, &address).map(|own| (own, address))
+                original(tables, registrar, request, &aor, &address).map(|own| (own, address))
             }
             Ok(Contact::Star) | Err(_) => None,
         };
@@ -169,22 +169,22 @@ pub(crate) fn restore_all(
 /// The user agent's own Contact URI that a registrar's stands for: as this REGISTER names it, or as it is
 /// bound.
 fn original(
-    shared: &Shared,
+    tables: &Tables<'_>,
     registrar: Registrar,
     request: &Message<'_>,
     aor: &str,
     listed: &NameAddr<'_>,
 ) -> Option<Vec<u8>> {
-    let device = read(&shared.tokens, &listed.uri().ok()?)?;
+    let device = read(tables.tokens, &listed.uri().ok()?)?;
     let asked = contact_values(request).find(|(_, address, expires)| {
-        *expires != Some(0) && registrar.device(shared, aor, address) == device
+        *expires != Some(0) && registrar.device(tables.tokens, aor, address) == device
     });
     if let Some((_, address, _)) = asked {
         return Some(address.uri_bytes().to_vec());
     }
-    let location = shared.location();
+    let location = tables.location();
     let mut bindings = location.bindings(aor, Instant::now());
-    bindings.find(|binding| device_of(&shared.tokens, binding) == device).map(|b| b.contact().to_vec())
+    bindings.find(|binding| device_of(tables.tokens, binding) == device).map(|b| b.contact().to_vec())
 }
 
 /// All of a Contact's parameters but `reg-id`: flows are our affair, and a registrar that knows RFC 5626

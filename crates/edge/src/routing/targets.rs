@@ -16,35 +16,36 @@ use crate::{
     calls::hop_of,
     domains::DomainRef,
     hop::{Hop, Proves},
-    routing::{flow_token::Device, gruu, own_contacts::Proxies, rewritten_contact, sender::Sender},
-    shared::Shared,
+    routing::{
+        flow_token::Device, gruu, own_contacts::Proxies, rewritten_contact, sender::Sender, tables::Tables,
+    },
     upstream::same_family,
 };
 
 /// The ways to a user, or to the one instance of it that is called. Bindings of one `+sip.instance` are flows to one user agent, which is
 /// not to get a request twice: they are tried in turn (RFC 5626 §5.3).
 pub(crate) fn targets(
-    shared: &Shared,
+    tables: &Tables<'_>,
     aor: &str,
     instance: Option<&[u8]>,
     now: Instant,
 ) -> SmallVec<[Target<Hop>; 1]> {
-    let location = shared.location();
+    let location = tables.location();
     match instance {
-        Some(instance) => grouped(shared, gruu::bindings(&location, aor, instance, now)),
-        None => grouped(shared, location.bindings(aor, now)),
+        Some(instance) => grouped(tables, gruu::bindings(&location, aor, instance, now)),
+        None => grouped(tables, location.bindings(aor, now)),
     }
 }
 
 fn grouped<'l>(
-    shared: &Shared,
+    tables: &Tables<'_>,
     bindings: impl Iterator<Item = &'l Binding<ledger::Reservation>>,
 ) -> SmallVec<[Target<Hop>; 1]> {
     let mut targets: SmallVec<[Target<Hop>; 1]> = SmallVec::new();
     let mut instances: SmallVec<[Option<&[u8]>; 8]> = SmallVec::new();
     let mut sockets = Sockets::default();
     for binding in bindings.filter(|binding| takes_requests(binding)) {
-        let Some(mut target) = sockets.take(shared, binding, target(shared, binding)) else { continue };
+        let Some(mut target) = sockets.take(tables, binding, target(tables, binding)) else { continue };
         let instance = binding.instance();
         match instances.iter().position(|known| known.is_some() && *known == instance) {
             Some(at) => {
@@ -62,14 +63,13 @@ fn grouped<'l>(
 
 /// The way to a device that a server behind us calls by a Contact of ours: over the newest of its connections, and should that fail
 /// over the others. None if it is not here.
-pub(crate) fn device(shared: &Shared, device: Device, now: Instant) -> Option<Target<Hop>> {
-    let location = shared.location();
+pub(crate) fn device(tables: &Tables<'_>, device: Device, now: Instant) -> Option<Target<Hop>> {
+    let location = tables.location();
     let mut sockets = Sockets::default();
     let mut found: Option<Target<Hop>> = None;
     let bindings = location.bindings_of_number(device.number, now);
-    for binding in bindings.filter(|binding| rewritten_contact::device_of(&shared.tokens, binding) == device)
-    {
-        let Some(mut target) = sockets.take(shared, binding, target(shared, binding)) else { continue };
+    for binding in bindings.filter(|binding| rewritten_contact::device_of(tables.tokens, binding) == device) {
+        let Some(mut target) = sockets.take(tables, binding, target(tables, binding)) else { continue };
         match &mut found {
             Some(found) => {
                 found.others.push(flow(&mut target));
@@ -88,12 +88,12 @@ struct Sockets(SmallVec<[Hop; 8]>);
 impl Sockets {
     fn take(
         &mut self,
-        shared: &Shared,
+        tables: &Tables<'_>,
         binding: &Binding<ledger::Reservation>,
         mut target: Target<Hop>,
     ) -> Option<Target<Hop>> {
         let is_proxy = binding.socket_peer() == SocketPeer::Proxy
-            && Proxies::of(shared, hop_of(binding)) == Proxies::Believed;
+            && Proxies::of(tables.upstreams, hop_of(binding)) == Proxies::Believed;
         if is_proxy {
             return Some(target);
         }
@@ -127,17 +127,17 @@ fn flow(target: &mut Target<Hop>) -> Other<Hop> {
 
 /// The ways to a binding, should others to its user agent fail.
 pub(crate) fn flows(
-    shared: &Shared,
+    tables: &Tables<'_>,
     binding: &Binding<ledger::Reservation>,
 ) -> impl Iterator<Item = Other<Hop>> + use<> {
-    let Target { hop, request_uri, routes, others, .. } = target(shared, binding);
+    let Target { hop, request_uri, routes, others, .. } = target(tables, binding);
     let request_uri = request_uri.unwrap_or_default();
     std::iter::once(Other::Flow { hop, request_uri, routes }).chain(others)
 }
 
 /// The way to a binding.
-fn target(shared: &Shared, binding: &Binding<ledger::Reservation>) -> Target<Hop> {
-    let (hop, others) = match wants_tcp(shared, binding) {
+fn target(tables: &Tables<'_>, binding: &Binding<ledger::Reservation>) -> Target<Hop> {
+    let (hop, others) = match wants_tcp(tables, binding) {
         Some(peer) => (peer, smallvec![Other::Hop { hop: hop_of(binding), server: SAME_SERVER }]),
         None => (hop_of(binding), SmallVec::new()),
     };
@@ -153,24 +153,22 @@ fn target(shared: &Shared, binding: &Binding<ledger::Reservation>) -> Target<Hop
 
 /// How long a user agent may say nothing on one flow until another of its flows is tried: as long as it may leave a ping
 /// unanswered there.
-pub(crate) fn patience(shared: &Shared, hop: Hop) -> Option<Duration> {
+pub(crate) fn patience(tables: &Tables<'_>, hop: Hop) -> Option<Duration> {
     match hop {
-        Hop::Flow(_) | Hop::Udp { .. } => {
-            shared.listeners.get(usize::from(hop.listener())).map(Bound::pong_timeout)
-        }
+        Hop::Flow(_) | Hop::Udp { .. } => tables.listener(hop.listener()).map(Bound::pong_timeout),
         Hop::Peer { .. } => None,
     }
 }
 
 /// The way to whoever has a call that another takes the place of.
 pub(crate) fn in_its_place(
-    shared: &Shared,
+    tables: &Tables<'_>,
     replaced: sip_dialog::Replaced<Hop>,
     now: Instant,
 ) -> Result<SmallVec<[Target<Hop>; 1]>, Answer> {
     let sip_dialog::Replaced { hop, target, routes, aor: _ } = replaced;
     let hop = hop.ok_or_else(|| Answer::of_status(480))?;
-    let contact = gruu::target(shared, &target, hop, now).and_then(|target| target.request_uri);
+    let contact = gruu::target(tables, &target, hop, now).and_then(|target| target.request_uri);
     Ok(smallvec![Target {
         hop,
         request_uri: contact.or(Some(target)),
@@ -196,7 +194,7 @@ pub(crate) fn nobody_there(domain: DomainRef<'_>, uri: &Uri<'_>, sender: &Sender
 
 /// The way to a phone that has registered over UDP and says in its Contact that it wants to be reached by TCP. We connect to nobody
 /// but to where the registration came from.
-fn wants_tcp(shared: &Shared, binding: &Binding<ledger::Reservation>) -> Option<Hop> {
+fn wants_tcp(tables: &Tables<'_>, binding: &Binding<ledger::Reservation>) -> Option<Hop> {
     let Hop::Udp { remote, .. } = hop_of(binding) else { return None };
     let contact = Uri::parse(binding.contact()).ok()?;
     let by_tcp = contact.scheme() == Scheme::Sip && contact.transport() == Some(sip_message::Transport::Tcp);
@@ -205,7 +203,7 @@ fn wants_tcp(shared: &Shared, binding: &Binding<ledger::Reservation>) -> Option<
     }
     let fits =
         |bound: &Bound| bound.transport == Transport::Tcp && same_family(bound.local.ip(), remote.ip());
-    let listener = (0..).zip(&shared.listeners).find(|(_, bound)| fits(bound))?.0;
+    let listener = (0..).zip(tables.listeners).find(|(_, bound)| fits(bound))?.0;
     let remote = SocketAddr::new(remote.ip(), contact.port().unwrap_or(5060));
     Some(Hop::Peer { listener, proves: Proves::NOTHING, remote })
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     ops::Bound::{Excluded, Unbounded},
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -21,7 +21,7 @@ use crate::{
     audit::{Listed, PART, Part, Stage, Tally, socket_number},
     door::{Consequence, Guest},
     draining::Leaving,
-    hop::{FlowNumber, Hop},
+    hop::FlowNumber,
     routing::register::LONGEST_IDENTITY,
     view::{BindingView, FlowView},
 };
@@ -214,15 +214,6 @@ impl Shard {
     /// The address of the client at the other end of a flow.
     pub(crate) fn remote(&self, number: FlowNumber) -> Option<SocketAddr> {
         self.flows.borrow().get(&number).map(|entry| entry.client)
-    }
-
-    /// The address that messages on a hop come from.
-    pub(crate) fn client_ip(&self, hop: Hop) -> Option<IpAddr> {
-        let remote = match hop {
-            Hop::Flow(number) => self.remote(number),
-            Hop::Udp { remote, .. } | Hop::Peer { remote, .. } => Some(remote),
-        };
-        remote.map(|remote| remote.ip())
     }
 
     /// Who the user agent on a flow proved to be.

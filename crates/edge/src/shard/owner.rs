@@ -20,7 +20,7 @@ use crate::{
     door::Guest,
     flow::Flow,
     hop::{FlowNumber, Hop},
-    routing::environment::World,
+    routing::environment::{ProxyEnvironment, Speaker},
 };
 
 /// How long an answer to plain HTTP may take to write.
@@ -168,7 +168,7 @@ impl Owner for Shard {
         let error = error.as_parse_error()?;
         self.shared.metrics.add(Count::MessagesUnparsed);
         let hop = Hop::Flow(FlowNumber(u64::MAX));
-        let world = World::new(self);
-        self.proxy.borrow_mut().answer_to_damaged(&world, hop, bytes, error)
+        let environment = ProxyEnvironment::new(self, Speaker::Nobody, Instant::now());
+        self.proxy.borrow_mut().answer_to_damaged(&environment, hop, bytes, error)
     }
 }

@@ -45,9 +45,9 @@ impl Owner for Panicking {
 
     fn message(self: &Rc<Self>, flow: &Flow, message: &[u8]) {
         if message == b"panic" {
-            self.0.with_proxy(|_, world, _| {
-                let _held = world.shard.shared.location();
-                let _flows = world.shard.flows.borrow_mut();
+            self.0.with_proxy(Speaker::Nobody, |_, environment, _| {
+                let _held = environment.shard.shared.location();
+                let _flows = environment.shard.flows.borrow_mut();
                 panic!("as the message asked");
             });
         }

@@ -181,7 +181,7 @@ impl Environment for Paper {
         self.registered.push(from);
     }
 
-    fn owns(&self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> Owned<u32> {
+    fn owns(&mut self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> Owned<u32> {
         if uri.user().is_none() && uri.host().is_some_and(|host| host.same(&Host::Name(b"domain.test"))) {
             return Owned::Domain;
         }

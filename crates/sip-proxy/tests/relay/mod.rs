@@ -116,7 +116,7 @@ impl Environment for World {
         out.extend_from_slice(b"@edge.example.com;lr>");
     }
 
-    fn owns(&self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> Owned<u32> {
+    fn owns(&mut self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> Owned<u32> {
         if !uri.host().is_some_and(|host| host.same(&Host::Name(b"edge.example.com"))) {
             return Owned::No;
         }

@@ -1,0 +1,80 @@
+//! What the rules for requests ask the shard of a sender. Tests answer from a plain struct.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use defence::User;
+use sip_auth::Role;
+use sip_message::Message;
+use sip_proxy::Answer;
+
+use crate::{
+    accounts::TooMuch,
+    domains::{DomainRef, Proof},
+    hop::{FlowNumber, Hop},
+    shard::Known,
+};
+
+/// What is known of flows.
+pub(crate) trait FlowLookup {
+    /// Who the user agent on a flow has proved to be.
+    fn identity(&self, flow: FlowNumber) -> Option<Known>;
+
+    /// The address of the client at the other end of a flow.
+    fn remote(&self, flow: FlowNumber) -> Option<SocketAddr>;
+
+    /// Whether a flow is surely gone. Flows of other shards are not known here: they say so when they are sent to.
+    fn is_gone(&self, flow: FlowNumber) -> bool;
+
+    /// The flow that a hop stands for now, if it is one.
+    fn current_flow(&self, hop: Hop) -> Option<FlowNumber>;
+
+    /// The user whose quota a call counts against that comes by this hop: the one that is proved, or else the one that has registered
+    /// over it. None if no limits hold.
+    fn quota_holder(&self, from: Hop, proved: Option<&str>) -> Option<Arc<User>>;
+
+    /// Where messages on a hop come from; 0.0.0.0:0 if that is not known any more.
+    fn address(&self, hop: Hop) -> SocketAddr {
+        let remote = match hop {
+            Hop::Flow(number) => self.remote(number),
+            Hop::Udp { remote, .. } | Hop::Peer { remote, .. } => Some(remote),
+        };
+        remote.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
+    }
+
+    /// The address that messages on a hop come from.
+    fn client_ip(&self, hop: Hop) -> Option<IpAddr> {
+        let remote = match hop {
+            Hop::Flow(number) => self.remote(number),
+            Hop::Udp { remote, .. } | Hop::Peer { remote, .. } => Some(remote),
+        };
+        remote.map(|remote| remote.ip())
+    }
+}
+
+/// How a request proves who sends it, and what that changes for its flow.
+pub(crate) trait SenderProof {
+    /// Judges the credentials in a request. Those that are wrong are counted against the sender.
+    ///
+    /// # Errors
+    /// What to answer: a challenge, 400 for credentials that no client should send, 403 where no request proves anything, or 503
+    /// for those that were not looked at.
+    fn prove(
+        &self,
+        domain: DomainRef<'_>,
+        request: &Message<'_>,
+        from: Hop,
+        role: Role,
+    ) -> Result<Proof, Answer>;
+
+    /// The credentials in a request were good: its sender is no stranger any more.
+    fn authenticated(&self, from: Hop);
+
+    /// A request has proved to come from this user, whose quota it counts against from now on.
+    ///
+    /// # Errors
+    /// The user has sent more datagrams than it may.
+    fn charge(&self, from: Hop, aor: &str) -> Result<(), TooMuch>;
+}

@@ -1,0 +1,47 @@
+//! What the rules for requests read, lent for the length of one message.
+
+use std::sync::MutexGuard;
+
+use ledger::Reservation;
+use location::Location;
+use metrics::Metrics;
+
+use crate::{
+    Bound, accounts::Accounts, calls::CallTable, domains::Domains, registry::Registry,
+    routing::flow_token::Tokens, upstream::Upstreams,
+};
+
+/// The tables that all shards share, as far as routing reads them.
+#[derive(Clone, Copy)]
+pub(crate) struct Tables<'t> {
+    /// The domains that are served.
+    pub(crate) domains: &'t Domains,
+    /// The servers behind us.
+    pub(crate) upstreams: &'t Upstreams,
+    /// Signs and reads routes of ours.
+    pub(crate) tokens: &'t Tokens,
+    /// The listeners by their numbers.
+    pub(crate) listeners: &'t [Bound],
+    /// Open flows and bindings.
+    pub(crate) registry: &'t Registry,
+    /// The calls of this node.
+    pub(crate) calls: &'t CallTable,
+    /// What users take.
+    pub(crate) accounts: &'t Accounts,
+    /// What is counted of refusals.
+    pub(crate) metrics: &'t Metrics,
+    /// What a REGISTER may ask for.
+    pub(crate) policy: &'t sip_registrar::Policy,
+}
+
+impl<'t> Tables<'t> {
+    /// The bindings. Held for the length of one look.
+    pub(crate) fn location(&self) -> MutexGuard<'t, Location<Reservation>> {
+        self.registry.location()
+    }
+
+    /// The listener of a number.
+    pub(crate) fn listener(&self, number: u8) -> Option<&'t Bound> {
+        self.listeners.get(usize::from(number))
+    }
+}
