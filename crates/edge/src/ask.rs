@@ -65,15 +65,24 @@ impl Ask<'_> {
     }
 }
 
-/// Asks by the way that all else goes; gives the status of the final response, 408 if none came before its transaction ended, none
-/// if that took too long.
-pub(crate) async fn ask(shared: &Shared, hop: Hop, ask: &Ask<'_>, patience: Duration) -> Option<u16> {
+/// The final answer to a request of our own.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// The status of the final response: 408 if none came before the transaction ended, 503 if the request could not be sent.
+    pub(crate) status: u16,
+    /// The response as it came; none if none did.
+    pub(crate) response: Option<Box<[u8]>>,
+}
+
+/// Sends a request of our own through the proxy and waits for its final answer. None if none came within `patience`, or before the
+/// transaction ended.
+pub(crate) async fn ask(shared: &Shared, hop: Hop, ask: &Ask<'_>, patience: Duration) -> Option<Answered> {
     let request = ask.write(&shared.listeners.get(usize::from(hop.listener()))?.host, "");
     let (answer, answered) = oneshot::channel();
     let letter = Letter::Originate { hop, request: request.into_bytes().into(), answer: Some(answer) };
     shared.tell(dialling::shard_of(shared, hop), letter).ok()?;
-    let status = tokio::time::timeout(patience, answered).await.ok()?.ok()?;
-    (status != 408).then_some(status)
+    let answered = tokio::time::timeout(patience, answered).await.ok()?.ok()?;
+    (answered.status != 408).then_some(answered)
 }
 
 /// Where a server of an upstream is.

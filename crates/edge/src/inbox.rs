@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     FlowQuery, Pinged,
+    ask::Answered,
     audit::Part,
     hop::{FlowNumber, Hop},
     view::FlowView,
@@ -36,8 +37,8 @@ pub(crate) enum Letter {
     Response { from: Hop, address: Option<IpAddr>, message: Box<[u8]> },
     /// A request that you sent by this hop came back.
     CameBack { hop: Hop, returned: sip_proxy::Returned },
-    /// Send this request, whole but for its Via, and tell the status of its final response: 408 if there is none.
-    Originate { hop: Hop, request: Box<[u8]>, answer: Option<oneshot::Sender<u16>> },
+    /// Send this request, whole but for its Via, and tell what it was answered.
+    Originate { hop: Hop, request: Box<[u8]>, answer: Option<oneshot::Sender<Answered>> },
     /// Nothing more comes from this hop.
     Gone(Hop, Loss),
     /// End this flow.

@@ -24,6 +24,7 @@ use transport::{Listener, Scratch};
 
 use crate::{
     Pinged,
+    ask::Answered,
     dialling::{self, Made},
     door::Acquaintance,
     draining,
@@ -77,7 +78,7 @@ pub(crate) struct Shard {
     /// Peers that we connected to.
     pub(crate) made: RefCell<HashMap<Hop, Made>>,
     /// Who waits for the answers to requests of our own, by their numbers.
-    asked: RefCell<HashMap<u64, oneshot::Sender<u16>>>,
+    asked: RefCell<HashMap<u64, oneshot::Sender<Answered>>>,
     asked_last: Cell<u64>,
     /// When the log last said that a server's answer came from elsewhere.
     pub(crate) told_foreign: Cell<Option<Instant>>,
@@ -424,7 +425,7 @@ impl Shard {
     }
 
     /// A number for a request of our own, whose final status goes to this.
-    fn will_be_answered(&self, answer: oneshot::Sender<u16>) -> u64 {
+    fn will_be_answered(&self, answer: oneshot::Sender<Answered>) -> u64 {
         let own = self.asked_last.get() + 1;
         self.asked_last.set(own);
         self.asked.borrow_mut().insert(own, answer);
@@ -437,10 +438,11 @@ impl Shard {
     }
 
     /// A request of our own has its final answer.
-    pub(crate) fn own_answered(&self, own: u64, status: u16) {
+    pub(crate) fn own_answered(&self, own: u64, status: u16, response: Option<&Message<'_>>) {
         if let Some(answer) = self.asked.borrow_mut().remove(&own) {
-            // Whoever asked may have had enough of waiting.
-            let _ = answer.send(status);
+            let response = response.map(|response| response.bytes().into());
+            // The task that asked may have stopped waiting.
+            let _ = answer.send(Answered { status, response });
         }
     }
 

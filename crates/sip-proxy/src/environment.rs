@@ -228,13 +228,13 @@ pub trait Environment {
     }
 
     /// A request of our own ([`Proxy::originate`](crate::Proxy::originate)) has its final answer: 408 if none came in time, 503 if
-    /// it could not be sent, or its hop is gone. The default does nothing.
-    fn own_answered(&mut self, own: u64, status: u16) {
-        let _ = (own, status);
+    /// it could not be sent, or its hop is gone. `response` is what came, if anything did. The default does nothing.
+    fn own_answered(&mut self, own: u64, status: u16, response: Option<&Message<'_>>) {
+        let _ = (own, status, response);
     }
 
     /// Whether the answer to a request of our own is still waited for. If not, it is not repeated any more, and
-    /// [`own_answered`](Self::own_answered) says 408. The default is that it is.
+    /// [`own_answered`](Self::own_answered) says 503. The default is that it is.
     fn own_is_wanted(&self, own: u64) -> bool {
         let _ = own;
         true

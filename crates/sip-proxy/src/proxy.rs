@@ -241,7 +241,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             ClientEnd::Done => return,
         };
         if let Purpose::Own(own) = branch.purpose {
-            return env.own_answered(own, status);
+            return env.own_answered(own, status, None);
         }
         let Some(server) = branch.server else { return };
         if end == ClientEnd::Timeout && branch.purpose == Purpose::Forward && branch.heard == Heard::Nothing {
@@ -277,7 +277,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         rewrite.push_via(&via);
         if rewrite.write(&mut out).is_err() {
             env.notice(Notice::Unwritable);
-            return env.own_answered(own, 503);
+            return env.own_answered(own, 503, None);
         }
         let branch = Branch {
             server: None,
@@ -302,11 +302,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let keep = || self.store.keep(&out);
         let Ok(client) = self.transactions.start_client(key, env.reliability(hop), now, branch, keep) else {
             env.notice(Notice::Full);
-            return env.own_answered(own, 503);
+            return env.own_answered(own, 503, None);
         };
         if env.send(hop, &out).is_err() {
             self.transactions.abandon_client(client);
-            return env.own_answered(own, 503);
+            return env.own_answered(own, 503, None);
         }
         self.waiting_on.insert((hop, Waiting::Client(client)));
     }

@@ -151,7 +151,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         branch.heard =
             branch.heard.max(if (101..200).contains(&status) { Heard::Progress } else { Heard::Trying });
         if let (Purpose::Own(own), 200..) = (branch.purpose, status) {
-            return env.own_answered(own, status);
+            return env.own_answered(own, status, Some(response));
         }
         let (Purpose::Forward, Some(server)) = (branch.purpose, branch.server) else { return };
         let hop = branch.hop;

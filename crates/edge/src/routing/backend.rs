@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    ask::{Ask, ask},
+    ask::{Answered, Ask, ask},
     clock,
     domains::{DomainRef, Domains},
     hop::{FlowNumber, Hop},
@@ -539,10 +539,12 @@ async fn unregister(shared: &Shared, orphan: &Orphan) {
     let mut refused = None;
     for hop in upstream.hops(0) {
         match ask(shared, hop, &request, PATIENCE).await {
-            Some(200..300) => return shared.metrics.add(Count::Unregistered),
-            Some(503) | None => continue,
-            status => {
-                refused = status;
+            None | Some(Answered { status: 503, .. }) => continue,
+            Some(answered) => {
+                if (200..300).contains(&answered.status) && !is_still_listed(shared, contact, &answered) {
+                    return shared.metrics.add(Count::Unregistered);
+                }
+                refused = Some(answered.status);
                 break;
             }
         }
@@ -550,6 +552,24 @@ async fn unregister(shared: &Shared, orphan: &Orphan) {
     shared.metrics.add(Count::UnregistersFailed);
     upstream.unregisters.failed(upstream.name.as_str(), refused);
     tracing::debug!(%aor, status = refused, "the registrar did not take a binding back");
+}
+
+/// Whether the answer to an un-REGISTER lists the Contact that it was to remove. The registrar has then removed nothing: it
+/// keeps the Contact under another URI than the un-REGISTER named. A Contact of ours is known by its token, whatever host
+/// and port the registrar has put in.
+fn is_still_listed(shared: &Shared, removed: &str, answered: &Answered) -> bool {
+    let response = answered.response.as_deref().and_then(|bytes| Message::parse(bytes).ok());
+    let (Some(response), Ok(removed)) = (response, NameAddr::parse(removed.as_bytes())) else { return false };
+    let Ok(uri) = removed.uri() else { return false };
+    let device = rewritten_contact::read(&shared.tokens, &uri);
+    contact_values(&response).filter(|(_, _, expires)| *expires != Some(0)).any(|(_, listed, _)| {
+        let Ok(listed_uri) = listed.uri() else { return false };
+        match device {
+            Some(device) => rewritten_contact::read(&shared.tokens, &listed_uri) == Some(device),
+            // Other flows of the user agent have the same Contact and stay (RFC 5626).
+            None => listed_uri.same(&uri) && listed.reg_id() == removed.reg_id(),
+        }
+    })
 }
 
 /// The URI of an address-of-record, whose user part may need escapes (`#100` is `sip:%23100@…`).

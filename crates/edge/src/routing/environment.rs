@@ -316,8 +316,8 @@ impl Environment for ProxyEnvironment<'_> {
         self.shard.own_is_wanted(own)
     }
 
-    fn own_answered(&mut self, own: u64, status: u16) {
-        self.shard.own_answered(own, status);
+    fn own_answered(&mut self, own: u64, status: u16, response: Option<&Message<'_>>) {
+        self.shard.own_answered(own, status, response);
     }
 
     fn redirected(

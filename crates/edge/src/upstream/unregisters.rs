@@ -46,7 +46,7 @@ impl Unregisters {
         (failures.count, failures.status)
     }
 
-    /// One failed with this status; none: no server answered it. Warns of it, at most once in a minute.
+    /// One failed with this status; none: no server answered it; 2xx: the answer still lists the contact. Warns of it, at most once in a minute.
     pub(crate) fn failed(&self, upstream: &str, status: Option<u16>) {
         if let Some(untold) = self.lock().add(status, Instant::now()) {
             tracing::warn!(
@@ -68,6 +68,10 @@ impl Unregisters {
             }
             (Some(401 | 403 | 407), Some(_)) => {
                 "let the registrar take unregister_header with its secret for proof; docs/PBX.md has recipes"
+            }
+            (Some(200..300), _) => {
+                "the registrar keeps a contact under another URI than it was registered with: give the endpoint that takes \
+                 un-REGISTERs the same NAT settings as the endpoints of the users (rewrite_contact of Asterisk)"
             }
             (None | Some(503), _) => "see whether the registrar answers: /api/upstreams, sipway check",
             (Some(_), _) => "see why the registrar refuses: its log, for REGISTER with expires=0",
@@ -114,6 +118,7 @@ mod tests {
         let without = Unregisters::new(None);
         assert!(without.mend(Some(401)).contains("set unregister_header"));
         assert!(without.mend(None).contains("answers"));
+        assert!(without.mend(Some(200)).contains("rewrite_contact"));
         assert_eq!(without.proof(), "");
     }
 }

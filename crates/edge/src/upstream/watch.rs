@@ -33,7 +33,7 @@ pub(crate) async fn probe(shared: Arc<Shared>, number: usize) {
             let options = Ask::options(server.address);
             let turned = match ask(&shared, server.way.hop, &options, PROBE_TIMEOUT).await {
                 // Whatever it answers, it is there; but for 503 it says itself that it is not to be used.
-                Some(status) if status != 503 => server.way.change(Standing::answered),
+                Some(answered) if answered.status != 503 => server.way.change(Standing::answered),
                 failed => {
                     shared.metrics.add(Count::ProbesFailed);
                     server.failures.fetch_add(1, Ordering::Relaxed);

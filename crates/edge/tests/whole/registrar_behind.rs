@@ -29,6 +29,14 @@ pub(crate) enum Holds {
     Unregisters,
 }
 
+/// What an un-REGISTER that is answered 200 does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unregisters {
+    Removes,
+    /// Nothing, as at an Asterisk that keeps the Contact under another URI (`rewrite_contact`).
+    RemovesNothing,
+}
+
 pub(crate) struct State {
     contacts: BTreeMap<String, Vec<Registered>>,
     /// What came, repeats left out.
@@ -39,6 +47,7 @@ pub(crate) struct State {
     /// The status that it refuses REGISTERs with.
     pub(crate) refuses: Option<u16>,
     pub(crate) lists: Lists,
+    pub(crate) unregisters: Unregisters,
 }
 
 /// It ends when it is dropped.
@@ -65,6 +74,7 @@ impl RegistrarBehind {
             held: Vec::new(),
             refuses: None,
             lists: Box::new(plain),
+            unregisters: Unregisters::Removes,
         }));
         let mut task = JoinSet::new();
         let (receives, keeps) = (Arc::clone(&socket), Arc::clone(&state));
@@ -219,6 +229,9 @@ impl State {
             };
             let uri = address.uri().unwrap();
             let expires = address.expires().or(overall).unwrap_or(3600);
+            if expires == 0 && self.unregisters == Unregisters::RemovesNothing {
+                continue;
+            }
             contacts.retain(|(known, ..)| !Uri::parse(known.as_bytes()).unwrap().same(&uri));
             if expires > 0 {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -55,8 +55,9 @@ pub(crate) struct Paper {
     pub(crate) out_of_service: BTreeMap<u32, u32>,
     /// Hops whose peers know that flows fail.
     pub(crate) outbound: BTreeSet<u32>,
-    /// Answers to requests of our own.
+    /// Answers to requests of our own, and those whose answers nobody waits for any more.
     pub(crate) own: Vec<(u64, u16)>,
+    pub(crate) unwanted: BTreeSet<u64>,
     pub(crate) path: bool,
     /// Whose REGISTER was told to have succeeded.
     pub(crate) registered: Vec<u32>,
@@ -108,6 +109,7 @@ impl Paper {
             outbound: BTreeSet::new(),
             returned: None,
             own: Vec::new(),
+            unwanted: BTreeSet::new(),
             path: false,
             registered: Vec::new(),
             under_way: Rc::default(),
@@ -274,7 +276,11 @@ impl Environment for Paper {
         self.outbound.contains(&hop)
     }
 
-    fn own_answered(&mut self, own: u64, status: u16) {
+    fn own_is_wanted(&self, own: u64) -> bool {
+        !self.unwanted.contains(&own)
+    }
+
+    fn own_answered(&mut self, own: u64, status: u16, _: Option<&Message<'_>>) {
         self.own.push((own, status));
     }
 

@@ -226,12 +226,14 @@ fn nobody_cancels_over_another_connection() {
     assert_eq!(stage.lines(), ["3: 481 Call/Transaction Does Not Exist"]);
 }
 
+/// A request of our own, without a Via.
+const OWN_BYE: &[u8] = b"BYE sip:bob@b.test SIP/2.0\r\nMax-Forwards: 70\r\nFrom: <sip:a@edge.test>;tag=a\r\n\
+    To: <sip:b@edge.test>;tag=b\r\nCall-ID: c\r\nCSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n";
+
 /// A BYE of our own has no Via but ours; over datagrams it is repeated until it is answered, and not after.
 #[test]
 fn a_request_of_our_own_is_repeated_until_it_is_answered() {
-    let bye = "BYE sip:bob@b.test SIP/2.0\r\nMax-Forwards: 70\r\nFrom: <sip:a@edge.test>;tag=a\r\nTo: <sip:b@edge.test>;tag=b\r\n\
-               Call-ID: c\r\nCSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n";
-    let bye = sip_message::Message::parse(bye.as_bytes()).unwrap();
+    let bye = sip_message::Message::parse(OWN_BYE).unwrap();
     let mut stage = Stage::new();
     stage.proxy.originate(&mut stage.world, 101, &bye, 4, stage.now);
     let sent = stage.one(101);
@@ -266,4 +268,21 @@ fn a_request_of_our_own_is_repeated_until_it_is_answered() {
         .replace(&values(&sent, "Via")[0].to_string(), "SIP/2.0/UDP edge.test;branch=z9hG4bKx");
     stage.receive(101, &stray);
     assert!(stage.sent().is_empty());
+}
+
+/// Repeated later, it would come behind what is said to that server meanwhile.
+#[test]
+fn a_request_of_our_own_whose_answer_nobody_waits_for_is_not_repeated() {
+    let bye = sip_message::Message::parse(OWN_BYE).unwrap();
+    for given_up in [false, true] {
+        let mut stage = Stage::new();
+        stage.proxy.originate(&mut stage.world, 101, &bye, 4, stage.now);
+        stage.pass(Duration::from_millis(600));
+        assert_eq!(stage.sent().len(), 2);
+        stage.world.unwanted.extend(given_up.then_some(4));
+        stage.pass(Duration::from_secs(40));
+        assert_eq!(stage.sent().is_empty(), given_up);
+        assert_eq!(stage.world.own, [(4, if given_up { 503 } else { 408 })]);
+        stage.settles();
+    }
 }
