@@ -262,10 +262,10 @@ impl Environment for ProxyEnvironment<'_> {
     }
 
     fn decide(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Decision<Hop> {
-        let decided = self.routing.decide(Incoming { request, from, now }, &mut self.request);
-        let answer = match decided {
+        let incoming = Incoming { request, from, now };
+        let answer = match self.routing.decide(incoming, &mut self.request) {
             Ok(Destination::Forward(targets)) => return Decision::Forward(targets),
-            Ok(Destination::Registrar(domain)) => register(self.shard, domain, request, from, now),
+            Ok(Destination::Registrar(domain)) => register(&self.routing, domain, incoming),
             Err(answer) => answer,
         };
         if let Some(stranger) = self.stranger() {

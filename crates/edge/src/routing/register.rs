@@ -1,7 +1,5 @@
 //! REGISTER: who may (RFC 3261 §10). What it changes, and the records of it, are in `registry`.
 
-use std::time::Instant;
-
 use config::ReplacedFlow;
 use lifecycle::{Cause, Ending};
 use location::{Register, RegisterError, Way};
@@ -10,18 +8,20 @@ use sip_auth::Role;
 use sip_message::{HeaderId, Message};
 use sip_proxy::Answer;
 use sip_registrar::Outbound;
+use transport::Vouched;
 
 use crate::{
     accounts::TooMuch,
     admission::brought,
-    attempt::Attempt,
     clock,
     domains::{DomainRef, Proof},
     hop::{FlowNumber, Hop},
     listeners::Bound,
     routing::{
+        Incoming, Routing,
+        flow_lookup::{FlowLookup, SenderProof},
         gruu,
-        own_contacts::{Most, Source, left_out, without},
+        own_contacts::{LeftOut, Most, Source, left_out, without},
     },
     shard::{By, Shard},
 };
@@ -32,6 +32,7 @@ pub(crate) const REPLACED: &str = "this user agent is registered on a newer conn
 
 /// The longest address-of-record of a user, in bytes: one that was cut could be another's, and events would tell of that.
 pub(crate) const LONGEST_IDENTITY: usize = 128;
+
 /// Where a REGISTER came from, as a binding has it.
 pub(crate) struct Origin {
     pub(crate) way: Way,
@@ -56,98 +57,141 @@ impl Origin {
     }
 }
 
+/// What a REGISTER may bind, whose sender may register that user.
+#[derive(Debug)]
+pub(crate) struct Permission {
+    /// The user.
+    pub(crate) aor: String,
+    /// Whether it has proved to be that user.
+    pub(crate) proof: RegistrantProof,
+    /// How long its bindings may last, and how many there may be.
+    policy: sip_registrar::Policy,
+    /// Contact values that lead elsewhere.
+    pub(crate) left_out: LeftOut,
+}
+
+/// How the sender of a REGISTER has proved to be the user that it registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RegistrantProof {
+    /// Not at all: the domain is open.
+    None,
+    /// What vouches for its flow holds.
+    Flow,
+    /// A password in this request.
+    Password,
+    /// Credentials in this request that are good for a while.
+    Voucher(Vouched),
+}
+
+impl<F: FlowLookup + SenderProof> Routing<'_, F> {
+    /// Whether the sender of a REGISTER may register the user that To names (RFC 3261 §10.3 steps 3 to 5).
+    ///
+    /// # Errors
+    /// What to answer to one who may not.
+    pub(crate) fn may_register(
+        &self,
+        domain: DomainRef<'_>,
+        Incoming { request, from, now }: Incoming<'_>,
+    ) -> Result<Permission, Answer> {
+        let tables = &self.tables;
+        // Only users of the domain that judges the request.
+        let to = request.to().ok().and_then(|to| to.uri().ok());
+        let asked = request.request_uri().ok().and_then(|uri| uri.host());
+        let home = to.filter(|to| to.is_sip()).and_then(|to| to.host());
+        if !home.zip(asked).is_some_and(|(home, asked)| home.same(&asked)) {
+            return Err(Answer::new(404, "Not A User Of This Domain"));
+        }
+        if let Some(unsupported) = sip_registrar::unsupported(request, tables.policy.gruu) {
+            return Err(Answer::new(420, "Bad Extension").header("Unsupported", unsupported));
+        }
+        let aor = sip_registrar::address_of_record(request).map_err(|refusal| refused(&refusal))?;
+        if aor.len() > LONGEST_IDENTITY {
+            return Err(Answer::new(403, "Address Too Long"));
+        }
+        if gruu::is_registered(tables, request, &aor) {
+            return Err(Answer::new(403, "Contact Is A GRUU"));
+        }
+        // A flow that was vouched for by a token is its user's, and no other's.
+        let known = match from {
+            Hop::Flow(number) => self.flows.identity(number).filter(|known| known.by == By::Voucher),
+            Hop::Udp { .. } | Hop::Peer { .. } => None,
+        };
+        let brings = match domain.is_by_token() {
+            true => brought(request).is_some(),
+            false => request.first(HeaderId::Authorization).is_some(),
+        };
+        let mut policy = *tables.policy;
+        // A user registers itself and nobody else.
+        let not_yours = || Answer::new(403, "Not Your Address");
+        let proof = match &known {
+            Some(known) if known.identity.as_str() == aor && !brings => RegistrantProof::Flow,
+            Some(known) if known.identity.as_str() != aor && domain.is_by_token() => return Err(not_yours()),
+            _ => match self.flows.prove(domain, request, from, Role::UserAgent)? {
+                Proof::NotAsked => RegistrantProof::None,
+                Proof::User(user) => {
+                    let own = to.and_then(|to| to.unescaped_user());
+                    if own.as_deref() != Some(user.as_bytes()) {
+                        return Err(not_yours());
+                    }
+                    // What has vouched for its flow holds.
+                    match known.is_some_and(|known| known.identity.as_str() == aor) {
+                        true => RegistrantProof::Flow,
+                        false => RegistrantProof::Password,
+                    }
+                }
+                Proof::Vouched(by) if by.identity.as_str() == aor => {
+                    if matches!(from, Hop::Udp { .. }) {
+                        // There is no connection to end with the credentials.
+                        policy = policy.lasting_at_most(by.until.saturating_duration_since(now));
+                    }
+                    RegistrantProof::Voucher(by)
+                }
+                Proof::Vouched(_) => return Err(not_yours()),
+            },
+        };
+        let left_out = left_out(request, Source::of(self.flows, tables.upstreams, from), Most::Several)?;
+        Ok(Permission { aor, proof, policy, left_out })
+    }
+}
+
 /// Handles a REGISTER for a domain of ours.
 pub(crate) fn register(
-    shard: &Shard,
+    routing: &Routing<'_, Shard>,
     domain: DomainRef<'_>,
-    request: &Message<'_>,
-    from: Hop,
-    now: Instant,
+    incoming: Incoming<'_>,
 ) -> Answer {
-    let answer = attempt(shard, domain, request, from, now).unwrap_or_else(|refused| refused);
+    let permission = routing.may_register(domain, incoming);
+    let answer = permission
+        .and_then(|permission| bind(routing.flows, &permission, incoming))
+        .unwrap_or_else(|refused| refused);
     let count = if answer.status == 200 { Count::RegistersAccepted } else { Count::RegistersRefused };
-    shard.shared.metrics.add(count);
+    routing.tables.metrics.add(count);
     answer
 }
 
-fn attempt(
+/// Does what a REGISTER asks for whose sender may.
+fn bind(
     shard: &Shard,
-    domain: DomainRef<'_>,
-    request: &Message<'_>,
-    from: Hop,
-    now: Instant,
+    Permission { aor, proof, policy, left_out }: &Permission,
+    Incoming { request, from, now }: Incoming<'_>,
 ) -> Result<Answer, Answer> {
     let shared = &*shard.shared;
-    // Only users of the domain that judges the request: RFC 3261 §10.3 step 5.
-    let to = request.to().ok().and_then(|to| to.uri().ok());
-    let asked = request.request_uri().ok().and_then(|uri| uri.host());
-    let home = to.filter(|to| to.is_sip()).and_then(|to| to.host());
-    if !home.zip(asked).is_some_and(|(home, asked)| home.same(&asked)) {
-        return Err(Answer::new(404, "Not A User Of This Domain"));
-    }
-    if let Some(unsupported) = sip_registrar::unsupported(request, shared.policy.gruu) {
-        return Err(Answer::new(420, "Bad Extension").header("Unsupported", unsupported));
-    }
-    let aor = sip_registrar::address_of_record(request).map_err(|refusal| refused(&refusal))?;
-    if aor.len() > LONGEST_IDENTITY {
-        return Err(Answer::new(403, "Address Too Long"));
-    }
-    if gruu::is_registered(&shared.tables(), request, &aor) {
-        return Err(Answer::new(403, "Contact Is A GRUU"));
-    }
-    // A flow that was vouched for by a token is its user's, and no other's.
-    let known = match from {
-        Hop::Flow(number) => shard.known(number).filter(|known| known.by == By::Voucher),
-        Hop::Udp { .. } | Hop::Peer { .. } => None,
-    };
-    let brings = match domain.is_by_token() {
-        true => brought(request).is_some(),
-        false => request.first(HeaderId::Authorization).is_some(),
-    };
-    let mut policy = shared.policy;
-    let mut vouched = None;
-    // A user registers itself and nobody else.
-    let not_yours = || Answer::new(403, "Not Your Address");
-    let attempt = Attempt::new(shard, from);
-    let identity = match &known {
-        Some(known) if known.identity.as_str() == aor && !brings => Some(aor.as_str()),
-        Some(known) if known.identity.as_str() != aor && domain.is_by_token() => return Err(not_yours()),
-        _ => match domain.prove(request, Role::UserAgent, rand::random(), &shared.metrics, &attempt)? {
-            Proof::NotAsked => None,
-            Proof::User(user) => {
-                let own = to.and_then(|to| to.unescaped_user());
-                if own.as_deref() != Some(user.as_bytes()) {
-                    return Err(not_yours());
-                }
-                Some(aor.as_str())
-            }
-            Proof::Vouched(by) if by.identity.as_str() == aor => {
-                if matches!(from, Hop::Udp { .. }) {
-                    // There is no connection to end with the credentials.
-                    policy = policy.lasting_at_most(by.until.saturating_duration_since(now));
-                }
-                vouched = Some(by);
-                Some(aor.as_str())
-            }
-            Proof::Vouched(_) => return Err(not_yours()),
-        },
-    };
-    let left_out = left_out(request, Source::of(shard, &shared.upstreams, from), Most::Several)?;
-    let shortened = without(request, &left_out);
+    let identity = (*proof != RegistrantProof::None).then_some(aor.as_str());
+    let shortened = without(request, left_out);
     let shortened = shortened.as_deref().and_then(|bytes| Message::parse(bytes).ok());
     let request = shortened.as_ref().unwrap_or(request);
     let outbound = Outbound::of(request).map_err(|refusal| refused(&refusal))?;
     let Some(Origin { way, transport, remote, flow }) = Origin::of(shard, from) else {
         return Err(Answer::of_status(480));
     };
-    let register = Register { request, aor: &aor, way, transport, remote, identity };
-    shard.belongs_to(from, &aor).map_err(TooMuch::answer)?;
+    let register = Register { request, aor, way, transport, remote, identity };
+    shard.belongs_to(from, aor).map_err(TooMuch::answer)?;
     let mut contacts = Vec::new();
     let left = shared
         .register_and_tell(
             &register,
             flow.as_deref(),
-            &policy,
+            policy,
             (now, clock::micros()),
             &mut contacts,
             |changed| shared.calls_heed(&changed, from),
@@ -166,15 +210,14 @@ fn attempt(
         }
     }
     shard.proved(from);
-    if let (Some(identity), Some(number)) = (identity, shard.flow_of(from)) {
-        match &vouched {
-            Some(vouched) => {
+    if let Some(number) = shard.flow_of(from) {
+        match proof {
+            RegistrantProof::Voucher(vouched) => {
                 shard.vouch(number, vouched);
                 shared.metrics.add(Count::TokensRenewed);
             }
-            // What has vouched for it holds.
-            None if known.is_some_and(|known| known.identity.as_str() == identity) => {}
-            None => shard.identify(number, identity),
+            RegistrantProof::Password => shard.identify(number, aor),
+            RegistrantProof::Flow | RegistrantProof::None => {}
         }
     }
     let mut answer = Answer::new(200, "OK");
