@@ -26,7 +26,7 @@ use crate::{
     hop::{FlowNumber, Hop, same_peer},
     inbox::Letter,
     registry::Changed,
-    routing::rewritten_contact,
+    routing::{rewritten_contact, tables::Tables},
     shared::Shared,
     upstream::Upstreams,
     view::CallView,
@@ -77,6 +77,49 @@ impl CallTable {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Does something with the calls, and gives what they want sent. Held for the length of one change; inside, the location table may
+    /// not be locked.
+    fn change<'s, T>(
+        &'s self,
+        tables: Tables<'s>,
+        act: impl FnOnce(&mut Calls<Hop, Room>, &mut Desk<'s>, Moment) -> T,
+    ) -> (T, Requests) {
+        let mut desk = Desk { tables, place: None, refused: None, called: None, requests: Vec::new() };
+        let now = Moment { instant: Instant::now(), micros: clock::micros() };
+        let mut calls = self.calls();
+        let untracked = calls.untracked();
+        let done = act(&mut calls, &mut desk, now);
+        tables.metrics.add_many(Count::CallsUntracked, calls.untracked() - untracked);
+        (done, desk.requests)
+    }
+
+    /// A request of interest goes on from one hop to another. If a call begins with it, it has this place, and this callee where the
+    /// Request-URI does not say.
+    pub(crate) fn forwarded<'s>(
+        &'s self,
+        tables: Tables<'s>,
+        request: &Message<'_>,
+        (from, to): (Hop, Hop),
+        (place, called): (Option<UserCall>, Option<String>),
+    ) -> Requests {
+        let change = |calls: &mut Calls<Hop, Room>, desk: &mut Desk<'s>, now| {
+            (desk.place, desk.called) = (place, called);
+            calls.forwarded(desk, request, from, to, now);
+        };
+        self.change(tables, change).1
+    }
+
+    /// A response of interest goes to the hop that asked.
+    pub(crate) fn answered<'s>(
+        &'s self,
+        tables: Tables<'s>,
+        status: u16,
+        head: &Message<'_>,
+        hops: (Hop, Option<Hop>),
+    ) -> Requests {
+        self.change(tables, |calls, desk, now| calls.answered(desk, status, head, hops, now)).1
+    }
+
     /// Where a route that names a hop leads a request of a call.
     pub(crate) fn way(
         &self,
@@ -116,6 +159,9 @@ pub(crate) enum Refused {
     Server(String),
 }
 
+/// What calls want sent, and by which hops.
+pub(crate) type Requests = Vec<(Hop, Vec<u8>)>;
+
 /// What the record of a call has from its beginning.
 #[derive(Debug)]
 struct Room {
@@ -126,7 +172,7 @@ struct Room {
 
 /// Where calls are written down while the table is locked.
 struct Desk<'s> {
-    shared: &'s Shared,
+    tables: Tables<'s>,
     /// For the call that begins.
     place: Option<UserCall>,
     /// Whose it is, if it was refused.
@@ -134,36 +180,30 @@ struct Desk<'s> {
     /// Whom it is for, where its Request-URI does not say.
     called: Option<String>,
     /// They leave when the table is free again.
-    requests: Vec<(Hop, Vec<u8>)>,
+    requests: Requests,
 }
 
 impl Shared {
-    /// Does something with the calls. Held for the length of one change; inside, the location table may not be locked.
+    /// Does something with the calls; what they want sent leaves by the shards.
     fn with_calls<'s, T>(&'s self, act: impl FnOnce(&mut Calls<Hop, Room>, &mut Desk<'s>, Moment) -> T) -> T {
-        let mut desk = Desk { shared: self, place: None, refused: None, called: None, requests: Vec::new() };
-        let now = Moment { instant: Instant::now(), micros: clock::micros() };
-        let done = {
-            let mut calls = self.calls.calls();
-            let untracked = calls.untracked();
-            let done = act(&mut calls, &mut desk, now);
-            self.metrics.add_many(Count::CallsUntracked, calls.untracked() - untracked);
-            done
-        };
-        for (hop, request) in desk.requests {
+        let (done, requests) = self.calls.change(self.tables(), act);
+        self.originate_all(requests);
+        done
+    }
+
+    fn originate_all(&self, requests: Requests) {
+        for (hop, request) in requests {
             let hop = self.upstreams.now(hop, None);
             let letter = Letter::Originate { hop, request: request.into(), answer: None };
             let _ = self.tell(dialling::shard_of(self, hop), letter);
         }
-        done
     }
 
     /// A request of interest went on. If a call begins with it, it has this place.
     pub(crate) fn call_request(&self, request: &Message<'_>, from: Hop, to: Hop, place: Option<UserCall>) {
         let called = self.called(request, to);
-        self.with_calls(|calls, desk, now| {
-            (desk.place, desk.called) = (place, called);
-            calls.forwarded(desk, request, from, to, now);
-        });
+        let requests = self.calls.forwarded(self.tables(), request, (from, to), (place, called));
+        self.originate_all(requests);
     }
 
     /// Whose user agent an INVITE that begins a call goes to, if that is not the user whom it names: a server behind us names the Contact.
@@ -192,7 +232,8 @@ impl Shared {
 
     /// A response of interest goes to whoever asked.
     pub(crate) fn call_response(&self, status: u16, head: &Message<'_>, asked: Hop, by: Option<Hop>) {
-        self.with_calls(|calls, desk, now| calls.answered(desk, status, head, (asked, by), now));
+        let requests = self.calls.answered(self.tables(), status, head, (asked, by));
+        self.originate_all(requests);
     }
 
     /// An INVITE was refused here and has gone to nobody. Of those whose sender is known there is a record, as long as there are not too
@@ -350,20 +391,20 @@ enum Toggle {
 
 impl Desk<'_> {
     fn name(&self, call: &Call<Hop>) -> String {
-        self.shared.node.call(self.shared.incarnation, call.number())
+        self.tables.registry.node.call(self.tables.registry.incarnation, call.number())
     }
 
     fn party(&self, party: &Party<Hop>) -> CallParty {
         let (flow, transport, remote) = match party.hop {
             None => (None, None, None),
             Some(Hop::Flow(number)) => {
-                let bound = self.shared.listeners.get(usize::from(number.listener()));
-                let name = self.shared.node.flow(number.id(self.shared.incarnation));
+                let bound = self.tables.listeners.get(usize::from(number.listener()));
+                let name = self.tables.registry.node.flow(number.id(self.tables.registry.incarnation));
                 (Some(Text::new(name)), bound.map(|bound| bound.transport), None)
             }
             Some(Hop::Udp { remote, .. }) => (None, Some(Transport::Udp), Some(remote)),
             Some(Hop::Peer { listener, remote, .. }) => {
-                let bound = self.shared.listeners.get(usize::from(listener));
+                let bound = self.tables.listeners.get(usize::from(listener));
                 (None, bound.map(|bound| bound.transport), Some(remote))
             }
         };
@@ -384,9 +425,9 @@ impl Desk<'_> {
             Toggle::Held => Event::CallHeld(held),
             Toggle::Resumed => Event::CallResumed(held),
         };
-        match self.shared.ledger.reserve(CALL_HELD_ROOM) {
-            Ok(room) => self.shared.write(room, at.micros, &event),
-            Err(_) => self.shared.metrics.add(Count::CallHoldsUnwritten),
+        match self.tables.registry.ledger.reserve(CALL_HELD_ROOM) {
+            Ok(room) => self.tables.registry.write(room, at.micros, &event),
+            Err(_) => self.tables.metrics.add(Count::CallHoldsUnwritten),
         }
     }
 }
@@ -401,7 +442,7 @@ impl Book for Desk<'_> {
 
     fn started(&mut self, call: &Call<Hop>) -> Option<Rooms<Room>> {
         // Asked while the table is locked: the end of the server ends the calls that are there once it has had it.
-        if self.shared.is_closing() {
+        if self.tables.registry.is_closing() {
             return None;
         }
         if let Some(refused) = self.refused {
@@ -409,12 +450,12 @@ impl Book for Desk<'_> {
                 Refused::User(aor) => (aor, REFUSED_OF_USER),
                 Refused::Server(address) => (address, REFUSED_OF_SERVER),
             };
-            let mut paced = self.shared.calls.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut paced = self.tables.calls.refused.lock().unwrap_or_else(PoisonError::into_inner);
             if paced.turn(name, often, Instant::now()) == Turn::TooOften {
                 return None;
             }
         }
-        let ledger = &self.shared.ledger;
+        let ledger = &self.tables.registry.ledger;
         let (ended, answered) =
             (ledger.reserve(CALL_ENDED_ROOM).ok()?, ledger.reserve(CALL_ANSWERED_ROOM).ok()?);
         let event = Event::CallStarted(CallStarted {
@@ -427,7 +468,7 @@ impl Book for Desk<'_> {
         let mut batch = Batch::new();
         batch.push(event.kind().number(), call.started_at(), &event.to_json());
         ledger.append(batch).ok()?;
-        self.shared.metrics.add(Count::CallsStarted);
+        self.tables.metrics.add(Count::CallsStarted);
         let room = |reservation, place| Room { reservation, _place: place };
         Some(Rooms { answered: room(answered, None), ended: room(ended, self.place.take()) })
     }
@@ -441,8 +482,8 @@ impl Book for Desk<'_> {
             ring_ms: at.saturating_sub(call.started_at()) / 1000,
             callee: &self.party(call.callee()),
         });
-        self.shared.write(room.reservation, at, &event);
-        self.shared.metrics.add(Count::CallsAnswered);
+        self.tables.registry.write(room.reservation, at, &event);
+        self.tables.metrics.add(Count::CallsAnswered);
     }
 
     fn held(&mut self, call: &Call<Hop>, by: Side, at: Moment) {
@@ -472,8 +513,8 @@ impl Book for Desk<'_> {
             holds: Some(call.holds()),
             moves: Some(call.moves()),
         });
-        self.shared.write(room.reservation, end.at, &event);
-        self.shared.metrics.add(match end.cause {
+        self.tables.registry.write(room.reservation, end.at, &event);
+        self.tables.metrics.add(match end.cause {
             CallCause::Hangup => Count::CallsHungUp,
             CallCause::Cancelled => Count::CallsCancelled,
             CallCause::Rejected => Count::CallsRejected,
@@ -487,7 +528,7 @@ impl Book for Desk<'_> {
     }
 
     fn send(&mut self, hop: Hop, request: Vec<u8>) {
-        self.shared.metrics.add(Count::ByesMade);
+        self.tables.metrics.add(Count::ByesMade);
         self.requests.push((hop, request));
     }
 }

@@ -92,13 +92,7 @@ fn bind_one(
     listener: &config::Listener,
     shards: usize,
 ) -> Result<(Bound, Sockets), StartError> {
-    let transport = match listener.transport {
-        config::Transport::Ws(_) => Transport::Ws,
-        config::Transport::Wss(..) => Transport::Wss,
-        config::Transport::Udp => Transport::Udp,
-        config::Transport::Tcp => Transport::Tcp,
-        config::Transport::Tls(_) => Transport::Tls,
-    };
+    let transport = transport_of(listener);
     let failed = |error| StartError::Bind {
         listener: listener.name.to_string(),
         transport: transport.as_str(),
@@ -131,32 +125,17 @@ fn bind_one(
             (socket.local_addr().map_err(failed)?, Sockets::Stream(socket))
         }
     };
-    let port = listener.advertised_port(local);
-    let host = listener.advertise.host.clone();
-    // RFC 7118 §5.2: URIs say `ws` for both kinds of WebSocket; the Via tells them apart.
-    let in_uri = if transport == Transport::Wss { Transport::Ws } else { transport };
-    let protocol = format!("SIP/2.0/{} ", transport.via());
-    let bound = Bound {
-        name: listener.name.to_string(),
-        transport,
-        local,
-        via: format!("{protocol}{host}:{port}").into_bytes(),
-        via_start: protocol.len(),
-        route_end: format!("@{host}:{port};transport={in_uri};lr>").into_bytes(),
-        host,
-        port,
-        config: listener.clone(),
-        tls,
-        certificate,
-        handshake: Handshake {
-            timeout: config.limits.handshake_timeout,
-            close_timeout: config.limits.close_timeout,
-            write_timeout: config.limits.write_timeout,
-            most: config.limits.max_handshakes.div_ceil(u32::try_from(shards).unwrap_or(1).max(1)),
-            outbound_queue: usize::try_from(config.limits.outbound_queue).unwrap_or(usize::MAX),
-        },
-    };
-    Ok((bound, sockets))
+    Ok((Bound::new(config, listener, local, (tls, certificate), shards), sockets))
+}
+
+fn transport_of(listener: &config::Listener) -> Transport {
+    match listener.transport {
+        config::Transport::Ws(_) => Transport::Ws,
+        config::Transport::Wss(..) => Transport::Wss,
+        config::Transport::Udp => Transport::Udp,
+        config::Transport::Tcp => Transport::Tcp,
+        config::Transport::Tls(_) => Transport::Tls,
+    }
 }
 
 fn clients(files: &TlsFiles) -> Clients<'_> {
@@ -170,6 +149,42 @@ fn clients(files: &TlsFiles) -> Clients<'_> {
 }
 
 impl Bound {
+    /// A listener of the configuration that listens here.
+    pub(crate) fn new(
+        config: &Config,
+        listener: &config::Listener,
+        local: SocketAddr,
+        (tls, certificate): (Option<TlsConfig>, Option<Arc<Certificate>>),
+        shards: usize,
+    ) -> Self {
+        let transport = transport_of(listener);
+        let port = listener.advertised_port(local);
+        let host = listener.advertise.host.clone();
+        // RFC 7118 §5.2: URIs say `ws` for both kinds of WebSocket; the Via tells them apart.
+        let in_uri = if transport == Transport::Wss { Transport::Ws } else { transport };
+        let protocol = format!("SIP/2.0/{} ", transport.via());
+        Self {
+            name: listener.name.to_string(),
+            transport,
+            local,
+            via: format!("{protocol}{host}:{port}").into_bytes(),
+            via_start: protocol.len(),
+            route_end: format!("@{host}:{port};transport={in_uri};lr>").into_bytes(),
+            host,
+            port,
+            config: listener.clone(),
+            tls,
+            certificate,
+            handshake: Handshake {
+                timeout: config.limits.handshake_timeout,
+                close_timeout: config.limits.close_timeout,
+                write_timeout: config.limits.write_timeout,
+                most: config.limits.max_handshakes.div_ceil(u32::try_from(shards).unwrap_or(1).max(1)),
+                outbound_queue: usize::try_from(config.limits.outbound_queue).unwrap_or(usize::MAX),
+            },
+        }
+    }
+
     /// What in the certificates of its clients names them, if they are asked for one.
     pub(crate) fn client_identity(&self) -> Option<ClientIdentity> {
         match self.config.transport.tls()? {
