@@ -26,8 +26,9 @@ use comparison::{
 };
 pub(crate) use comparison::{Listed, Stage, Tally};
 use metrics::{Count, Gauge};
+use state::clock;
 
-use crate::{clock, hop::FlowNumber, inbox::Letter, shared::Shared};
+use crate::{hop::FlowNumber, inbox::Letter, shared::Shared};
 
 /// Flows that a shard hands over at once.
 pub(crate) const PART: usize = 1024;
@@ -208,11 +209,12 @@ async fn compare(
     comparison: &mut Comparison,
 ) -> Result<(AuditView, Vec<Difference>), NoAudit> {
     let (began, at) = (Instant::now(), clock::micros());
-    let standing = timeout(ANSWER_WITHIN, shared.standing()).await.ok().flatten().ok_or(NoAudit::Books)?;
+    let standing =
+        timeout(ANSWER_WITHIN, shared.orders.snapshot()).await.ok().flatten().ok_or(NoAudit::Books)?;
     let flow = |name: &str| FlowId::parse(name).ok().map(|(_, flow)| flow);
     let (unfinished, position) = (&standing.unfinished, standing.at);
     let books = Books {
-        to: if position.incarnation == shared.incarnation { position.seq } else { 0 },
+        to: if position.incarnation == shared.state.incarnation() { position.seq } else { 0 },
         open: unfinished.flows().keys().filter_map(|name| flow(name)).collect(),
         tally: Tally {
             opened: unfinished.opened,
@@ -236,7 +238,7 @@ async fn compare(
         calls_here: Tally::default(),
     };
     drop(standing);
-    kept.users.here = shared.users().into_iter().map(|(aor, _)| aor).collect();
+    kept.users.here = shared.state.users().into_iter().map(|(aor, _)| aor).collect();
     (kept.calls.here, kept.calls_here) = shared.roll_of_calls();
     let (mut tables, mut tallies, mut longest) = (Vec::new(), Vec::new(), Duration::ZERO);
     for shard in 0..shared.inboxes.shards() {
@@ -255,7 +257,7 @@ async fn compare(
             }
         }
     }
-    let appended = shared.ledger.status().appended;
+    let appended = shared.state.ledger().status().appended;
     let listeners: Vec<SocketAddr> = shared
         .listeners
         .iter()
@@ -283,7 +285,7 @@ async fn compare(
     let event = EventId { incarnation: position.incarnation, sequence: position.seq };
     let mut view = AuditView {
         at: event_time(at),
-        ledger_at: shared.node.event(event),
+        ledger_at: shared.state.node().event(event),
         flows: tables.len(),
         flows_in_ledger: books.open.len(),
         users: kept.users.here.len(),
@@ -348,7 +350,7 @@ const fn count_of(kind: DifferenceKind) -> Count {
 
 /// Writes `audit.differed`; whether the ledger took it.
 fn record(shared: &Shared, difference: &Difference) -> bool {
-    let flow = difference.flow.map(|flow| shared.node.flow(flow));
+    let flow = difference.flow.map(|flow| shared.state.node().flow(flow));
     let event = Event::AuditDiffered(AuditDiffered {
         kind: difference.subject.kind(),
         flow: flow.as_deref(),
@@ -360,8 +362,8 @@ fn record(shared: &Shared, difference: &Difference) -> bool {
     let mut batch = Batch::new();
     batch.push(event.kind().number(), clock::micros(), &event.to_json());
     // The end of the server waits for this lock before it writes the last record.
-    let _table = shared.location();
-    let taken = !shared.is_closing() && shared.ledger.append(batch).is_ok();
+    let _table = shared.state.location();
+    let taken = !shared.state.is_closing() && shared.state.ledger().append(batch).is_ok();
     if taken {
         shared.metrics.add(count_of(difference.subject.kind()));
     }
@@ -372,7 +374,7 @@ fn show(shared: &Shared, difference: &Difference) -> DifferenceView {
     DifferenceView {
         kind: difference.subject.kind(),
         certain: difference.standing != Standing::Suspected,
-        flow: difference.flow.map(|flow| shared.node.flow(flow)),
+        flow: difference.flow.map(|flow| shared.state.node().flow(flow)),
         local: difference.socket.map(|socket| socket.local),
         remote: difference.socket.map(|socket| socket.remote),
         lasted_ms: millis(difference.lasted),
@@ -382,7 +384,7 @@ fn show(shared: &Shared, difference: &Difference) -> DifferenceView {
 
 /// What was seen, in words.
 fn evidence(shared: &Shared, difference: &Difference) -> String {
-    let flow = || difference.flow.map_or_else(|| "a flow".to_owned(), |flow| shared.node.flow(flow));
+    let flow = || difference.flow.map_or_else(|| "a flow".to_owned(), |flow| shared.state.node().flow(flow));
     match &difference.subject {
         Subject::Counted(what) => {
             let (of, place) = match what {
@@ -409,7 +411,7 @@ fn evidence(shared: &Shared, difference: &Difference) -> String {
         Subject::Socket(inode) => {
             let had = difference.flow.map_or_else(
                 || ", which never was a flow".to_owned(),
-                |flow| format!(", whose flow {} is over", shared.node.flow(flow)),
+                |flow| format!(", whose flow {} is over", shared.state.node().flow(flow)),
             );
             match difference.socket {
                 Some(socket) => {

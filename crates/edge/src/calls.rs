@@ -19,13 +19,13 @@ use sip_dialog::{
 };
 use sip_message::{Message, Method};
 use sip_proxy::Answer;
+use state::{Changed, clock};
 
 use crate::{
     audit::Tally,
-    clock, dialling,
+    dialling,
     hop::{FlowNumber, Hop, same_peer},
     inbox::Letter,
-    registry::Changed,
     routing::{rewritten_contact, tables::Tables},
     shared::Shared,
     upstream::Upstreams,
@@ -213,7 +213,7 @@ impl Shared {
             request.method() == Some(Method::Invite) && request.to().is_ok_and(|to| to.tag().is_none());
         let uri = request.request_uri().ok().filter(|_| begins)?;
         if let Some(device) = rewritten_contact::read(&self.tokens, &uri) {
-            let location = self.location();
+            let location = self.state.location();
             let mut bindings = location.bindings_of_number(device.number, Instant::now());
             let binding =
                 bindings.find(|binding| rewritten_contact::device_of(&self.tokens, binding) == device)?;
@@ -222,8 +222,8 @@ impl Shared {
         if uri.host().is_some_and(|host| self.domains.find(&host).is_some()) {
             return None;
         }
-        let location = self.location();
-        let bindings = || location.bindings_of_flow(number.id(self.incarnation));
+        let location = self.state.location();
+        let bindings = || location.bindings_of_flow(number.id(self.state.incarnation()));
         let named = bindings().find(|binding| binding.contact() == uri.as_bytes());
         let aor = named.or_else(|| bindings().next())?.aor();
         let sure = named.is_some() || bindings().all(|binding| binding.aor() == aor);
@@ -266,7 +266,7 @@ impl Shared {
     /// go on over another flow of theirs; at the end of the process they end. Those of a server behind us do not mind: it is no user
     /// agent, and is reached by another connection.
     pub(crate) fn calls_lose_flow(&self, number: FlowNumber, cause: Cause) -> Hurt {
-        let (hop, id) = (Hop::Flow(number), number.id(self.incarnation));
+        let (hop, id) = (Hop::Flow(number), number.id(self.state.incarnation()));
         if cause == Cause::Shutdown {
             let farewell = self.calls.farewell;
             return self.with_calls(|calls, desk, now| {
@@ -274,7 +274,7 @@ impl Shared {
             });
         }
         // Nobody registers elsewhere meanwhile.
-        let location = self.location();
+        let location = self.state.location();
         let agents: Vec<Agent> = location.bindings_of_flow(id).map(agent).collect();
         if agents.is_empty() && self.upstreams.anew(hop).is_some() {
             return Hurt::default();
@@ -336,7 +336,7 @@ impl Shared {
             let (opened, closed) = (self.metrics.get(Count::CallsStarted), self.metrics.calls_ended());
             (numbers, Tally { opened, closed, held: calls.live() as u64 })
         });
-        let name = |number| self.node.call(self.incarnation, number).into();
+        let name = |number| self.state.node().call(self.state.incarnation(), number).into();
         (numbers.into_iter().map(name).collect(), tally)
     }
 
@@ -391,7 +391,7 @@ enum Toggle {
 
 impl Desk<'_> {
     fn name(&self, call: &Call<Hop>) -> String {
-        self.tables.registry.node.call(self.tables.registry.incarnation, call.number())
+        self.tables.registry.node().call(self.tables.registry.incarnation(), call.number())
     }
 
     fn party(&self, party: &Party<Hop>) -> CallParty {
@@ -399,7 +399,7 @@ impl Desk<'_> {
             None => (None, None, None),
             Some(Hop::Flow(number)) => {
                 let bound = self.tables.listeners.get(usize::from(number.listener()));
-                let name = self.tables.registry.node.flow(number.id(self.tables.registry.incarnation));
+                let name = self.tables.registry.node().flow(number.id(self.tables.registry.incarnation()));
                 (Some(Text::new(name)), bound.map(|bound| bound.transport), None)
             }
             Some(Hop::Udp { remote, .. }) => (None, Some(Transport::Udp), Some(remote)),
@@ -425,7 +425,7 @@ impl Desk<'_> {
             Toggle::Held => Event::CallHeld(held),
             Toggle::Resumed => Event::CallResumed(held),
         };
-        match self.tables.registry.ledger.reserve(CALL_HELD_ROOM) {
+        match self.tables.registry.ledger().reserve(CALL_HELD_ROOM) {
             Ok(room) => self.tables.registry.write(room, at.micros, &event),
             Err(_) => self.tables.metrics.add(Count::CallHoldsUnwritten),
         }
@@ -455,7 +455,7 @@ impl Book for Desk<'_> {
                 return None;
             }
         }
-        let ledger = &self.tables.registry.ledger;
+        let ledger = &self.tables.registry.ledger();
         let (ended, answered) =
             (ledger.reserve(CALL_ENDED_ROOM).ok()?, ledger.reserve(CALL_ANSWERED_ROOM).ok()?);
         let event = Event::CallStarted(CallStarted {

@@ -10,12 +10,12 @@ use sha2::{Digest as _, Sha256};
 use sip_auth::{Authenticator, Role, Settings, TokenError, TokenKeys, UriCheck, UserTable};
 use sip_message::Message;
 use sip_proxy::Answer;
+use state::clock;
 use transport::{Vouched, upgrade};
 
 use crate::{
     admission::{Tokens, identity, read_keys},
     attempt::Attempt,
-    clock,
     jwks::Remote,
     passwords::{Digest, Passwords, offered, user_names},
     routing::register::LONGEST_IDENTITY,

@@ -13,10 +13,11 @@ use std::{
 use lifecycle::{Cause, Ending, event_time};
 use metrics::{Count, Gauge};
 use serde::Serialize;
+use state::clock;
 use tokio::{sync::watch, task::yield_now, time::sleep};
 
 use crate::{
-    Handle, clock,
+    Handle,
     shard::{Leads, Shard},
     shared::Shared,
 };
@@ -197,7 +198,7 @@ impl Shared {
         let over = match purpose {
             Purpose::Drain => over,
             Purpose::Shutdown => {
-                over.min(GENTLE.saturating_mul(u32::try_from(self.live()).unwrap_or(u32::MAX)))
+                over.min(GENTLE.saturating_mul(u32::try_from(self.state.live()).unwrap_or(u32::MAX)))
             }
         };
         let now = Instant::now();
@@ -247,7 +248,7 @@ impl Shared {
 
     /// Waits until no flow is open, or for the time to be over.
     pub(crate) async fn emptied(&self, until: Instant) {
-        while self.live() > 0 && Instant::now() < until {
+        while self.state.live() > 0 && Instant::now() < until {
             sleep(LOOK).await;
         }
     }

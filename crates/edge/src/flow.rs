@@ -10,10 +10,10 @@ use std::{
 use ledger::Reservation;
 use lifecycle::{CloseBook, FlowClosed, OpenFlow, Text, Traffic};
 use metrics::Count;
+use state::clock;
 use transport::{Link, Opening, Refused};
 
 use crate::{
-    clock,
     door::Guest,
     hop::{FlowNumber, Hop},
     inbox::Loss,
@@ -102,8 +102,8 @@ impl Flow {
             }
             Book { shard: Rc::clone(shard), link, number, hop, known }
         };
-        let id = number.id(shared.incarnation);
-        let open = shared.open(id, Arc::clone(&facts), at, room, book).await.map_err(refuse)?;
+        let id = number.id(shared.state.incarnation());
+        let open = shared.state.open(id, Arc::clone(&facts), at, room, book).await.map_err(refuse)?;
         shard.opened(number);
         Ok(Self { number, hop, open })
     }
@@ -133,9 +133,9 @@ impl CloseBook for Book {
         let shared = &self.shard.shared;
         let hurt = shared.calls_lose_flow(self.number, closed.ending.cause);
         let closed = FlowClosed { calls: &hurt.named, calls_total: hurt.total, ..closed };
-        let id = self.number.id(shared.incarnation);
+        let id = self.number.id(shared.state.incarnation());
         let orphans = backend::orphans(shared, id);
-        shared.close(id, closed, room, (std::time::Instant::now(), clock::micros()));
+        shared.state.close(id, closed, room, (std::time::Instant::now(), clock::micros()));
         backend::send_all(shared, orphans);
         match self.hop {
             Hop::Peer { .. } => self.shard.peer_lost(self.hop, Loss::Ended),

@@ -94,7 +94,7 @@ impl Handle {
     async fn flows_of(&self, aor: &str, query: &FlowQuery) -> Vec<FlowView> {
         let aor = address_of_record_of(aor);
         let mut ids: Vec<FlowId> = {
-            let location = self.0.location();
+            let location = self.0.state.location();
             let ways = location.bindings(&aor, Instant::now()).map(|binding| binding.way());
             ways.filter_map(|way| match way {
                 Way::Flow(flow) => Some(flow),
@@ -120,7 +120,7 @@ impl Handle {
     /// The bindings of an address-of-record, most wanted first.
     #[must_use]
     pub fn look_up(&self, aor: &str) -> Vec<RegisteredView> {
-        let (location, now) = (self.0.location(), Instant::now());
+        let (location, now) = (self.0.state.location(), Instant::now());
         location
             .bindings(&address_of_record_of(aor), now)
             .map(|binding| RegisteredView::new(binding, self.node(), now))
@@ -130,7 +130,7 @@ impl Handle {
     /// Some of all bindings, at most so many, and how many more there are. The table is locked meanwhile.
     #[must_use]
     pub fn some_bindings(&self, most: usize) -> (Vec<RegisteredView>, usize) {
-        let (location, now) = (self.0.location(), Instant::now());
+        let (location, now) = (self.0.state.location(), Instant::now());
         let some = location.all().take(most).map(|binding| RegisteredView::new(binding, self.node(), now));
         let some: Vec<_> = some.collect();
         let left_off = location.len() - some.len();

@@ -5,14 +5,13 @@ use std::{sync::Arc, time::Duration};
 use ledger::Ledger;
 use lifecycle::{Cause, Ending, FlowId, Node};
 use metrics::Metrics;
+use state::{LedgerSnapshot, clock};
 use tokio::sync::oneshot;
 
 use crate::{
     BanView, Bound, CallView, FlowView, HinderedView,
     audit::{self, AuditView, NoAudit},
-    bookkeeper::Standing,
     certificate_remarks::expires_at,
-    clock,
     hop::FlowNumber,
     inbox::{Closing, Letter},
     shared::Shared,
@@ -60,13 +59,13 @@ impl Handle {
     /// The node's name.
     #[must_use]
     pub fn node(&self) -> &Node {
-        &self.0.node
+        &self.0.state.node()
     }
 
     /// The ledger.
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
-        &self.0.ledger
+        &self.0.state.ledger()
     }
 
     /// How long it has been running.
@@ -99,7 +98,7 @@ impl Handle {
     /// Flows that are open now.
     #[must_use]
     pub fn live(&self) -> u64 {
-        self.0.live()
+        self.0.state.live()
     }
 
     /// Whether one flow more could open now. What orders and the disk have to say besides is in [`Handle::progress`] and
@@ -145,7 +144,7 @@ impl Handle {
     /// Bindings and addresses-of-record there are now.
     #[must_use]
     pub fn bindings(&self) -> (usize, usize) {
-        let location = self.0.location();
+        let location = self.0.state.location();
         (location.len(), location.aors())
     }
 
@@ -190,8 +189,8 @@ impl Handle {
 
     /// What the ledger says is open, as of its last durable record: a copy, about as large as what is open. None if the server
     /// is ending, or has more of these to make than it can.
-    pub async fn standing(&self) -> Option<Standing> {
-        self.0.standing().await
+    pub async fn standing(&self) -> Option<LedgerSnapshot> {
+        self.0.orders.snapshot().await
     }
 
     /// Whether every shard answers within this time: they have one thread each, and one that is stuck serves nobody.
@@ -208,6 +207,6 @@ impl Handle {
     }
 
     pub(crate) fn own(&self, flow: FlowId) -> Option<FlowNumber> {
-        (flow.incarnation == self.0.incarnation).then_some(FlowNumber(flow.counter))
+        (flow.incarnation == self.0.state.incarnation()).then_some(FlowNumber(flow.counter))
     }
 }

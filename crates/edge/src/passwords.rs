@@ -17,6 +17,7 @@ use sip_auth::{
 };
 use sip_message::{HeaderId, Message};
 use sip_proxy::Answer;
+use state::clock;
 use transport::{Vouched, upgrade};
 
 use crate::{
@@ -24,7 +25,6 @@ use crate::{
     accounts::TooMuch,
     admission::{named_in_query, vouched_for},
     attempt::{Attempt, Outcome},
-    clock,
     domains::Proof,
     user_database::{self, UserDatabase},
 };

@@ -201,7 +201,7 @@ impl Shared {
     }
 
     fn is_registered(&self, orphan: &Orphan, device: Device) -> bool {
-        let location = self.location();
+        let location = self.state.location();
         let registrar = orphan.registrar();
         location
             .bindings_of_number(device.number, Instant::now())

@@ -2,37 +2,46 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, OnceLock, atomic::AtomicUsize},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use config::{AuditPace, Config, Shards};
-use ledger::storage::{Directory, Storage};
+use ledger::{
+    Ledger,
+    storage::{Directory, Storage},
+};
 use lifecycle::{Node, RemovalCause};
 use location::{Location, Presence};
 use metrics::{Count, Gauge};
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle as Task};
+use state::{BookkeeperThread, Registry, clock};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle as Task,
+};
 use transport::accept::{self, Accepted};
 
 use crate::{
-    Bound, Handle, Recovered, StartError,
+    Bound, Handle, Recovered, RecoveryError, StartError,
     audit::{self, Audit},
-    bookkeeper::{self, Gate, MOST_ORDERS},
     calls::CallTable,
-    clock,
     domains::Domains,
-    draining::Purpose,
+    door::Door,
+    draining::{Purpose, Stance},
     inbox::Inboxes,
-    jwks, kept,
+    jwks, ledger_config,
     listeners::{self, Sockets},
-    private, recovery,
-    registry::Registry,
+    private,
+    registrations::Registrations,
     resolve::resolver,
-    retention::Policy,
-    routing::{backend, flow_token::Tokens},
+    routing::{
+        backend::{self, Untold},
+        flow_token::Tokens,
+    },
     shard,
-    shared::{Pages, Parts, Shared},
+    shared::{Pages, Shared},
     upkeep,
     upstream::{self, LookedUp, Upstreams},
     user_database,
@@ -56,7 +65,7 @@ pub struct Server {
     handle: Handle,
     acceptors: Vec<Task<()>>,
     shards: Vec<JoinHandle<()>>,
-    bookkeeper: bookkeeper::Running,
+    bookkeeper: BookkeeperThread,
     /// What was mended at the start.
     pub recovered: Recovered,
 }
@@ -97,13 +106,14 @@ impl Server {
         let node = Node::new(config.node.as_str())
             .expect("the configuration checks the node's name by the same rule");
         let began = Instant::now();
-        let opened = recovery::open(storage, &config.ledger, &node)?;
+        let opened = Ledger::open_on(storage, ledger_config::settings(&config.ledger, &node))
+            .map_err(RecoveryError::Open)?;
         private::tighten(&config.ledger.directory);
         let now = (began, clock::micros());
         let names: Vec<String> = bounds.iter().map(|bound| bound.name.clone()).collect();
-        let mut found = kept::open(&config.ledger.directory, &names, now);
+        let mut found = state::open_kept(&config.ledger.directory, &names, now);
         let mut staying = Vec::new();
-        let (recovered, books, users) = recovery::recover(&opened, now.1, |left| {
+        let (recovered, books, users) = state::recover(&opened, now.1, |left| {
             let taken = found.as_mut().map(|found| found.take(left, &opened.ledger, now.1));
             taken.unwrap_or(Err(RemovalCause::NodeCrash)).map(|stays| staying.push(stays)).err()
         })?;
@@ -130,7 +140,6 @@ impl Server {
             );
         }
         let per_shard = config.limits.max_transactions / u32::try_from(shards).unwrap_or(1).max(1);
-        let (orders, orders_inbox) = std::sync::mpsc::sync_channel(MOST_ORDERS);
         let tokens = Tokens::new(&secret, ledger.incarnation());
         let max_bindings = usize::try_from(max_flows).unwrap_or(usize::MAX).saturating_mul(BINDINGS_PER_FLOW);
         let presence =
@@ -141,12 +150,34 @@ impl Server {
             let there = staying.iter().map(|stays| (stays.kept.clone(), stays.expires_at)).collect();
             registry.keep(found.keep(there).map_err(StartError::Thread)?, staying, now);
         }
-        let shared = Shared::new(Parts {
-            registry,
+        let metrics = Arc::clone(registry.metrics());
+        let took = u64::try_from(recovered.took.as_millis()).unwrap_or(u64::MAX);
+        metrics.set(Gauge::RecoveryTime, took);
+        metrics.set(Gauge::RecoveryRecords, recovered.records);
+        let bookkeeper = BookkeeperThread::start(
+            &registry,
+            books,
+            ledger_config::retention(&config.ledger, &config.sinks),
+            config.ledger.directory.clone(),
+            config.ledger.segment_size,
+        )
+        .map_err(StartError::Thread)?;
+        let door = Door::new(
+            &config.defence,
+            usize::try_from(max_flows).unwrap_or(usize::MAX),
+            Arc::clone(&metrics),
+        );
+        let shared = Arc::new(Shared {
+            state: registry,
+            metrics,
             listeners: bounds,
             domains,
+            door,
             upstreams,
             orphans,
+            registrations: Registrations::default(),
+            untold: Untold::default(),
+            user_flows: AtomicUsize::new(0),
             tokens,
             policy: policy(&config.registrar),
             replaced_flow: config.registrar.replaced_flow,
@@ -165,28 +196,12 @@ impl Server {
             inboxes,
             audit: Audit::new(config.limits.handshake_timeout, config.limits.close_timeout),
             calls: CallTable::new(&config.calls, config.timers.timer_c),
-            orders: orders.clone(),
-            defence: config.defence.clone(),
+            orders: bookkeeper.orders(),
+            branch_secret: rand::random(),
+            pages: OnceLock::new(),
+            started: Instant::now(),
+            stance: watch::Sender::new(Stance::Serving),
         });
-        let took = u64::try_from(recovered.took.as_millis()).unwrap_or(u64::MAX);
-        shared.metrics.set(Gauge::RecoveryTime, took);
-        shared.metrics.set(Gauge::RecoveryRecords, recovered.records);
-        let bookkeeper = bookkeeper::Parts {
-            ledger: shared.ledger.clone(),
-            node: shared.node.clone(),
-            books,
-            policy: Policy::new(&config.ledger, &config.sinks),
-            metrics: Arc::clone(&shared.metrics),
-            gate: Arc::new(Gate::default()),
-        };
-        let directory = config.ledger.directory.clone();
-        let bookkeeper = bookkeeper::Running::start(
-            bookkeeper,
-            (orders, orders_inbox),
-            directory,
-            config.ledger.segment_size,
-        )
-        .map_err(StartError::Thread)?;
         let handle = Handle(Arc::clone(&shared));
         if let Some(pages) = pages(handle.clone()) {
             shared.serve_pages(pages);
@@ -272,20 +287,20 @@ impl Server {
         // Meanwhile open flows are served as ever, and whoever knocks is told to go elsewhere.
         shared.emptied(until).await;
         shared.all_told().await;
-        shared.begin_closing();
+        shared.state.begin_closing();
         // Whoever was opening a flow or adding a binding has done so once the table was had.
-        drop(shared.location());
+        drop(shared.state.location());
         shared.emptied(until).await;
         for acceptor in &self.acceptors {
             acceptor.abort();
         }
         shared.end_calls();
-        shared.let_go_of_unowned((Instant::now(), clock::micros()));
-        shared.kept(until).await;
+        shared.state.let_go_of_unowned((Instant::now(), clock::micros()));
+        shared.state.kept(until).await;
         self.bookkeeper.close_gate();
-        if let Ok(appended) = shared.stopped(clock::micros()) {
+        if let Ok(appended) = shared.state.stopped(clock::micros()) {
             let durable =
-                tokio::time::timeout_at(until.into(), shared.ledger.durable(appended.last_seq)).await;
+                tokio::time::timeout_at(until.into(), shared.state.ledger().durable(appended.last_seq)).await;
             if matches!(durable, Ok(Ok(_))) {
                 self.bookkeeper.finish(until).await;
             }

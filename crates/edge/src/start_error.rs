@@ -1,8 +1,8 @@
 //! Why a server did not start.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf};
 
-use lifecycle::EventId;
+use state::RecoveryError;
 use transport::certificate::CertificateError;
 
 use crate::UsersError;
@@ -50,30 +50,9 @@ pub enum StartError {
     /// A users file cannot be used.
     #[error(transparent)]
     Users(#[from] UsersError),
-    /// The ledger cannot be opened.
+    /// The ledger cannot be opened, or does not say what was open.
     #[error(transparent)]
-    Ledger(#[from] ledger::OpenError),
-    /// The ledger's history cannot be read.
-    #[error("the ledger's history cannot be read: {0}")]
-    History(ledger::ReadError),
-    /// The ledger's beginning was dropped and no checkpoint tells what was open then.
-    #[error(
-        "the ledger begins at {oldest} and no checkpoint can be used ({why}), so it is not known which flows were open before: restore the files in `checkpoints` from a backup, or move the ledger's directory away to begin a new one"
-    )]
-    NoCheckpoint {
-        /// The oldest record.
-        oldest: ledger::Position,
-        /// What is wrong with the checkpoints.
-        why: String,
-    },
-    /// The ledger holds an event of a type that this program does not know.
-    #[error("event {}.{} in the ledger is of type {kind}, which this program does not know: it was written by a newer one; run that one", event.incarnation, event.sequence)]
-    NewerEvents {
-        /// Which.
-        event: EventId,
-        /// Its type's number.
-        kind: u16,
-    },
+    Recovery(#[from] RecoveryError),
     /// It is not known how far a sink had come.
     #[error("sink `{sink}`: {error}")]
     Cursor {
@@ -82,14 +61,6 @@ pub enum StartError {
         /// What is wrong with its cursor.
         error: ledger::CursorError,
     },
-    /// What an earlier process owed cannot be written.
-    #[error(
-        "there is no room in the ledger for the closes that the last process owed: {0}; free some disk and start again, nothing is lost"
-    )]
-    NoRoomToRecover(ledger::Refused),
-    /// The disk did not take the first records in time.
-    #[error("the disk under the ledger took longer than {0:?} for its first records")]
-    DiskTooSlow(Duration),
     /// A file in the ledger's directory cannot be read or written.
     #[error("{}: {error}", path.display())]
     Secret {

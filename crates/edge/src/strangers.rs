@@ -29,7 +29,7 @@ impl Shard {
             Hop::Peer { .. } => Some(Acquaintance::Known),
             Hop::Udp { .. } if self.shared.upstreams.knows(from) => Some(Acquaintance::Known),
             Hop::Udp { listener, remote } => {
-                let is_registered = || self.shared.location().has_phone(u16::from(listener), remote);
+                let is_registered = || self.shared.state.location().has_phone(u16::from(listener), remote);
                 self.shared.door.hear_datagram(remote.ip(), is_registered)
             }
         }
@@ -49,7 +49,7 @@ impl Shard {
                     Offence::Malformed | Offence::Refused | Offence::Unproved => true,
                     Offence::Credentials | Offence::Handshake | Offence::Scanner => false,
                 };
-                if !(may_err && self.shared.location().has_phone(u16::from(listener), remote)) {
+                if !(may_err && self.shared.state.location().has_phone(u16::from(listener), remote)) {
                     self.shared.door.datagram_offends(remote.ip(), offence);
                 }
             }

@@ -1,11 +1,12 @@
 //! What is done once a second: a sign of life, bindings whose time is over, and users who are gone.
 
+use state::clock;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crate::{clock, shared::Shared};
+use crate::shared::Shared;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -16,11 +17,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(PERIOD);
     loop {
         ticks.tick().await;
-        shared.ledger.beat(clock::micros());
-        while shared.expire((Instant::now(), clock::micros()), AT_ONCE) == AT_ONCE {
+        shared.state.ledger().beat(clock::micros());
+        while shared.state.expire((Instant::now(), clock::micros()), AT_ONCE) == AT_ONCE {
             tokio::task::yield_now().await;
         }
-        while shared.tell_offline((Instant::now(), clock::micros()), AT_ONCE) == AT_ONCE {
+        while shared.state.tell_offline((Instant::now(), clock::micros()), AT_ONCE) == AT_ONCE {
             tokio::task::yield_now().await;
         }
         shared.door.measure();

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, time::Instant};
 
-use edge::stepped::Registry;
 use ledger::Reservation;
 use lifecycle::{
     Cause, CloseBook, Direction, Ending, FlowClosed, FlowFacts, FlowId, OpenFlow, Text, Traffic, Transport,
@@ -10,6 +9,7 @@ use lifecycle::{
 use location::{Register, RegisterError, Way};
 use sip_message::Message;
 use sip_registrar::Policy;
+use state::Registry;
 
 use crate::{chance::Chance, clock::Clock, planted::Planted};
 

@@ -14,7 +14,6 @@ mod peers;
 
 use std::{collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
 
-use edge::stepped::{Policy, Registry, Stepped};
 use ledger::{
     Position, Settings, Stepped as Did,
     storage::{
@@ -24,6 +23,7 @@ use ledger::{
 };
 use lifecycle::Node;
 use metrics::Count;
+use state::{Registry, Retention, Stepped};
 
 use crate::{
     At, Plan, Planted, Totals, Weather,
@@ -53,7 +53,7 @@ pub(crate) struct World {
     disk: Simulated,
     node: Node,
     settings: Settings,
-    policy: Policy,
+    policy: Retention,
     /// Connections that there may be at a time.
     crowd: usize,
     /// For how long a user must have had no binding to be offline.
@@ -84,7 +84,7 @@ impl World {
             gather: Duration::ZERO,
             ..Settings::new("sim")
         };
-        let policy = Policy {
+        let policy = Retention {
             keep_for: Duration::from_secs(chance.pick(&[60, 3600])),
             keep_size: chance.pick(&[192, 512]) << 10,
             sinks: sinks.iter().map(|sink| sink.name().to_owned()).collect(),

@@ -11,7 +11,7 @@ use std::{
 
 use admin::{Access, Development};
 use config::{Config, Machine, Style};
-use edge::{Handle, Pages, Server, StartError};
+use edge::{Handle, Pages, RecoveryError, Server, StartError};
 use ledger::{Ledger, More, OpenError, Position, ReadFrom};
 use lifecycle::{EventId, EventKind, Node, Transport, cloud_event};
 use sinks::{Sink, Sinks, counted, describe};
@@ -286,7 +286,7 @@ fn with_hint(error: &StartError, talk: Talk) -> String {
                 )
             }
         }
-        StartError::Ledger(OpenError::Directory { .. } | OpenError::Held { .. }) => {
+        StartError::Recovery(RecoveryError::Open(OpenError::Directory { .. } | OpenError::Held { .. })) => {
             let with = if talk == Talk::Logs { "`directory` under `[ledger]`" } else { "--ledger" };
             format!("{error} with {with}.")
         }

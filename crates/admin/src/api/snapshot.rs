@@ -8,7 +8,7 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
 };
-use edge::Standing;
+use edge::LedgerSnapshot;
 use futures_util::stream;
 use lifecycle::{Event, EventId, FlowOpened, LeftCall, Node, event_time};
 use serde_json::json;
@@ -43,7 +43,7 @@ pub(super) async fn take(State(admin): State<Arc<Admin>>) -> Result<Response, Fa
 }
 
 /// The whole text, in small parts.
-fn parts(standing: Standing, node: Node) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
+fn parts(standing: LedgerSnapshot, node: Node) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
     let at = EventId { incarnation: standing.at.incarnation, sequence: standing.at.seq };
     let head = format!("{{\"at\":{},\"flows\":[", json!(node.event(at)));
     let open = standing.unfinished.into_open();

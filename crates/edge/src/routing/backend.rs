@@ -12,6 +12,7 @@ use metrics::Count;
 use sip_message::{Contact, Host, Message, NameAddr, Uri, write_address_of_record};
 use sip_proxy::{Answer, Contacts, Other, Target};
 use smallvec::{SmallVec, smallvec};
+use state::{Changed, clock};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -19,11 +20,9 @@ use tokio::{
 
 use crate::{
     ask::{Answered, Ask, ask},
-    clock,
     domains::{DomainRef, Domains},
     hop::{FlowNumber, Hop},
     registrations::{Held, Registering},
-    registry::Changed,
     routing::{
         Routing, Targets,
         flow_lookup::FlowLookup,
@@ -284,7 +283,8 @@ pub(crate) fn registered(
             left.extend(registrar.left_by(shared, old, (request, response)));
         }
     };
-    let done = shared.register_and_tell(&register, flow.as_deref(), &policy, times, &mut Vec::new(), heed);
+    let done =
+        shared.state.register_and_tell(&register, flow.as_deref(), &policy, times, &mut Vec::new(), heed);
     send_all(shared, left);
     match done {
         Ok(flows_left) => {
@@ -343,7 +343,7 @@ pub(crate) fn orphans(shared: &Shared, flow: FlowId) -> Vec<(Device, Orphan)> {
         let device = registrar.device_of(&shared.tokens, binding);
         Some((device, registrar.orphan(shared, device, binding, (binding.instance(), binding.reg_id()))))
     };
-    shared.location().bindings_of_flow(flow).filter_map(one).collect()
+    shared.state.location().bindings_of_flow(flow).filter_map(one).collect()
 }
 
 /// Has bindings taken back.

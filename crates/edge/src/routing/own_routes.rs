@@ -73,7 +73,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         let came_back = || moved && tables.calls.has_moved(request, other, from);
         if !(sender(hop) || sender(other) || self.same_upstream(other, from) || came_back()) {
             let ended = |hop| match hop {
-                Hop::Flow(number) => !tables.location().is_open(number.id(tables.registry.incarnation)),
+                Hop::Flow(number) => !tables.location().is_open(number.id(tables.registry.incarnation())),
                 Hop::Udp { .. } | Hop::Peer { .. } => false,
             };
             // Somebody who came back too late, as far as can be told.

@@ -8,12 +8,12 @@ use sip_auth::Role;
 use sip_message::{HeaderId, Message};
 use sip_proxy::Answer;
 use sip_registrar::Outbound;
+use state::clock;
 use transport::Vouched;
 
 use crate::{
     accounts::TooMuch,
     admission::brought,
-    clock,
     domains::{DomainRef, Proof},
     hop::{FlowNumber, Hop},
     listeners::Bound,
@@ -51,7 +51,7 @@ impl Origin {
         }
         let number = shard.flow_of(from)?;
         let (facts, flow) = shard.facts(number)?;
-        let way = Way::Flow(number.id(shard.shared.incarnation));
+        let way = Way::Flow(number.id(shard.shared.state.incarnation()));
         let remote = shard.remote(number).unwrap_or(facts.remote);
         Some(Self { way, transport: facts.transport, remote, flow: Some(flow) })
     }
@@ -188,6 +188,7 @@ fn bind(
     shard.belongs_to(from, aor).map_err(TooMuch::answer)?;
     let mut contacts = Vec::new();
     let left = shared
+        .state
         .register_and_tell(
             &register,
             flow.as_deref(),

@@ -5,10 +5,11 @@ use std::sync::MutexGuard;
 use ledger::Reservation;
 use location::Location;
 use metrics::Metrics;
+use state::Registry;
 
 use crate::{
-    Bound, accounts::Accounts, calls::CallTable, domains::Domains, registry::Registry,
-    routing::flow_token::Tokens, upstream::Upstreams,
+    Bound, accounts::Accounts, calls::CallTable, domains::Domains, routing::flow_token::Tokens,
+    upstream::Upstreams,
 };
 
 /// The tables that all shards share, as far as routing reads them.

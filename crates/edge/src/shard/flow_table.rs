@@ -260,7 +260,7 @@ impl Shard {
             held_up: Duration::ZERO,
         };
         for (number, entry) in flows.range((after.map_or(Unbounded, Excluded), Unbounded)).take(PART) {
-            let flow = number.id(self.shared.incarnation);
+            let flow = number.id(self.shared.state.incarnation());
             part.flows.push(Listed { flow, socket: entry.socket, stage: entry.stage });
             part.next = Some(*number);
         }
@@ -272,9 +272,9 @@ impl Shard {
     /// The first flows of this shard, by their numbers, that are asked for.
     pub(super) fn list(&self, wanted: &FlowQuery) -> Vec<(FlowNumber, FlowView)> {
         let after = match wanted.after {
-            Some(after) if after >= FlowNumber(0).id(self.shared.incarnation) => {
+            Some(after) if after >= FlowNumber(0).id(self.shared.state.incarnation()) => {
                 // Behind a later incarnation's flow there is none of this one.
-                let same = after.incarnation == self.shared.incarnation;
+                let same = after.incarnation == self.shared.state.incarnation();
                 Excluded(if same { FlowNumber(after.counter) } else { FlowNumber(u64::MAX) })
             }
             _ => Unbounded,
@@ -289,9 +289,9 @@ impl Shard {
         let flows = self.flows.borrow();
         let entry = flows.get(&number)?;
         let now = Instant::now();
-        let location = self.shared.location();
+        let location = self.shared.state.location();
         let bindings = location
-            .bindings_of_flow(number.id(self.shared.incarnation))
+            .bindings_of_flow(number.id(self.shared.state.incarnation()))
             .map(|binding| BindingView::new(binding, now));
         Some(FlowView {
             flow: entry.name.to_string(),

@@ -14,9 +14,10 @@ use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Unopened, Vo
 
 use super::Shard;
 use metrics::Count;
+use state::clock;
 
 use crate::{
-    client_certificate, clock,
+    client_certificate,
     door::Guest,
     flow::Flow,
     hop::{FlowNumber, Hop},

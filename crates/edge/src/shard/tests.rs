@@ -46,7 +46,7 @@ impl Owner for Panicking {
     fn message(self: &Rc<Self>, flow: &Flow, message: &[u8]) {
         if message == b"panic" {
             self.0.with_proxy(Speaker::Nobody, |_, environment, _| {
-                let _held = environment.shard.shared.location();
+                let _held = environment.shard.shared.state.location();
                 let _flows = environment.shard.flows.borrow_mut();
                 panic!("as the message asked");
             });
@@ -115,7 +115,7 @@ async fn one_panics(config: &Config) {
         // All that the panic was in the middle of goes on.
         assert_eq!(good.register(600).await.unwrap().status, 200);
         assert_eq!(good.message("sip:bad@localhost", b"there?").await.unwrap().status, 480);
-        assert_eq!((shared.live(), shared.location().len()), (1, 1), "round {round}");
+        assert_eq!((shared.state.live(), shared.state.location().len()), (1, 1), "round {round}");
     }
     // Nor does one that belongs to no flow end the shard.
     assert_eq!(shard.contained(|| panic!("as the test asked")), Contained::Panicked);
@@ -123,7 +123,7 @@ async fn one_panics(config: &Config) {
     assert_eq!(good.register(600).await.unwrap().status, 200);
 
     let mut log = EventLog::default();
-    let mut reader = shared.ledger.reader(ReadFrom::Oldest);
+    let mut reader = shared.state.ledger().reader(ReadFrom::Oldest);
     while log.closed_count() < 3 {
         let Some(block) = reader.next_block().unwrap() else {
             sleep(Duration::from_millis(5)).await;
@@ -132,7 +132,7 @@ async fn one_panics(config: &Config) {
         for record in block.records() {
             let id = EventId { incarnation: record.position.incarnation, sequence: record.position.seq };
             let kind = EventKind::try_from(record.kind).unwrap();
-            log.line(&cloud_event(&shared.node, id, kind, record.at, record.payload), 0);
+            log.line(&cloud_event(&shared.state.node(), id, kind, record.at, record.payload), 0);
         }
     }
     let closes: Vec<_> = log.flows().values().flat_map(|flow| &flow.closes).collect();

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use edge::stepped::{Registry, Step};
 use ledger::{Stepped as Did, storage::sim::End};
 use lifecycle::{Cause, Ending, FlowId};
 use metrics::Count;
+use state::{Registry, Step};
 
 use super::World;
 use crate::{Weather, client::State};

@@ -1,6 +1,10 @@
 use ledger::storage::sim::{End, Simulated};
 use lifecycle::{BindingAdded, Transport};
 
+use std::sync::Arc;
+
+use ledger::Settings;
+
 use super::*;
 
 const NOW: u64 = 1_700_000_000_000_000;

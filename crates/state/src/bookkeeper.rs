@@ -13,7 +13,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -24,7 +24,7 @@ use lifecycle::{EventId, EventKind, Node, TRIMMED_ROOM, Unfinished};
 use metrics::{Count, Gauge, Metrics};
 use tokio::sync::oneshot;
 
-use crate::{clock, recovery::Books, retention::Policy};
+use crate::{Registry, clock, recovery::Books, retention::Retention};
 
 #[cfg(test)]
 mod tests;
@@ -59,21 +59,33 @@ impl Gate {
     }
 }
 
-/// Orders that may wait for the bookkeeper.
-pub(crate) const MOST_ORDERS: usize = 16;
+/// Orders that may wait for the bookkeeper. Beyond, an order is refused.
+const MOST_ORDERS: usize = 16;
 
-/// What the bookkeeper can be told.
 #[derive(Debug)]
-pub(crate) enum Order {
+enum Order {
     /// Hand over a copy of the books as of now.
-    Copy(oneshot::Sender<Standing>),
+    Copy(oneshot::Sender<LedgerSnapshot>),
     /// The last record is durable.
     Finish,
 }
 
+/// Asks the bookkeeper's thread for something.
+#[derive(Clone, Debug)]
+pub struct Orders(SyncSender<Order>);
+
+impl Orders {
+    /// What the ledger says is open, up to what is durable now. None if the bookkeeper has too much to do or has ended.
+    pub async fn snapshot(&self) -> Option<LedgerSnapshot> {
+        let (answer, snapshot) = oneshot::channel();
+        self.0.try_send(Order::Copy(answer)).ok()?;
+        snapshot.await.ok()
+    }
+}
+
 /// What is open, according to the ledger, as of one record.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct LedgerSnapshot {
     /// That record: what came later is not in it.
     pub at: Position,
     /// What is open.
@@ -89,20 +101,11 @@ pub enum Step {
     Ended,
 }
 
-/// What the bookkeeper works with.
-pub(crate) struct Parts {
-    pub(crate) ledger: Ledger,
-    pub(crate) node: Node,
-    pub(crate) books: Books,
-    pub(crate) policy: Policy,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) gate: Arc<Gate>,
-}
-
+/// Folds the durable records, one step at a time.
 pub(crate) struct Bookkeeper {
     ledger: Ledger,
     node: Node,
-    policy: Policy,
+    policy: Retention,
     metrics: Arc<Metrics>,
     gate: Arc<Gate>,
     unfinished: Unfinished,
@@ -129,8 +132,13 @@ pub(crate) struct Bookkeeper {
 }
 
 impl Bookkeeper {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { ledger, node, books, policy, metrics, gate } = parts;
+    /// Begins where the start has read to.
+    pub(crate) fn new(
+        (ledger, node, metrics): (Ledger, Node, Arc<Metrics>),
+        books: Books,
+        policy: Retention,
+        gate: Arc<Gate>,
+    ) -> Self {
         let Books { unfinished, reader, at, checkpoints } = books;
         Self {
             room: ledger.reserve(TRIMMED_ROOM).ok(),
@@ -247,11 +255,11 @@ impl Bookkeeper {
         may
     }
 
-    fn copy(&mut self, answer: oneshot::Sender<Standing>) {
+    fn copy(&mut self, answer: oneshot::Sender<LedgerSnapshot>) {
         // An error is told where the next step meets it; the books are true up to where they stand.
         let _ = self.follow();
         // Whoever asked may have gone.
-        let _ = answer.send(Standing { at: self.at, unfinished: self.unfinished.clone() });
+        let _ = answer.send(LedgerSnapshot { at: self.at, unfinished: self.unfinished.clone() });
     }
 
     /// Looks at the disk under the ledger.
@@ -302,43 +310,59 @@ fn event_id(position: Position) -> EventId {
     EventId { incarnation: position.incarnation, sequence: position.seq }
 }
 
-/// The bookkeeper at work.
+/// The thread that the bookkeeper runs on.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub struct BookkeeperThread {
     /// Ends with the process.
     _thread: JoinHandle<()>,
-    orders: SyncSender<Order>,
+    orders: Orders,
     gate: Arc<Gate>,
     ended: oneshot::Receiver<()>,
 }
 
-impl Running {
-    /// Starts its thread. `directory` is the ledger's.
-    pub(crate) fn start(
-        parts: Parts,
-        (orders, inbox): (SyncSender<Order>, Receiver<Order>),
+impl BookkeeperThread {
+    /// Starts it. `books` is where the start has read to; `directory` and `segment_size` (bytes) are the ledger's.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(
+        registry: &Registry,
+        books: Books,
+        policy: Retention,
         directory: PathBuf,
         segment_size: u64,
     ) -> std::io::Result<Self> {
-        let gate = Arc::clone(&parts.gate);
-        let bookkeeper = Bookkeeper::new(parts);
+        let (orders, inbox) = sync_channel(MOST_ORDERS);
+        let gate = Arc::new(Gate::default());
+        let bookkeeper = Bookkeeper::new(
+            (registry.ledger.clone(), registry.node.clone(), Arc::clone(&registry.metrics)),
+            books,
+            policy,
+            Arc::clone(&gate),
+        );
         let (tell, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("bookkeeper".to_owned()).spawn(move || {
             bookkeeper.run(&inbox, &directory, segment_size);
             let _ = tell.send(());
         })?;
-        Ok(Self { _thread: thread, orders, gate, ended })
+        Ok(Self { _thread: thread, orders: Orders(orders), gate, ended })
+    }
+
+    /// How others ask it for something.
+    #[must_use]
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
     }
 
     /// From now on it appends nothing.
-    pub(crate) fn close_gate(&self) {
+    pub fn close_gate(&self) {
         self.gate.close();
     }
 
     /// Waits for the last checkpoint, which follows `node.stopped`.
-    pub(crate) async fn finish(self, until: Instant) {
+    pub async fn finish(self, until: Instant) {
         // If it is busy, it looks soon enough by itself.
-        let _ = self.orders.try_send(Order::Finish);
+        let _ = self.orders.0.try_send(Order::Finish);
         if tokio::time::timeout_at(until.into(), self.ended).await.is_err() {
             tracing::warn!("the last checkpoint was not written in time: the next start reads more");
         }

@@ -11,12 +11,9 @@ use ledger::{Batch, Ledger, ReadError, Settings, Stepped as Did, Stepper, storag
 use lifecycle::{Node, RemovalCause, Unfinished};
 use location::Presence;
 
-pub use crate::bookkeeper::Step;
-pub use crate::registry::Registry;
-pub use crate::retention::Policy;
 use crate::{
-    Recovered, StartError,
-    bookkeeper::{Bookkeeper, Gate, Parts},
+    Recovered, RecoveryError, Registry, Retention, Step,
+    bookkeeper::{Bookkeeper, Gate},
     recovery,
 };
 
@@ -44,11 +41,11 @@ impl Stepped {
         storage: Arc<dyn Storage>,
         settings: Settings,
         node: &Node,
-        policy: Policy,
+        policy: Retention,
         max_bindings: usize,
         offline_after: Duration,
         (now, at): (Instant, u64),
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, RecoveryError> {
         let (opened, mut stepper) = Ledger::open_stepped(storage, settings)?;
         let (recovered, books, users) = recovery::settle(
             &opened,
@@ -65,14 +62,8 @@ impl Stepped {
         );
         let registry = Arc::new(registry);
         let gate = Arc::new(Gate::default());
-        let bookkeeper = Bookkeeper::new(Parts {
-            ledger: opened.ledger,
-            node: node.clone(),
-            books,
-            policy,
-            metrics: Arc::clone(&registry.metrics),
-            gate: Arc::clone(&gate),
-        });
+        let place = (opened.ledger, node.clone(), Arc::clone(&registry.metrics));
+        let bookkeeper = Bookkeeper::new(place, books, policy, Arc::clone(&gate));
         Ok(Self { registry, stepper, recovered, bookkeeper, gate })
     }
 
@@ -103,7 +94,7 @@ impl std::fmt::Debug for Stepped {
 }
 
 /// Appends a batch and steps until it is durable.
-fn commit(ledger: &Ledger, stepper: &mut Stepper, batch: Batch) -> Result<(), StartError> {
+fn commit(ledger: &Ledger, stepper: &mut Stepper, batch: Batch) -> Result<(), RecoveryError> {
     if batch.is_empty() {
         return Ok(());
     }
@@ -117,7 +108,7 @@ fn commit(ledger: &Ledger, stepper: &mut Stepper, batch: Batch) -> Result<(), St
                 in_vain += 1;
                 batch = rejected.batch;
             }
-            Err(rejected) => return Err(StartError::NoRoomToRecover(rejected.why)),
+            Err(rejected) => return Err(RecoveryError::NoRoomToRecover(rejected.why)),
         }
     };
     in_vain = 0;
@@ -127,7 +118,7 @@ fn commit(ledger: &Ledger, stepper: &mut Stepper, batch: Batch) -> Result<(), St
             in_vain += 1;
         }
         if in_vain > PATIENCE {
-            return Err(StartError::DiskTooSlow(std::time::Duration::ZERO));
+            return Err(RecoveryError::DiskTooSlow(std::time::Duration::ZERO));
         }
     }
     Ok(())

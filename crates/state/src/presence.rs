@@ -21,20 +21,20 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Room for the records of a user.
 #[derive(Default)]
-pub(crate) struct UserRooms {
-    pub(crate) coming: Option<Reservation>,
-    pub(crate) going: Option<Reservation>,
+pub struct UserRooms {
+    pub coming: Option<Reservation>,
+    pub going: Option<Reservation>,
 }
 
 impl Registry {
     /// Who is online. Locked behind the location table, never before it.
-    pub(crate) fn presence(&self) -> MutexGuard<'_, Presence<Reservation>> {
+    pub fn presence(&self) -> MutexGuard<'_, Presence<Reservation>> {
         // A panic under this lock is a bug of ours; the table's own invariants are kept by its methods.
         self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Pays for what a user is going to need.
-    pub(crate) fn pay_for_user(&self, owed: Owed, rooms: &mut UserRooms) -> Result<(), Refused> {
+    pub fn pay_for_user(&self, owed: Owed, rooms: &mut UserRooms) -> Result<(), Refused> {
         match owed {
             Owed::Nothing => return Ok(()),
             Owed::Going => {}
@@ -60,11 +60,7 @@ impl Registry {
     }
 
     /// There are as many users as there may be: who is gone the longest makes room.
-    pub(crate) fn make_room_for_users(
-        &self,
-        presence: &mut Presence<Reservation>,
-        (now, at): (Instant, u64),
-    ) {
+    pub fn make_room_for_users(&self, presence: &mut Presence<Reservation>, (now, at): (Instant, u64)) {
         if let Some(gone) = presence.beyond() {
             self.metrics.add(Count::UsersOfflineEarly);
             self.offline(presence, gone, (now, at));

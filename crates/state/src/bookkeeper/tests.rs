@@ -13,7 +13,7 @@ use lifecycle::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{StartError, recovery};
+use crate::{RecoveryError, recovery};
 
 const DAY: u64 = 86_400_000_000;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ fn settings() -> Settings {
     }
 }
 
-fn settle(opened: &Opened) -> Result<(recovery::Recovered, Books), StartError> {
+fn settle(opened: &Opened) -> Result<(recovery::Recovered, Books), RecoveryError> {
     let settled = recovery::recover(opened, clock::micros(), |_| Some(RemovalCause::NodeCrash))?;
     Ok((settled.0, settled.1))
 }
@@ -51,8 +51,8 @@ struct Run {
     bookkeeper: Bookkeeper,
 }
 
-fn policy(dropping: &[String]) -> Policy {
-    Policy {
+fn policy(dropping: &[String]) -> Retention {
+    Retention {
         keep_for: Duration::from_secs(3600),
         keep_size: 192 << 10,
         sinks: vec!["crm".to_owned()],
@@ -112,7 +112,7 @@ impl World {
         all
     }
 
-    fn start(&mut self) -> Result<(), StartError> {
+    fn start(&mut self) -> Result<(), RecoveryError> {
         let opened = Ledger::open_on(Arc::new(self.disk.mount()), settings())?;
         let (recovered, books) = settle(&opened)?;
         let all = self.fold_all();
@@ -121,14 +121,8 @@ impl World {
         assert_eq!(recovered.flows, all.flows().len() as u64);
         let run = Position::new(opened.incarnation, 0);
         self.written.extend(read(&opened.ledger, ReadFrom::After(run)).0);
-        let bookkeeper = Bookkeeper::new(Parts {
-            ledger: opened.ledger.clone(),
-            node: self.node.clone(),
-            books,
-            policy: policy(&self.dropping),
-            metrics: Arc::new(Metrics::new()),
-            gate: Arc::default(),
-        });
+        let place = (opened.ledger.clone(), self.node.clone(), Arc::new(Metrics::new()));
+        let bookkeeper = Bookkeeper::new(place, books, policy(&self.dropping), Arc::default());
         self.run = Some(Run { opened, bookkeeper });
         self.check();
         Ok(())
@@ -422,7 +416,7 @@ fn one_spoilt_checkpoint_costs_a_longer_start_and_two_are_refused() {
     assert_eq!(world.run.as_ref().unwrap().bookkeeper.checkpoints.len(), 1);
     spoil_all(&world);
     world.end(End::Kill);
-    assert!(matches!(world.start(), Err(StartError::NoCheckpoint { .. })));
+    assert!(matches!(world.start(), Err(RecoveryError::NoCheckpoint { .. })));
 }
 
 #[test]

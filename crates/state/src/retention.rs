@@ -10,7 +10,7 @@ mod tests;
 
 /// How long the ledger is kept, and for whom.
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub struct Retention {
     /// How old a segment's newest record may become.
     pub keep_for: Duration,
     /// Bytes of all segments.
@@ -21,16 +21,7 @@ pub struct Policy {
     pub drop_unread_of: BTreeSet<String>,
 }
 
-impl Policy {
-    pub(crate) fn new(config: &config::Ledger, sinks: &[config::Sink]) -> Self {
-        Self {
-            keep_for: config.keep_for,
-            keep_size: config.keep_size,
-            sinks: sinks.iter().map(|sink| sink.name.as_str().to_owned()).collect(),
-            drop_unread_of: config.drop_unread_of.iter().map(|name| name.as_str().to_owned()).collect(),
-        }
-    }
-
+impl Retention {
     /// The cursors there are, and those of sinks that never saved one: they have everything before them.
     pub(crate) fn readers(&self, mut cursors: Vec<(String, Position)>) -> Vec<(String, Position)> {
         for sink in &self.sinks {
@@ -77,7 +68,11 @@ pub(crate) struct Plan {
 
 /// Decides. `ended` tells when the newest record of a segment (given by its number) was written, in microseconds since the
 /// Unix epoch; it is asked for as few as need be.
-pub(crate) fn plan(policy: &Policy, facts: &Facts<'_>, mut ended: impl FnMut(usize) -> Option<u64>) -> Plan {
+pub(crate) fn plan(
+    policy: &Retention,
+    facts: &Facts<'_>,
+    mut ended: impl FnMut(usize) -> Option<u64>,
+) -> Plan {
     let segments = facts.segments;
     let too_old = facts.now.saturating_sub(u64::try_from(policy.keep_for.as_micros()).unwrap_or(u64::MAX));
     let mut total: u64 = segments.iter().map(|segment| segment.bytes).sum();

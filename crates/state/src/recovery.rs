@@ -1,21 +1,17 @@
 //! What an earlier process owed: read back from the ledger, written before anything is served.
 
 use std::{
-    mem,
-    sync::Arc,
-    thread,
+    mem, thread,
     time::{Duration, Instant},
 };
 
-use ledger::{
-    Batch, Durability, Ledger, Opened, Position, ReadFrom, Reader, Refused, Settings, storage::Storage,
-};
+use ledger::{Batch, Ledger, Opened, Position, ReadFrom, Reader, Refused};
 use lifecycle::{
-    BindingRemoved, Event, EventId, EventKind, LastBinding, LeftBinding, LeftUsers, Node, NodeStarted,
+    BindingRemoved, Event, EventId, EventKind, LastBinding, LeftBinding, LeftUsers, NodeStarted,
     RemovalCause, Text, Unfinished, UserOnline,
 };
 
-use crate::StartError;
+use crate::RecoveryError;
 
 /// Bytes of one batch of owed records.
 const BATCH: usize = 256 * 1024;
@@ -44,7 +40,7 @@ pub struct Recovered {
 }
 
 /// What the records up to some place come to, and a reader that stands there.
-pub(crate) struct Books {
+pub struct Books {
     pub(crate) unfinished: Unfinished,
     pub(crate) reader: Reader,
     /// The last record folded.
@@ -53,38 +49,17 @@ pub(crate) struct Books {
     pub(crate) checkpoints: Vec<Position>,
 }
 
-/// Opens the ledger.
-///
-/// # Errors
-/// It cannot be opened.
-pub(crate) fn open(
-    storage: Arc<dyn Storage>,
-    config: &config::Ledger,
-    node: &Node,
-) -> Result<Opened, StartError> {
-    let mut settings = Settings::new(node.as_str());
-    settings.segment_bytes = config.segment_size;
-    settings.block_bytes =
-        settings.block_bytes.min(usize::try_from(config.segment_size / 4).unwrap_or(usize::MAX));
-    settings.spare_bytes = settings.spare_bytes.min(config.segment_size);
-    settings.durability = match config.durability {
-        config::Durability::Memory => Durability::Memory,
-        config::Durability::Disk => Durability::Disk,
-    };
-    Ok(Ledger::open_on(storage, settings)?)
-}
-
 /// Writes what an earlier process owed (DESIGN invariant 4). The books end where that begins; who is online is told as of
 /// its end. `end` says why a binding that
 /// had no flow goes, or that it stays; `now` is microseconds since the Unix epoch.
 ///
 /// # Errors
 /// The ledger cannot be read or written.
-pub(crate) fn recover(
+pub fn recover(
     opened: &Opened,
     now: u64,
     end: impl FnMut(&LeftBinding) -> Option<RemovalCause>,
-) -> Result<(Recovered, Books, LeftUsers), StartError> {
+) -> Result<(Recovered, Books, LeftUsers), RecoveryError> {
     settle(opened, now, end, |batch| write(&opened.ledger, batch))
 }
 
@@ -93,8 +68,8 @@ pub(crate) fn settle(
     opened: &Opened,
     now: u64,
     mut end: impl FnMut(&LeftBinding) -> Option<RemovalCause>,
-    mut write: impl FnMut(Batch) -> Result<(), StartError>,
-) -> Result<(Recovered, Books, LeftUsers), StartError> {
+    mut write: impl FnMut(Batch) -> Result<(), RecoveryError>,
+) -> Result<(Recovered, Books, LeftUsers), RecoveryError> {
     let (books, records) = fold(opened)?;
     let unfinished = &books.unfinished;
     let last_alive = opened.last_beat.map_or(0, |beat| beat.at).max(last_record(opened));
@@ -157,15 +132,15 @@ fn last_record(opened: &Opened) -> u64 {
 }
 
 /// Folds what earlier runs wrote; says how many records that took.
-fn fold(opened: &Opened) -> Result<(Books, u64), StartError> {
+fn fold(opened: &Opened) -> Result<(Books, u64), RecoveryError> {
     let mut books = begin(opened)?;
     let mut records = 0;
-    while let Some(block) = books.reader.next_block().map_err(StartError::History)? {
+    while let Some(block) = books.reader.next_block().map_err(RecoveryError::History)? {
         for record in block.records() {
             let id = EventId { incarnation: record.position.incarnation, sequence: record.position.seq };
             match EventKind::try_from(record.kind) {
                 Ok(kind) => books.unfinished.fold(id, record.at, kind, record.payload),
-                Err(_) => return Err(StartError::NewerEvents { event: id, kind: record.kind }),
+                Err(_) => return Err(RecoveryError::NewerEvents { event: id, kind: record.kind }),
             }
         }
         records += block.count();
@@ -175,7 +150,7 @@ fn fold(opened: &Opened) -> Result<(Books, u64), StartError> {
 }
 
 /// Where the fold begins: at the newest checkpoint that can be used, or at the first record of all.
-fn begin(opened: &Opened) -> Result<Books, StartError> {
+fn begin(opened: &Opened) -> Result<Books, RecoveryError> {
     for at in &opened.unusable_checkpoints {
         tracing::warn!(checkpoint = %at, "a checkpoint cannot be used; the start reads further back");
     }
@@ -204,7 +179,7 @@ fn begin(opened: &Opened) -> Result<Books, StartError> {
     if oldest.seq > 1 || (checkpointed && oldest > first) {
         // What was open before is not known: a close would be owed that nobody writes.
         let why = unread.unwrap_or_else(|| "damaged or gone".to_owned());
-        return Err(StartError::NoCheckpoint { oldest, why });
+        return Err(RecoveryError::NoCheckpoint { oldest, why });
     }
     Ok(Books {
         unfinished: Unfinished::default(),
@@ -218,7 +193,7 @@ fn begin(opened: &Opened) -> Result<Books, StartError> {
 mod tests;
 
 /// Appends a batch and waits for the disk; at a start nothing is in a hurry.
-pub(crate) fn write(ledger: &Ledger, mut batch: Batch) -> Result<(), StartError> {
+pub(crate) fn write(ledger: &Ledger, mut batch: Batch) -> Result<(), RecoveryError> {
     if batch.is_empty() {
         return Ok(());
     }
@@ -228,10 +203,10 @@ pub(crate) fn write(ledger: &Ledger, mut batch: Batch) -> Result<(), StartError>
             rejected.why
         })
     };
-    let appended = once_there_is_room(append).map_err(StartError::NoRoomToRecover)?;
+    let appended = once_there_is_room(append).map_err(RecoveryError::NoRoomToRecover)?;
     match ledger.durable(appended.last_seq).wait_for(PATIENCE) {
         Some(Ok(())) => Ok(()),
-        Some(Err(_)) | None => Err(StartError::DiskTooSlow(PATIENCE)),
+        Some(Err(_)) | None => Err(RecoveryError::DiskTooSlow(PATIENCE)),
     }
 }
 

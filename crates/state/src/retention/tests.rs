@@ -10,8 +10,8 @@ fn segments(count: u64) -> Vec<Segment> {
     (0..count).map(segment).collect()
 }
 
-fn policy(keep_for: u64, keep_size: u64, dropping: &[&str]) -> Policy {
-    Policy {
+fn policy(keep_for: u64, keep_size: u64, dropping: &[&str]) -> Retention {
+    Retention {
         keep_for: Duration::from_secs(keep_for),
         keep_size,
         sinks: Vec::new(),
@@ -20,7 +20,7 @@ fn policy(keep_for: u64, keep_size: u64, dropping: &[&str]) -> Policy {
 }
 
 /// Segment `n` ends at second `n`.
-fn at(policy: &Policy, count: u64, now: u64, checkpoint: u64, readers: &[(&str, u64)]) -> Plan {
+fn at(policy: &Retention, count: u64, now: u64, checkpoint: u64, readers: &[(&str, u64)]) -> Plan {
     let readers: Vec<_> =
         readers.iter().map(|(name, seq)| ((*name).to_owned(), Position::new(1, *seq))).collect();
     let facts = Facts {
@@ -55,7 +55,7 @@ fn a_sink_holds_back_what_it_has_not_read() {
 
 #[test]
 fn a_sink_that_never_acknowledged_anything_holds_everything() {
-    let policy = Policy { sinks: vec!["crm".into()], ..policy(1, 0, &[]) };
+    let policy = Retention { sinks: vec!["crm".into()], ..policy(1, 0, &[]) };
     let readers = policy.readers(vec![("old".into(), Position::new(1, 60))]);
     assert_eq!(readers.len(), 2);
     assert_eq!(policy.slowest(&readers), Some(&("crm".to_owned(), Position::START)));

@@ -59,17 +59,17 @@ enum Told {
 }
 
 /// To whoever keeps bindings.
-pub(crate) struct Keeping(SyncSender<Told>);
+pub struct Keeping(SyncSender<Told>);
 
 /// More waits for the disk than may.
-pub(crate) struct TooMuch;
+pub struct TooMuch;
 
 impl Keeping {
     /// This binding is there, new or refreshed, until then: microseconds since the Unix epoch.
     ///
     /// # Errors
     /// It is not kept.
-    pub(crate) fn put(&self, kept: Kept, expires_at: u64) -> Result<(), TooMuch> {
+    pub fn put(&self, kept: Kept, expires_at: u64) -> Result<(), TooMuch> {
         self.tell(Change::Put(Box::new(kept), expires_at))
     }
 
@@ -77,7 +77,7 @@ impl Keeping {
     ///
     /// # Errors
     /// It is kept all the same; the ledger knows better.
-    pub(crate) fn remove(&self, kept: Kept) -> Result<(), TooMuch> {
+    pub fn remove(&self, kept: Kept) -> Result<(), TooMuch> {
         self.tell(Change::Remove(Box::new(kept)))
     }
 
@@ -86,7 +86,7 @@ impl Keeping {
     }
 
     /// Waits until everything said so far is on disk and the file is closed, at most until then.
-    pub(crate) async fn finish(&self, until: Instant) {
+    pub async fn finish(&self, until: Instant) {
         let sender = self.0.clone();
         let finished = tokio::task::spawn_blocking(move || {
             let (done, finished) = sync_channel(1);
@@ -100,7 +100,7 @@ impl Keeping {
 }
 
 /// What an earlier process kept.
-pub(crate) struct Found {
+pub struct Found {
     file: Connection,
     listeners: Vec<String>,
     /// By what the ledger knows of them: the address-of-record and the contact, both cut to a bounded length.
@@ -108,18 +108,19 @@ pub(crate) struct Found {
 }
 
 /// A binding that is there again.
-pub(crate) struct Staying {
-    pub(crate) kept: Kept,
+pub struct Staying {
+    /// The binding.
+    pub kept: Kept,
     /// Microseconds since the Unix epoch.
-    pub(crate) expires_at: u64,
+    pub expires_at: u64,
     /// For the record of its end.
-    pub(crate) room: Reservation,
+    pub room: Reservation,
 }
 
 /// Opens the file; bindings are put back at the listener of the same name. A file that cannot be used is moved away, and a new one begun; if that fails too, nothing is kept.
 ///
 /// The ledger's directory must be ours by then.
-pub(crate) fn open(directory: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Option<Found> {
+pub fn open(directory: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Option<Found> {
     let path = directory.join(FILE);
     let tried = load(&path, listeners, (now, at)).or_else(|error| {
         let aside = directory.join("bindings.damaged");
@@ -200,12 +201,7 @@ fn load(path: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Result<
 
 impl Found {
     /// Whether a binding that the ledger has stays, or else why it goes.
-    pub(crate) fn take(
-        &mut self,
-        left: &LeftBinding,
-        ledger: &Ledger,
-        at: u64,
-    ) -> Result<Staying, RemovalCause> {
+    pub fn take(&mut self, left: &LeftBinding, ledger: &Ledger, at: u64) -> Result<Staying, RemovalCause> {
         let row = self.rows.get_mut(left).and_then(Vec::pop);
         let (kept, expires_at) = row.ok_or(RemovalCause::NodeCrash)?;
         if expires_at <= at {
@@ -220,7 +216,7 @@ impl Found {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(crate) fn keep(self, staying: Vec<(Kept, u64)>) -> io::Result<Keeping> {
+    pub fn keep(self, staying: Vec<(Kept, u64)>) -> io::Result<Keeping> {
         let Self { file, listeners, .. } = self;
         let (sender, receiver) = sync_channel(MOST_WAITING);
         std::thread::Builder::new().name("bindings".to_owned()).spawn(move || {

@@ -3,12 +3,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Microseconds since the Unix epoch.
-pub(crate) fn micros() -> u64 {
+#[must_use]
+pub fn micros() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Seconds since the Unix epoch.
-pub(crate) fn seconds() -> u64 {
+#[must_use]
+pub fn seconds() -> u64 {
     micros() / 1_000_000
 }

@@ -47,7 +47,9 @@ pub struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(
+    /// A node that has no flow yet. `bindings` and `presence` are what an earlier run left.
+    #[must_use]
+    pub fn new(
         node: Node,
         ledger: Ledger,
         bindings: Location<Reservation>,
@@ -68,7 +70,7 @@ impl Registry {
     }
 
     /// Puts back what an earlier process had, and keeps what belongs to no flow for the next one.
-    pub(crate) fn keep(&mut self, keeping: Keeping, staying: Vec<Staying>, (now, at): (Instant, u64)) {
+    pub fn keep(&mut self, keeping: Keeping, staying: Vec<Staying>, (now, at): (Instant, u64)) {
         self.keeping = Some(keeping);
         for Staying { kept, room, .. } in staying {
             let restored = self.location().restore(&kept, room);
@@ -102,7 +104,7 @@ impl Registry {
 
     /// Counters.
     #[must_use]
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
@@ -124,7 +126,8 @@ impl Registry {
         self.closing.store(true, Ordering::Release);
     }
 
-    pub(crate) fn is_closing(&self) -> bool {
+    /// Whether [`begin_closing`](Self::begin_closing) was called.
+    pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 
@@ -227,7 +230,7 @@ impl Registry {
     ///
     /// # Errors
     /// See [`RegisterError`]; nothing was changed or told.
-    pub(crate) fn register_and_tell(
+    pub fn register_and_tell(
         &self,
         register: &Register<'_>,
         flow: Option<&str>,
@@ -319,7 +322,7 @@ impl Registry {
     }
 
     /// Waits, at most until then, until what is kept for the next process is on disk.
-    pub(crate) async fn kept(&self, until: Instant) {
+    pub async fn kept(&self, until: Instant) {
         if let Some(keeping) = &self.keeping {
             keeping.finish(until).await;
         }
@@ -397,7 +400,7 @@ impl Registry {
     }
 
     /// Writes one record that was paid for.
-    pub(crate) fn write(&self, room: Reservation, at: u64, event: &Event<'_>) {
+    pub fn write(&self, room: Reservation, at: u64, event: &Event<'_>) {
         let mut batch = Batch::new();
         self.push(&mut batch, room, event.kind(), at, &event.to_json());
         self.append(batch);
@@ -415,7 +418,7 @@ impl Registry {
 }
 
 /// What a REGISTER changed.
-pub(crate) enum Changed<'b> {
+pub enum Changed<'b> {
     /// This binding came.
     Added(&'b Binding<Reservation>),
     /// Something that came with this REGISTER took the place of this binding: its Contact or its instance is the same.
