@@ -59,13 +59,13 @@ impl Handle {
     /// The node's name.
     #[must_use]
     pub fn node(&self) -> &Node {
-        &self.0.state.node()
+        self.0.state.node()
     }
 
     /// The ledger.
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
-        &self.0.state.ledger()
+        self.0.state.ledger()
     }
 
     /// How long it has been running.

@@ -132,7 +132,7 @@ async fn one_panics(config: &Config) {
         for record in block.records() {
             let id = EventId { incarnation: record.position.incarnation, sequence: record.position.seq };
             let kind = EventKind::try_from(record.kind).unwrap();
-            log.line(&cloud_event(&shared.state.node(), id, kind, record.at, record.payload), 0);
+            log.line(&cloud_event(shared.state.node(), id, kind, record.at, record.payload), 0);
         }
     }
     let closes: Vec<_> = log.flows().values().flat_map(|flow| &flow.closes).collect();
