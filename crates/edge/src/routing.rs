@@ -1,7 +1,8 @@
 //! Who may call whom, and where a request goes: the security policy of the server.
 //!
 //! [`Routing`] decides. It reads the [`Tables`](tables::Tables) that all shards share and asks the shard of the sender about flows
-//! ([`FlowLookup`]) and proofs ([`SenderProof`]). It sends nothing and has no socket.
+//! ([`FlowLookup`]) and proofs ([`SenderProof`]). It sends nothing and has no socket, so `policy_tests` can
+//! hold its rules as rows.
 //! [`ProxyEnvironment`](environment::ProxyEnvironment) puts one message at a time to it and does what follows.
 //!
 //! - `sender`: who sends a request, and what that lets the sender do.
@@ -23,6 +24,8 @@ pub(crate) mod gruu;
 mod header_policy;
 pub(crate) mod own_contacts;
 mod own_routes;
+#[cfg(test)]
+mod policy_tests;
 mod redirects;
 pub(crate) mod register;
 pub(crate) mod response_address;

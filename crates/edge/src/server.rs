@@ -365,7 +365,7 @@ fn descriptors() -> u64 {
     granted.unwrap_or(u64::MAX)
 }
 
-fn policy(registrar: &config::Registrar) -> sip_registrar::Policy {
+pub(crate) fn policy(registrar: &config::Registrar) -> sip_registrar::Policy {
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     sip_registrar::Policy {
         min_expires: seconds(registrar.min_expires),
