@@ -7,10 +7,9 @@ use defence::{Offence, Source, Try};
 use lifecycle::Text;
 use sip_auth::{Credentials, Secret, Username};
 use smallvec::SmallVec;
+use upstream::Hop;
 
-use crate::{
-    accounts::TooMuch, admission::identity, hop::Hop, routing::register::LONGEST_IDENTITY, shard::Shard,
-};
+use crate::{accounts::TooMuch, admission::identity, routing::register::LONGEST_IDENTITY, shard::Shard};
 
 /// An attempt to prove who sends a request.
 pub(crate) struct Attempt<'s> {

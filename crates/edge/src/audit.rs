@@ -27,8 +27,9 @@ use comparison::{
 pub(crate) use comparison::{Listed, Stage, Tally};
 use metrics::{Count, Gauge};
 use state::clock;
+use upstream::FlowNumber;
 
-use crate::{hop::FlowNumber, inbox::Letter, shared::Shared};
+use crate::{inbox::Letter, shared::Shared};
 
 /// Flows that a shard hands over at once.
 pub(crate) const PART: usize = 1024;

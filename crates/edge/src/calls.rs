@@ -10,9 +10,9 @@ use defence::{Often, Paced, Turn, UserCall};
 use ledger::{Batch, Reservation};
 use lifecycle::{
     CALL_ANSWERED_ROOM, CALL_ENDED_ROOM, CALL_HELD_ROOM, CallAnswered, CallCause, CallEnded, CallHeld,
-    CallParty, CallStarted, Cause, Certainty, ClosedAt, Event, FlowId, Text, Transport,
+    CallParty, CallStarted, Cause, Certainty, ClosedAt, Event, Text, Transport,
 };
-use location::{Binding, Way};
+use location::Binding;
 use metrics::{Count, Gauge};
 use sip_dialog::{
     Agent, Book, Call, Calls, End, Farewell, Hurt, Moment, Party, Refusal, Registered, Rooms, Sent, Side,
@@ -20,15 +20,14 @@ use sip_dialog::{
 use sip_message::{Message, Method};
 use sip_proxy::Answer;
 use state::{Changed, clock};
+use upstream::{FlowNumber, Hop, Upstreams, same_peer};
 
 use crate::{
     audit::Tally,
     dialling,
-    hop::{FlowNumber, Hop, same_peer},
     inbox::Letter,
     routing::{rewritten_contact, tables::Tables},
     shared::Shared,
-    upstream::Upstreams,
     view::CallView,
 };
 
@@ -283,7 +282,7 @@ impl Shared {
             let hurt = calls.hop_gone(desk, hop, &agents, now);
             for aor in &hurt.expected {
                 for binding in location.bindings(aor, now.instant) {
-                    let other = hop_of(binding);
+                    let other = Hop::of(binding);
                     if other != hop {
                         calls.came_back(desk, &agent(binding), other);
                     }
@@ -297,7 +296,7 @@ impl Shared {
     /// there from now on; where it took the place of another, calls follow it.
     pub(crate) fn calls_heed(&self, changed: &Changed<'_>, from: Hop) {
         self.with_calls(|calls, desk, _| match changed {
-            Changed::Added(binding) => calls.came_back(desk, &agent(binding), hop_of(binding)),
+            Changed::Added(binding) => calls.came_back(desk, &agent(binding), Hop::of(binding)),
             Changed::Replaced(replaced, registration) => {
                 let old = agent(replaced);
                 let came = || registration.added().map(agent);
@@ -308,7 +307,7 @@ impl Shared {
                     Some(flow) => registration.of_flow(flow).map(agent).collect(),
                     None => Vec::new(),
                 };
-                calls.moved(&old, &new, &others, hop_of(replaced), from);
+                calls.moved(&old, &new, &others, Hop::of(replaced), from);
             }
         });
     }
@@ -371,16 +370,6 @@ fn agent(binding: &Binding<Reservation>) -> Agent {
         call_id: binding.call_id(),
         source: binding.remote().ip(),
     })
-}
-
-/// The way to a binding's user agent.
-pub(crate) fn hop_of(binding: &Binding<Reservation>) -> Hop {
-    match binding.way() {
-        Way::Flow(FlowId { counter, .. }) => Hop::Flow(FlowNumber(counter)),
-        Way::Udp { listener } => {
-            Hop::Udp { listener: u8::try_from(listener).unwrap_or(u8::MAX), remote: binding.remote() }
-        }
-    }
 }
 
 /// A change of hold.

@@ -5,14 +5,9 @@ use std::{rc::Rc, time::Duration};
 use metrics::Count;
 use tokio::task::spawn_local;
 use transport::{Dial, Dialled, Opening};
+use upstream::{FlowNumber, Hop};
 
-use crate::{
-    flow::Flow,
-    hop::{FlowNumber, Hop},
-    inbox::Loss,
-    shard::Shard,
-    shared::Shared,
-};
+use crate::{flow::Flow, inbox::Loss, shard::Shard, shared::Shared};
 
 /// Peers that a shard is connected to, or connects to, at a time; beyond, what is for another is as if it were gone.
 pub(crate) const MOST: usize = 4096;

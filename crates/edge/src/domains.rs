@@ -12,6 +12,7 @@ use sip_message::Message;
 use sip_proxy::Answer;
 use state::clock;
 use transport::{Vouched, upgrade};
+use upstream::{Number, Upstreams};
 
 use crate::{
     admission::{Tokens, identity, read_keys},
@@ -19,7 +20,6 @@ use crate::{
     jwks::Remote,
     passwords::{Digest, Passwords, offered, user_names},
     routing::register::LONGEST_IDENTITY,
-    upstream::{Number, Upstreams},
     user_database::{DatabaseError, UserDatabase},
     users_found,
 };

@@ -15,12 +15,9 @@ use metrics::{Count, Gauge};
 use serde::Serialize;
 use state::clock;
 use tokio::{sync::watch, task::yield_now, time::sleep};
+use upstream::PeerKind;
 
-use crate::{
-    Handle,
-    shard::{Leads, Shard},
-    shared::Shared,
-};
+use crate::{Handle, shard::Shard, shared::Shared};
 
 /// The shortest pause; where flows are to go faster, several go at once.
 const TICK: Duration = Duration::from_millis(5);
@@ -275,11 +272,11 @@ impl Shared {
 
     /// Why no flow that leads there may open now, if none may. As long as there is something to be said for users, servers behind are
     /// connected to.
-    pub(crate) fn shut_because(&self, leads: Leads) -> Option<&'static str> {
+    pub(crate) fn shut_because(&self, leads: PeerKind) -> Option<&'static str> {
         match &*self.stance.borrow() {
             Stance::Serving => None,
-            Stance::Shut if leads == Leads::OthersThere => None,
-            Stance::Emptying(plan) if leads == Leads::OthersThere && self.says_farewell(*plan) => None,
+            Stance::Shut if leads == PeerKind::Server => None,
+            Stance::Emptying(plan) if leads == PeerKind::Server && self.says_farewell(*plan) => None,
             Stance::Shut => Some("the server takes no new connections at present"),
             Stance::Emptying(Plan { purpose: Purpose::Drain, .. }) => Some("the server is being drained"),
             Stance::Emptying(Plan { purpose: Purpose::Shutdown, .. }) => Some("the server is shutting down"),

@@ -12,14 +12,13 @@ use lifecycle::{CloseBook, FlowClosed, OpenFlow, Text, Traffic};
 use metrics::Count;
 use state::clock;
 use transport::{Link, Opening, Refused};
+use upstream::{FlowNumber, Hop, PeerKind, Remembered};
 
 use crate::{
     door::Guest,
-    hop::{FlowNumber, Hop},
     inbox::Loss,
     routing::backend,
-    shard::{Known, Leads, Shard},
-    upstream::Remembered,
+    shard::{Known, Shard},
 };
 
 /// When a client that found no room may try again.
@@ -86,8 +85,8 @@ impl Flow {
             shared.metrics.add(Count::FlowsRefused);
             Refused { retry_after: RETRY_AFTER, reason }
         };
-        let outwards = peer.map(|_| Leads::OthersThere);
-        if let Some(reason) = shared.shut_because(outwards.unwrap_or(Leads::ToOne)) {
+        let outwards = peer.map(|_| PeerKind::Server);
+        if let Some(reason) = shared.shut_because(outwards.unwrap_or(PeerKind::UserAgent)) {
             return Err(Refused { retry_after: RETRY_LATER, ..refuse(reason) });
         }
         let room = shared.admit().map_err(refuse)?;

@@ -12,8 +12,9 @@ use location::Way;
 use sip_message::address_of_record_of;
 use tokio::sync::oneshot;
 use transport::PingFailed;
+use upstream::FlowNumber;
 
-use crate::{FlowView, Handle, RegisteredView, hop::FlowNumber, inbox::Letter};
+use crate::{FlowView, Handle, RegisteredView, inbox::Letter};
 
 /// Which flows are asked for: those that fit everything given.
 #[derive(Clone, Debug, Default)]

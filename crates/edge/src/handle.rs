@@ -7,15 +7,14 @@ use lifecycle::{Cause, Ending, FlowId, Node};
 use metrics::Metrics;
 use state::{LedgerSnapshot, clock};
 use tokio::sync::oneshot;
+use upstream::{FlowNumber, UpstreamView};
 
 use crate::{
     BanView, Bound, CallView, FlowView, HinderedView,
     audit::{self, AuditView, NoAudit},
     certificate_remarks::expires_at,
-    hop::FlowNumber,
     inbox::{Closing, Letter},
     shared::Shared,
-    upstream::UpstreamView,
 };
 
 /// Bans that are shown at a time.

@@ -14,14 +14,9 @@ use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
 };
+use upstream::{FlowNumber, Hop};
 
-use crate::{
-    FlowQuery, Pinged,
-    ask::Answered,
-    audit::Part,
-    hop::{FlowNumber, Hop},
-    view::FlowView,
-};
+use crate::{FlowQuery, Pinged, ask::Answered, audit::Part, view::FlowView};
 
 /// Letters that may wait for a shard; beyond, sending fails as if the hop were gone.
 const MOST_LETTERS: usize = 65_536;

@@ -42,8 +42,9 @@ use sip_message::Message;
 use sip_proxy::Target;
 use smallvec::SmallVec;
 use tables::Tables;
+use upstream::Hop;
 
-use crate::{accounts::TooMuch, hop::Hop};
+use crate::accounts::TooMuch;
 
 /// Where a request goes.
 pub(crate) type Targets = SmallVec<[Target<Hop>; 1]>;

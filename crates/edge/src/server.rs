@@ -22,9 +22,11 @@ use tokio::{
     task::JoinHandle as Task,
 };
 use transport::accept::{self, Accepted};
+use upstream::{LookedUp, Upstreams, look_up, probe, resolver};
 
 use crate::{
     Bound, Handle, Recovered, RecoveryError, StartError,
+    ask::options,
     audit::{self, Audit},
     calls::CallTable,
     domains::Domains,
@@ -35,16 +37,13 @@ use crate::{
     listeners::{self, Sockets},
     private,
     registrations::Registrations,
-    resolve::resolver,
     routing::{
         backend::{self, Untold},
         flow_token::Tokens,
     },
     shard,
     shared::{Pages, Shared},
-    upkeep,
-    upstream::{self, LookedUp, Upstreams},
-    user_database,
+    upkeep, user_database,
 };
 
 /// Bindings that one flow has on average at most, for the bound of the whole table.
@@ -173,7 +172,7 @@ impl Server {
             listeners: bounds,
             domains,
             door,
-            upstreams,
+            upstreams: Arc::new(upstreams),
             orphans,
             registrations: Registrations::default(),
             untold: Untold::default(),
@@ -236,13 +235,16 @@ impl Server {
         let most = descriptors.saturating_sub(KEPT_DESCRIPTORS);
         let mut acceptors = vec![tokio::spawn(upkeep::run(Arc::clone(&shared)))];
         acceptors.push(tokio::spawn(backend::run(Arc::clone(&shared), orphans_inbox)));
-        for upstream in 0..config.upstreams.len() {
-            acceptors.push(tokio::spawn(upstream::probe(Arc::clone(&shared), upstream)));
+        let (upstreams, metrics) = (&shared.upstreams, &shared.metrics);
+        for number in upstreams.numbers() {
+            let probe = probe(Arc::clone(upstreams), number, Arc::clone(metrics), options(&shared));
+            acceptors.push(tokio::spawn(probe));
         }
-        for name in shared.upstreams.names() {
+        for name in upstreams.names() {
             let resolver = resolver.clone();
             let looking_up = looking_up.clone();
-            acceptors.push(tokio::spawn(upstream::look_up(Arc::clone(&shared), resolver, name, looking_up)));
+            let tables = (Arc::clone(upstreams), Arc::clone(metrics));
+            acceptors.push(tokio::spawn(look_up(tables, resolver, name, looking_up)));
         }
         drop(looking_up);
         for domain in shared.domains.by_token() {

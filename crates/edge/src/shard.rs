@@ -21,6 +21,7 @@ use tokio::{
     time::{sleep, sleep_until, timeout},
 };
 use transport::{Listener, Scratch};
+use upstream::{FlowNumber, Hop, LookedUp};
 
 use crate::{
     Pinged,
@@ -28,7 +29,6 @@ use crate::{
     dialling::{self, Made},
     door::Acquaintance,
     draining,
-    hop::{FlowNumber, Hop},
     inbox::{Closing, Letter, Loss},
     routing::{
         backend,
@@ -36,7 +36,6 @@ use crate::{
         response_address::response_address,
     },
     shared::Shared,
-    upstream::LookedUp,
 };
 
 mod flow_table;
@@ -46,7 +45,7 @@ mod routing;
 mod tests;
 
 use flow_table::Entry;
-pub(crate) use flow_table::{By, Known, Leads};
+pub(crate) use flow_table::{By, Known};
 
 /// The number of requests of our own whose answer nobody waits for.
 const NOBODY: u64 = 0;

@@ -9,6 +9,7 @@ use ledger::Reservation;
 use metrics::{Count, Metrics};
 use state::{Orders, Registry};
 use tokio::sync::{mpsc, watch};
+use upstream::Upstreams;
 
 use crate::{
     Bound,
@@ -24,7 +25,6 @@ use crate::{
         flow_token::{Device, Tokens},
         tables::Tables,
     },
-    upstream::Upstreams,
 };
 
 /// Takes a request for a page.
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) listeners: Vec<Bound>,
     pub(crate) domains: Domains,
     pub(crate) door: Arc<Door>,
-    pub(crate) upstreams: Upstreams,
+    pub(crate) upstreams: Arc<Upstreams>,
     /// Bindings to be taken back from the registrars behind us, in turn.
     pub(crate) orphans: mpsc::Sender<Device>,
     pub(crate) registrations: Registrations,

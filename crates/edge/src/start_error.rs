@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 
 use state::RecoveryError;
 use transport::certificate::CertificateError;
+use upstream::UpstreamError;
 
 use crate::UsersError;
 
@@ -30,23 +31,12 @@ pub enum StartError {
         /// Why not.
         error: CertificateError,
     },
-    /// An upstream's certificates cannot be used.
-    #[error("upstream `{upstream}`: {error}")]
-    UpstreamTls {
-        /// Its name.
-        upstream: String,
-        /// Why not.
-        error: CertificateError,
-    },
+    /// The upstreams cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// How names are looked up on this system cannot be read.
     #[error("how names are looked up on this system cannot be read ({0}); write `servers` under [dns]")]
     Dns(String),
-    /// More targets over TLS than can be told apart.
-    #[error("there are more than {most} targets over TLS")]
-    TooManyTlsTargets {
-        /// As many as there may be.
-        most: usize,
-    },
     /// A users file cannot be used.
     #[error(transparent)]
     Users(#[from] UsersError),

@@ -6,12 +6,12 @@ use std::{sync::Arc, time::Duration};
 use defence::{By, Hindrance, Offence, Source, User};
 use lifecycle::Ending;
 use sip_message::Message;
+use upstream::Hop;
 
 use crate::{
     accounts::TooMuch,
     breach::Breach,
     door::{Acquaintance, Consequence, Guest},
-    hop::Hop,
     shard::Shard,
 };
 

@@ -11,7 +11,7 @@ use std::{
 
 use admin::{Access, Development};
 use config::{Config, Machine, Style};
-use edge::{Handle, Pages, RecoveryError, Server, StartError};
+use edge::{Handle, Pages, RecoveryError, Server, StartError, UpstreamError};
 use ledger::{Ledger, More, OpenError, Position, ReadFrom};
 use lifecycle::{EventId, EventKind, Node, Transport, cloud_event};
 use sinks::{Sink, Sinks, counted, describe};
@@ -66,7 +66,9 @@ async fn serve_until_told(mut config: Config, talk: Talk, file: Option<&Path>) -
     let server = match started {
         Ok(server) => server,
         Err(
-            error @ (StartError::Certificate { .. } | StartError::UpstreamTls { .. } | StartError::Users(_)),
+            error @ (StartError::Certificate { .. }
+            | StartError::Upstream(UpstreamError::Tls { .. })
+            | StartError::Users(_)),
         ) => return Outcome::Refused(error.to_string()),
         Err(error) => return Outcome::Failed(with_hint(&error, talk)),
     };

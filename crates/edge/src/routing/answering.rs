@@ -9,9 +9,9 @@ use std::{
 };
 
 use defence::{By, Source};
+use upstream::Hop;
 
 use crate::{
-    hop::Hop,
     routing::{Routing, flow_lookup::FlowLookup},
     shard::Shard,
 };

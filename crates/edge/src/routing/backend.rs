@@ -17,11 +17,11 @@ use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
 };
+use upstream::{Ask, FlowNumber, Hop, Number, Unserved, whole_seconds};
 
 use crate::{
-    ask::{Answered, Ask, ask},
+    ask::{Answered, ask},
     domains::{DomainRef, Domains},
-    hop::{FlowNumber, Hop},
     registrations::{Held, Registering},
     routing::{
         Routing, Targets,
@@ -37,7 +37,6 @@ use crate::{
     shard::Shard,
     shared::Shared,
     strangers::too_many,
-    upstream::{Number, Unserved, whole_seconds},
 };
 
 /// Bindings that may wait to be taken back. Beyond, the registrar keeps them until they expire.

@@ -5,10 +5,10 @@ use std::{net::SocketAddr, time::Instant};
 use sip_message::{HeaderId, Message, Method, Scheme, Uri, write_address_of_record};
 use sip_proxy::{Answer, Owned, Target};
 use smallvec::{SmallVec, smallvec};
+use upstream::Hop;
 
 use crate::{
     domains::DomainRef,
-    hop::Hop,
     routing::{
         Incoming, RequestState, Routing, Targets,
         backend::towards,

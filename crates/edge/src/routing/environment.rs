@@ -11,10 +11,10 @@ use metrics::Count;
 use sip_message::{Contact, Message, Rewrite, Uri, Via};
 use sip_proxy::{Answer, Contacts, Decision, Dialog, Environment, HopGone, Notice, Owned, Target, UnderWay};
 use sip_transaction::Reliability;
+use upstream::{Hop, Proves};
 
 use crate::{
     door::Acquaintance,
-    hop::{Hop, Proves},
     routing::{
         Incoming, RequestState, Routing, Targets,
         backend::{Registrar, registered, registering, write_contacts},

@@ -9,11 +9,11 @@ use defence::User;
 use sip_auth::Role;
 use sip_message::Message;
 use sip_proxy::Answer;
+use upstream::{FlowNumber, Hop};
 
 use crate::{
     accounts::TooMuch,
     domains::{DomainRef, Proof},
-    hop::{FlowNumber, Hop},
     shard::Known,
 };
 

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use lifecycle::Incarnation;
 use sha2::Sha256;
 
-use crate::hop::{FlowNumber, Hop, Proves};
+use upstream::{FlowNumber, Hop, Proves};
 
 /// Bytes of the signature that are kept (80 bits, as RFC 5626 §5.2 suggests).
 const SIGNATURE: usize = 10;

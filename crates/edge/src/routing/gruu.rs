@@ -8,11 +8,10 @@ use sip_message::{Message, Uri};
 use sip_proxy::Target;
 use sip_registrar::Gruu;
 use smallvec::SmallVec;
+use upstream::{Hop, same_peer};
 
 use crate::{
-    calls::hop_of,
     domains::DomainRef,
-    hop::{Hop, same_peer},
     routing::{tables::Tables, targets},
 };
 
@@ -70,7 +69,7 @@ pub(crate) fn target(tables: &Tables<'_>, uri: &[u8], hop: Hop, now: Instant) ->
     let (aor, instance) = read(tables, uri)?;
     let (mut request_uri, mut others) = (None, SmallVec::new());
     for binding in bindings(&tables.location(), &aor, &instance, now) {
-        if same_peer(hop_of(binding), hop) {
+        if same_peer(Hop::of(binding), hop) {
             request_uri = Some(binding.contact().into());
         } else {
             others.extend(targets::flows(tables, binding));

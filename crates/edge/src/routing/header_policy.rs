@@ -2,11 +2,9 @@
 
 use sip_message::{HeaderId, Message, Method, Rewrite, write_address_of_record};
 use sip_proxy::Dialog;
+use upstream::Hop;
 
-use crate::{
-    hop::Hop,
-    routing::{Routing, flow_lookup::FlowLookup, sender::claimed},
-};
+use crate::routing::{Routing, flow_lookup::FlowLookup, sender::claimed};
 
 /// Said of a caller by equipment that is older than RFC 3325; PBXs believe it.
 const REMOTE_PARTY_ID: &[u8] = b"Remote-Party-ID";

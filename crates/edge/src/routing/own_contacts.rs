@@ -8,12 +8,9 @@ use std::net::IpAddr;
 use sip_message::{Contact, Host, Message, Rewrite, Uri};
 use sip_proxy::Answer;
 use smallvec::SmallVec;
+use upstream::{Hop, Upstreams};
 
-use crate::{
-    hop::Hop,
-    routing::{backend::is_taken_back, flow_lookup::FlowLookup},
-    upstream::Upstreams,
-};
+use crate::routing::{backend::is_taken_back, flow_lookup::FlowLookup};
 
 /// Where a REGISTER came from.
 #[derive(Clone, Copy, Debug)]

@@ -4,16 +4,13 @@ use std::time::Instant;
 
 use sip_message::Uri;
 use sip_proxy::{Owned, Target};
+use upstream::{Hop, same_peer};
 
-use crate::{
-    calls::hop_of,
-    hop::{Hop, same_peer},
-    routing::{
-        Incoming, RequestState, Routing,
-        flow_lookup::{FlowLookup, SenderProof},
-        flow_token::Token,
-        gruu,
-    },
+use crate::routing::{
+    Incoming, RequestState, Routing,
+    flow_lookup::{FlowLookup, SenderProof},
+    flow_token::Token,
+    gruu,
 };
 
 impl<F: FlowLookup + SenderProof> Routing<'_, F> {
@@ -114,7 +111,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         self.tables
             .location()
             .bindings(aor, now)
-            .any(|binding| self.flows.current_flow(from).map_or(from, Hop::Flow) == hop_of(binding))
+            .any(|binding| self.flows.current_flow(from).map_or(from, Hop::Flow) == Hop::of(binding))
     }
 
     /// Whether a URI's host and port are those of a listener of ours. Scheme and transport are not looked at: a listener is

@@ -32,15 +32,15 @@ use super::{
     register::RegistrantProof,
     tables::Tables,
 };
+use upstream::{FlowNumber, Hop, Upstreams};
+
 use crate::{
     Bound,
     accounts::{Accounts, TooMuch},
     calls::CallTable,
     domains::{DomainRef, Domains, Proof},
-    hop::{FlowNumber, Hop},
     server::policy,
     shard::{By, Known},
-    upstream::Upstreams,
 };
 
 mod calling;

@@ -10,12 +10,12 @@ use sip_proxy::Answer;
 use sip_registrar::Outbound;
 use state::clock;
 use transport::Vouched;
+use upstream::{FlowNumber, Hop};
 
 use crate::{
     accounts::TooMuch,
     admission::brought,
     domains::{DomainRef, Proof},
-    hop::{FlowNumber, Hop},
     listeners::Bound,
     routing::{
         Incoming, Routing,

@@ -6,15 +6,12 @@ use std::net::SocketAddr;
 use sip_message::{Method, Uri};
 use sip_proxy::{Answer, Owned, Target};
 use smallvec::smallvec;
+use upstream::{Hop, same_peer};
 
-use crate::{
-    calls::hop_of,
-    hop::{Hop, same_peer},
-    routing::{
-        Incoming, RequestState, Routing, Targets,
-        flow_lookup::{FlowLookup, SenderProof},
-        sender::Sender,
-    },
+use crate::routing::{
+    Incoming, RequestState, Routing, Targets,
+    flow_lookup::{FlowLookup, SenderProof},
+    sender::Sender,
 };
 
 impl<F: FlowLookup + SenderProof> Routing<'_, F> {
@@ -91,7 +88,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
                 return None;
             }
             Target {
-                hop: hop_of(found),
+                hop: Hop::of(found),
                 request_uri: None,
                 routes: found.path().map(Box::from).into_iter().collect(),
                 q: 1000,

@@ -12,14 +12,12 @@ use std::time::Instant;
 use location::Binding;
 use sip_message::{Contact, Message, NameAddr, Scheme, Uri};
 use smallvec::SmallVec;
+use upstream::Number;
 
-use crate::{
-    routing::{
-        backend::{Registrar, contact_values},
-        flow_token::{Device, Tokens},
-        tables::Tables,
-    },
-    upstream::Number,
+use crate::routing::{
+    backend::{Registrar, contact_values},
+    flow_token::{Device, Tokens},
+    tables::Tables,
 };
 
 /// What tells a device from others of the same address-of-record.

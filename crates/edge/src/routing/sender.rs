@@ -6,13 +6,13 @@ use sip_auth::Role;
 use sip_message::{HeaderId, Host, Message, Method, NameAddr, Uri};
 use sip_proxy::Answer;
 use transport::Grant;
+use upstream::Hop;
 
 use crate::{
     accounts::TooMuch,
     admission::brought,
     calls::Refused,
     domains::{DomainRef, Proof},
-    hop::Hop,
     routing::{
         Incoming, Proved, RequestState, Routing,
         flow_lookup::{FlowLookup, SenderProof},

@@ -10,16 +10,14 @@ use location::{Binding, SocketPeer};
 use sip_message::{Scheme, Uri};
 use sip_proxy::{Answer, Other, SAME_SERVER, Target};
 use smallvec::{SmallVec, smallvec};
+use upstream::{Hop, Proves, same_family};
 
 use crate::{
     Bound,
-    calls::hop_of,
     domains::DomainRef,
-    hop::{Hop, Proves},
     routing::{
         flow_token::Device, gruu, own_contacts::Proxies, rewritten_contact, sender::Sender, tables::Tables,
     },
-    upstream::same_family,
 };
 
 /// The ways to a user, or to the one instance of it that is called. Bindings of one `+sip.instance` are flows to one user agent, which is
@@ -93,7 +91,7 @@ impl Sockets {
         mut target: Target<Hop>,
     ) -> Option<Target<Hop>> {
         let is_proxy = binding.socket_peer() == SocketPeer::Proxy
-            && Proxies::of(tables.upstreams, hop_of(binding)) == Proxies::Believed;
+            && Proxies::of(tables.upstreams, Hop::of(binding)) == Proxies::Believed;
         if is_proxy {
             return Some(target);
         }
@@ -138,8 +136,8 @@ pub(crate) fn flows(
 /// The way to a binding.
 fn target(tables: &Tables<'_>, binding: &Binding<ledger::Reservation>) -> Target<Hop> {
     let (hop, others) = match wants_tcp(tables, binding) {
-        Some(peer) => (peer, smallvec![Other::Hop { hop: hop_of(binding), server: SAME_SERVER }]),
-        None => (hop_of(binding), SmallVec::new()),
+        Some(peer) => (peer, smallvec![Other::Hop { hop: Hop::of(binding), server: SAME_SERVER }]),
+        None => (Hop::of(binding), SmallVec::new()),
     };
     Target {
         hop,
@@ -195,7 +193,7 @@ pub(crate) fn nobody_there(domain: DomainRef<'_>, uri: &Uri<'_>, sender: &Sender
 /// The way to a phone that has registered over UDP and says in its Contact that it wants to be reached by TCP. We connect to nobody
 /// but to where the registration came from.
 fn wants_tcp(tables: &Tables<'_>, binding: &Binding<ledger::Reservation>) -> Option<Hop> {
-    let Hop::Udp { remote, .. } = hop_of(binding) else { return None };
+    let Hop::Udp { remote, .. } = Hop::of(binding) else { return None };
     let contact = Uri::parse(binding.contact()).ok()?;
     let by_tcp = contact.scheme() == Scheme::Sip && contact.transport() == Some(sip_message::Transport::Tcp);
     if !by_tcp || contact.host()?.ip()? != remote.ip() {

@@ -15,13 +15,13 @@ use transport::{Grant, Heard, Link, Vouched};
 
 use super::Shard;
 use metrics::Count;
+use upstream::{FlowNumber, PeerKind};
 
 use crate::{
     FlowQuery,
     audit::{Listed, PART, Part, Stage, Tally, socket_number},
     door::{Consequence, Guest},
     draining::Leaving,
-    hop::FlowNumber,
     routing::register::LONGEST_IDENTITY,
     view::{BindingView, FlowView},
 };
@@ -40,7 +40,7 @@ pub(super) struct Entry {
     /// The kernel's number of its socket.
     socket: Option<u64>,
     known: Rc<RefCell<Option<Known>>>,
-    leads: Leads,
+    leads: PeerKind,
     calls: Cell<Calls>,
     /// Whether it was told to end because the node is being emptied.
     sent_away: Cell<bool>,
@@ -63,15 +63,6 @@ pub(crate) enum By {
     Password,
     /// What is good for a while: the flow ends with it.
     Voucher,
-}
-
-/// To whom a flow leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leads {
-    /// To a user agent that came in.
-    ToOne,
-    /// To a server behind us, or to a phone that we connected to: others are reached by it, so it is closed behind them.
-    OthersThere,
 }
 
 /// Whether calls go over a flow, as far as INVITE and BYE tell: good enough to choose who is closed first.
@@ -103,7 +94,7 @@ impl Shard {
         facts: &Arc<FlowFacts>,
         name: &str,
         opened_at: u64,
-        (link, guest, leads): (&Rc<Link>, Option<Guest>, Leads),
+        (link, guest, leads): (&Rc<Link>, Option<Guest>, PeerKind),
     ) -> Rc<RefCell<Option<Known>>> {
         if guest.as_ref().is_some_and(Guest::is_a_stranger) {
             link.listen(Heard::InTurn);
@@ -123,7 +114,7 @@ impl Shard {
             calls: Cell::new(Calls::None),
             sent_away: Cell::new(false),
         };
-        if leads == Leads::ToOne {
+        if leads == PeerKind::UserAgent {
             self.shared.user_flows.fetch_add(1, Ordering::AcqRel);
         }
         self.flows.borrow_mut().insert(number, Box::new(entry));
@@ -140,7 +131,7 @@ impl Shard {
 
     pub(crate) fn remove_flow(&self, number: FlowNumber) {
         let entry = self.flows.borrow_mut().remove(&number);
-        if entry.is_some_and(|entry| entry.leads == Leads::ToOne) {
+        if entry.is_some_and(|entry| entry.leads == PeerKind::UserAgent) {
             self.shared.user_flows.fetch_sub(1, Ordering::AcqRel);
         }
         self.closed.set(self.closed.get() + 1);
@@ -156,8 +147,10 @@ impl Shard {
         let flows = self.flows.borrow();
         let mut rest = flows.range((behind.map_or(Unbounded, Excluded), Unbounded));
         let leaves = |entry: &Entry| match which {
-            Leaving::UsersWithoutCalls => entry.leads == Leads::ToOne && entry.calls.get() == Calls::None,
-            Leaving::Users => entry.leads == Leads::ToOne,
+            Leaving::UsersWithoutCalls => {
+                entry.leads == PeerKind::UserAgent && entry.calls.get() == Calls::None
+            }
+            Leaving::Users => entry.leads == PeerKind::UserAgent,
             Leaving::All => true,
         };
         rest.find(|(_, entry)| !entry.sent_away.get() && leaves(entry)).map(|(number, _)| *number)

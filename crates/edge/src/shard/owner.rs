@@ -15,12 +15,12 @@ use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Unopened, Vo
 use super::Shard;
 use metrics::Count;
 use state::clock;
+use upstream::{FlowNumber, Hop};
 
 use crate::{
     client_certificate,
     door::Guest,
     flow::Flow,
-    hop::{FlowNumber, Hop},
     routing::environment::{ProxyEnvironment, Speaker},
 };
 

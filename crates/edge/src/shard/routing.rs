@@ -8,11 +8,12 @@ use sip_message::Message;
 use sip_proxy::Answer;
 
 use super::{Known, Shard};
+use upstream::{FlowNumber, Hop};
+
 use crate::{
     accounts::TooMuch,
     attempt::Attempt,
     domains::{DomainRef, Proof},
-    hop::{FlowNumber, Hop},
     routing::flow_lookup::{FlowLookup, SenderProof},
 };
 

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use config::{Config, Host, WebhookUrl};
-use edge::ServerPlace;
 use tokio::task::JoinSet;
+use upstream::ServerPlace;
 
 use crate::speech::{complain, say};
 
@@ -34,11 +34,12 @@ async fn ask_servers(config: &Arc<Config>) -> u64 {
             let config = Arc::clone(config);
             asked.spawn(async move {
                 let upstream = &config.upstreams[number];
-                match edge::find_servers(&config, upstream, &target).await {
+                match upstream::find_servers(&config, upstream, &target).await {
                     Ok(places) => {
                         let mut answers = Vec::with_capacity(places.len());
                         for place in places {
-                            let asking = edge::ask_whether_there(&config, upstream, &target, place, PATIENCE);
+                            let asking =
+                                upstream::ask_whether_there(&config, upstream, &target, place, PATIENCE);
                             answers.push((place, asking.await));
                         }
                         (number, target, Ok(answers))

@@ -10,12 +10,14 @@ use sip_proxy::SAME_SERVER;
 use smallvec::SmallVec;
 use targets::{Health, Standing, Turned};
 
-use super::{Server, Upstream, Upstreams, Way};
-use crate::hop::Hop;
+use crate::{
+    hop::Hop,
+    upstream::{Server, Upstream, Upstreams, Way},
+};
 
 /// Why nobody is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unserved {
+pub enum Unserved {
     /// No name has led to a server.
     NotFound,
     /// No server answers probes. It is worth asking again after this long.
@@ -30,7 +32,7 @@ impl Upstream {
     ///
     /// # Errors
     /// There is nobody to ask.
-    pub(crate) fn ways(&self, length: usize) -> Result<SmallVec<[Asked; 2]>, Unserved> {
+    pub fn ways(&self, length: usize) -> Result<SmallVec<[Asked; 2]>, Unserved> {
         let (hops, servers) = (self.hops(length), self.servers());
         if hops.is_empty() {
             return Err(Unserved::NotFound);
@@ -58,7 +60,7 @@ impl Upstream {
 
     /// What the answer to a REGISTER tells of its registrar (RFC 5626 §6): one that knows flows requires `outbound` where it was asked
     /// to keep one.
-    pub(crate) fn learn_outbound(&self, register: &Message<'_>, answer: &Message<'_>) {
+    pub fn learn_outbound(&self, register: &Message<'_>, answer: &Message<'_>) {
         let shows =
             [HeaderId::Require, HeaderId::Supported].iter().any(|&id| answer.has_option_tag(id, b"outbound"));
         let asked = || {
@@ -71,7 +73,7 @@ impl Upstream {
         }
     }
 
-    pub(super) fn turned(&self, server: &Server, turned: Turned) {
+    pub(crate) fn turned(&self, server: &Server, turned: Turned) {
         let (upstream, server) = (self.name.as_str(), server.address);
         match turned {
             Turned::Nothing => {}
@@ -100,14 +102,14 @@ impl Server {
 }
 
 impl Way {
-    pub(super) fn wanted_in(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn wanted_in(&self, now: Instant) -> Option<Duration> {
         self.change(|standing| standing.wanted_in(now))
     }
 }
 
 impl Upstreams {
     /// Nothing was heard in time of what a server was asked.
-    pub(crate) fn failed(&self, hop: Hop) {
+    pub fn failed(&self, hop: Hop) {
         self.note(hop, |standing| {
             standing.failed(Instant::now());
             Turned::Nothing
@@ -115,12 +117,12 @@ impl Upstreams {
     }
 
     /// Nobody is there: connections or datagrams are refused, or a connection cannot be made.
-    pub(crate) fn unreachable(&self, hop: Hop) {
+    pub fn unreachable(&self, hop: Hop) {
         self.note(hop, |standing| standing.unreachable(Instant::now()));
     }
 
     /// A server answered 503. That is about one request, unless it asks to be left alone.
-    pub(crate) fn unavailable(&self, hop: Hop, retry_after: Option<u32>) {
+    pub fn unavailable(&self, hop: Hop, retry_after: Option<u32>) {
         self.note(hop, |_| Turned::Nothing);
         // It is the server that asks for it, by whatever transport it was asked.
         if let (Some(seconds), Some((_, server))) = (retry_after, self.server(hop)) {
@@ -145,7 +147,7 @@ impl Upstreams {
     }
 
     /// A server said something.
-    pub(crate) fn heard(&self, hop: Hop) {
+    pub fn heard(&self, hop: Hop) {
         if matches!(hop, Hop::Flow(_)) {
             return;
         }
@@ -156,7 +158,7 @@ impl Upstreams {
     }
 
     /// Whole seconds until a server of this one's upstream is worth asking, if none is now.
-    pub(crate) fn out_of_service(&self, hop: Hop) -> Option<u32> {
+    pub fn out_of_service(&self, hop: Hop) -> Option<u32> {
         let (upstream, _) = self.server(hop)?;
         let (now, mut soonest) = (Instant::now(), Duration::MAX);
         for server in upstream.servers().iter() {
@@ -166,14 +168,14 @@ impl Upstreams {
     }
 
     /// Whether the server that a hop leads to has shown that it knows flows (RFC 5626).
-    pub(crate) fn knows_outbound(&self, hop: Hop) -> bool {
+    pub fn knows_outbound(&self, hop: Hop) -> bool {
         let hop = self.anew(hop).unwrap_or(hop);
         self.server(hop).is_some_and(|(upstream, _)| upstream.outbound.load(Ordering::Relaxed))
     }
 }
 
 /// As `Retry-After` says it; at least one.
-pub(crate) fn whole_seconds(time: Duration) -> u32 {
+pub fn whole_seconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
 }
 

@@ -13,10 +13,9 @@ use lifecycle::{FlowFacts, Transport};
 use sip_message::Message;
 use targets::Transport as Spoken;
 
-use super::{Server, Upstreams};
 use crate::{
-    hop::{FlowNumber, Hop},
-    shard::Leads,
+    hop::{FlowNumber, Hop, PeerKind},
+    upstream::{Server, Upstreams},
 };
 
 /// Connections that are remembered after their end; the oldest is forgotten for the newest.
@@ -24,7 +23,7 @@ const MOST_ENDED: usize = 16_384;
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Connections {
+pub(crate) struct Connections {
     table: RwLock<Table>,
     open: AtomicUsize,
     /// Open and ended ones.
@@ -48,7 +47,7 @@ struct Origin {
 
 /// What became of the memory of a connection that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Remembered {
+pub enum Remembered {
     /// It was no server's, or there was room.
     Well,
     /// Another was forgotten for it.
@@ -83,7 +82,7 @@ impl Connections {
     }
 
     /// Whether it is open.
-    pub(super) fn has(&self, number: FlowNumber) -> bool {
+    pub(crate) fn has(&self, number: FlowNumber) -> bool {
         self.open.load(Ordering::Acquire) > 0 && self.read().open.contains_key(&number)
     }
 }
@@ -91,22 +90,22 @@ impl Connections {
 impl Upstreams {
     /// A flow was opened to us. A server that does so by itself comes from any port, so it is known by its address; but what
     /// comes from the address that it comes to may be anyone on this machine, and what comes by way of a proxy anyone at all.
-    pub(crate) fn connected(&self, number: FlowNumber, facts: &FlowFacts) -> Leads {
+    pub fn connected(&self, number: FlowNumber, facts: &FlowFacts) -> PeerKind {
         let from = Origin { ip: facts.remote.ip().to_canonical(), transport: facts.transport };
         if from.ip == facts.local.ip().to_canonical() || facts.forwarded.is_some() {
-            return Leads::ToOne;
+            return PeerKind::UserAgent;
         }
         if !self.servers().any(|(_, server)| from.is(&server)) {
-            return Leads::ToOne;
+            return PeerKind::UserAgent;
         }
         let mut table = self.connections.write();
         table.open.insert(number, from);
         self.connections.counted(&table);
-        Leads::OthersThere
+        PeerKind::Server
     }
 
     /// A flow that was opened to us is over.
-    pub(crate) fn disconnected(&self, number: FlowNumber) -> Remembered {
+    pub fn disconnected(&self, number: FlowNumber) -> Remembered {
         let mut remembered = Remembered::Well;
         if !self.connections.has(number) {
             return remembered;
@@ -128,7 +127,7 @@ impl Upstreams {
 
     /// A hop as it is to be used now: for a connection of a server's that has ended, the server; else itself. Of several servers at one
     /// address it is the one that the Request-URI names, or the first.
-    pub(crate) fn now(&self, hop: Hop, request: Option<&Message<'_>>) -> Hop {
+    pub fn now(&self, hop: Hop, request: Option<&Message<'_>>) -> Hop {
         let Hop::Flow(number) = hop else { return hop };
         if self.connections.known.load(Ordering::Acquire) == 0 {
             return hop;
@@ -139,7 +138,7 @@ impl Upstreams {
 
     /// How to reach the server behind us that a hop leads to once the connection that there is has ended; none if it leads to no
     /// server, or by datagrams.
-    pub(crate) fn anew(&self, hop: Hop) -> Option<Hop> {
+    pub fn anew(&self, hop: Hop) -> Option<Hop> {
         match hop {
             Hop::Udp { .. } => None,
             Hop::Peer { .. } => self.server(hop).map(|_| hop),

@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// What an upstream knows of the un-REGISTERs that it gets.
 #[derive(Debug)]
-pub(crate) struct Unregisters {
+pub struct Unregisters {
     header: Option<UnregisterHeader>,
     failures: Mutex<Failures>,
 }
@@ -33,7 +33,7 @@ impl Unregisters {
     }
 
     /// The line that proves an un-REGISTER to be this server's; empty without `unregister_header`. It holds the secret.
-    pub(crate) fn proof(&self) -> String {
+    pub fn proof(&self) -> String {
         self.header
             .as_ref()
             .map(|header| format!("{}: {}\r\n", header.name.as_str(), header.secret.expose()))
@@ -41,13 +41,13 @@ impl Unregisters {
     }
 
     /// How many failed, and the status of the last; none: no server answered it.
-    pub(crate) fn failures(&self) -> (u64, Option<u16>) {
+    pub fn failures(&self) -> (u64, Option<u16>) {
         let failures = self.lock();
         (failures.count, failures.status)
     }
 
     /// One failed with this status; none: no server answered it; 2xx: the answer still lists the contact. Warns of it, at most once in a minute.
-    pub(crate) fn failed(&self, upstream: &str, status: Option<u16>) {
+    pub fn failed(&self, upstream: &str, status: Option<u16>) {
         if let Some(untold) = self.lock().add(status, Instant::now()) {
             tracing::warn!(
                 upstream,

@@ -1,10 +1,5 @@
 //! SIP servers behind this one: where they are, and whether they answer.
 
-mod asking;
-mod connections;
-mod unregisters;
-mod watch;
-
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -18,24 +13,19 @@ use std::{
 use config::{HeaderName, Host, Listener, Name, Unregister, UpstreamTarget};
 use rustls_pki_types::ServerName;
 use smallvec::SmallVec;
-pub use targets::Health;
-use targets::{Place, Preference, Standing, Transport as Spoken, order};
+use targets::{Health, Place, Preference, Standing, Transport as Spoken, order};
 use transport::{
     certificate::{CertificateError, Fitting},
     trust::{self, ClientTls, Roots},
 };
 
 use crate::{
-    StartError,
+    UpstreamError,
+    connections::Connections,
     hop::{Hop, Proves},
     resolve::Found,
+    unregisters::Unregisters,
 };
-
-pub(crate) use asking::{Unserved, whole_seconds};
-use connections::Connections;
-pub(crate) use connections::Remembered;
-use unregisters::Unregisters;
-pub(crate) use watch::{LookedUp, look_up, probe};
 
 /// A request larger than this may not go by UDP where there is TCP (RFC 3261 §18.1.1), bytes.
 const LARGEST_DATAGRAM: usize = 1300;
@@ -45,59 +35,61 @@ const GROWTH: usize = 350;
 
 /// Several servers that do the same.
 #[derive(Debug)]
-pub(crate) struct Upstream {
-    pub(crate) name: Name,
-    pub(crate) unregister: Unregister,
+pub struct Upstream {
+    /// Its name.
+    pub name: Name,
+    /// When bindings are taken back from it.
+    pub unregister: Unregister,
     /// What came of the un-REGISTERs that it got from us.
-    pub(crate) unregisters: Unregisters,
-    probe: Option<Duration>,
-    timeout: Duration,
+    pub unregisters: Unregisters,
+    pub(crate) probe: Option<Duration>,
+    pub(crate) timeout: Duration,
     /// Whether its registrar has shown that it knows flows (RFC 5626).
-    outbound: AtomicBool,
+    pub(crate) outbound: AtomicBool,
     /// What the configuration names; never empty.
-    entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// Where that is, as far as it is known.
-    servers: RwLock<Servers>,
+    pub(crate) servers: RwLock<Servers>,
     /// The listeners that servers are spoken to by, by transport and whether it is IPv4.
-    listeners: BTreeMap<(Spoken, bool), u8>,
+    pub(crate) listeners: BTreeMap<(Spoken, bool), u8>,
 }
 
-type Servers = Arc<[Arc<Server>]>;
+pub(crate) type Servers = Arc<[Arc<Server>]>;
 
 /// One target of the configuration.
 #[derive(Debug)]
-struct Entry {
-    preference: Preference,
+pub(crate) struct Entry {
+    pub(crate) preference: Preference,
     /// What is to be looked up for it.
-    place: Option<Place>,
+    pub(crate) place: Option<Place>,
     /// The transport that the configuration names.
-    transport: Option<Spoken>,
+    pub(crate) transport: Option<Spoken>,
     /// Whom its servers over TLS must prove to be.
-    proves: Proves,
+    pub(crate) proves: Proves,
 }
 
 /// One server.
 #[derive(Debug)]
-struct Server {
+pub(crate) struct Server {
     /// The place of its target in the configuration.
-    entry: usize,
+    pub(crate) entry: usize,
     /// The name that its address is of.
-    host: Option<Arc<str>>,
-    address: SocketAddr,
-    transport: Spoken,
-    way: Way,
+    pub(crate) host: Option<Arc<str>>,
+    pub(crate) address: SocketAddr,
+    pub(crate) transport: Spoken,
+    pub(crate) way: Way,
     /// What is too large for `way` goes by this.
-    large: Option<Way>,
+    pub(crate) large: Option<Way>,
     /// Among the servers of its target.
-    preference: Preference,
-    failures: AtomicU64,
+    pub(crate) preference: Preference,
+    pub(crate) failures: AtomicU64,
 }
 
 /// One way to a server, and how it stands.
 #[derive(Debug)]
-struct Way {
-    hop: Hop,
-    standing: Mutex<Standing>,
+pub(crate) struct Way {
+    pub(crate) hop: Hop,
+    pub(crate) standing: Mutex<Standing>,
 }
 
 /// How a server of an upstream is.
@@ -121,27 +113,28 @@ pub struct UpstreamView {
 
 /// All upstreams.
 #[derive(Debug, Default)]
-pub(crate) struct Upstreams {
-    all: Vec<Upstream>,
+pub struct Upstreams {
+    pub(crate) all: Vec<Upstream>,
     /// Who servers over TLS must prove to be, by [`Proves`] from 1.
     proofs: Vec<(ClientTls, ServerName<'static>)>,
-    connections: Connections,
+    pub(crate) connections: Connections,
     /// The names of all `unregister_header`s.
     proofs_of_ours: Vec<HeaderName>,
 }
 
 /// Which of the upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Number(usize);
+pub struct Number(usize);
 
 impl Upstreams {
+    /// Makes them from the configuration.
+    ///
     /// # Errors
-    /// Certificates that cannot be used.
-    pub(crate) fn new(upstreams: &[config::Upstream], listeners: &[Listener]) -> Result<Self, StartError> {
+    /// See [`UpstreamError`].
+    pub fn new(upstreams: &[config::Upstream], listeners: &[Listener]) -> Result<Self, UpstreamError> {
         let mut made = Self::default();
         for upstream in upstreams {
-            let wrong =
-                |error| StartError::UpstreamTls { upstream: upstream.name.as_str().to_owned(), error };
+            let wrong = |error| UpstreamError::Tls { upstream: upstream.name.as_str().to_owned(), error };
             let listeners = speaking(upstream, listeners);
             let mut tls = None;
             let mut entries = Vec::with_capacity(upstream.targets.len());
@@ -155,7 +148,7 @@ impl Upstreams {
                     };
                     made.proofs.extend(server_name(target).map(|name| (config, name)));
                     let number = u8::try_from(made.proofs.len());
-                    Proves(number.map_err(|_| StartError::TooManyTlsTargets { most: u8::MAX.into() })?)
+                    Proves(number.map_err(|_| UpstreamError::TooManyTlsTargets { most: u8::MAX.into() })?)
                 } else {
                     Proves::NOTHING
                 };
@@ -190,19 +183,29 @@ impl Upstreams {
         Ok(made)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    pub(crate) fn find(&self, name: &Name) -> Option<Number> {
+    /// Each of them.
+    pub fn numbers(&self) -> impl Iterator<Item = Number> + use<> {
+        (0..self.all.len()).map(Number)
+    }
+
+    /// The one of this name.
+    pub fn find(&self, name: &Name) -> Option<Number> {
         self.all.iter().position(|upstream| upstream.name == *name).map(Number)
     }
 
-    pub(crate) fn get(&self, number: Number) -> Option<&Upstream> {
+    /// The one of this number.
+    #[must_use]
+    pub fn get(&self, number: Number) -> Option<&Upstream> {
         self.all.get(number.0)
     }
 
-    fn servers(&self) -> impl Iterator<Item = (&Upstream, Arc<Server>)> {
+    pub(crate) fn servers(&self) -> impl Iterator<Item = (&Upstream, Arc<Server>)> {
         self.all.iter().flat_map(|upstream| {
             let servers = upstream.servers();
             (0..servers.len()).map(move |at| (upstream, Arc::clone(&servers[at])))
@@ -211,12 +214,12 @@ impl Upstreams {
 
     /// The server that a hop leads to. Its port counts too: others may share its host; and so does the listener that it is spoken to
     /// by: whoever reaches another could write its address on datagrams.
-    fn server(&self, hop: Hop) -> Option<(&Upstream, Arc<Server>)> {
+    pub(crate) fn server(&self, hop: Hop) -> Option<(&Upstream, Arc<Server>)> {
         self.servers().find(|(_, server)| server.ways().any(|way| way.hop == hop))
     }
 
     /// Whether a hop leads to a server of ours.
-    pub(crate) fn knows(&self, hop: Hop) -> bool {
+    pub fn knows(&self, hop: Hop) -> bool {
         match hop {
             Hop::Flow(number) => self.connections.has(number),
             Hop::Udp { .. } | Hop::Peer { .. } => self.server(hop).is_some(),
@@ -224,26 +227,27 @@ impl Upstreams {
     }
 
     /// Whether a server of ours is at this address.
-    pub(crate) fn has(&self, address: IpAddr) -> bool {
+    pub fn has(&self, address: IpAddr) -> bool {
         self.servers().any(|(_, server)| server.address.ip() == address)
     }
 
     /// The way to a server of ours by its address, for a route that names it.
-    pub(crate) fn at(&self, address: SocketAddr) -> Option<Hop> {
+    pub fn at(&self, address: SocketAddr) -> Option<Hop> {
         self.servers().find(|(_, server)| server.address == address).map(|(_, server)| server.way.hop)
     }
 
     /// How long a hop may give no sign of life before another way is tried.
-    pub(crate) fn timeout(&self, hop: Hop) -> Option<Duration> {
+    pub fn timeout(&self, hop: Hop) -> Option<Duration> {
         self.server(hop).map(|(upstream, _)| upstream.timeout)
     }
 
     /// TLS for a connection, and whom its peer must prove to be.
-    pub(crate) fn tls(&self, proves: Proves) -> Option<(ClientTls, ServerName<'static>)> {
+    pub fn tls(&self, proves: Proves) -> Option<(ClientTls, ServerName<'static>)> {
         self.proofs.get(usize::from(proves.0).checked_sub(1)?).cloned()
     }
 
-    pub(crate) fn views(&self) -> impl Iterator<Item = UpstreamView> {
+    /// Every server, as the admin API shows it.
+    pub fn views(&self) -> impl Iterator<Item = UpstreamView> {
         self.servers().map(|(upstream, server)| {
             let (unregisters_failed, unregister_status) = upstream.unregisters.failures();
             UpstreamView {
@@ -259,26 +263,26 @@ impl Upstreams {
     }
 
     /// Every upstream, and how many un-REGISTERs failed there.
-    pub(crate) fn unregisters_failed(&self) -> impl Iterator<Item = (&str, u64)> {
+    pub fn unregisters_failed(&self) -> impl Iterator<Item = (&str, u64)> {
         self.all.iter().map(|upstream| (upstream.name.as_str(), upstream.unregisters.failures().0))
     }
 
     /// Whether a header field is one by which registrars know what this server itself says. None of them is ever forwarded.
-    pub(crate) fn proves_ours(&self, name: &[u8]) -> bool {
+    pub fn proves_ours(&self, name: &[u8]) -> bool {
         self.proofs_of_ours.iter().any(|own| name.eq_ignore_ascii_case(own.as_str().as_bytes()))
     }
 
     /// Whether there is such a header field at all.
-    pub(crate) fn has_proofs(&self) -> bool {
+    pub fn has_proofs(&self) -> bool {
         !self.proofs_of_ours.is_empty()
     }
 
     /// The targets that are named and have to be looked up, again and again: see [`look_up`].
-    pub(crate) fn names(&self) -> Vec<(usize, usize)> {
+    pub fn names(&self) -> Vec<(Number, usize)> {
         let named = |(at, upstream): (usize, &Upstream)| {
             let entries =
                 (0..upstream.entries.len()).filter(|&entry| upstream.entries[entry].place.is_some());
-            entries.map(move |entry| (at, entry)).collect::<Vec<_>>()
+            entries.map(move |entry| (Number(at), entry)).collect::<Vec<_>>()
         };
         self.all.iter().enumerate().flat_map(named).collect()
     }
@@ -321,22 +325,22 @@ pub(crate) fn server_name(target: &UpstreamTarget) -> Option<ServerName<'static>
 
 impl Upstream {
     /// The listener that it knows us by: that of its first server.
-    pub(crate) fn face(&self) -> Option<u8> {
+    pub fn face(&self) -> Option<u8> {
         self.servers().first().map(|server| server.way.hop.listener())
     }
 
     /// Whether a hop leads to one of its servers.
-    pub(crate) fn has(&self, hop: Hop) -> bool {
+    pub fn has(&self, hop: Hop) -> bool {
         self.servers().iter().any(|server| server.ways().any(|way| way.hop == hop))
     }
 
-    fn servers(&self) -> Servers {
+    pub(crate) fn servers(&self) -> Servers {
         // Nothing can panic under this lock.
         Arc::clone(&self.servers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The servers of an entry are these from now on; those that were there keep what is known of them. None is no news.
-    fn learn(&self, entry: usize, found: &[Found]) {
+    pub(crate) fn learn(&self, entry: usize, found: &[Found]) {
         let Some(target) = self.entries.get(entry).filter(|_| !found.is_empty()) else { return };
         let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
         let mut kept: Vec<Arc<Server>> =
@@ -377,7 +381,7 @@ impl Upstream {
     }
 
     /// Ways to it for a request of so many bytes: those that are wanted before those that are not, each by priority and weight.
-    pub(crate) fn hops(&self, length: usize) -> SmallVec<[Hop; 2]> {
+    pub fn hops(&self, length: usize) -> SmallVec<[Hop; 2]> {
         let now = Instant::now();
         let large = length + GROWTH > LARGEST_DATAGRAM;
         let servers = self.servers();
@@ -409,7 +413,7 @@ fn in_order<T>(all: &[T], preference: impl Fn(&T) -> Preference) -> Vec<usize> {
 }
 
 impl Server {
-    fn ways(&self) -> impl Iterator<Item = &Way> {
+    pub(crate) fn ways(&self) -> impl Iterator<Item = &Way> {
         std::iter::once(&self.way).chain(&self.large)
     }
 }
@@ -419,7 +423,7 @@ impl Way {
         Self { hop, standing: Mutex::default() }
     }
 
-    fn change<T>(&self, act: impl FnOnce(&mut Standing) -> T) -> T {
+    pub(crate) fn change<T>(&self, act: impl FnOnce(&mut Standing) -> T) -> T {
         // Nothing can panic under this lock.
         act(&mut self.standing.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -428,7 +432,7 @@ impl Way {
         self.change(|standing| standing.is_wanted(now))
     }
 
-    fn health(&self) -> Health {
+    pub(crate) fn health(&self) -> Health {
         self.change(|standing| standing.health(Instant::now()))
     }
 }
@@ -440,7 +444,7 @@ pub(crate) fn spoken(listeners: &BTreeMap<(Spoken, bool), u8>) -> Vec<Spoken> {
 }
 
 /// Whether an address is of the family of another.
-pub(crate) fn same_family(one: IpAddr, other: IpAddr) -> bool {
+pub fn same_family(one: IpAddr, other: IpAddr) -> bool {
     one.is_ipv4() == other.is_ipv4()
 }
 

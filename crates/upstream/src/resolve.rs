@@ -54,7 +54,7 @@ pub enum Unresolved {
 ///
 /// # Errors
 /// The system's configuration cannot be read.
-pub(crate) fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
+pub fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
     if servers.is_empty() {
         return built(TokioResolver::builder_tokio()?);
     }

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
+use ledger::Reservation;
 use lifecycle::{FlowId, Incarnation};
+use location::{Binding, Way};
 
 /// A way to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Hop {
+pub enum Hop {
     /// An open flow of this incarnation.
     Flow(FlowNumber),
     /// Datagrams between the socket of a UDP listener and an address.
@@ -29,8 +31,20 @@ pub(crate) enum Hop {
 }
 
 impl Hop {
+    /// The way to a binding's user agent.
+    #[must_use]
+    pub fn of(binding: &Binding<Reservation>) -> Self {
+        match binding.way() {
+            Way::Flow(FlowId { counter, .. }) => Self::Flow(FlowNumber(counter)),
+            Way::Udp { listener } => {
+                Self::Udp { listener: u8::try_from(listener).unwrap_or(u8::MAX), remote: binding.remote() }
+            }
+        }
+    }
+
     /// The number of the listener that its peer knows us by.
-    pub(crate) fn listener(self) -> u8 {
+    #[must_use]
+    pub fn listener(self) -> u8 {
         match self {
             Self::Flow(number) => number.listener(),
             Self::Udp { listener, .. } | Self::Peer { listener, .. } => listener,
@@ -38,20 +52,20 @@ impl Hop {
     }
 }
 
-/// Whom the peer of a connection that we make must prove to be, by a number of [`Upstreams`](crate::upstream::Upstreams); 0 is
+/// Whom the peer of a connection that we make must prove to be, by a number of [`Upstreams`](crate::Upstreams); 0 is
 /// nobody in particular.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Proves(pub(crate) u8);
+pub struct Proves(pub u8);
 
 impl Proves {
     /// Nothing: there is no TLS.
-    pub(crate) const NOTHING: Self = Self(0);
+    pub const NOTHING: Self = Self(0);
 }
 
 /// A flow's counter: who owns it and where it came in stand in its low bits, so that anyone can send there
 /// without asking. What remains counts the flows of that shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct FlowNumber(pub(crate) u64);
+pub struct FlowNumber(pub u64);
 
 /// Bits for the shard, and as many for the listener.
 const BITS: u32 = 6;
@@ -61,30 +75,49 @@ const MOST: usize = 1 << BITS;
 const _: () = assert!(config::Shards::MOST as usize <= MOST && config::Listener::MOST <= MOST);
 
 impl FlowNumber {
-    pub(crate) fn new(count: u64, shard: u8, listener: u8) -> Self {
+    /// The flow of this count at its shard.
+    #[must_use]
+    pub fn new(count: u64, shard: u8, listener: u8) -> Self {
         Self(count << (2 * BITS) | u64::from(listener) << BITS | u64::from(shard))
     }
 
-    pub(crate) fn shard(self) -> usize {
+    /// The shard that owns the flow.
+    #[must_use]
+    pub fn shard(self) -> usize {
         (self.0 & (MOST as u64 - 1)) as usize
     }
 
-    pub(crate) fn listener(self) -> u8 {
+    /// The listener that it came in at.
+    #[must_use]
+    pub fn listener(self) -> u8 {
         (self.0 >> BITS & (MOST as u64 - 1)) as u8
     }
 
     /// The how-manieth flow of its shard it is.
-    pub(crate) fn count(self) -> u64 {
+    #[must_use]
+    pub fn count(self) -> u64 {
         self.0 >> (2 * BITS)
     }
 
-    pub(crate) fn id(self, incarnation: Incarnation) -> FlowId {
+    /// Its id in this run of the node.
+    #[must_use]
+    pub fn id(self, incarnation: Incarnation) -> FlowId {
         FlowId { incarnation, counter: self.0 }
     }
 }
 
+/// What is at the other end of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerKind {
+    /// A user agent that connected to us.
+    UserAgent,
+    /// A server behind us, or a phone that we connected to. Others are reached by it, so it is closed after them.
+    Server,
+}
+
 /// Whether two hops lead to one peer. A phone behind a NAT may change its port within a dialog.
-pub(crate) fn same_peer(one: Hop, other: Hop) -> bool {
+#[must_use]
+pub fn same_peer(one: Hop, other: Hop) -> bool {
     match (one, other) {
         (Hop::Udp { listener: a, remote: one }, Hop::Udp { listener: b, remote: other }) => {
             a == b && one.ip() == other.ip()

@@ -1,6 +1,7 @@
 //! Whether the servers of an upstream answer, and where they are now.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -9,13 +10,12 @@ use hickory_resolver::TokioResolver;
 use targets::{Standing, Turned};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Number, spoken};
-use metrics::Count;
+use metrics::{Count, Metrics};
 
 use crate::{
-    ask::{Ask, ask},
+    hop::Hop,
     resolve::resolve,
-    shared::Shared,
+    upstream::{Number, Upstreams, spoken},
 };
 
 /// How long a probe waits for its answer.
@@ -24,18 +24,23 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long after a name could not be looked up it is tried again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Asks every server of an upstream again and again whether it is there, by the way that requests go.
-pub(crate) async fn probe(shared: Arc<Shared>, number: usize) {
-    let Some(upstream) = shared.upstreams.get(Number(number)) else { return };
+/// Asks every server of an upstream again and again whether it is there. `ask` sends a request by the way that requests go,
+/// and gives the status of the final answer; none if none came within the time.
+pub async fn probe<F: Future<Output = Option<u16>>>(
+    upstreams: Arc<Upstreams>,
+    number: Number,
+    metrics: Arc<Metrics>,
+    ask: impl Fn(Hop, SocketAddr, Duration) -> F,
+) {
+    let Some(upstream) = upstreams.get(number) else { return };
     let Some(every) = upstream.probe else { return };
     loop {
         for server in upstream.servers().iter() {
-            let options = Ask::options(server.address);
-            let turned = match ask(&shared, server.way.hop, &options, PROBE_TIMEOUT).await {
+            let turned = match ask(server.way.hop, server.address, PROBE_TIMEOUT).await {
                 // Whatever it answers, it is there; but for 503 it says itself that it is not to be used.
-                Some(answered) if answered.status != 503 => server.way.change(Standing::answered),
+                Some(status) if status != 503 => server.way.change(Standing::answered),
                 failed => {
-                    shared.metrics.add(Count::ProbesFailed);
+                    metrics.add(Count::ProbesFailed);
                     server.failures.fetch_add(1, Ordering::Relaxed);
                     server.way.change(|standing| match failed {
                         // Nobody took it: that is known already.
@@ -56,7 +61,7 @@ const FIRST_LOOK_UP: Duration = Duration::from_secs(2);
 
 /// Ends once every name of a server has been looked up, with whatever success, or that has taken too long.
 #[derive(Clone, Debug)]
-pub(crate) struct LookedUp {
+pub struct LookedUp {
     /// Ends with the last [`LookingUp`].
     first: watch::Receiver<()>,
     until: Instant,
@@ -64,17 +69,17 @@ pub(crate) struct LookedUp {
 
 /// A name that has not been looked up yet. Dropped once it has.
 #[derive(Clone, Debug)]
-pub(crate) struct LookingUp(#[expect(dead_code, reason = "held until it is dropped")] watch::Sender<()>);
+pub struct LookingUp(#[expect(dead_code, reason = "held until it is dropped")] watch::Sender<()>);
 
 impl LookedUp {
     /// What to wait for, and what each name holds meanwhile.
-    pub(crate) fn new() -> (LookingUp, Self) {
+    pub fn new() -> (LookingUp, Self) {
         let (sender, first) = watch::channel(());
         (LookingUp(sender), Self { first, until: Instant::now() + FIRST_LOOK_UP })
     }
 
     /// Waits.
-    pub(crate) async fn wait(mut self) {
+    pub async fn wait(mut self) {
         // Nothing is ever sent.
         let _ = tokio::time::timeout_at(self.until, self.first.changed()).await;
     }
@@ -82,14 +87,14 @@ impl LookedUp {
 
 /// Looks a target's name up, again and again, as soon as what was answered has run out. What DNS does not answer leaves what is
 /// known as it is.
-pub(crate) async fn look_up(
-    shared: Arc<Shared>,
+pub async fn look_up(
+    (upstreams, metrics): (Arc<Upstreams>, Arc<Metrics>),
     resolver: TokioResolver,
-    (number, entry): (usize, usize),
+    (number, entry): (Number, usize),
     looking_up: LookingUp,
 ) {
     let mut looking_up = Some(looking_up);
-    let Some(upstream) = shared.upstreams.get(Number(number)) else { return };
+    let Some(upstream) = upstreams.get(number) else { return };
     let Some(place) = upstream.entries.get(entry).and_then(|entry| entry.place.as_ref()) else { return };
     let spoken = spoken(&upstream.listeners);
     let name = upstream.name.as_str();
@@ -109,7 +114,7 @@ pub(crate) async fn look_up(
                 lasts
             }
             Err(error) => {
-                shared.metrics.add(Count::LookUpsFailed);
+                metrics.add(Count::LookUpsFailed);
                 last = None;
                 tracing::warn!(upstream = name, host = place.host, %error, "a name cannot be looked up; what is known of it stays");
                 LOOK_AGAIN
