@@ -278,6 +278,21 @@ impl Site {
         registry.register(&register, None, &self.policy, now, &mut Vec::new()).unwrap();
     }
 
+    /// A call that is up: who calls whom, and the hops of both.
+    fn call(&self, (caller, from): (&str, Hop), (callee, to): (&str, Hop)) {
+        let head = format!(
+            "From: <sip:{caller}>;tag=a\r\nTo: <sip:{callee}>%\r\nCall-ID: {caller}-{callee}\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:x@x.invalid>\r\nContent-Length: 0\r\n\r\n"
+        );
+        let via = "Via: SIP/2.0/WS c.invalid;branch=z9hG4bK1\r\n";
+        let invite = format!("INVITE sip:{callee} SIP/2.0\r\n{via}{}", head.replace('%', ""));
+        let invite = Message::parse(invite.as_bytes()).unwrap();
+        self.calls.forwarded(self.tables(), &invite, (from, to), (None, None));
+        let answer = format!("SIP/2.0 200 OK\r\n{via}{}", head.replace('%', ";tag=b"));
+        let answer = Message::parse(answer.as_bytes()).unwrap();
+        self.calls.answered(self.tables(), 200, &answer, (from, Some(to)));
+    }
+
     fn tables(&self) -> Tables<'_> {
         Tables {
             domains: &self.domains,

@@ -97,6 +97,42 @@ fn a_route_of_ours_serves_the_two_sides_that_it_was_made_for() {
     );
 }
 
+/// A call that is known here is for its two sides, whatever they prove, and for nobody who knows its Call-ID and tags.
+#[test]
+fn a_route_of_a_known_call_serves_its_sides_and_nobody_else() {
+    let site = Site::populated();
+    site.call(("carl@home.test", flow(CARL)), ("bob@home.test", flow(BOB)));
+    site.call(("carl@few.test", flow(CARL)), ("100@few.test", udp(PBX)));
+    let (users, trunk) = ("carl@home.test-bob@home.test", "carl@few.test-100@few.test");
+    // By whom, the call, the route's two hops, method, and where it leads.
+    let rows = [
+        (flow(CARL), users, (flow(BOB), flow(CARL)), "BYE", "bob"),
+        (flow(CARL), users, (flow(BOB), flow(CARL)), "INVITE", "bob"),
+        (flow(SENDER), users, (flow(BOB), flow(CARL)), "BYE", "forbidden"),
+        (flow(SENDER), users, (flow(BOB), flow(CARL)), "INVITE", "forbidden"),
+        (udp(PHONE), users, (flow(BOB), flow(CARL)), "BYE", "forbidden"),
+        // Servers behind may stand between the sides.
+        (udp(PBX), users, (flow(BOB), flow(CARL)), "BYE", "bob"),
+        // Within a call that is known the caller needs no proof again, and nobody else has a right by it.
+        (flow(CARL), trunk, (udp(PBX), flow(CARL)), "INVITE", "the pbx"),
+        (flow(SENDER), trunk, (udp(PBX), flow(CARL)), "BYE", "forbidden"),
+        (flow(SENDER), trunk, (udp(PBX), flow(SENDER)), "INVITE", "forbidden"),
+    ];
+    hold(rows.map(|(from, call, (hop, other), method, expected)| {
+        let mut sent = Sent::new("nobody carl@home.test", &site);
+        sent.hop = from;
+        let request = sent.asks_for(method, "sip:x@x.invalid", "<sip:bob@home.test>;tag=b", "");
+        let request = request.replace("Call-ID: call", &format!("Call-ID: {call}")).replace("tag=f", "tag=a");
+        let row = format!(
+            "{}: {method} of {call} to {}, made for {}",
+            name_hop(from),
+            name_hop(hop),
+            name_hop(other)
+        );
+        (row, expected, site.resolves(&sent, &token(&site.tokens, hop, other), &request))
+    }));
+}
+
 #[test]
 fn a_route_that_we_did_not_sign_is_no_way() {
     let site = Site::populated();
