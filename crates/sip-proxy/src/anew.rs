@@ -20,7 +20,7 @@ pub(crate) fn itself<E: Environment>(env: &E, hop: E::Hop) -> Option<Box<Target<
 }
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
-    /// A connection ended. Where [`Environment::anew`] knows how to get to its peer again, requests of which nothing was heard are
+    /// A connection ended. Where [`Hops::anew`](crate::Hops::anew) knows how to get to its peer again, requests of which nothing was heard are
     /// sent once more by a new one, and all else goes on waiting, with answers to what the peer asked going there; elsewhere the
     /// hop is gone, as by [`Proxy::hop_gone`].
     pub fn connection_lost<E: Environment<Hop = H>>(&mut self, env: &mut E, hop: H, now: Instant) {

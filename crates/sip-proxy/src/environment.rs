@@ -132,7 +132,13 @@ pub enum Notice {
 }
 
 /// The world around a proxy: hops, names, policy. Every call is answered at once.
-pub trait Environment {
+pub trait Environment: HeaderPolicy + Router + Observer {
+    /// A number that nobody can guess.
+    fn random(&mut self) -> u64;
+}
+
+/// Ways to peers: what is sent by them, and what is known of them.
+pub trait Hops {
     /// A way to a peer: a connection, or a socket and an address.
     type Hop: Copy + Ord + Debug;
 
@@ -152,16 +158,46 @@ pub trait Environment {
     /// Where the hop's messages come from.
     fn address(&self, hop: Self::Hop) -> SocketAddr;
 
-    /// Appends the sent-protocol and sent-by of our Via on this hop, such as `SIP/2.0/WS edge.example.com:80`.
-    fn write_via(&self, hop: Self::Hop, out: &mut Vec<u8>);
-
-    /// Whether the sent-by of a Via is one that [`Environment::write_via`] writes on some hop (RFC 3261 §18.1.2).
-    fn wrote_via(&self, via: &Via<'_>) -> bool;
-
     /// Whether a response that comes from a hop may answer a request that was sent on another. The default: on the same alone.
     fn may_answer(&self, sent: Self::Hop, from: Self::Hop) -> bool {
         sent == from
     }
+
+    /// How long a hop may give no sign of life before another way is tried, if there is one. The default is as long as its
+    /// transaction lasts.
+    fn patience(&self, hop: Self::Hop) -> Option<Duration> {
+        let _ = hop;
+        None
+    }
+
+    /// Where the peer of a hop can be had by a new connection, once the one that stands has ended: the hop itself, if it outlives its
+    /// connections. The default knows of none.
+    fn anew(&self, hop: Self::Hop) -> Option<Self::Hop> {
+        let _ = hop;
+        None
+    }
+
+    /// How many seconds it takes until requests that go the way of this hop may be served again, if none can be now: then its 503
+    /// goes to the caller, and is no 500 (RFC 3261 §16.7 step 6). The default is that others can be served.
+    fn out_of_service(&self, hop: Self::Hop) -> Option<u32> {
+        let _ = hop;
+        None
+    }
+
+    /// Whether the peer of a hop knows that flows fail (430, RFC 5626 §5.3). To others it is 480. The default is that it does not.
+    fn knows_outbound(&self, hop: Self::Hop) -> bool {
+        let _ = hop;
+        false
+    }
+}
+
+/// What we write of ourselves into messages, and what of a message goes on to whom.
+pub trait HeaderPolicy: Hops {
+    /// Appends the sent-protocol and sent-by of our Via on this hop, such as `SIP/2.0/WS edge.example.com:80`.
+    fn write_via(&self, hop: Self::Hop, out: &mut Vec<u8>);
+
+    /// Whether the sent-by of a Via is one that [`HeaderPolicy::write_via`] writes on some hop (RFC 3261 §18.1.2).
+    fn wrote_via(&self, via: &Via<'_>) -> bool;
 
     /// Appends a Record-Route value of ours that leads back to this hop, for requests that come over the other.
     fn write_record_route(&self, hop: Self::Hop, other: Self::Hop, out: &mut Vec<u8>);
@@ -183,13 +219,6 @@ pub trait Environment {
     /// leaves them as they are.
     fn restore_contacts(&self, request: &Message<'_>, response: &Message<'_>, out: &mut Vec<u8>) {
         let _ = (request, response, out);
-    }
-
-    /// A REGISTER is about to be forwarded. What this gives is kept until it has its final answer and
-    /// [`registered`](Self::registered) was told of that, or until it will have none. The default gives nothing.
-    fn registering(&mut self, request: &Message<'_>, from: Self::Hop) -> Option<UnderWay> {
-        let _ = (request, from);
-        None
     }
 
     /// Edits a request on its way from one hop to another beyond what every proxy does: what it says of its sender may not
@@ -221,73 +250,10 @@ pub trait Environment {
         let _ = (challenge, from);
         true
     }
+}
 
-    /// A REGISTER that was forwarded is answered 2xx, also after its connection has ended. The default does nothing.
-    fn registered(&mut self, request: &Message<'_>, from: Self::Hop, response: &Message<'_>, now: Instant) {
-        let _ = (request, from, response, now);
-    }
-
-    /// A request of our own ([`Proxy::originate`](crate::Proxy::originate)) has its final answer: 408 if none came in time, 503 if
-    /// it could not be sent, or its hop is gone. `response` is what came, if anything did. The default does nothing.
-    fn own_answered(&mut self, own: u64, status: u16, response: Option<&Message<'_>>) {
-        let _ = (own, status, response);
-    }
-
-    /// Whether the answer to a request of our own is still waited for. If not, it is not repeated any more, and
-    /// [`own_answered`](Self::own_answered) says 503. The default is that it is.
-    fn own_is_wanted(&self, own: u64) -> bool {
-        let _ = own;
-        true
-    }
-
-    /// How long a hop may give no sign of life before another way is tried, if there is one. The default is as long as its
-    /// transaction lasts.
-    fn patience(&self, hop: Self::Hop) -> Option<Duration> {
-        let _ = hop;
-        None
-    }
-
-    /// Where the peer of a hop can be had by a new connection, once the one that stands has ended: the hop itself, if it outlives its
-    /// connections. The default knows of none.
-    fn anew(&self, hop: Self::Hop) -> Option<Self::Hop> {
-        let _ = hop;
-        None
-    }
-
-    /// Nothing was heard in time of what a hop was asked. The default does nothing.
-    fn failed(&mut self, hop: Self::Hop) {
-        let _ = hop;
-    }
-
-    /// What was sent by a hop came back: nobody is there (ICMP, RFC 3261 §18.4). The default does nothing.
-    fn unreachable(&mut self, hop: Self::Hop) {
-        let _ = hop;
-    }
-
-    /// A hop answered 503. `retry_after` are the seconds that it asked to be left alone for, if it did; without them the answer
-    /// says nothing about other requests (RFC 3261 §21.5.4). The default does nothing.
-    fn unavailable(&mut self, hop: Self::Hop, retry_after: Option<u32>) {
-        let _ = (hop, retry_after);
-    }
-
-    /// The first response came to something that was sent by a hop. The default does nothing.
-    fn heard(&mut self, hop: Self::Hop) {
-        let _ = hop;
-    }
-
-    /// How many seconds it takes until requests that go the way of this hop may be served again, if none can be now: then its 503
-    /// goes to the caller, and is no 500 (RFC 3261 §16.7 step 6). The default is that others can be served.
-    fn out_of_service(&self, hop: Self::Hop) -> Option<u32> {
-        let _ = hop;
-        None
-    }
-
-    /// Whether the peer of a hop knows that flows fail (430, RFC 5626 §5.3). To others it is 480. The default is that it does not.
-    fn knows_outbound(&self, hop: Self::Hop) -> bool {
-        let _ = hop;
-        false
-    }
-
+/// Where a request goes, and who may send it there.
+pub trait Router: Hops {
     /// Whether a URI is ours: one in a Route, or a Request-URI that looks like a route of ours because the sender is a
     /// strict router (RFC 3261 §16.4).
     /// `request` is the one that it stands in, which came from `from`.
@@ -350,6 +316,68 @@ pub trait Environment {
         None
     }
 
+    /// Where a contact leads that a request from `from` was redirected to (3xx). None, which is the default: nowhere that requests may
+    /// go. If all of a 3xx lead nowhere, it is an answer like any other.
+    fn redirected(
+        &mut self,
+        contact: &Uri<'_>,
+        request: &Message<'_>,
+        from: Self::Hop,
+        now: Instant,
+    ) -> Option<SmallVec<[Target<Self::Hop>; 1]>> {
+        let _ = (contact, request, from, now);
+        None
+    }
+}
+
+/// Who is told what happened, and asked whether answers to requests of our own are still waited for.
+pub trait Observer: Hops {
+    /// A REGISTER is about to be forwarded. What this gives is kept until it has its final answer and
+    /// [`registered`](Self::registered) was told of that, or until it will have none. The default gives nothing.
+    fn registering(&mut self, request: &Message<'_>, from: Self::Hop) -> Option<UnderWay> {
+        let _ = (request, from);
+        None
+    }
+
+    /// A REGISTER that was forwarded is answered 2xx, also after its connection has ended. The default does nothing.
+    fn registered(&mut self, request: &Message<'_>, from: Self::Hop, response: &Message<'_>, now: Instant) {
+        let _ = (request, from, response, now);
+    }
+
+    /// A request of our own ([`Proxy::originate`](crate::Proxy::originate)) has its final answer: 408 if none came in time, 503 if
+    /// it could not be sent, or its hop is gone. `response` is what came, if anything did. The default does nothing.
+    fn own_answered(&mut self, own: u64, status: u16, response: Option<&Message<'_>>) {
+        let _ = (own, status, response);
+    }
+
+    /// Whether the answer to a request of our own is still waited for. If not, it is not repeated any more, and
+    /// [`own_answered`](Self::own_answered) says 503. The default is that it is.
+    fn own_is_wanted(&self, own: u64) -> bool {
+        let _ = own;
+        true
+    }
+
+    /// Nothing was heard in time of what a hop was asked. The default does nothing.
+    fn failed(&mut self, hop: Self::Hop) {
+        let _ = hop;
+    }
+
+    /// What was sent by a hop came back: nobody is there (ICMP, RFC 3261 §18.4). The default does nothing.
+    fn unreachable(&mut self, hop: Self::Hop) {
+        let _ = hop;
+    }
+
+    /// A hop answered 503. `retry_after` are the seconds that it asked to be left alone for, if it did; without them the answer
+    /// says nothing about other requests (RFC 3261 §21.5.4). The default does nothing.
+    fn unavailable(&mut self, hop: Self::Hop, retry_after: Option<u32>) {
+        let _ = (hop, retry_after);
+    }
+
+    /// The first response came to something that was sent by a hop. The default does nothing.
+    fn heard(&mut self, hop: Self::Hop) {
+        let _ = hop;
+    }
+
     /// A request goes on: once for each branch of an INVITE, and for each request within a dialog other than ACK. As it
     /// came, from the hop that it came from; told right before it is sent, so that whatever comes of it is told later. Should
     /// the hop turn out to be gone, that is one more failure to choose an answer from. The default does nothing.
@@ -376,22 +404,6 @@ pub trait Environment {
     fn refused(&mut self, answer: &Answer, request: &Message<'_>, from: Self::Hop, now: Instant) {
         let _ = (answer, request, from, now);
     }
-
-    /// Where a contact leads that a request from `from` was redirected to (3xx). None, which is the default: nowhere that requests may
-    /// go. If all of a 3xx lead nowhere, it is an answer like any other.
-    fn redirected(
-        &mut self,
-        contact: &Uri<'_>,
-        request: &Message<'_>,
-        from: Self::Hop,
-        now: Instant,
-    ) -> Option<SmallVec<[Target<Self::Hop>; 1]>> {
-        let _ = (contact, request, from, now);
-        None
-    }
-
-    /// A number that nobody can guess.
-    fn random(&mut self) -> u64;
 
     /// Something was noticed.
     fn notice(&mut self, notice: Notice);

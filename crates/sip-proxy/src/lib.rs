@@ -34,7 +34,10 @@ mod unclaimed;
 pub use answer::Answer;
 pub use branch::{Branches, shard_of};
 pub use context::UnderWay;
-pub use environment::{Contacts, Decision, Environment, HopGone, Notice, Other, Owned, SAME_SERVER, Target};
+pub use environment::{
+    Contacts, Decision, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer, Other, Owned, Router,
+    SAME_SERVER, Target,
+};
 #[doc(hidden)]
 pub use forward::Splicer;
 pub use proxy::{Proxy, Settings};

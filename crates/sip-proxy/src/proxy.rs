@@ -260,7 +260,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     }
 
     /// Sends a request of our own, whole but for its Via, which is no INVITE. It is repeated where that is needed; what
-    /// becomes of it is told by [`Environment::own_answered`] under the number `own`.
+    /// becomes of it is told by [`Observer::own_answered`](crate::Observer::own_answered) under the number `own`.
     pub fn originate<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,

@@ -1,6 +1,6 @@
 //! What a success causes when nobody waits for it any more: whoever asked has gone, or was told otherwise. It
 //! is undone, as far as SIP has a request for that. A REGISTER is for the environment to undo
-//! ([`Environment::registered`]).
+//! ([`Observer::registered`](crate::Observer::registered)).
 
 use std::{
     hash::{DefaultHasher, Hasher as _},

@@ -9,7 +9,10 @@ use config::Registration;
 use defence::Offence;
 use metrics::Count;
 use sip_message::{Contact, Message, Rewrite, Uri, Via};
-use sip_proxy::{Answer, Contacts, Decision, Dialog, Environment, HopGone, Notice, Owned, Target, UnderWay};
+use sip_proxy::{
+    Answer, Contacts, Decision, Dialog, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer, Owned,
+    Router, Target, UnderWay,
+};
 use sip_transaction::Reliability;
 use upstream::{Hop, Proves};
 
@@ -83,6 +86,12 @@ impl<'s> ProxyEnvironment<'s> {
 }
 
 impl Environment for ProxyEnvironment<'_> {
+    fn random(&mut self) -> u64 {
+        rand::random()
+    }
+}
+
+impl Hops for ProxyEnvironment<'_> {
     type Hop = Hop;
 
     fn send(&mut self, hop: Hop, message: &[u8]) -> Result<(), HopGone> {
@@ -108,6 +117,37 @@ impl Environment for ProxyEnvironment<'_> {
         self.routing.flows.address(hop)
     }
 
+    fn may_answer(&self, sent: Hop, from: Hop) -> bool {
+        let address = match self.speaker {
+            Speaker::AnotherShard(address) => address,
+            Speaker::Client(..) | Speaker::Nobody => None,
+        };
+        let answers = sent == from || self.routing.answers_for(sent, from, address);
+        if !answers {
+            self.shard.tell_of_foreign_answer(sent, from);
+        }
+        answers
+    }
+
+    fn anew(&self, hop: Hop) -> Option<Hop> {
+        self.routing.tables.upstreams.anew(hop)
+    }
+
+    fn out_of_service(&self, hop: Hop) -> Option<u32> {
+        self.routing.tables.upstreams.out_of_service(hop)
+    }
+
+    fn knows_outbound(&self, hop: Hop) -> bool {
+        self.routing.tables.upstreams.knows_outbound(hop)
+    }
+
+    fn patience(&self, hop: Hop) -> Option<Duration> {
+        let tables = &self.routing.tables;
+        tables.upstreams.timeout(hop).or_else(|| targets::patience(tables, hop))
+    }
+}
+
+impl HeaderPolicy for ProxyEnvironment<'_> {
     fn write_via(&self, hop: Hop, out: &mut Vec<u8>) {
         if let Some(bound) = self.routing.tables.listener(hop.listener()) {
             out.extend_from_slice(&bound.via);
@@ -122,18 +162,6 @@ impl Environment for ProxyEnvironment<'_> {
 
     fn wrote_via(&self, via: &Via<'_>) -> bool {
         self.routing.tables.listeners.iter().any(|bound| bound.is_sent_by(via))
-    }
-
-    fn may_answer(&self, sent: Hop, from: Hop) -> bool {
-        let address = match self.speaker {
-            Speaker::AnotherShard(address) => address,
-            Speaker::Client(..) | Speaker::Nobody => None,
-        };
-        let answers = sent == from || self.routing.answers_for(sent, from, address);
-        if !answers {
-            self.shard.tell_of_foreign_answer(sent, from);
-        }
-        answers
     }
 
     fn write_record_route(&self, hop: Hop, other: Hop, out: &mut Vec<u8>) {
@@ -175,10 +203,6 @@ impl Environment for ProxyEnvironment<'_> {
         }
     }
 
-    fn registering(&mut self, request: &Message<'_>, from: Hop) -> Option<UnderWay> {
-        registering(self.shard, request, from).map(UnderWay::new)
-    }
-
     fn amend_request<'m>(
         &self,
         request: &'m Message<'m>,
@@ -199,53 +223,9 @@ impl Environment for ProxyEnvironment<'_> {
         let tables = &self.routing.tables;
         tables.upstreams.knows(from) || !tables.domains.asks_as_we_do(challenge)
     }
+}
 
-    fn registered(&mut self, request: &Message<'_>, from: Hop, response: &Message<'_>, now: Instant) {
-        let host = request.request_uri().ok().and_then(|uri| uri.host());
-        if let Some(domain) = host.and_then(|host| self.shard.shared.domains.find(&host)) {
-            if let Some(upstream) =
-                domain.registrar().and_then(|number| self.routing.tables.upstreams.get(number))
-            {
-                upstream.learn_outbound(request, response);
-            }
-            registered(self.shard, domain, request, from, response, now);
-        }
-    }
-
-    fn anew(&self, hop: Hop) -> Option<Hop> {
-        self.routing.tables.upstreams.anew(hop)
-    }
-
-    fn failed(&mut self, hop: Hop) {
-        if self.counts_failure(hop) {
-            self.routing.tables.upstreams.failed(hop);
-        }
-    }
-
-    fn unreachable(&mut self, hop: Hop) {
-        if self.counts_failure(hop) {
-            self.routing.tables.upstreams.unreachable(hop);
-        }
-    }
-
-    fn unavailable(&mut self, hop: Hop, retry_after: Option<u32>) {
-        if self.counts_failure(hop) {
-            self.routing.tables.upstreams.unavailable(hop, retry_after);
-        }
-    }
-
-    fn heard(&mut self, hop: Hop) {
-        self.routing.tables.upstreams.heard(hop);
-    }
-
-    fn out_of_service(&self, hop: Hop) -> Option<u32> {
-        self.routing.tables.upstreams.out_of_service(hop)
-    }
-
-    fn knows_outbound(&self, hop: Hop) -> bool {
-        self.routing.tables.upstreams.knows_outbound(hop)
-    }
-
+impl Router for ProxyEnvironment<'_> {
     fn owns(&mut self, uri: &Uri<'_>, from: Hop, request: &Message<'_>) -> Owned<Hop> {
         let incoming = Incoming { request, from, now: self.now };
         self.routing.resolve_route(uri, incoming, &mut self.request)
@@ -291,6 +271,56 @@ impl Environment for ProxyEnvironment<'_> {
         gruu::is_there(&self.routing.tables, request, now).then(|| self.decide(request, from, now))
     }
 
+    fn redirected(
+        &mut self,
+        contact: &Uri<'_>,
+        request: &Message<'_>,
+        from: Hop,
+        now: Instant,
+    ) -> Option<Targets> {
+        self.routing.follow_redirect(contact, Incoming { request, from, now })
+    }
+}
+
+impl Observer for ProxyEnvironment<'_> {
+    fn registering(&mut self, request: &Message<'_>, from: Hop) -> Option<UnderWay> {
+        registering(self.shard, request, from).map(UnderWay::new)
+    }
+
+    fn registered(&mut self, request: &Message<'_>, from: Hop, response: &Message<'_>, now: Instant) {
+        let host = request.request_uri().ok().and_then(|uri| uri.host());
+        if let Some(domain) = host.and_then(|host| self.shard.shared.domains.find(&host)) {
+            if let Some(upstream) =
+                domain.registrar().and_then(|number| self.routing.tables.upstreams.get(number))
+            {
+                upstream.learn_outbound(request, response);
+            }
+            registered(self.shard, domain, request, from, response, now);
+        }
+    }
+
+    fn failed(&mut self, hop: Hop) {
+        if self.counts_failure(hop) {
+            self.routing.tables.upstreams.failed(hop);
+        }
+    }
+
+    fn unreachable(&mut self, hop: Hop) {
+        if self.counts_failure(hop) {
+            self.routing.tables.upstreams.unreachable(hop);
+        }
+    }
+
+    fn unavailable(&mut self, hop: Hop, retry_after: Option<u32>) {
+        if self.counts_failure(hop) {
+            self.routing.tables.upstreams.unavailable(hop, retry_after);
+        }
+    }
+
+    fn heard(&mut self, hop: Hop) {
+        self.routing.tables.upstreams.heard(hop);
+    }
+
     fn forwarded(&mut self, request: &Message<'_>, from: Hop, to: Hop, _now: Instant) {
         self.shard.shared.call_request(request, from, to, self.request.call.take());
     }
@@ -307,31 +337,12 @@ impl Environment for ProxyEnvironment<'_> {
         self.shard.shared.call_response(status, head, asked, by);
     }
 
-    fn patience(&self, hop: Hop) -> Option<Duration> {
-        let tables = &self.routing.tables;
-        tables.upstreams.timeout(hop).or_else(|| targets::patience(tables, hop))
-    }
-
     fn own_is_wanted(&self, own: u64) -> bool {
         self.shard.own_is_wanted(own)
     }
 
     fn own_answered(&mut self, own: u64, status: u16, response: Option<&Message<'_>>) {
         self.shard.own_answered(own, status, response);
-    }
-
-    fn redirected(
-        &mut self,
-        contact: &Uri<'_>,
-        request: &Message<'_>,
-        from: Hop,
-        now: Instant,
-    ) -> Option<Targets> {
-        self.routing.follow_redirect(contact, Incoming { request, from, now })
-    }
-
-    fn random(&mut self) -> u64 {
-        rand::random()
     }
 
     fn notice(&mut self, notice: Notice) {

@@ -11,7 +11,8 @@ use std::{
 
 use sip_message::{Host, Message, Uri, Via};
 use sip_proxy::{
-    Answer, Decision, Environment, HopGone, Notice, Other, Owned, Proxy, Settings, Target, UnderWay,
+    Answer, Decision, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer, Other, Owned, Proxy,
+    Router, Settings, Target, UnderWay,
 };
 use sip_transaction::{Reliability, Timers};
 use smallvec::{SmallVec, smallvec};
@@ -122,6 +123,17 @@ impl Paper {
 }
 
 impl Environment for Paper {
+    fn random(&mut self) -> u64 {
+        // splitmix64
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Hops for Paper {
     type Hop = u32;
 
     fn send(&mut self, hop: u32, message: &[u8]) -> Result<(), HopGone> {
@@ -149,6 +161,20 @@ impl Environment for Paper {
         SocketAddr::from(([192, 0, 2, (hop % 250) as u8], 40_000 + (hop % 1000) as u16))
     }
 
+    fn patience(&self, _: u32) -> Option<Duration> {
+        self.patience
+    }
+
+    fn out_of_service(&self, hop: u32) -> Option<u32> {
+        self.out_of_service.get(&hop).copied()
+    }
+
+    fn knows_outbound(&self, hop: u32) -> bool {
+        self.outbound.contains(&hop)
+    }
+}
+
+impl HeaderPolicy for Paper {
     fn write_via(&self, hop: u32, out: &mut Vec<u8>) {
         let name: &[u8] = if hop >= DATAGRAMS { b"SIP/2.0/UDP edge.test" } else { b"SIP/2.0/WS edge.test" };
         out.extend_from_slice(name);
@@ -173,16 +199,9 @@ impl Environment for Paper {
             out.extend_from_slice(format!("<sip:f{hop}@edge.test;lr;ob>").as_bytes());
         }
     }
+}
 
-    fn registering(&mut self, _: &Message<'_>, _: u32) -> Option<UnderWay> {
-        Some(UnderWay::new(Rc::clone(&self.under_way)))
-    }
-
-    fn registered(&mut self, _: &Message<'_>, from: u32, _: &Message<'_>, _: Instant) {
-        assert!(Rc::strong_count(&self.under_way) > 1, "it is under way until this was told");
-        self.registered.push(from);
-    }
-
+impl Router for Paper {
     fn owns(&mut self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> Owned<u32> {
         if uri.user().is_none() && uri.host().is_some_and(|host| host.same(&Host::Name(b"domain.test"))) {
             return Owned::Domain;
@@ -244,12 +263,19 @@ impl Environment for Paper {
         Some(self.redirects.get(&*contact)?.iter().cloned().collect())
     }
 
-    fn patience(&self, _: u32) -> Option<Duration> {
-        self.patience
-    }
-
     fn returned(&mut self, _: &Message<'_>, _: u32, _: Instant) -> Option<Decision<u32>> {
         self.returned.clone().map(|target| Decision::Forward(smallvec![target]))
+    }
+}
+
+impl Observer for Paper {
+    fn registering(&mut self, _: &Message<'_>, _: u32) -> Option<UnderWay> {
+        Some(UnderWay::new(Rc::clone(&self.under_way)))
+    }
+
+    fn registered(&mut self, _: &Message<'_>, from: u32, _: &Message<'_>, _: Instant) {
+        assert!(Rc::strong_count(&self.under_way) > 1, "it is under way until this was told");
+        self.registered.push(from);
     }
 
     fn failed(&mut self, hop: u32) {
@@ -266,14 +292,6 @@ impl Environment for Paper {
 
     fn heard(&mut self, hop: u32) {
         self.heard.push(hop);
-    }
-
-    fn out_of_service(&self, hop: u32) -> Option<u32> {
-        self.out_of_service.get(&hop).copied()
-    }
-
-    fn knows_outbound(&self, hop: u32) -> bool {
-        self.outbound.contains(&hop)
     }
 
     fn own_is_wanted(&self, own: u64) -> bool {
@@ -294,15 +312,6 @@ impl Environment for Paper {
 
     fn answered(&mut self, status: u16, _: &Message<'_>, asked: u32, by: Option<u32>, _: Instant) {
         self.answered.push((status, asked, by));
-    }
-
-    fn random(&mut self) -> u64 {
-        // splitmix64
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 
     fn notice(&mut self, notice: Notice) {

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Instant};
 
 use sip_message::{Host, Message, Uri, Via};
-use sip_proxy::{Answer, Decision, Environment, HopGone, Notice, Owned, Proxy, Settings, Splicer, Target};
+use sip_proxy::{
+    Answer, Decision, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer, Owned, Proxy, Router,
+    Settings, Splicer, Target,
+};
 use sip_transaction::{Reliability, Timers};
 use smallvec::{SmallVec, smallvec};
 
@@ -81,6 +84,13 @@ struct World {
 }
 
 impl Environment for World {
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random
+    }
+}
+
+impl Hops for World {
     type Hop = u32;
 
     fn send(&mut self, hop: u32, message: &[u8]) -> Result<(), HopGone> {
@@ -101,7 +111,9 @@ impl Environment for World {
     fn address(&self, hop: u32) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, hop as u8], 40_000))
     }
+}
 
+impl HeaderPolicy for World {
     fn write_via(&self, _: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(b"SIP/2.0/WSS edge.example.com:443");
     }
@@ -115,7 +127,9 @@ impl Environment for World {
         out.push(b'0' + hop as u8);
         out.extend_from_slice(b"@edge.example.com;lr>");
     }
+}
 
+impl Router for World {
     fn owns(&mut self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> Owned<u32> {
         if !uri.host().is_some_and(|host| host.same(&Host::Name(b"edge.example.com"))) {
             return Owned::No;
@@ -133,12 +147,9 @@ impl Environment for World {
     fn decide(&mut self, _: &Message<'_>, _: u32, _: Instant) -> Decision<u32> {
         Decision::Forward(smallvec![bob()])
     }
+}
 
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.random
-    }
-
+impl Observer for World {
     fn notice(&mut self, notice: Notice) {
         panic!("{notice:?}");
     }
