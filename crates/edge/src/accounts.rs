@@ -11,8 +11,8 @@ use config::Defence;
 use defence::{
     Guesses, Hindered, HinderedUser, Hindrance, Log, Pace, Try, User, UserCall, UserConnection, Users,
 };
+use identity::QuotaExceeded;
 use metrics::{Count, Gauge, Metrics};
-use sip_proxy::Answer;
 
 use crate::door::Acquaintance;
 
@@ -48,33 +48,6 @@ impl Payer {
             Self::Owner(connection) => connection.user(),
         }
     }
-}
-
-/// A user takes more than it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooMuch {
-    pub(crate) what: Hindrance,
-    /// When it may come again.
-    pub(crate) wait: Duration,
-}
-
-impl TooMuch {
-    /// What a request is answered for it. 503 is what a user agent is to come again after (RFC 3261 §21.5.4) and what a PBX takes for a trunk
-    /// that is full (RFC 3398 §8.2.6.1); 429 means something else in SIP (RFC 3892).
-    pub(crate) fn answer(self) -> Answer {
-        let reason = match self.what {
-            Hindrance::Connections => "Too Many Connections",
-            Hindrance::MessageRate => "Too Many Messages",
-            Hindrance::Calls => "Too Many Calls",
-            Hindrance::Failures => "Too Many Failed Logins",
-        };
-        Answer::new(503, reason).header("Retry-After", seconds(self.wait).to_string())
-    }
-}
-
-/// Whole seconds, at least one.
-fn seconds(wait: Duration) -> u64 {
-    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 fn locked<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -119,12 +92,12 @@ impl Accounts {
     }
 
     /// A connection becomes a user's own.
-    pub(crate) fn connect(&self, user: &Arc<User>) -> Result<UserConnection, TooMuch> {
+    pub(crate) fn connect(&self, user: &Arc<User>) -> Result<UserConnection, QuotaExceeded> {
         user.connect().ok_or_else(|| self.hinders(user.name(), Hindrance::Connections, LATER))
     }
 
     /// A user begins a call.
-    pub(crate) fn call(&self, user: &Arc<User>) -> Result<UserCall, TooMuch> {
+    pub(crate) fn call(&self, user: &Arc<User>) -> Result<UserCall, QuotaExceeded> {
         user.call().ok_or_else(|| self.hinders(user.name(), Hindrance::Calls, LATER))
     }
 
@@ -143,7 +116,7 @@ impl Accounts {
     }
 
     /// Whether credentials for a name are to be looked at.
-    pub(crate) fn may_try(&self, who: &Try<'_>) -> Result<(), TooMuch> {
+    pub(crate) fn may_try(&self, who: &Try<'_>) -> Result<(), QuotaExceeded> {
         let may = locked(&self.guesses).may_try(who, Instant::now());
         may.map_err(|wait| self.hinders(&format!("{}@{}", who.name, who.domain), Hindrance::Failures, wait))
     }
@@ -158,7 +131,7 @@ impl Accounts {
         locked(&self.guesses).proved(who, Instant::now());
     }
 
-    fn hinders(&self, name: &str, what: Hindrance, wait: Duration) -> TooMuch {
+    fn hinders(&self, name: &str, what: Hindrance, wait: Duration) -> QuotaExceeded {
         self.metrics.add(match what {
             Hindrance::Connections => Count::HinderedConnections,
             Hindrance::MessageRate => Count::HinderedMessageRate,
@@ -172,7 +145,7 @@ impl Accounts {
         if let Log::Say { times } = log {
             tracing::warn!(user = ?name, limit = what.as_str(), times, "a user takes more than it may; see [defence]");
         }
-        TooMuch { what, wait }
+        QuotaExceeded { what, wait }
     }
 
     /// Who was hindered lately.

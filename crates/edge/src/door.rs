@@ -10,11 +10,12 @@ use std::{
 
 use config::Defence;
 use defence::{Arrived, Ban, By, Judgement, Log, Networks, Offence, Source, Standings, Turned, User, Why};
+use identity::QuotaExceeded;
 use metrics::{Count, Gauge, Metrics};
 use sip_message::{HeaderId, Message};
 
 use crate::{
-    accounts::{Accounts, Payer, TooMuch},
+    accounts::{Accounts, Payer},
     breach::Breach,
 };
 
@@ -76,7 +77,7 @@ pub(crate) enum Acquaintance {
     Known,
     Stranger,
     /// It is known, and its user says more than it may.
-    Hasty(TooMuch),
+    Hasty(QuotaExceeded),
 }
 
 /// What to do with the one who did it.
@@ -312,7 +313,7 @@ impl Guest {
     ///
     /// # Errors
     /// The user has as many connections as it may have.
-    pub(crate) fn belongs_to(&self, aor: &str) -> Result<(), TooMuch> {
+    pub(crate) fn belongs_to(&self, aor: &str) -> Result<(), QuotaExceeded> {
         if self.source.is_none()
             || matches!(&*self.payer.borrow(), Some(payer @ Payer::Owner(_)) if payer.user().name() == aor)
         {

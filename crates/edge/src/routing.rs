@@ -38,13 +38,12 @@ pub(crate) mod targets;
 use std::time::Instant;
 
 use defence::UserCall;
+use identity::QuotaExceeded;
 use sip_message::Message;
 use sip_proxy::Target;
 use smallvec::SmallVec;
 use tables::Tables;
 use upstream::Hop;
-
-use crate::accounts::TooMuch;
 
 /// Where a request goes.
 pub(crate) type Targets = SmallVec<[Target<Hop>; 1]>;
@@ -69,7 +68,7 @@ pub(crate) struct Incoming<'m> {
 #[derive(Debug, Default)]
 pub(crate) struct RequestState {
     /// Its user says more than it may: nothing new is begun for it.
-    pub(crate) throttled: Option<TooMuch>,
+    pub(crate) throttled: Option<QuotaExceeded>,
     /// Whether it has proved who sends it.
     pub(crate) proved: Proved,
     /// The place of the call that it begins, taken when its sender was let in.

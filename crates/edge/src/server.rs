@@ -8,6 +8,7 @@ use std::{
 };
 
 use config::{AuditPace, Config, Shards};
+use identity::{Domains, keep_keys, keep_users};
 use ledger::{
     Ledger,
     storage::{Directory, Storage},
@@ -29,11 +30,10 @@ use crate::{
     ask::options,
     audit::{self, Audit},
     calls::CallTable,
-    domains::Domains,
     door::Door,
     draining::{Purpose, Stance},
     inbox::Inboxes,
-    jwks, ledger_config,
+    ledger_config,
     listeners::{self, Sockets},
     private,
     registrations::Registrations,
@@ -43,7 +43,7 @@ use crate::{
     },
     shard,
     shared::{Pages, Shared},
-    upkeep, user_database,
+    upkeep,
 };
 
 /// Bindings that one flow has on average at most, for the bound of the whole table.
@@ -100,7 +100,7 @@ impl Server {
             listeners::bind(config, shards)?.into_iter().unzip();
         let upstreams = Upstreams::new(&config.upstreams, &config.listeners)?;
         let resolver = resolver(&config.dns.servers).map_err(|error| StartError::Dns(error.to_string()))?;
-        let domains = Domains::new(&config.domains, &upstreams, &rand::random())?;
+        let domains = Domains::new(&config.domains, |name| upstreams.find(name), &rand::random())?;
         let (orphans, orphans_inbox) = mpsc::channel(backend::MOST_WAITING);
         let node = Node::new(config.node.as_str())
             .expect("the configuration checks the node's name by the same rule");
@@ -170,7 +170,7 @@ impl Server {
             state: registry,
             metrics,
             listeners: bounds,
-            domains,
+            domains: Arc::new(domains),
             door,
             upstreams: Arc::new(upstreams),
             orphans,
@@ -248,10 +248,18 @@ impl Server {
         }
         drop(looking_up);
         for domain in shared.domains.by_token() {
-            acceptors.push(tokio::spawn(jwks::keep(Arc::clone(&shared), domain.clone())));
+            acceptors.push(tokio::spawn(keep_keys(
+                Arc::clone(&shared.domains),
+                Arc::clone(metrics),
+                domain.clone(),
+            )));
         }
         for domain in shared.domains.by_database() {
-            acceptors.push(tokio::spawn(user_database::keep(Arc::clone(&shared), domain.clone())));
+            acceptors.push(tokio::spawn(keep_users(
+                Arc::clone(&shared.domains),
+                Arc::clone(metrics),
+                domain.clone(),
+            )));
         }
         if let AuditPace::Every(pace) = config.audit.every {
             acceptors.push(tokio::spawn(audit::run(Arc::clone(&shared), pace)));

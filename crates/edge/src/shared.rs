@@ -5,6 +5,7 @@ use std::{
     time::Instant,
 };
 
+use identity::Domains;
 use ledger::Reservation;
 use metrics::{Count, Metrics};
 use state::{Orders, Registry};
@@ -15,7 +16,6 @@ use crate::{
     Bound,
     audit::Audit,
     calls::CallTable,
-    domains::Domains,
     door::Door,
     draining::Stance,
     inbox::{Inboxes, Letter, Undelivered},
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) state: Registry,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) listeners: Vec<Bound>,
-    pub(crate) domains: Domains,
+    pub(crate) domains: Arc<Domains>,
     pub(crate) door: Arc<Door>,
     pub(crate) upstreams: Arc<Upstreams>,
     /// Bindings to be taken back from the registrars behind us, in turn.

@@ -4,12 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use defence::{By, Hindrance, Offence, Source, User};
+use identity::QuotaExceeded;
 use lifecycle::Ending;
 use sip_message::Message;
 use upstream::Hop;
 
 use crate::{
-    accounts::TooMuch,
     breach::Breach,
     door::{Acquaintance, Consequence, Guest},
     shard::Shard,
@@ -86,7 +86,7 @@ impl Shard {
     ///
     /// # Errors
     /// The user has as many as it may have.
-    pub(crate) fn belongs_to(&self, from: Hop, aor: &str) -> Result<(), TooMuch> {
+    pub(crate) fn belongs_to(&self, from: Hop, aor: &str) -> Result<(), QuotaExceeded> {
         let Some(number) = self.flow_of(from) else { return Ok(()) };
         self.with_guest(number, |guest| {
             (guest.map_or(Ok(()), |guest| guest.belongs_to(aor)), Consequence::None)
@@ -97,7 +97,7 @@ impl Shard {
     ///
     /// # Errors
     /// It has said more by datagrams than it may.
-    pub(crate) fn speaks_for(&self, from: Hop, aor: &str) -> Result<(), TooMuch> {
+    pub(crate) fn speaks_for(&self, from: Hop, aor: &str) -> Result<(), QuotaExceeded> {
         if let Hop::Flow(number) = from {
             self.with_guest(number, |guest| {
                 guest.into_iter().for_each(|guest| guest.speaks_for(aor));
@@ -108,7 +108,7 @@ impl Shard {
         let accounts = &self.shared.door.accounts;
         match self.source(from).and_then(|_| accounts.user(aor)).map(|user| accounts.hear(&user)) {
             Some(Some(Acquaintance::Hasty(too_much))) => Err(too_much),
-            Some(None) => Err(TooMuch { what: Hindrance::MessageRate, wait: Duration::ZERO }),
+            Some(None) => Err(QuotaExceeded { what: Hindrance::MessageRate, wait: Duration::ZERO }),
             Some(Some(Acquaintance::Known | Acquaintance::Stranger)) | None => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use config::{Registration, ReplacedFlow, Unregister};
+use identity::{DomainRef, Domains};
 use lifecycle::FlowId;
 use location::{Binding, Register};
 use metrics::Count;
@@ -21,7 +22,6 @@ use upstream::{Ask, FlowNumber, Hop, Number, Unserved, whole_seconds};
 
 use crate::{
     ask::{Answered, ask},
-    domains::{DomainRef, Domains},
     registrations::{Held, Registering},
     routing::{
         Routing, Targets,

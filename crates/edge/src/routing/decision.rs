@@ -2,23 +2,21 @@
 
 use std::{net::SocketAddr, time::Instant};
 
+use identity::DomainRef;
 use sip_message::{HeaderId, Message, Method, Scheme, Uri, write_address_of_record};
 use sip_proxy::{Answer, Owned, Target};
 use smallvec::{SmallVec, smallvec};
 use upstream::Hop;
 
-use crate::{
-    domains::DomainRef,
-    routing::{
-        Incoming, RequestState, Routing, Targets,
-        backend::towards,
-        event_state::{self, Keeper},
-        flow_lookup::{FlowLookup, SenderProof},
-        gruu, rewritten_contact,
-        sender::Sender,
-        tables::Tables,
-        targets::{self, in_its_place, nobody_there},
-    },
+use crate::routing::{
+    Incoming, RequestState, Routing, Targets,
+    backend::towards,
+    event_state::{self, Keeper},
+    flow_lookup::{FlowLookup, SenderProof},
+    gruu, rewritten_contact,
+    sender::Sender,
+    tables::Tables,
+    targets::{self, in_its_place, nobody_there},
 };
 
 /// Where a request goes that no route of ours leads on.

@@ -6,16 +6,13 @@ use std::{
 };
 
 use defence::User;
+use identity::{DomainRef, Proof, QuotaExceeded};
 use sip_auth::Role;
 use sip_message::Message;
 use sip_proxy::Answer;
 use upstream::{FlowNumber, Hop};
 
-use crate::{
-    accounts::TooMuch,
-    domains::{DomainRef, Proof},
-    shard::Known,
-};
+use crate::shard::Known;
 
 /// What is known of flows.
 pub(crate) trait FlowLookup {
@@ -76,5 +73,5 @@ pub(crate) trait SenderProof {
     ///
     /// # Errors
     /// The user has sent more datagrams than it may.
-    fn charge(&self, from: Hop, aor: &str) -> Result<(), TooMuch>;
+    fn charge(&self, from: Hop, aor: &str) -> Result<(), QuotaExceeded>;
 }

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use identity::DomainRef;
 use location::{Binding, Location};
 use sip_message::{Message, Uri};
 use sip_proxy::Target;
@@ -10,10 +11,7 @@ use sip_registrar::Gruu;
 use smallvec::SmallVec;
 use upstream::{Hop, same_peer};
 
-use crate::{
-    domains::DomainRef,
-    routing::{tables::Tables, targets},
-};
+use crate::routing::{tables::Tables, targets};
 
 type Bindings = Location<ledger::Reservation>;
 

@@ -32,13 +32,13 @@ use super::{
     register::RegistrantProof,
     tables::Tables,
 };
+use identity::{DomainRef, Domains, Proof, QuotaExceeded};
 use upstream::{FlowNumber, Hop, Upstreams};
 
 use crate::{
     Bound,
-    accounts::{Accounts, TooMuch},
+    accounts::Accounts,
     calls::CallTable,
-    domains::{DomainRef, Domains, Proof},
     server::policy,
     shard::{By, Known},
 };
@@ -207,7 +207,7 @@ impl Site {
         let config = Config::parse(&text, Path::new("/sipway.toml"), &surroundings).unwrap();
         let now = Instant::now();
         let upstreams = Upstreams::new(&config.upstreams, &config.listeners).unwrap();
-        let domains = Domains::new(&config.domains, &upstreams, &[1; 32]).unwrap();
+        let domains = Domains::new(&config.domains, |name| upstreams.find(name), &[1; 32]).unwrap();
         let settings = Settings { stall_after: Duration::from_secs(3600), ..Settings::new("n") };
         let (opened, stepper) = Ledger::open_stepped(Arc::new(Simulated::new(1).mount()), settings).unwrap();
         let tokens = Tokens::new(&SECRET, opened.ledger.incarnation());
@@ -396,7 +396,7 @@ impl Sent {
     }
 
     fn state(&self) -> RequestState {
-        let too_much = TooMuch { what: defence::Hindrance::MessageRate, wait: Duration::from_secs(1) };
+        let too_much = QuotaExceeded { what: defence::Hindrance::MessageRate, wait: Duration::from_secs(1) };
         RequestState { throttled: self.throttled.then_some(too_much), ..RequestState::default() }
     }
 
@@ -457,7 +457,7 @@ impl SenderProof for Sent {
         self.effects.borrow_mut().push("authenticated".to_owned());
     }
 
-    fn charge(&self, _: Hop, aor: &str) -> Result<(), TooMuch> {
+    fn charge(&self, _: Hop, aor: &str) -> Result<(), QuotaExceeded> {
         self.effects.borrow_mut().push(format!("charged to {aor}"));
         Ok(())
     }

@@ -3,21 +3,19 @@
 use std::net::SocketAddr;
 
 use config::Redirects;
+use identity::DomainRef;
 use metrics::Count;
 use sip_message::{Scheme, Uri};
 use sip_proxy::Target;
 use smallvec::{SmallVec, smallvec};
 
-use crate::{
-    domains::DomainRef,
-    routing::{
-        Incoming, Routing, Targets,
-        backend::towards,
-        flow_lookup::{FlowLookup, SenderProof},
-        gruu,
-        sender::Sender,
-        targets,
-    },
+use crate::routing::{
+    Incoming, Routing, Targets,
+    backend::towards,
+    flow_lookup::{FlowLookup, SenderProof},
+    gruu,
+    sender::Sender,
+    targets,
 };
 
 impl<F: FlowLookup + SenderProof> Routing<'_, F> {

@@ -1,6 +1,7 @@
 //! REGISTER: who may (RFC 3261 §10). What it changes, and the records of it, are in `registry`.
 
 use config::ReplacedFlow;
+use identity::{DomainRef, Proof, QuotaExceeded, brought};
 use lifecycle::{Cause, Ending};
 use location::{Register, RegisterError, Way};
 use metrics::Count;
@@ -13,9 +14,6 @@ use transport::Vouched;
 use upstream::{FlowNumber, Hop};
 
 use crate::{
-    accounts::TooMuch,
-    admission::brought,
-    domains::{DomainRef, Proof},
     listeners::Bound,
     routing::{
         Incoming, Routing,
@@ -29,9 +27,6 @@ use crate::{
 /// What the peer of a flow that was replaced is told. With 1000: a user agent that is told so does not come again, or it
 /// would throw out the newer one.
 pub(crate) const REPLACED: &str = "this user agent is registered on a newer connection";
-
-/// The longest address-of-record of a user, in bytes: one that was cut could be another's, and events would tell of that.
-pub(crate) const LONGEST_IDENTITY: usize = 128;
 
 /// Where a REGISTER came from, as a binding has it.
 pub(crate) struct Origin {
@@ -105,7 +100,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
             return Err(Answer::new(420, "Bad Extension").header("Unsupported", unsupported));
         }
         let aor = sip_registrar::address_of_record(request).map_err(|refusal| refused(&refusal))?;
-        if aor.len() > LONGEST_IDENTITY {
+        if aor.len() > identity::LONGEST_IDENTITY {
             return Err(Answer::new(403, "Address Too Long"));
         }
         if gruu::is_registered(tables, request, &aor) {
@@ -185,7 +180,7 @@ fn bind(
         return Err(Answer::of_status(480));
     };
     let register = Register { request, aor, way, transport, remote, identity };
-    shard.belongs_to(from, aor).map_err(TooMuch::answer)?;
+    shard.belongs_to(from, aor).map_err(QuotaExceeded::answer)?;
     let mut contacts = Vec::new();
     let left = shared
         .state

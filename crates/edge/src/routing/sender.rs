@@ -1,6 +1,7 @@
 //! Who a request comes from, what that lets them do, and what is told of it to others (RFC 3325).
 
 use config::Outside;
+use identity::{DomainRef, Proof, QuotaExceeded, brought};
 use metrics::{Count, Metrics};
 use sip_auth::Role;
 use sip_message::{HeaderId, Host, Message, Method, NameAddr, Uri};
@@ -9,10 +10,7 @@ use transport::Grant;
 use upstream::Hop;
 
 use crate::{
-    accounts::TooMuch,
-    admission::brought,
     calls::Refused,
-    domains::{DomainRef, Proof},
     routing::{
         Incoming, Proved, RequestState, Routing,
         flow_lookup::{FlowLookup, SenderProof},
@@ -168,7 +166,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         };
         if let (Sender::User { .. }, Some(aor)) = (&sender, &aor) {
             state.proved = Proved::Yes;
-            self.flows.charge(from, aor).map_err(TooMuch::answer)?;
+            self.flows.charge(from, aor).map_err(QuotaExceeded::answer)?;
         }
         Ok(sender)
     }
@@ -252,7 +250,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
             Sender::Anybody(_) => self.flows.quota_holder(from, None),
         };
         let accounts = self.tables.accounts;
-        state.call = user.map(|user| accounts.call(&user)).transpose().map_err(TooMuch::answer)?;
+        state.call = user.map(|user| accounts.call(&user)).transpose().map_err(QuotaExceeded::answer)?;
         Ok(())
     }
 

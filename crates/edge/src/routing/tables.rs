@@ -2,13 +2,14 @@
 
 use std::sync::MutexGuard;
 
+use identity::Domains;
 use ledger::Reservation;
 use location::Location;
 use metrics::Metrics;
 use state::Registry;
 use upstream::Upstreams;
 
-use crate::{Bound, accounts::Accounts, calls::CallTable, domains::Domains, routing::flow_token::Tokens};
+use crate::{Bound, accounts::Accounts, calls::CallTable, routing::flow_token::Tokens};
 
 /// The tables that all shards share, as far as routing reads them.
 #[derive(Clone, Copy)]

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use identity::DomainRef;
 use lifecycle::Transport;
 use location::{Binding, SocketPeer};
 use sip_message::{Scheme, Uri};
@@ -14,7 +15,6 @@ use upstream::{Hop, Proves, same_family};
 
 use crate::{
     Bound,
-    domains::DomainRef,
     routing::{
         flow_token::Device, gruu, own_contacts::Proxies, rewritten_contact, sender::Sender, tables::Tables,
     },

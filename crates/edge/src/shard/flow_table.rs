@@ -14,6 +14,7 @@ use lifecycle::{Ending, FlowFacts, Text, event_time};
 use transport::{Grant, Heard, Link, Vouched};
 
 use super::Shard;
+use identity::LONGEST_IDENTITY;
 use metrics::Count;
 use upstream::{FlowNumber, PeerKind};
 
@@ -22,7 +23,6 @@ use crate::{
     audit::{Listed, PART, Part, Stage, Tally, socket_number},
     door::{Consequence, Guest},
     draining::Leaving,
-    routing::register::LONGEST_IDENTITY,
     view::{BindingView, FlowView},
 };
 

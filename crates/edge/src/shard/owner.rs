@@ -18,7 +18,6 @@ use state::clock;
 use upstream::{FlowNumber, Hop};
 
 use crate::{
-    client_certificate,
     door::Guest,
     flow::Flow,
     routing::environment::{ProxyEnvironment, Speaker},
@@ -50,7 +49,7 @@ impl Owner for Shard {
     fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<Vouched> {
         let rule = self.shared.listeners.get(usize::from(listener.number))?.client_identity()?;
         let at = (Instant::now(), clock::seconds());
-        let vouched = client_certificate::vouched_by(certificate, rule, &self.shared.domains, at);
+        let vouched = identity::vouched_by(certificate, rule, &self.shared.domains, at);
         self.shared.metrics.add(match vouched {
             Some(_) => Count::CertificatesAccepted,
             None => Count::CertificatesOfNobody,
@@ -68,7 +67,7 @@ impl Owner for Shard {
         request: &upgrade::Request<'_>,
         guest: Option<&Guest>,
     ) -> Result<Option<Vouched>, upgrade::Refusal> {
-        let admitted = self.shared.domains.admit(request, Instant::now());
+        let admitted = self.shared.domains.admit(request, (Instant::now(), clock::seconds()));
         if let Ok(Some(_)) = &admitted {
             self.shared.metrics.add(Count::TokensAccepted);
         }

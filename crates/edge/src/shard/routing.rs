@@ -1,21 +1,18 @@
 //! What the rules for requests ask of a shard.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use defence::User;
+use defence::{Offence, Try, User};
 use sip_auth::Role;
 use sip_message::Message;
 use sip_proxy::Answer;
 
 use super::{Known, Shard};
+use identity::{DomainRef, LoginAttempt, LoginThrottle, Proof, QuotaExceeded};
+use state::clock;
 use upstream::{FlowNumber, Hop};
 
-use crate::{
-    accounts::TooMuch,
-    attempt::Attempt,
-    domains::{DomainRef, Proof},
-    routing::flow_lookup::{FlowLookup, SenderProof},
-};
+use crate::routing::flow_lookup::{FlowLookup, SenderProof};
 
 impl FlowLookup for Shard {
     fn identity(&self, flow: FlowNumber) -> Option<Known> {
@@ -47,14 +44,45 @@ impl SenderProof for Shard {
         from: Hop,
         role: Role,
     ) -> Result<Proof, Answer> {
-        domain.prove(request, role, rand::random(), &self.shared.metrics, &Attempt::new(self, from))
+        let known = match from {
+            Hop::Flow(number) => self.known(number).map(|known| known.identity),
+            Hop::Udp { .. } | Hop::Peer { .. } => None,
+        };
+        let throttle = Throttle { shard: self, from };
+        let attempt = LoginAttempt::new(&throttle, self.source(from), known);
+        let at = (Instant::now(), clock::seconds());
+        domain.prove(request, role, at, rand::random(), &self.shared.metrics, &attempt)
     }
 
     fn authenticated(&self, from: Hop) {
         self.proved(from);
     }
 
-    fn charge(&self, from: Hop, aor: &str) -> Result<(), TooMuch> {
+    fn charge(&self, from: Hop, aor: &str) -> Result<(), QuotaExceeded> {
         self.speaks_for(from, aor)
+    }
+}
+
+/// Counts guesses at the accounts of users and at the address that they come from.
+struct Throttle<'s> {
+    shard: &'s Shard,
+    from: Hop,
+}
+
+impl LoginThrottle for Throttle<'_> {
+    fn may_try(&self, who: &Try<'_>) -> Result<(), QuotaExceeded> {
+        self.shard.shared.door.accounts.may_try(who)
+    }
+
+    fn failed(&self, who: &Try<'_>) {
+        self.shard.shared.door.accounts.failed(who);
+    }
+
+    fn succeeded(&self, who: &Try<'_>) {
+        self.shard.shared.door.accounts.proved(who);
+    }
+
+    fn offends(&self) {
+        self.shard.offends(self.from, Offence::Credentials);
     }
 }

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 pub(super) async fn ask(config: &Arc<Config>, logins: &[(&Host, WebhookUrl)]) -> u64 {
     let mut absent = 0;
     for (domain, url) in logins {
-        match edge::fetch_keys(url).await {
+        match identity::fetch_keys(url).await {
             Ok(keys) => say!("domain {domain}: tokens by {}", keys.names().collect::<Vec<_>>().join(", ")),
             Err(error) => {
                 absent += 1;

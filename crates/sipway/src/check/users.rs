@@ -1,7 +1,7 @@
 //! Users and keys of domains, read as the server would.
 
 use config::{Config, Host, WebhookUrl};
-use edge::UsersFound;
+use identity::UsersFound;
 use sinks::counted;
 
 use super::Findings;

@@ -17,15 +17,12 @@ use sip_auth::{
 };
 use sip_message::{HeaderId, Message};
 use sip_proxy::Answer;
-use state::clock;
 use transport::{Vouched, upgrade};
 
 use crate::{
-    UsersError,
-    accounts::TooMuch,
-    admission::{named_in_query, vouched_for},
-    attempt::{Attempt, Outcome},
-    domains::Proof,
+    LoginAttempt, Proof, QuotaExceeded, UsersError,
+    bearer_tokens::{named_in_query, vouched_for},
+    login_attempt::Outcome,
     user_database::{self, UserDatabase},
 };
 
@@ -158,9 +155,10 @@ impl Digest {
         &self,
         request: &Message<'_>,
         role: Role,
+        (at, now): (Instant, u64),
         salt: u64,
         metrics: &Metrics,
-        attempt: &Attempt<'_>,
+        attempt: &LoginAttempt<'_>,
     ) -> Result<Proof, Answer> {
         let header = match role {
             Role::UserAgent => HeaderId::Authorization,
@@ -170,7 +168,6 @@ impl Digest {
             method: request.method().map_or(b"", |method| method.as_bytes()),
             uri: request.request_uri_bytes().unwrap_or_default(),
         };
-        let now = clock::seconds();
         // A panic under this lock is a bug of ours; what it guards stays usable.
         let mut authenticator = self.authenticator.lock().unwrap_or_else(PoisonError::into_inner);
         let passwords = self.passwords.read().unwrap_or_else(PoisonError::into_inner);
@@ -193,7 +190,7 @@ impl Digest {
         match verdict {
             Verdict::Accept { username } => match passwords.for_a_while(&username) {
                 None => Ok(Proof::User(username)),
-                Some(name) => vouched_for(name, &self.domain, (Instant::now(), now))
+                Some(name) => vouched_for(name, &self.domain, (at, now))
                     .map(Proof::Vouched)
                     .ok_or_else(|| Answer::new(403, "Not A User Of This Domain")),
             },
@@ -211,7 +208,7 @@ impl Digest {
                     | ChallengeReason::ForeignNonce
                     | ChallengeReason::ExpiredNonce => {}
                 }
-                looked_at.map_err(TooMuch::answer)?;
+                looked_at.map_err(QuotaExceeded::answer)?;
                 Err(challenge(&authenticator, role, stale, salt, now))
             }
             Verdict::Refuse { reason } => Err(Answer::new(400, format!("Bad Credentials: {reason}"))),

@@ -16,7 +16,7 @@ use sip_message::{HeaderId, Message, Uri};
 use sip_proxy::Answer;
 use transport::{Grant, Vouched, upgrade::Request};
 
-use crate::{UsersError, jwks::Remote, routing::register::LONGEST_IDENTITY};
+use crate::{LONGEST_IDENTITY, UsersError, key_set::Remote};
 
 /// What the sub-protocol begins with that carries a token: `Sec-WebSocket-Protocol: sip, bearer.TOKEN`. Browsers can set
 /// no header, but name sub-protocols.
@@ -27,7 +27,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The tokens of one domain.
 #[derive(Debug)]
-pub(crate) struct Tokens {
+pub(crate) struct BearerTokens {
     pub(crate) domain: Host,
     pub(crate) keys: RwLock<TokenKeys>,
     /// Where they come from, if that is elsewhere.
@@ -39,7 +39,7 @@ pub(crate) struct Tokens {
     pub(crate) cookie: Option<String>,
 }
 
-impl Tokens {
+impl BearerTokens {
     /// # Errors
     /// Keys that cannot be used.
     pub(crate) fn new(domain: &Domain, jwt: &Jwt) -> Result<Self, UsersError> {
@@ -163,7 +163,7 @@ pub(crate) fn read_keys(domain: &Host, source: &TokenSource) -> Result<Option<To
 }
 
 /// The token in a request. Libraries send the header of a registrar with everything.
-pub(crate) fn brought<'m>(request: &Message<'m>) -> Option<&'m str> {
+pub fn brought<'m>(request: &Message<'m>) -> Option<&'m str> {
     let headers = [HeaderId::Authorization, HeaderId::ProxyAuthorization].map(|id| request.all(id));
     headers.into_iter().flatten().find_map(|header| sip_auth::bearer_token(header.value))
 }

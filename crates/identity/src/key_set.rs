@@ -13,7 +13,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use metrics::Count;
+use metrics::{Count, Metrics};
 use sip_auth::TokenKeys;
 use tokio::{
     sync::Notify,
@@ -21,7 +21,7 @@ use tokio::{
 };
 use transport::trust::{self, Roots};
 
-use crate::shared::Shared;
+use crate::Domains;
 
 /// The longest answer, in bytes.
 const LONGEST: usize = 64 << 10;
@@ -120,8 +120,8 @@ fn failed(error: &dyn std::error::Error) -> FetchError {
 }
 
 /// Keeps the keys of a domain fresh.
-pub(crate) async fn keep(shared: Arc<Shared>, domain: Host) {
-    let Some(tokens) = shared.domains.tokens(&domain) else { return };
+pub async fn keep_keys(domains: Arc<Domains>, metrics: Arc<Metrics>, domain: Host) {
+    let Some(tokens) = domains.tokens(&domain) else { return };
     let Some(remote) = &tokens.remote else { return };
     let mut failing = false;
     loop {
@@ -131,7 +131,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, domain: Host) {
         };
         let next = match fetched {
             Ok(keys) => {
-                shared.metrics.add(Count::KeysFetched);
+                metrics.add(Count::KeysFetched);
                 if failing {
                     tracing::info!(%domain, url = %remote.url, "the token keys are there again");
                 }
@@ -140,7 +140,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, domain: Host) {
                 remote.every
             }
             Err(error) => {
-                shared.metrics.add(Count::KeysFailed);
+                metrics.add(Count::KeysFailed);
                 if !failing {
                     tracing::warn!(%domain, url = %remote.url, %error, "the token keys cannot be had; those that are known stay");
                 }

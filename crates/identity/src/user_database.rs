@@ -10,12 +10,12 @@ use std::{
 };
 
 use config::{Host, UserQuery};
-use metrics::Count;
+use metrics::{Count, Metrics};
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use sip_auth::{Algorithm, Ha1, UserNames, UserTable};
 use tokio::time::sleep;
 
-use crate::shared::Shared;
+use crate::Domains;
 
 /// More users than this are an error, and not a server without memory.
 const MOST_USERS: usize = 1_000_000;
@@ -187,8 +187,8 @@ enum Changed {
 }
 
 /// Keeps the users of a domain as they are in their database.
-pub(crate) async fn keep(shared: Arc<Shared>, domain: Host) {
-    let Some(database) = shared.domains.database(&domain) else { return };
+pub async fn keep_users(domains: Arc<Domains>, metrics: Arc<Metrics>, domain: Host) {
+    let Some(database) = domains.database(&domain) else { return };
     let path = database.from.path.clone();
     let mut watched: Option<Watched> = None;
     let mut failing: Option<String> = None;
@@ -210,8 +210,8 @@ pub(crate) async fn keep(shared: Arc<Shared>, domain: Host) {
         watched = match looked.await {
             Ok(Ok((looked, read))) => {
                 if let Some(table) = read {
-                    shared.metrics.add(Count::UsersRead);
-                    shared.domains.replace_users(&domain, table);
+                    metrics.add(Count::UsersRead);
+                    domains.replace_users(&domain, table);
                 }
                 if failing.take().is_some() {
                     tracing::info!(%domain, path = %path.display(), "the users can be read again");
@@ -219,7 +219,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, domain: Host) {
                 Some(looked)
             }
             Ok(Err(error)) => {
-                shared.metrics.add(Count::UsersUnread);
+                metrics.add(Count::UsersUnread);
                 // Who has mended one thing is told of the next.
                 let error = error.to_string();
                 if failing.as_ref() != Some(&error) {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::PathBuf, time::Instant};
 
-use config::{Authentication, DigestUri, Domain, Host, Outside, Redirects, Registration, UserSource};
+use config::{Authentication, DigestUri, Domain, Host, Name, Outside, Redirects, Registration, UserSource};
 use defence::Offence;
 use lifecycle::Text;
 use metrics::Metrics;
@@ -10,16 +10,14 @@ use sha2::{Digest as _, Sha256};
 use sip_auth::{Authenticator, Role, Settings, TokenError, TokenKeys, UriCheck, UserTable};
 use sip_message::Message;
 use sip_proxy::Answer;
-use state::clock;
 use transport::{Vouched, upgrade};
-use upstream::{Number, Upstreams};
+use upstream::Number;
 
 use crate::{
-    admission::{Tokens, identity, read_keys},
-    attempt::Attempt,
-    jwks::Remote,
-    passwords::{Digest, Passwords, offered, user_names},
-    routing::register::LONGEST_IDENTITY,
+    LONGEST_IDENTITY, LoginAttempt,
+    bearer_tokens::{BearerTokens, identity, read_keys},
+    digest::{Digest, Passwords, offered, user_names},
+    key_set::Remote,
     user_database::{DatabaseError, UserDatabase},
     users_found,
 };
@@ -71,7 +69,7 @@ pub enum UsersError {
 
 /// Who a request proved to come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub enum Proof {
     /// This user of the domain.
     User(String),
     /// This one, for as long as its credentials are good.
@@ -88,19 +86,19 @@ enum Gate {
     /// The client's certificate, when its connection was made.
     Certificate,
     Digest(Box<Digest>),
-    Tokens(Box<Tokens>),
+    Tokens(Box<BearerTokens>),
 }
 
 /// Users and keys that were read again.
 #[derive(Default)]
-pub(crate) struct NewUsers<'a> {
+pub struct NewUsers<'a> {
     users: Vec<(&'a Digest, Passwords)>,
-    keys: Vec<(&'a Tokens, TokenKeys)>,
+    keys: Vec<(&'a BearerTokens, TokenKeys)>,
 }
 
 impl NewUsers<'_> {
     /// From now on only these can prove who they are. Who did so before on an open flow stays.
-    pub(crate) fn take_over(self) {
+    pub fn take_over(self) {
         for (tokens, keys) in self.keys {
             tokens.replace_keys(keys);
         }
@@ -112,7 +110,7 @@ impl NewUsers<'_> {
 
 /// All served domains.
 #[derive(Debug)]
-pub(crate) struct Domains {
+pub struct Domains {
     all: HashMap<Host, Served>,
     /// Those whose users bring tokens, in the order of the configuration.
     by_token: Vec<Host>,
@@ -135,12 +133,12 @@ impl Domains {
     ///
     /// # Errors
     /// The first that cannot be used.
-    pub(crate) fn new(
+    pub fn new(
         domains: &[Domain],
-        upstreams: &Upstreams,
+        upstream: impl Fn(&Name) -> Option<Number>,
         secret: &[u8; 32],
     ) -> Result<Self, UsersError> {
-        let backend = |domain: &Domain| domain.backend.as_ref().and_then(|name| upstreams.find(name));
+        let backend = |domain: &Domain| domain.backend.as_ref().and_then(&upstream);
         let all = domains.iter().map(|domain| {
             let served = Served {
                 gate: gate(domain, domains, secret)?,
@@ -173,7 +171,7 @@ impl Domains {
     ///
     /// # Errors
     /// The first that cannot be used.
-    pub(crate) fn read_again(&self, domains: &[Domain]) -> Result<NewUsers<'_>, UsersError> {
+    pub fn read_again(&self, domains: &[Domain]) -> Result<NewUsers<'_>, UsersError> {
         let mut read = NewUsers::default();
         for domain in domains {
             match (self.all.get(&domain.name).map(|served| &served.gate), &domain.authentication) {
@@ -196,23 +194,23 @@ impl Domains {
     }
 
     /// The domain that a server behind means when it calls a user at our address: the only one that has a server behind for a trunk.
-    pub(crate) fn with_trunk(&self) -> Option<(&Host, DomainRef<'_>)> {
+    pub fn with_trunk(&self) -> Option<(&Host, DomainRef<'_>)> {
         let (host, served) = self.all.get_key_value(self.with_trunk.as_ref()?)?;
         Some((host, DomainRef(served)))
     }
 
     /// Whether any has a server behind.
-    pub(crate) fn have_backend(&self) -> bool {
+    pub fn have_backend(&self) -> bool {
         self.all.values().any(|served| served.backend.is_some())
     }
 
     /// The domains whose users bring tokens.
-    pub(crate) fn by_token(&self) -> &[Host] {
+    pub fn by_token(&self) -> &[Host] {
         &self.by_token
     }
 
     /// The address-of-record of a user, `user@domain`, whose domain is ours and asks for a proof.
-    pub(crate) fn identity(&self, name: &str) -> Option<Text<LONGEST_IDENTITY>> {
+    pub fn identity(&self, name: &str) -> Option<Text<LONGEST_IDENTITY>> {
         let domain = Host::new(name.rsplit_once('@')?.1)?;
         match &self.all.get(&domain)?.gate {
             Gate::Open | Gate::Backend(_) => None,
@@ -221,7 +219,7 @@ impl Domains {
     }
 
     /// The domains whose users are in a database.
-    pub(crate) fn by_database(&self) -> impl Iterator<Item = &Host> {
+    pub fn by_database(&self) -> impl Iterator<Item = &Host> {
         self.all.keys().filter(|domain| self.database(domain).is_some())
     }
 
@@ -245,7 +243,7 @@ impl Domains {
     }
 
     /// The tokens of a domain whose users bring some.
-    pub(crate) fn tokens(&self, domain: &Host) -> Option<&Tokens> {
+    pub(crate) fn tokens(&self, domain: &Host) -> Option<&BearerTokens> {
         match &self.all.get(domain)?.gate {
             Gate::Tokens(tokens) => Some(tokens),
             Gate::Open | Gate::Backend(_) | Gate::Certificate | Gate::Digest(_) => None,
@@ -253,14 +251,14 @@ impl Domains {
     }
 
     /// Whether the host of a URI is a served domain.
-    pub(crate) fn find(&self, host: &sip_message::Host<'_>) -> Option<DomainRef<'_>> {
+    pub fn find(&self, host: &sip_message::Host<'_>) -> Option<DomainRef<'_>> {
         let text = host.to_string();
         let host = Host::new(&text)?;
         self.all.get(&host).map(DomainRef)
     }
 
     /// Whether the value of an Authorization or Proxy-Authorization answers what we asked for, and is nobody else's business.
-    pub(crate) fn asked_for(&self, value: &[u8]) -> bool {
+    pub fn asked_for(&self, value: &[u8]) -> bool {
         match sip_auth::Meant::of(value) {
             sip_auth::Meant::Realm(realm) => self
                 .all
@@ -273,7 +271,7 @@ impl Domains {
 
     /// Whether a challenge asks for a password of a user of ours, or might: whoever made it could answer ours with what
     /// it brings. One that can be read and names another realm does not.
-    pub(crate) fn asks_as_we_do(&self, challenge: &[u8]) -> bool {
+    pub fn asks_as_we_do(&self, challenge: &[u8]) -> bool {
         let sip_auth::Meant::Realm(realm) = sip_auth::Meant::of(challenge) else { return true };
         self.all.values().any(|served| {
             matches!(&served.gate, Gate::Digest(digest) if digest.realm().eq_ignore_ascii_case(&realm))
@@ -284,12 +282,11 @@ impl Domains {
     ///
     /// # Errors
     /// What is wrong with the token, or that there must be one; and what is remembered of it.
-    pub(crate) fn admit(
+    pub fn admit(
         &self,
         request: &upgrade::Request<'_>,
-        now: Instant,
+        at: (Instant, u64),
     ) -> Result<Option<Vouched>, (upgrade::Refusal, Option<Offence>)> {
-        let at = (now, clock::seconds());
         let mut refused: Option<&'static str> = None;
         let mut worst: Option<TokenError> = None;
         for served in self.vouching.iter().filter_map(|domain| self.all.get(domain)) {
@@ -340,7 +337,7 @@ fn gate(domain: &Domain, all: &[Domain], secret: &[u8; 32]) -> Result<Gate, User
         Authentication::Open => Gate::Open,
         Authentication::Backend(registration) => Gate::Backend(*registration),
         Authentication::Certificate => Gate::Certificate,
-        Authentication::Jwt(jwt) => Gate::Tokens(Box::new(Tokens::new(domain, jwt)?)),
+        Authentication::Jwt(jwt) => Gate::Tokens(Box::new(BearerTokens::new(domain, jwt)?)),
         Authentication::Digest { realm, algorithms, digest_uri, users, ephemeral } => {
             let names = user_names(&domain.name, realm);
             let passwords = Passwords::read(users.as_ref(), realm, &names, ephemeral.as_ref())?;
@@ -366,65 +363,65 @@ fn gate(domain: &Domain, all: &[Domain], secret: &[u8; 32]) -> Result<Gate, User
 
 /// One served domain.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DomainRef<'a>(&'a Served);
+pub struct DomainRef<'a>(&'a Served);
 
 impl DomainRef<'_> {
-    /// Who sent this request. `salt` must be a random number.
+    /// Who sent this request. `at` is now, the second as Unix seconds; `salt` must be a random number.
     ///
     /// # Errors
     /// What to answer: a challenge, 400 for credentials that no client should send, or 503 for those that were not looked at.
-    pub(crate) fn prove(
+    pub fn prove(
         self,
         request: &Message<'_>,
         role: Role,
+        at: (Instant, u64),
         salt: u64,
         metrics: &Metrics,
-        attempt: &Attempt<'_>,
+        attempt: &LoginAttempt<'_>,
     ) -> Result<Proof, Answer> {
         match &self.0.gate {
             Gate::Open | Gate::Backend(_) => Ok(Proof::NotAsked),
             // Nothing in a request proves anything there.
             Gate::Certificate => Err(Answer::new(403, "A Client Certificate Is Needed")),
             Gate::Tokens(tokens) => {
-                let at = (Instant::now(), clock::seconds());
                 tokens.prove(request, role, at, metrics, || attempt.is_wrong()).map(Proof::Vouched)
             }
-            Gate::Digest(digest) => digest.prove(request, role, salt, metrics, attempt),
+            Gate::Digest(digest) => digest.prove(request, role, at, salt, metrics, attempt),
         }
     }
 
     /// Who may call to the outside: to the server behind it.
-    pub(crate) fn outside(&self) -> &Outside {
+    pub fn outside(&self) -> &Outside {
         &self.0.outside
     }
 
     /// What becomes of redirections by its users.
-    pub(crate) fn redirects(self) -> Redirects {
+    pub fn redirects(self) -> Redirects {
         self.0.redirects
     }
 
     /// Whether this is the same domain.
-    pub(crate) fn is(self, other: DomainRef<'_>) -> bool {
+    pub fn is(self, other: DomainRef<'_>) -> bool {
         std::ptr::eq(self.0, other.0)
     }
 
     /// Whether requests of its users must prove who sent them.
-    pub(crate) fn is_open(self) -> bool {
+    pub fn is_open(self) -> bool {
         matches!(self.0.gate, Gate::Open)
     }
 
     /// The upstream that requests go to which are not for a user registered here.
-    pub(crate) fn backend(self) -> Option<Number> {
+    pub fn backend(self) -> Option<Number> {
         self.0.backend
     }
 
     /// The upstream that its users register at; none if they do so here.
-    pub(crate) fn registrar(self) -> Option<Number> {
+    pub fn registrar(self) -> Option<Number> {
         self.0.backend.filter(|_| matches!(self.0.gate, Gate::Backend(_)))
     }
 
     /// By what that upstream learns that they are reached through here.
-    pub(crate) fn registration(self) -> Option<Registration> {
+    pub fn registration(self) -> Option<Registration> {
         match self.0.gate {
             Gate::Backend(registration) => Some(registration),
             Gate::Open | Gate::Certificate | Gate::Digest(_) | Gate::Tokens(_) => None,
@@ -432,12 +429,12 @@ impl DomainRef<'_> {
     }
 
     /// Whether its users are known by tokens, and by nothing else.
-    pub(crate) fn is_by_token(self) -> bool {
+    pub fn is_by_token(self) -> bool {
         matches!(self.0.gate, Gate::Tokens(_))
     }
 
     /// Whether a user of this name can exist.
-    pub(crate) fn may_have(self, user: &str) -> bool {
+    pub fn may_have(self, user: &str) -> bool {
         match &self.0.gate {
             Gate::Open | Gate::Backend(_) | Gate::Certificate | Gate::Tokens(_) => true,
             Gate::Digest(digest) => digest.may_have(user),

@@ -7,10 +7,10 @@ use sip_message::Uri;
 use transport::{Grant, Vouched};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use crate::{admission::lasting, domains::Domains};
+use crate::{Domains, bearer_tokens::lasting};
 
 /// The user of a domain of ours that a certificate names, until it runs out; none if it names nobody here.
-pub(crate) fn vouched_by(
+pub fn vouched_by(
     certificate: &[u8],
     rule: ClientIdentity,
     domains: &Domains,

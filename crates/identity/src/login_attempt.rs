@@ -1,38 +1,57 @@
-//! Somebody tries to prove to be a user: by what is known of where that comes from, and of who has tried before.
+//! An attempt to prove to be a user: by what is known of where it comes from, and of earlier attempts.
 
 use std::cell::RefCell;
 
 use config::Host;
-use defence::{Offence, Source, Try};
+use defence::{Source, Try};
 use lifecycle::Text;
 use sip_auth::{Credentials, Secret, Username};
 use smallvec::SmallVec;
-use upstream::Hop;
 
-use crate::{accounts::TooMuch, admission::identity, routing::register::LONGEST_IDENTITY, shard::Shard};
+use crate::{LONGEST_IDENTITY, QuotaExceeded, bearer_tokens::identity};
+
+/// Limits guesses at passwords. Names in credentials are the client's choice, so what is remembered must be bounded.
+pub trait LoginThrottle {
+    /// Whether credentials for a name are looked at now.
+    ///
+    /// # Errors
+    /// Too many for that name were wrong.
+    fn may_try(&self, who: &Try<'_>) -> Result<(), QuotaExceeded>;
+
+    /// Credentials for a name were wrong.
+    fn failed(&self, who: &Try<'_>);
+
+    /// Credentials for a name were right.
+    fn succeeded(&self, who: &Try<'_>);
+
+    /// The address that the request came from brought one set of wrong credentials.
+    fn offends(&self);
+}
 
 /// An attempt to prove who sends a request.
-pub(crate) struct Attempt<'s> {
-    shard: &'s Shard,
-    from: Hop,
+pub struct LoginAttempt<'s> {
+    throttle: &'s dyn LoginThrottle,
     /// Whom limits are counted for; none if none hold.
     source: Option<Source>,
     /// Who the user agent on that way has proved to be before.
     known: Option<Text<LONGEST_IDENTITY>>,
 }
 
-impl<'s> Attempt<'s> {
-    pub(crate) fn new(shard: &'s Shard, from: Hop) -> Self {
-        let known = match from {
-            Hop::Flow(number) => shard.known(number).map(|known| known.identity),
-            Hop::Udp { .. } | Hop::Peer { .. } => None,
-        };
-        Self { shard, from, source: shard.source(from), known }
+impl<'s> LoginAttempt<'s> {
+    /// An attempt from `source`, for whose guesses limits are counted; none if none hold. `known` is the user that was proved
+    /// on that connection before.
+    #[must_use]
+    pub fn new(
+        throttle: &'s dyn LoginThrottle,
+        source: Option<Source>,
+        known: Option<Text<LONGEST_IDENTITY>>,
+    ) -> Self {
+        Self { throttle, source, known }
     }
 
     /// It brought wrong credentials.
     pub(crate) fn is_wrong(&self) {
-        self.shard.offends(self.from, Offence::Credentials);
+        self.throttle.offends();
     }
 
     /// It brought so many sets of wrong credentials, each of which is a guess.
@@ -48,7 +67,7 @@ impl<'s> Attempt<'s> {
 
 /// Users of a domain. For a name that is guessed there is none, as if nobody had it: so also not by what is done for the answer.
 pub(crate) struct Asked<'a, C> {
-    attempt: &'a Attempt<'a>,
+    attempt: &'a LoginAttempt<'a>,
     domain: String,
     host: &'a Host,
     users: &'a C,
@@ -60,7 +79,7 @@ pub(crate) struct Asked<'a, C> {
 struct Named {
     name: String,
     /// Whether they are to be looked at.
-    may: Result<(), TooMuch>,
+    may: Result<(), QuotaExceeded>,
 }
 
 /// What became of the credentials that were asked about.
@@ -97,17 +116,17 @@ impl<C> Asked<'_, C> {
     ///
     /// # Errors
     /// Some were not looked at.
-    pub(crate) fn done(self, outcome: Outcome<'_>) -> Result<(), TooMuch> {
-        let accounts = &self.attempt.shard.shared.door.accounts;
+    pub(crate) fn done(self, outcome: Outcome<'_>) -> Result<(), QuotaExceeded> {
+        let throttle = self.attempt.throttle;
         let mut answer = Ok(());
         for (place, Named { name, may }) in self.names.borrow().iter().enumerate() {
             let Some(who) = self.whom(name) else { continue };
             match (may, outcome) {
                 (Err(too_much), Outcome::Wrong | Outcome::Old) => answer = Err(*too_much),
-                (Ok(()), Outcome::Proved(user)) if user == name => accounts.proved(&who),
+                (Ok(()), Outcome::Proved(user)) if user == name => throttle.succeeded(&who),
                 // Whoever brings several at once has guessed several.
                 (Ok(()), Outcome::Old) if place == 0 => {}
-                (Ok(()), _) => accounts.failed(&who),
+                (Ok(()), _) => throttle.failed(&who),
                 (Err(_), Outcome::Proved(_)) => {}
             }
         }
@@ -117,8 +136,8 @@ impl<C> Asked<'_, C> {
 
 impl<C: Credentials> Credentials for Asked<'_, C> {
     fn lookup(&self, user: Username<'_>, realm: &str) -> Option<Secret<'_>> {
-        let accounts = &self.attempt.shard.shared.door.accounts;
-        let may = self.whom(user.account).map_or(Ok(()), |who| accounts.may_try(&who));
+        let throttle = self.attempt.throttle;
+        let may = self.whom(user.account).map_or(Ok(()), |who| throttle.may_try(&who));
         self.names.borrow_mut().push(Named { name: user.account.to_owned(), may });
         // Looked up in any case.
         let secret = self.users.lookup(user, realm);

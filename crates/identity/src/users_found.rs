@@ -7,8 +7,8 @@ use sip_auth::{TokenKeys, Unserved, UserTable};
 
 use crate::{
     UsersError,
-    admission::read_keys,
-    passwords::{offered, read_users, user_names},
+    bearer_tokens::read_keys,
+    digest::{offered, read_users, user_names},
 };
 
 /// The most remarks on the users of one domain: the first say enough of a file that is for something else.
