@@ -17,8 +17,8 @@ use upstream::{FlowNumber, Hop, PeerKind, Remembered};
 use crate::{
     door::Guest,
     inbox::Loss,
-    routing::backend,
     shard::{Known, Shard},
+    unregister,
 };
 
 /// When a client that found no room may try again.
@@ -133,9 +133,9 @@ impl CloseBook for Book {
         let hurt = shared.calls_lose_flow(self.number, closed.ending.cause);
         let closed = FlowClosed { calls: &hurt.named, calls_total: hurt.total, ..closed };
         let id = self.number.id(shared.state.incarnation());
-        let orphans = backend::orphans(shared, id);
+        let orphans = unregister::orphans(shared, id);
         shared.state.close(id, closed, room, (std::time::Instant::now(), clock::micros()));
-        backend::send_all(shared, orphans);
+        unregister::send_all(shared, orphans);
         match self.hop {
             Hop::Peer { .. } => self.shard.peer_lost(self.hop, Loss::Ended),
             Hop::Flow(_) | Hop::Udp { .. } => {

@@ -30,6 +30,7 @@ mod shard;
 mod shared;
 mod start_error;
 mod strangers;
+mod unregister;
 mod upkeep;
 mod view;
 

@@ -17,11 +17,9 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::{
-    routing::{
-        backend::{Orphan, Untold},
-        flow_token::Device,
-    },
+    routing::flow_token::Device,
     shared::Shared,
+    unregister::{Orphan, Untold},
 };
 
 /// Requests that may wait here at a time; more do not wait.

@@ -21,10 +21,10 @@ use crate::{
     inbox::{Inboxes, Letter, Undelivered},
     registrations::Registrations,
     routing::{
-        backend::Untold,
         flow_token::{Device, Tokens},
         tables::Tables,
     },
+    unregister::Untold,
 };
 
 /// Takes a request for a page.

@@ -1,27 +1,18 @@
-//! Domains whose users register at an upstream: what becomes of a REGISTER, and of its bindings when their connection ends.
+//! Domains with a server behind: where requests for it go, and what becomes of a REGISTER of those whose users register there.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
 use config::{Registration, ReplacedFlow, Unregister};
 use identity::{DomainRef, Domains};
-use lifecycle::FlowId;
 use location::{Binding, Register};
 use metrics::Count;
-use sip_message::{Contact, Host, Message, NameAddr, Uri, write_address_of_record};
+use sip_message::{Contact, Host, Message, NameAddr, Uri};
 use sip_proxy::{Answer, Contacts, Other, Target};
 use smallvec::{SmallVec, smallvec};
 use state::{Changed, clock};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-};
-use upstream::{Ask, FlowNumber, Hop, Number, Unserved, whole_seconds};
+use upstream::{FlowNumber, Hop, Number, Unserved, whole_seconds};
 
 use crate::{
-    ask::{Answered, ask},
     registrations::{Held, Registering},
     routing::{
         Routing, Targets,
@@ -35,60 +26,12 @@ use crate::{
         targets,
     },
     shard::Shard,
-    shared::Shared,
     strangers::too_many,
+    unregister::{send_all, take_back},
 };
-
-/// Bindings that may wait to be taken back. Beyond, the registrar keeps them until they expire.
-pub(crate) const MOST_WAITING: usize = 65_536;
-
-/// Requests under way at once that take bindings back.
-const AT_ONCE: usize = 16;
 
 /// Seconds after which a request may come again for which no server is known; names are looked up as often.
 const LOOK_AGAIN: &str = "2";
-
-/// How long one may take.
-const PATIENCE: Duration = Duration::from_secs(4);
-
-/// A binding that a registrar still has, and whose connection has ended.
-#[derive(Debug)]
-pub(crate) struct Orphan {
-    registrar: Registrar,
-    aor: String,
-    /// The Contact value.
-    contact: String,
-    call_id: String,
-    cseq: u32,
-    /// Gone when the registrar was told, or will not be.
-    _untold: Untold,
-}
-
-impl Orphan {
-    pub(crate) fn registrar(&self) -> Registrar {
-        self.registrar
-    }
-
-    pub(crate) fn cseq(&self) -> u32 {
-        self.cseq
-    }
-
-    /// Whether both were registered with one Call-ID, so that their CSeq numbers tell which is later.
-    pub(crate) fn is_of_the_call_of(&self, other: &Self) -> bool {
-        self.call_id == other.call_id
-    }
-}
-
-/// One of those of which a registrar has yet to hear.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Untold(Arc<()>);
-
-impl Untold {
-    /// How many there are besides this one.
-    pub(crate) fn others(&self) -> usize {
-        Arc::strong_count(&self.0) - 1
-    }
-}
 
 /// Where requests for an upstream go.
 ///
@@ -315,60 +258,6 @@ pub(crate) fn registered(
     }
 }
 
-/// What a REGISTER has bound at its registrar is to be forgotten there.
-fn take_back(shared: &Shared, registrar: Registrar, request: &Message<'_>, aor: &str) {
-    let cseq = request.cseq().map_or(0, |cseq| cseq.number);
-    let call_id = String::from_utf8_lossy(request.call_id().unwrap_or_default()).into_owned();
-    for (_, address, lasts) in contact_values(request) {
-        if lasts == Some(0) {
-            continue;
-        }
-        let device = registrar.device(&shared.tokens, aor, &address);
-        let contact =
-            registrar.value(shared, device, address.uri_bytes(), address.instance(), address.reg_id());
-        let (aor, call_id, _untold) = (aor.to_owned(), call_id.clone(), shared.untold.clone());
-        send(shared, device, Orphan { registrar, aor, contact, call_id, cseq, _untold });
-    }
-}
-
-/// What a registrar should hear of a flow that is about to close.
-pub(crate) fn orphans(shared: &Shared, flow: FlowId) -> Vec<(Device, Orphan)> {
-    if shared.upstreams.is_empty() {
-        return Vec::new();
-    }
-    let one = |binding: &Binding<ledger::Reservation>| {
-        let (_, host) = binding.aor().rsplit_once('@')?;
-        let registrar = Registrar::of(shared.domains.find(&Host::parse(host.as_bytes())?)?)?;
-        let device = registrar.device_of(&shared.tokens, binding);
-        Some((device, registrar.orphan(shared, device, binding, (binding.instance(), binding.reg_id()))))
-    };
-    shared.state.location().bindings_of_flow(flow).filter_map(one).collect()
-}
-
-/// Has bindings taken back.
-pub(crate) fn send_all(shared: &Shared, orphans: Vec<(Device, Orphan)>) {
-    for (device, orphan) in orphans {
-        send(shared, device, orphan);
-    }
-}
-
-fn send(shared: &Shared, device: Device, orphan: Orphan) {
-    let Some(upstream) = shared.upstreams.get(orphan.registrar.upstream) else { return };
-    if upstream.unregister == Unregister::AtClose {
-        shared.take_back(device, orphan);
-    }
-}
-
-impl Shared {
-    /// There is no room for an un-REGISTER.
-    pub(crate) fn unregister_failed(&self, orphan: &Orphan) {
-        self.metrics.add(Count::UnregistersFailed);
-        if let Some(upstream) = self.upstreams.get(orphan.registrar.upstream) {
-            upstream.unregisters.failed(upstream.name.as_str(), None);
-        }
-    }
-}
-
 /// Where the users of a domain register, and by what it knows them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registrar {
@@ -429,153 +318,5 @@ impl Registrar {
             }
         }
         devices
-    }
-
-    fn orphan(
-        self,
-        shared: &Shared,
-        device: Device,
-        binding: &Binding<ledger::Reservation>,
-        (instance, reg_id): (Option<&[u8]>, Option<u32>),
-    ) -> Orphan {
-        Orphan {
-            registrar: self,
-            aor: binding.aor().to_owned(),
-            contact: self.value(shared, device, binding.contact(), instance, reg_id),
-            call_id: String::from_utf8_lossy(binding.call_id()).into_owned(),
-            cseq: binding.cseq(),
-            _untold: shared.untold.clone(),
-        }
-    }
-
-    /// What the registrar has left of a binding that another of the same user agent has taken the place of here: it may know it by another
-    /// name, or know nothing of flows and so have both.
-    fn left_by(
-        self,
-        shared: &Shared,
-        old: &Binding<ledger::Reservation>,
-        (request, response): (&Message<'_>, &Message<'_>),
-    ) -> Option<(Device, Orphan)> {
-        if self.by != Registration::Path {
-            let device = self.device_of(&shared.tokens, old);
-            let still = contact_values(request)
-                .any(|(_, new, _)| self.device(&shared.tokens, old.aor(), &new) == device);
-            return (!still).then(|| (device, self.orphan(shared, device, old, (old.instance(), None))));
-        }
-        let uri = Uri::parse(old.contact()).ok()?;
-        let names = |(_, address, _): (usize, NameAddr<'_>, Option<u32>)| {
-            address.uri().is_ok_and(|named| named.same(&uri))
-        };
-        if contact_values(request).any(names) || !contact_values(response).any(names) {
-            return None;
-        }
-        let device = shared.tokens.device(old.aor(), &rewritten_contact::key_of_uri(old.contact()));
-        Some((device, self.orphan(shared, device, old, (None, None))))
-    }
-
-    /// The Contact value that takes a binding back.
-    fn value(
-        self,
-        shared: &Shared,
-        device: Device,
-        uri: &[u8],
-        instance: Option<&[u8]>,
-        reg_id: Option<u32>,
-    ) -> String {
-        let (mut ours, mut reg_id) = (Vec::new(), reg_id);
-        if self.by != Registration::Path
-            && rewritten_contact::write(&shared.tables(), self.upstream, device, &mut ours)
-        {
-            // It was not told of it.
-            reg_id = None;
-        }
-        let uri = if ours.is_empty() { uri } else { &ours };
-        let mut value = format!("<{}>;expires=0", String::from_utf8_lossy(uri));
-        if let Some(instance) = instance {
-            value.push_str(&format!(";+sip.instance=\"<{}>\"", String::from_utf8_lossy(instance)));
-            if let Some(reg_id) = reg_id {
-                value.push_str(&format!(";reg-id={reg_id}"));
-            }
-        }
-        value
-    }
-}
-
-/// Takes back what connections leave behind at registrars.
-pub(crate) async fn run(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Device>) {
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
-    let mut under_way = JoinSet::new();
-    while let Some(device) = inbox.recv().await {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        while under_way.try_join_next().is_some() {}
-        let Some(orphan) = shared.next_to_take_back(device) else { continue };
-        let shared = Arc::clone(&shared);
-        under_way.spawn(async move {
-            unregister(&shared, &orphan).await;
-            drop(orphan);
-            shared.taken_back(device);
-            drop(slot);
-        });
-    }
-}
-
-/// With the Call-ID of the registration and the next CSeq: should the user agent have come back meanwhile by another way than through
-/// here, it has sent the same number or a higher one, and the registrar lets its binding be (RFC 3261 §10.3 step 7).
-async fn unregister(shared: &Shared, orphan: &Orphan) {
-    let Orphan { registrar, aor, contact, call_id, cseq, _untold } = orphan;
-    let Some(upstream) = shared.upstreams.get(registrar.upstream) else { return };
-    let host = aor.rsplit_once('@').map_or("", |(_, host)| host);
-    let user = uri_of(aor);
-    let request = Ask {
-        method: "REGISTER",
-        uri: format!("sip:{host}"),
-        from: Some(user.clone()),
-        to: user,
-        call_id: Some(call_id),
-        cseq: cseq.saturating_add(1),
-        headers: &format!("Contact: {contact}\r\n{}", upstream.unregisters.proof()),
-    };
-    let mut refused = None;
-    for hop in upstream.hops(0) {
-        match ask(shared, hop, &request, PATIENCE).await {
-            None | Some(Answered { status: 503, .. }) => continue,
-            Some(answered) => {
-                if (200..300).contains(&answered.status) && !is_still_listed(shared, contact, &answered) {
-                    return shared.metrics.add(Count::Unregistered);
-                }
-                refused = Some(answered.status);
-                break;
-            }
-        }
-    }
-    shared.metrics.add(Count::UnregistersFailed);
-    upstream.unregisters.failed(upstream.name.as_str(), refused);
-    tracing::debug!(%aor, status = refused, "the registrar did not take a binding back");
-}
-
-/// Whether the answer to an un-REGISTER lists the Contact that it was to remove. The registrar has then removed nothing: it
-/// keeps the Contact under another URI than the un-REGISTER named. A Contact of ours is known by its token, whatever host
-/// and port the registrar has put in.
-fn is_still_listed(shared: &Shared, removed: &str, answered: &Answered) -> bool {
-    let response = answered.response.as_deref().and_then(|bytes| Message::parse(bytes).ok());
-    let (Some(response), Ok(removed)) = (response, NameAddr::parse(removed.as_bytes())) else { return false };
-    let Ok(uri) = removed.uri() else { return false };
-    let device = rewritten_contact::read(&shared.tokens, &uri);
-    contact_values(&response).filter(|(_, _, expires)| *expires != Some(0)).any(|(_, listed, _)| {
-        let Ok(listed_uri) = listed.uri() else { return false };
-        match device {
-            Some(device) => rewritten_contact::read(&shared.tokens, &listed_uri) == Some(device),
-            // Other flows of the user agent have the same Contact and stay (RFC 5626).
-            None => listed_uri.same(&uri) && listed.reg_id() == removed.reg_id(),
-        }
-    })
-}
-
-/// The URI of an address-of-record, whose user part may need escapes (`#100` is `sip:%23100@…`).
-fn uri_of(aor: &str) -> String {
-    let mut uri = Vec::with_capacity(aor.len() + 8);
-    match write_address_of_record(aor, &mut uri) {
-        Some(()) => String::from_utf8_lossy(&uri).into_owned(),
-        None => format!("sip:{aor}"),
     }
 }
