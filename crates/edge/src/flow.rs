@@ -133,9 +133,9 @@ impl CloseBook for Book {
         let hurt = shared.calls_lose_flow(self.number, closed.ending.cause);
         let closed = FlowClosed { calls: &hurt.named, calls_total: hurt.total, ..closed };
         let id = self.number.id(shared.state.incarnation());
-        let orphans = unregister::orphans(shared, id);
+        let pending_unregisters = unregister::pending_of_flow(shared, id);
         shared.state.close(id, closed, room, (std::time::Instant::now(), clock::micros()));
-        unregister::send_all(shared, orphans);
+        unregister::send_all(shared, pending_unregisters);
         match self.hop {
             Hop::Peer { .. } => self.shard.peer_lost(self.hop, Loss::Ended),
             Hop::Flow(_) | Hop::Udp { .. } => {

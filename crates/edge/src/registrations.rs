@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::{
     routing::flow_token::Device,
     shared::Shared,
-    unregister::{Orphan, Untold},
+    unregister::{PendingUnregister, Untold},
 };
 
 /// Requests that may wait here at a time; more do not wait.
@@ -42,7 +42,7 @@ struct Entry {
     /// REGISTERs without a final answer.
     registers: u32,
     /// What the registrar is to forget, unless the device comes back.
-    orphan: Option<Orphan>,
+    pending: Option<PendingUnregister>,
     unregister: Unregister,
     /// REGISTERs that wait for the un-REGISTER.
     waiting: Vec<oneshot::Sender<()>>,
@@ -169,12 +169,13 @@ impl Drop for Registering {
 impl Shared {
     /// A binding has ended that a registrar behind us still has: it is taken back, once no REGISTER for it is
     /// under way, unless its device is registered here by another connection then.
-    pub(crate) fn take_back(&self, device: Device, orphan: Orphan) {
+    pub(crate) fn take_back(&self, device: Device, pending: PendingUnregister) {
         let mut table = self.registrations.table();
         let entry = table.entry(device).or_default();
-        let later = |known: &Orphan| known.is_of_the_call_of(&orphan) && known.cseq() > orphan.cseq();
-        if !entry.orphan.as_ref().is_some_and(later) {
-            entry.orphan = Some(orphan);
+        let later =
+            |known: &PendingUnregister| known.is_of_the_call_of(&pending) && known.cseq() > pending.cseq();
+        if !entry.pending.as_ref().is_some_and(later) {
+            entry.pending = Some(pending);
         }
         self.settle(&mut table, device);
     }
@@ -185,44 +186,44 @@ impl Shared {
         if entry.registers > 0 || entry.unregister != Unregister::None {
             return;
         }
-        if let Some(orphan) = &entry.orphan {
-            if self.is_registered(orphan, device) {
+        if let Some(pending) = &entry.pending {
+            if self.is_registered(pending, device) {
                 self.metrics.add(Count::UnregistersSpared);
-            } else if self.orphans.try_send(device).is_ok() {
+            } else if self.pending_unregisters.try_send(device).is_ok() {
                 entry.unregister = Unregister::Queued;
                 return;
             } else {
-                self.unregister_failed(orphan);
+                self.unregister_failed(pending);
             }
         }
         table.remove(&device);
     }
 
-    fn is_registered(&self, orphan: &Orphan, device: Device) -> bool {
+    fn is_registered(&self, pending: &PendingUnregister, device: Device) -> bool {
         let location = self.state.location();
-        let registrar = orphan.registrar();
+        let registrar = pending.registrar();
         location
             .bindings_of_number(device.number, Instant::now())
             .any(|binding| registrar.device_of(&self.tokens, binding) == device)
     }
 
     /// The turn of an un-REGISTER has come: what it is to say, if it is still to be said.
-    pub(crate) fn next_to_take_back(&self, device: Device) -> Option<Orphan> {
+    pub(crate) fn next_to_take_back(&self, device: Device) -> Option<PendingUnregister> {
         let mut table = self.registrations.table();
         let entry = table.get_mut(&device)?;
         entry.unregister = Unregister::None;
         if entry.registers > 0 {
             return None;
         }
-        let orphan = entry.orphan.take()?;
-        if self.is_registered(&orphan, device) {
+        let pending = entry.pending.take()?;
+        if self.is_registered(&pending, device) {
             self.metrics.add(Count::UnregistersSpared);
             table.remove(&device);
             return None;
         }
         entry.unregister = Unregister::Sent;
         self.registrations.sent.fetch_add(1, Ordering::AcqRel);
-        Some(orphan)
+        Some(pending)
     }
 
     /// An un-REGISTER has been answered, or will not be.

@@ -99,7 +99,7 @@ impl Server {
         let upstreams = Upstreams::new(&config.upstreams, &config.listeners)?;
         let resolver = resolver(&config.dns.servers).map_err(|error| StartError::Dns(error.to_string()))?;
         let domains = Domains::new(&config.domains, |name| upstreams.find(name), &rand::random())?;
-        let (orphans, orphans_inbox) = mpsc::channel(unregister::MOST_WAITING);
+        let (pending_unregisters, unregister_inbox) = mpsc::channel(unregister::MOST_WAITING);
         let node = Node::new(config.node.as_str())
             .expect("the configuration checks the node's name by the same rule");
         let began = Instant::now();
@@ -171,7 +171,7 @@ impl Server {
             domains: Arc::new(domains),
             door,
             upstreams: Arc::new(upstreams),
-            orphans,
+            pending_unregisters,
             registrations: Registrations::default(),
             untold: Untold::default(),
             user_flows: AtomicUsize::new(0),
@@ -232,7 +232,7 @@ impl Server {
         let threads = threads.collect::<Result<_, _>>().map_err(StartError::Thread)?;
         let most = descriptors.saturating_sub(KEPT_DESCRIPTORS);
         let mut acceptors = vec![tokio::spawn(upkeep::run(Arc::clone(&shared)))];
-        acceptors.push(tokio::spawn(unregister::run(Arc::clone(&shared), orphans_inbox)));
+        acceptors.push(tokio::spawn(unregister::run(Arc::clone(&shared), unregister_inbox)));
         let (upstreams, metrics) = (&shared.upstreams, &shared.metrics);
         for number in upstreams.numbers() {
             let probe = probe(Arc::clone(upstreams), number, Arc::clone(metrics), options(&shared));

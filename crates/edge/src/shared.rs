@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) door: Arc<Door>,
     pub(crate) upstreams: Arc<Upstreams>,
     /// Bindings to be taken back from the registrars behind us, in turn.
-    pub(crate) orphans: mpsc::Sender<Device>,
+    pub(crate) pending_unregisters: mpsc::Sender<Device>,
     pub(crate) registrations: Registrations,
     pub(crate) untold: Untold,
     /// Open flows of user agents: all but those that lead to others ([`crate::shard::Leads`]).

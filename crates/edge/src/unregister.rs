@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A binding that a registrar still has, and whose connection has ended.
 #[derive(Debug)]
-pub(crate) struct Orphan {
+pub(crate) struct PendingUnregister {
     registrar: Registrar,
     aor: String,
     /// The Contact value.
@@ -45,7 +45,7 @@ pub(crate) struct Orphan {
     _untold: Untold,
 }
 
-impl Orphan {
+impl PendingUnregister {
     pub(crate) fn registrar(&self) -> Registrar {
         self.registrar
     }
@@ -83,12 +83,12 @@ pub(crate) fn take_back(shared: &Shared, registrar: Registrar, request: &Message
         let contact =
             registrar.value(shared, device, address.uri_bytes(), address.instance(), address.reg_id());
         let (aor, call_id, _untold) = (aor.to_owned(), call_id.clone(), shared.untold.clone());
-        send(shared, device, Orphan { registrar, aor, contact, call_id, cseq, _untold });
+        send(shared, device, PendingUnregister { registrar, aor, contact, call_id, cseq, _untold });
     }
 }
 
 /// What a registrar should hear of a flow that is about to close.
-pub(crate) fn orphans(shared: &Shared, flow: FlowId) -> Vec<(Device, Orphan)> {
+pub(crate) fn pending_of_flow(shared: &Shared, flow: FlowId) -> Vec<(Device, PendingUnregister)> {
     if shared.upstreams.is_empty() {
         return Vec::new();
     }
@@ -96,44 +96,44 @@ pub(crate) fn orphans(shared: &Shared, flow: FlowId) -> Vec<(Device, Orphan)> {
         let (_, host) = binding.aor().rsplit_once('@')?;
         let registrar = Registrar::of(shared.domains.find(&Host::parse(host.as_bytes())?)?)?;
         let device = registrar.device_of(&shared.tokens, binding);
-        Some((device, registrar.orphan(shared, device, binding, (binding.instance(), binding.reg_id()))))
+        Some((device, registrar.pending(shared, device, binding, (binding.instance(), binding.reg_id()))))
     };
     shared.state.location().bindings_of_flow(flow).filter_map(one).collect()
 }
 
 /// Has bindings taken back.
-pub(crate) fn send_all(shared: &Shared, orphans: Vec<(Device, Orphan)>) {
-    for (device, orphan) in orphans {
-        send(shared, device, orphan);
+pub(crate) fn send_all(shared: &Shared, all: Vec<(Device, PendingUnregister)>) {
+    for (device, pending) in all {
+        send(shared, device, pending);
     }
 }
 
-fn send(shared: &Shared, device: Device, orphan: Orphan) {
-    let Some(upstream) = shared.upstreams.get(orphan.registrar.upstream) else { return };
+fn send(shared: &Shared, device: Device, pending: PendingUnregister) {
+    let Some(upstream) = shared.upstreams.get(pending.registrar.upstream) else { return };
     if upstream.unregister == Unregister::AtClose {
-        shared.take_back(device, orphan);
+        shared.take_back(device, pending);
     }
 }
 
 impl Shared {
     /// There is no room for an un-REGISTER.
-    pub(crate) fn unregister_failed(&self, orphan: &Orphan) {
+    pub(crate) fn unregister_failed(&self, pending: &PendingUnregister) {
         self.metrics.add(Count::UnregistersFailed);
-        if let Some(upstream) = self.upstreams.get(orphan.registrar.upstream) {
+        if let Some(upstream) = self.upstreams.get(pending.registrar.upstream) {
             upstream.unregisters.failed(upstream.name.as_str(), None);
         }
     }
 }
 
 impl Registrar {
-    fn orphan(
+    fn pending(
         self,
         shared: &Shared,
         device: Device,
         binding: &Binding<ledger::Reservation>,
         (instance, reg_id): (Option<&[u8]>, Option<u32>),
-    ) -> Orphan {
-        Orphan {
+    ) -> PendingUnregister {
+        PendingUnregister {
             registrar: self,
             aor: binding.aor().to_owned(),
             contact: self.value(shared, device, binding.contact(), instance, reg_id),
@@ -150,12 +150,12 @@ impl Registrar {
         shared: &Shared,
         old: &Binding<ledger::Reservation>,
         (request, response): (&Message<'_>, &Message<'_>),
-    ) -> Option<(Device, Orphan)> {
+    ) -> Option<(Device, PendingUnregister)> {
         if self.by != Registration::Path {
             let device = self.device_of(&shared.tokens, old);
             let still = contact_values(request)
                 .any(|(_, new, _)| self.device(&shared.tokens, old.aor(), &new) == device);
-            return (!still).then(|| (device, self.orphan(shared, device, old, (old.instance(), None))));
+            return (!still).then(|| (device, self.pending(shared, device, old, (old.instance(), None))));
         }
         let uri = Uri::parse(old.contact()).ok()?;
         let names = |(_, address, _): (usize, NameAddr<'_>, Option<u32>)| {
@@ -165,7 +165,7 @@ impl Registrar {
             return None;
         }
         let device = shared.tokens.device(old.aor(), &rewritten_contact::key_of_uri(old.contact()));
-        Some((device, self.orphan(shared, device, old, (None, None))))
+        Some((device, self.pending(shared, device, old, (None, None))))
     }
 
     /// The Contact value that takes a binding back.
@@ -203,11 +203,11 @@ pub(crate) async fn run(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Device>) 
     while let Some(device) = inbox.recv().await {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         while under_way.try_join_next().is_some() {}
-        let Some(orphan) = shared.next_to_take_back(device) else { continue };
+        let Some(pending) = shared.next_to_take_back(device) else { continue };
         let shared = Arc::clone(&shared);
         under_way.spawn(async move {
-            unregister(&shared, &orphan).await;
-            drop(orphan);
+            unregister(&shared, &pending).await;
+            drop(pending);
             shared.taken_back(device);
             drop(slot);
         });
@@ -216,8 +216,8 @@ pub(crate) async fn run(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Device>) 
 
 /// With the Call-ID of the registration and the next CSeq: should the user agent have come back meanwhile by another way than through
 /// here, it has sent the same number or a higher one, and the registrar lets its binding be (RFC 3261 §10.3 step 7).
-async fn unregister(shared: &Shared, orphan: &Orphan) {
-    let Orphan { registrar, aor, contact, call_id, cseq, _untold } = orphan;
+async fn unregister(shared: &Shared, pending: &PendingUnregister) {
+    let PendingUnregister { registrar, aor, contact, call_id, cseq, _untold } = pending;
     let Some(upstream) = shared.upstreams.get(registrar.upstream) else { return };
     let host = aor.rsplit_once('@').map_or("", |(_, host)| host);
     let user = uri_of(aor);

@@ -37,7 +37,7 @@ const LOOK_AGAIN: &str = "2";
 ///
 /// # Errors
 /// No name of it has ever led to a server, or none of its servers answers probes: 503, with `Retry-After`.
-pub(crate) fn towards(
+pub(crate) fn upstream_targets(
     tables: &Tables<'_>,
     upstream: Number,
     request: &Message<'_>,
@@ -89,7 +89,7 @@ impl<F: FlowLookup> Routing<'_, F> {
             return Err(Answer::new(403, "Not Your Address"));
         }
         left_out(request, Source::of(self.flows, upstreams, from), Most::One)?;
-        towards(&self.tables, upstream, request)
+        upstream_targets(&self.tables, upstream, request)
     }
 }
 

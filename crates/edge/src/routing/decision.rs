@@ -10,7 +10,7 @@ use upstream::Hop;
 
 use crate::routing::{
     Incoming, RequestState, Routing, Targets,
-    backend::towards,
+    backend::upstream_targets,
     event_state::{self, Keeper},
     flow_lookup::{FlowLookup, SenderProof},
     gruu, rewritten_contact,
@@ -133,7 +133,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         // What comes from a backend is never sent back to it.
         let backend = domain.backend().filter(|_| !from_upstream && request.method() != Some(Method::Ack));
         if let Some(upstream) = backend.filter(|_| domain.registrar().is_some()) {
-            return towards(tables, upstream, request);
+            return upstream_targets(tables, upstream, request);
         }
         let Some(aor) = uri.address_of_record() else { return Err(Answer::new(404, "Not Found")) };
         let instance = gruu::instance(tables, domain, uri);
@@ -141,7 +141,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         if instance.is_none() && !from_upstream && event_state::is_asked_for(request) {
             if let Some(upstream) = backend {
                 sender.may_call_outside(domain, tables.metrics)?;
-                return towards(tables, upstream, request);
+                return upstream_targets(tables, upstream, request);
             }
             if let Some(answer) = event_state::refuse(request) {
                 return Err(answer);
@@ -152,7 +152,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
             _ if !targets.is_empty() => Ok(targets),
             Some(upstream) => {
                 sender.may_call_outside(domain, tables.metrics)?;
-                towards(tables, upstream, request)
+                upstream_targets(tables, upstream, request)
             }
             None => Err(nobody_there(domain, uri, sender)),
         }

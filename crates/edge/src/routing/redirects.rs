@@ -11,7 +11,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::routing::{
     Incoming, Routing, Targets,
-    backend::towards,
+    backend::upstream_targets,
     flow_lookup::{FlowLookup, SenderProof},
     gruu,
     sender::Sender,
@@ -62,7 +62,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         let sender = sender.filter(|sender| !matches!(sender, Sender::Behind))?;
         let upstream = domain.backend()?;
         sender.may_call_outside(domain, tables.metrics).ok()?;
-        let mut targets = towards(tables, upstream, request).ok()?;
+        let mut targets = upstream_targets(tables, upstream, request).ok()?;
         for target in &mut targets {
             target.request_uri = Some(contact.as_bytes().into());
         }
