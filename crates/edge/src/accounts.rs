@@ -14,7 +14,7 @@ use defence::{
 use identity::QuotaExceeded;
 use metrics::{Count, Gauge, Metrics};
 
-use crate::door::Acquaintance;
+use crate::door::Trust;
 
 /// Users of whom something is known and who have no connection: those that have spoken within seconds.
 const WITHOUT_CONNECTION: usize = 100_000;
@@ -102,11 +102,11 @@ impl Accounts {
     }
 
     /// A message of a user comes. None if it is not listened to any more.
-    pub(crate) fn hear(&self, user: &User) -> Option<Acquaintance> {
+    pub(crate) fn hear(&self, user: &User) -> Option<Trust> {
         match user.speaks(Instant::now()) {
-            Pace::Good => Some(Acquaintance::Known),
+            Pace::Good => Some(Trust::Authenticated),
             Pace::TooFast { wait } => {
-                Some(Acquaintance::Hasty(self.hinders(user.name(), Hindrance::MessageRate, wait)))
+                Some(Trust::Throttled(self.hinders(user.name(), Hindrance::MessageRate, wait)))
             }
             Pace::FarTooFast => {
                 self.hinders(user.name(), Hindrance::MessageRate, LATER);
@@ -176,7 +176,7 @@ mod tests {
         let accounts = Accounts::new(&config, 10, Arc::new(Metrics::new()));
         let connection = accounts.connect(&accounts.user("trunk@x").unwrap()).unwrap();
         let fast =
-            || (0..100).filter(|_| accounts.hear(connection.user()) != Some(Acquaintance::Known)).count();
+            || (0..100).filter(|_| accounts.hear(connection.user()) != Some(Trust::Authenticated)).count();
         assert!(fast() > 0);
         config.exempt_users.insert("trunk@x".to_owned());
         accounts.take_over(&config);

@@ -57,7 +57,7 @@ pub(crate) struct Guest {
     source: Option<Source>,
     counted: Arrived,
     stage: Cell<Stage>,
-    acquaintance: Cell<Acquaintance>,
+    trust: Cell<Trust>,
     /// Wrong credentials since it is known.
     failures: Cell<u32>,
     /// Whose account its messages go on, if that is known and limits hold.
@@ -72,12 +72,13 @@ enum Stage {
 
 /// Whether somebody has proved to be a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Acquaintance {
-    /// Or registered, where that is asked of nobody; or no limits hold for it.
-    Known,
-    Stranger,
-    /// It is known, and its user says more than it may.
-    Hasty(QuotaExceeded),
+pub(crate) enum Trust {
+    /// It has, or has registered in an open domain; or no limits hold for it.
+    Authenticated,
+    /// It has not.
+    Unauthenticated,
+    /// It has, and its user sends more messages than it may.
+    Throttled(QuotaExceeded),
 }
 
 /// What to do with the one who did it.
@@ -137,26 +138,21 @@ impl Door {
         if counted == Arrived::Uncounted {
             self.metrics.add(Count::Uncounted);
         }
-        Some(self.guest(Some(source), counted, Acquaintance::Stranger))
+        Some(self.guest(Some(source), counted, Trust::Unauthenticated))
     }
 
     /// Somebody connects for whom no limits hold.
     pub(crate) fn let_in_uncounted(self: &Arc<Self>) -> Guest {
-        self.guest(None, Arrived::Uncounted, Acquaintance::Known)
+        self.guest(None, Arrived::Uncounted, Trust::Authenticated)
     }
 
-    fn guest(
-        self: &Arc<Self>,
-        source: Option<Source>,
-        counted: Arrived,
-        acquaintance: Acquaintance,
-    ) -> Guest {
+    fn guest(self: &Arc<Self>, source: Option<Source>, counted: Arrived, trust: Trust) -> Guest {
         Guest {
             door: Arc::clone(self),
             source,
             counted,
             stage: Cell::new(Stage::Handshake),
-            acquaintance: Cell::new(acquaintance),
+            trust: Cell::new(trust),
             failures: Cell::new(0),
             payer: RefCell::default(),
         }
@@ -168,14 +164,14 @@ impl Door {
         &self,
         address: IpAddr,
         is_registered: impl FnOnce() -> bool,
-    ) -> Option<Acquaintance> {
+    ) -> Option<Trust> {
         match self.source(address, By::Datagram) {
-            None => Some(Acquaintance::Known),
+            None => Some(Trust::Authenticated),
             Some(source) if self.is_silenced(source) && is_registered() => {
                 let heard = self.standings().message_of_phone(source, Instant::now());
-                heard.map_err(|turned| self.turned_away(source, turned)).ok().map(|()| Acquaintance::Known)
+                heard.map_err(|turned| self.turned_away(source, turned)).ok().map(|()| Trust::Authenticated)
             }
-            Some(source) => self.hear(source).ok().map(|()| Acquaintance::Stranger),
+            Some(source) => self.hear(source).ok().map(|()| Trust::Unauthenticated),
         }
     }
 
@@ -289,12 +285,12 @@ impl Guest {
     ///
     /// # Errors
     /// It is not listened to: its connection is closed.
-    pub(crate) fn speaks(&self) -> Result<Acquaintance, Breach> {
-        match (self.acquaintance.get(), self.source) {
-            (Acquaintance::Stranger, Some(source)) => self.door.hear(source).map(|()| Acquaintance::Stranger),
-            (acquaintance, _) => match &*self.payer.borrow() {
+    pub(crate) fn speaks(&self) -> Result<Trust, Breach> {
+        match (self.trust.get(), self.source) {
+            (Trust::Unauthenticated, Some(source)) => self.door.hear(source).map(|()| Trust::Unauthenticated),
+            (trust, _) => match &*self.payer.borrow() {
                 Some(payer) => self.door.accounts.hear(payer.user()).ok_or(Breach::UserMessageRate),
-                None => Ok(acquaintance),
+                None => Ok(trust),
             },
         }
     }
@@ -339,13 +335,13 @@ impl Guest {
     }
 
     /// Whether it has not proved to be anybody.
-    pub(crate) fn is_a_stranger(&self) -> bool {
-        self.acquaintance.get() == Acquaintance::Stranger
+    pub(crate) fn is_unauthenticated(&self) -> bool {
+        self.trust.get() == Trust::Unauthenticated
     }
 
     /// It proved to be a user.
     pub(crate) fn proved(&self) {
-        self.acquaintance.set(Acquaintance::Known);
+        self.trust.set(Trust::Authenticated);
         if let Some(source) = self.source {
             self.door.standings().proved(source, Instant::now());
         }
@@ -354,10 +350,10 @@ impl Guest {
     /// It did something that only strangers do. Those who are known may mistype, and guess no more than strangers; their address
     /// is not banned for it.
     pub(crate) fn offends(&self, offence: Offence) -> Consequence {
-        match (self.acquaintance.get(), self.source, offence) {
+        match (self.trust.get(), self.source, offence) {
             (_, None, _) => Consequence::None,
-            (Acquaintance::Stranger, Some(source), _) => self.door.offends(source, offence),
-            (Acquaintance::Known | Acquaintance::Hasty(_), Some(_), Offence::Credentials) => {
+            (Trust::Unauthenticated, Some(source), _) => self.door.offends(source, offence),
+            (Trust::Authenticated | Trust::Throttled(_), Some(_), Offence::Credentials) => {
                 self.failures.set(self.failures.get().saturating_add(1));
                 if self.failures.get() > self.door.rules().patience {
                     Consequence::Leaves(Breach::Credentials)
@@ -365,7 +361,7 @@ impl Guest {
                     Consequence::None
                 }
             }
-            (Acquaintance::Known | Acquaintance::Hasty(_), Some(_), _) => Consequence::None,
+            (Trust::Authenticated | Trust::Throttled(_), Some(_), _) => Consequence::None,
         }
     }
 }

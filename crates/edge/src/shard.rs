@@ -27,7 +27,7 @@ use crate::{
     Pinged,
     ask::Answered,
     dialling::{self, Made},
-    door::Acquaintance,
+    door::Trust,
     draining,
     inbox::{Closing, Letter, Loss},
     routing::{
@@ -273,7 +273,7 @@ impl Shard {
                 proxy.unparsed(environment, from, bytes, error);
             }),
             Ok(message) if message.is_request() => {
-                if speaker == Acquaintance::Stranger && self.is_of_a_scanner(from, &message) {
+                if speaker == Trust::Unauthenticated && self.is_of_a_scanner(from, &message) {
                     return;
                 }
                 self.with_proxy(Speaker::Client(from, speaker), |proxy, environment, now| {

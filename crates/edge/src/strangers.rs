@@ -11,23 +11,23 @@ use upstream::Hop;
 
 use crate::{
     breach::Breach,
-    door::{Acquaintance, Consequence, Guest},
+    door::{Consequence, Guest, Trust},
     shard::Shard,
 };
 
 impl Shard {
     /// Who speaks on a hop. None if it is not listened to; if it has a connection, that ends.
-    pub(crate) fn speaker(&self, from: Hop) -> Option<Acquaintance> {
+    pub(crate) fn speaker(&self, from: Hop) -> Option<Trust> {
         match from {
             Hop::Flow(number) => {
-                self.with_guest(number, |guest| match guest.map_or(Ok(Acquaintance::Known), Guest::speaks) {
+                self.with_guest(number, |guest| match guest.map_or(Ok(Trust::Authenticated), Guest::speaks) {
                     Ok(heard) => (Some(heard), Consequence::None),
                     Err(breach) => (None, Consequence::Leaves(breach)),
                 })
             }
             // We chose to connect to it.
-            Hop::Peer { .. } => Some(Acquaintance::Known),
-            Hop::Udp { .. } if self.shared.upstreams.knows(from) => Some(Acquaintance::Known),
+            Hop::Peer { .. } => Some(Trust::Authenticated),
+            Hop::Udp { .. } if self.shared.upstreams.knows(from) => Some(Trust::Authenticated),
             Hop::Udp { listener, remote } => {
                 let is_registered = || self.shared.state.location().has_phone(u16::from(listener), remote);
                 self.shared.door.hear_datagram(remote.ip(), is_registered)
@@ -107,9 +107,9 @@ impl Shard {
         }
         let accounts = &self.shared.door.accounts;
         match self.source(from).and_then(|_| accounts.user(aor)).map(|user| accounts.hear(&user)) {
-            Some(Some(Acquaintance::Hasty(too_much))) => Err(too_much),
+            Some(Some(Trust::Throttled(too_much))) => Err(too_much),
             Some(None) => Err(QuotaExceeded { what: Hindrance::MessageRate, wait: Duration::ZERO }),
-            Some(Some(Acquaintance::Known | Acquaintance::Stranger)) | None => Ok(()),
+            Some(Some(Trust::Authenticated | Trust::Unauthenticated)) | None => Ok(()),
         }
     }
 

@@ -17,7 +17,7 @@ use sip_transaction::Reliability;
 use upstream::{Hop, Proves};
 
 use crate::{
-    door::Acquaintance,
+    door::Trust,
     routing::{
         Incoming, RequestState, Routing, Targets,
         backend::{Registrar, registered, registering, write_contacts},
@@ -46,7 +46,7 @@ pub(crate) enum Speaker {
     /// It handles none: a timer, or news of a hop.
     Nobody,
     /// It came by this hop, from one of whom that much is known.
-    Client(Hop, Acquaintance),
+    Client(Hop, Trust),
     /// It is a response that came by a flow of another shard, from this address.
     AnotherShard(Option<IpAddr>),
 }
@@ -54,7 +54,7 @@ pub(crate) enum Speaker {
 impl<'s> ProxyEnvironment<'s> {
     pub(crate) fn new(shard: &'s Shard, speaker: Speaker, now: Instant) -> Self {
         let throttled = match speaker {
-            Speaker::Client(_, Acquaintance::Hasty(too_much)) => Some(too_much),
+            Speaker::Client(_, Trust::Throttled(too_much)) => Some(too_much),
             Speaker::Client(..) | Speaker::Nobody | Speaker::AnotherShard(_) => None,
         };
         Self {
@@ -66,10 +66,10 @@ impl<'s> ProxyEnvironment<'s> {
         }
     }
 
-    /// The sender of the message, if it is a stranger.
-    fn stranger(&self) -> Option<Hop> {
+    /// The sender of the message, if it has not proved to be a user.
+    fn unauthenticated_sender(&self) -> Option<Hop> {
         match self.speaker {
-            Speaker::Client(from, Acquaintance::Stranger) => Some(from),
+            Speaker::Client(from, Trust::Unauthenticated) => Some(from),
             Speaker::Client(..) | Speaker::Nobody | Speaker::AnotherShard(_) => None,
         }
     }
@@ -248,10 +248,10 @@ impl Router for ProxyEnvironment<'_> {
             Ok(Destination::Registrar(domain)) => register(&self.routing, domain, incoming),
             Err(answer) => answer,
         };
-        if let Some(stranger) = self.stranger() {
+        if let Some(sender) = self.unauthenticated_sender() {
             match answer.status {
-                403 | 404 => self.shard.offends(stranger, Offence::Refused),
-                401 | 407 => self.shard.offends(stranger, Offence::Unproved),
+                403 | 404 => self.shard.offends(sender, Offence::Refused),
+                401 | 407 => self.shard.offends(sender, Offence::Unproved),
                 _ => {}
             }
         }
@@ -347,8 +347,10 @@ impl Observer for ProxyEnvironment<'_> {
 
     fn notice(&mut self, notice: Notice) {
         tracing::debug!(?notice, "sip");
-        if let (Some(stranger), Notice::Unparsed(_) | Notice::Invalid(_)) = (self.stranger(), notice) {
-            self.shard.offends(stranger, Offence::Malformed);
+        if let (Some(sender), Notice::Unparsed(_) | Notice::Invalid(_)) =
+            (self.unauthenticated_sender(), notice)
+        {
+            self.shard.offends(sender, Offence::Malformed);
         }
         self.shard.shared.metrics.add(match notice {
             Notice::Unparsed(_) => Count::MessagesUnparsed,

@@ -96,7 +96,7 @@ impl Shard {
         opened_at: u64,
         (link, guest, leads): (&Rc<Link>, Option<Guest>, PeerKind),
     ) -> Rc<RefCell<Option<Known>>> {
-        if guest.as_ref().is_some_and(Guest::is_a_stranger) {
+        if guest.as_ref().is_some_and(Guest::is_unauthenticated) {
             link.listen(Heard::InTurn);
         }
         let known = Rc::default();
