@@ -211,11 +211,11 @@ impl Shared {
         let begins =
             request.method() == Some(Method::Invite) && request.to().is_ok_and(|to| to.tag().is_none());
         let uri = request.request_uri().ok().filter(|_| begins)?;
-        if let Some(device) = rewritten_contact::read(&self.tokens, &uri) {
+        if let Some(device) = rewritten_contact::read(&self.flow_tokens, &uri) {
             let location = self.state.location();
             let mut bindings = location.bindings_of_number(device.number, Instant::now());
-            let binding =
-                bindings.find(|binding| rewritten_contact::device_of(&self.tokens, binding) == device)?;
+            let binding = bindings
+                .find(|binding| rewritten_contact::device_of(&self.flow_tokens, binding) == device)?;
             return Some(binding.aor().to_owned());
         }
         if uri.host().is_some_and(|host| self.domains.find(&host).is_some()) {

@@ -204,7 +204,7 @@ impl Shared {
         let registrar = pending.registrar();
         location
             .bindings_of_number(device.number, Instant::now())
-            .any(|binding| registrar.device_of(&self.tokens, binding) == device)
+            .any(|binding| registrar.device_of(&self.flow_tokens, binding) == device)
     }
 
     /// The turn of an un-REGISTER has come: what it is to say, if it is still to be said.

@@ -37,7 +37,7 @@ use crate::{
     listeners::{self, Sockets},
     private,
     registrations::Registrations,
-    routing::flow_token::Tokens,
+    routing::flow_token::FlowTokens,
     shard,
     shared::{Pages, Shared},
     unregister::{self, Untold},
@@ -137,7 +137,7 @@ impl Server {
             );
         }
         let per_shard = config.limits.max_transactions / u32::try_from(shards).unwrap_or(1).max(1);
-        let tokens = Tokens::new(&secret, ledger.incarnation());
+        let tokens = FlowTokens::new(&secret, ledger.incarnation());
         let max_bindings = usize::try_from(max_flows).unwrap_or(usize::MAX).saturating_mul(BINDINGS_PER_FLOW);
         let presence =
             Presence::carried_over(users, config.registrar.offline_after, max_bindings, Instant::now());
@@ -175,7 +175,7 @@ impl Server {
             registrations: Registrations::default(),
             untold: Untold::default(),
             user_flows: AtomicUsize::new(0),
-            tokens,
+            flow_tokens: tokens,
             policy: policy(&config.registrar),
             replaced_flow: config.registrar.replaced_flow,
             proxy: sip_proxy::Settings {

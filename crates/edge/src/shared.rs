@@ -21,7 +21,7 @@ use crate::{
     inbox::{Inboxes, Letter, Undelivered},
     registrations::Registrations,
     routing::{
-        flow_token::{Device, Tokens},
+        flow_token::{Device, FlowTokens},
         tables::Tables,
     },
     unregister::Untold,
@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) untold: Untold,
     /// Open flows of user agents: all but those that lead to others ([`crate::shard::Leads`]).
     pub(crate) user_flows: AtomicUsize,
-    pub(crate) tokens: Tokens,
+    pub(crate) flow_tokens: FlowTokens,
     pub(crate) policy: sip_registrar::Policy,
     pub(crate) replaced_flow: config::ReplacedFlow,
     pub(crate) proxy: sip_proxy::Settings,
@@ -84,7 +84,7 @@ impl Shared {
         Tables {
             domains: &self.domains,
             upstreams: &self.upstreams,
-            tokens: &self.tokens,
+            flow_tokens: &self.flow_tokens,
             listeners: &self.listeners,
             registry: &self.state,
             calls: &self.calls,

@@ -79,7 +79,7 @@ pub(crate) fn take_back(shared: &Shared, registrar: Registrar, request: &Message
         if lasts == Some(0) {
             continue;
         }
-        let device = registrar.device(&shared.tokens, aor, &address);
+        let device = registrar.device(&shared.flow_tokens, aor, &address);
         let contact =
             registrar.value(shared, device, address.uri_bytes(), address.instance(), address.reg_id());
         let (aor, call_id, _untold) = (aor.to_owned(), call_id.clone(), shared.untold.clone());
@@ -95,7 +95,7 @@ pub(crate) fn pending_of_flow(shared: &Shared, flow: FlowId) -> Vec<(Device, Pen
     let one = |binding: &Binding<ledger::Reservation>| {
         let (_, host) = binding.aor().rsplit_once('@')?;
         let registrar = Registrar::of(shared.domains.find(&Host::parse(host.as_bytes())?)?)?;
-        let device = registrar.device_of(&shared.tokens, binding);
+        let device = registrar.device_of(&shared.flow_tokens, binding);
         Some((device, registrar.pending(shared, device, binding, (binding.instance(), binding.reg_id()))))
     };
     shared.state.location().bindings_of_flow(flow).filter_map(one).collect()
@@ -152,9 +152,9 @@ impl Registrar {
         (request, response): (&Message<'_>, &Message<'_>),
     ) -> Option<(Device, PendingUnregister)> {
         if self.by != Registration::Path {
-            let device = self.device_of(&shared.tokens, old);
+            let device = self.device_of(&shared.flow_tokens, old);
             let still = contact_values(request)
-                .any(|(_, new, _)| self.device(&shared.tokens, old.aor(), &new) == device);
+                .any(|(_, new, _)| self.device(&shared.flow_tokens, old.aor(), &new) == device);
             return (!still).then(|| (device, self.pending(shared, device, old, (old.instance(), None))));
         }
         let uri = Uri::parse(old.contact()).ok()?;
@@ -164,7 +164,7 @@ impl Registrar {
         if contact_values(request).any(names) || !contact_values(response).any(names) {
             return None;
         }
-        let device = shared.tokens.device(old.aor(), &rewritten_contact::key_of_uri(old.contact()));
+        let device = shared.flow_tokens.device(old.aor(), &rewritten_contact::key_of_uri(old.contact()));
         Some((device, self.pending(shared, device, old, (None, None))))
     }
 
@@ -255,11 +255,11 @@ fn is_still_listed(shared: &Shared, removed: &str, answered: &Answered) -> bool 
     let response = answered.response.as_deref().and_then(|bytes| Message::parse(bytes).ok());
     let (Some(response), Ok(removed)) = (response, NameAddr::parse(removed.as_bytes())) else { return false };
     let Ok(uri) = removed.uri() else { return false };
-    let device = rewritten_contact::read(&shared.tokens, &uri);
+    let device = rewritten_contact::read(&shared.flow_tokens, &uri);
     contact_values(&response).filter(|(_, _, expires)| *expires != Some(0)).any(|(_, listed, _)| {
         let Ok(listed_uri) = listed.uri() else { return false };
         match device {
-            Some(device) => rewritten_contact::read(&shared.tokens, &listed_uri) == Some(device),
+            Some(device) => rewritten_contact::read(&shared.flow_tokens, &listed_uri) == Some(device),
             // Other flows of the user agent have the same Contact and stay (RFC 5626).
             None => listed_uri.same(&uri) && listed.reg_id() == removed.reg_id(),
         }

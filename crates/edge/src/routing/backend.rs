@@ -17,7 +17,7 @@ use crate::{
     routing::{
         Routing, Targets,
         flow_lookup::FlowLookup,
-        flow_token::{Device, Tokens},
+        flow_token::{Device, FlowTokens},
         granted::{Granted, granted},
         own_contacts::{Most, Source, left_out},
         register::{Origin, REPLACED},
@@ -177,7 +177,7 @@ pub(crate) fn held_call(shard: &Shard, request: &[u8]) -> Option<Held> {
     let shared = &*shard.shared;
     let mut words = request.split(|byte| *byte == b' ');
     let uri = Uri::parse(words.nth(1)?).ok()?;
-    let device = rewritten_contact::read(&shared.tokens, &uri)?;
+    let device = rewritten_contact::read(&shared.flow_tokens, &uri)?;
     if targets::device(&shared.tables(), device, Instant::now()).is_some() {
         return None;
     }
@@ -201,7 +201,7 @@ pub(crate) fn registered(
     };
     let left_out =
         left_out(request, Source::of(shard, &shard.shared.upstreams, from), Most::One).unwrap_or_default();
-    let granted = granted(&shared.tokens, registrar, &aor, (request, &left_out), response);
+    let granted = granted(&shared.flow_tokens, registrar, &aor, (request, &left_out), response);
     let Some(Granted { request: granted, longest }) = granted else { return };
     let Ok(request) = &Message::parse(&granted) else { return };
     let Some(Origin { way, transport, remote, flow }) = Origin::of(shard, from) else {
@@ -276,18 +276,18 @@ impl Registrar {
     }
 
     /// Whose registration a Contact is there. Where the registrar sees Contacts of ours, each device has one.
-    pub(crate) fn device(self, tokens: &Tokens, aor: &str, address: &NameAddr<'_>) -> Device {
+    pub(crate) fn device(self, tokens: &FlowTokens, aor: &str, address: &NameAddr<'_>) -> Device {
         self.device_by(tokens, aor, address.instance(), address.reg_id(), address.uri_bytes())
     }
 
     /// The same of a binding.
-    pub(crate) fn device_of<R>(self, tokens: &Tokens, binding: &Binding<R>) -> Device {
+    pub(crate) fn device_of<R>(self, tokens: &FlowTokens, binding: &Binding<R>) -> Device {
         self.device_by(tokens, binding.aor(), binding.instance(), binding.reg_id(), binding.contact())
     }
 
     fn device_by(
         self,
-        tokens: &Tokens,
+        tokens: &FlowTokens,
         aor: &str,
         instance: Option<&[u8]>,
         reg_id: Option<u32>,
@@ -312,7 +312,7 @@ impl Registrar {
         let forwarded = contact_values(request).filter(|(at, ..)| left_out.get(*at) != Some(&true));
         let mut devices: SmallVec<[Device; 1]> = SmallVec::new();
         for (_, address, _) in forwarded.take(sip_registrar::CONTACT_VALUES) {
-            let device = self.device(&shard.shared.tokens, &aor, &address);
+            let device = self.device(&shard.shared.flow_tokens, &aor, &address);
             if !devices.contains(&device) {
                 devices.push(device);
             }

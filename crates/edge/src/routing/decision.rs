@@ -205,7 +205,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         if !self.may_be_signed(uri) {
             return None;
         }
-        let device = rewritten_contact::read(self.tables.tokens, uri)?;
+        let device = rewritten_contact::read(self.tables.flow_tokens, uri)?;
         let target = targets::device(&self.tables, device, now);
         Some(target.map(|target| smallvec![target]).ok_or_else(|| Answer::of_status(480)))
     }

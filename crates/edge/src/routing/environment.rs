@@ -167,7 +167,7 @@ impl HeaderPolicy for ProxyEnvironment<'_> {
     fn write_record_route(&self, hop: Hop, other: Hop, out: &mut Vec<u8>) {
         if let Some(bound) = self.routing.tables.listener(hop.listener()) {
             out.extend_from_slice(b"<sip:");
-            self.routing.tables.tokens.write(hop, other, out);
+            self.routing.tables.flow_tokens.write(hop, other, out);
             out.extend_from_slice(&bound.route_end);
         }
     }
@@ -179,7 +179,7 @@ impl HeaderPolicy for ProxyEnvironment<'_> {
         }
         if let Some(bound) = self.routing.tables.listener(to.listener()) {
             out.extend_from_slice(b"<sip:");
-            self.routing.tables.tokens.write(from, to, out);
+            self.routing.tables.flow_tokens.write(from, to, out);
             out.extend_from_slice(&bound.route_end);
             // RFC 5626 §5.1: the user agent's flow is what later requests must come over.
             if request.contacts().any(

@@ -14,7 +14,7 @@ use upstream::{FlowNumber, Hop, Proves};
 const SIGNATURE: usize = 10;
 
 /// Signs and reads tokens.
-pub(crate) struct Tokens {
+pub(crate) struct FlowTokens {
     signer: Hmac<Sha256>,
     incarnation: Incarnation,
     numbers: [u8; 16],
@@ -34,9 +34,9 @@ pub(crate) struct Device {
 /// Characters of a device's token.
 const DEVICE_TOKEN: usize = (8 + TAG + SIGNATURE) / 3 * 4;
 
-impl std::fmt::Debug for Tokens {
+impl std::fmt::Debug for FlowTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tokens(secret)")
+        f.write_str("FlowTokens(secret)")
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) enum Token {
 /// Bytes of the largest hop: a kind, a listener, whom it proves to be, a port and an IPv6 address.
 const HOP: usize = 21;
 
-impl Tokens {
+impl FlowTokens {
     pub(crate) fn new(secret: &[u8; 32], incarnation: Incarnation) -> Self {
         let signer = Hmac::new_from_slice(secret).expect("HMAC takes a key of any length");
         let mut numbers = [0; 16];
@@ -264,17 +264,17 @@ mod tests {
 
     #[test]
     fn a_device_has_one_token_in_every_run_that_nobody_else_can_make() {
-        let tokens = Tokens::new(&[7; 32], 4);
+        let tokens = FlowTokens::new(&[7; 32], 4);
         let device = tokens.device("a@x", b"one");
         let mut text = Vec::new();
         tokens.write_device(device, &mut text);
         assert_eq!(text.len(), DEVICE_TOKEN);
-        let later = Tokens::new(&[7; 32], 5);
+        let later = FlowTokens::new(&[7; 32], 5);
         assert_eq!((later.read_device(&text), later.device("a@x", b"one")), (Some(device), device));
         for (aor, key) in [("a@x", &b"two"[..]), ("a@y", b"one"), ("a@xo", b"ne"), ("a@", b"xone")] {
             assert_ne!(tokens.device(aor, key).tag, device.tag, "{aor}");
         }
-        assert_eq!(Tokens::new(&[8; 32], 4).read_device(&text), None);
+        assert_eq!(FlowTokens::new(&[8; 32], 4).read_device(&text), None);
         assert_eq!(tokens.read(&text), Token::NotOurs, "it is no route");
         for at in 0..text.len() {
             let mut changed = text.clone();
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_token_reads_back() {
-        let tokens = Tokens::new(&[7; 32], 4);
+        let tokens = FlowTokens::new(&[7; 32], 4);
         for (hop, other) in pairs() {
             let mut text = Vec::new();
             tokens.write(hop, other, &mut text);
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn any_change_of_it_is_not_ours() {
-        let tokens = Tokens::new(&[7; 32], 4);
+        let tokens = FlowTokens::new(&[7; 32], 4);
         for (hop, other) in pairs() {
             let mut text = Vec::new();
             tokens.write(hop, other, &mut text);
@@ -315,7 +315,7 @@ mod tests {
                 assert_eq!(tokens.read(&changed), Token::NotOurs, "{hop:?} at {at}");
                 assert_eq!(tokens.read(&text[..at]), Token::NotOurs);
             }
-            assert_eq!(Tokens::new(&[8; 32], 4).read(&text), Token::NotOurs);
+            assert_eq!(FlowTokens::new(&[8; 32], 4).read(&text), Token::NotOurs);
         }
     }
 
@@ -323,13 +323,13 @@ mod tests {
     fn a_token_of_an_earlier_run_tells_what_is_no_flow() {
         for (hop, other) in pairs() {
             let mut text = Vec::new();
-            Tokens::new(&[7; 32], 4).write(hop, other, &mut text);
+            FlowTokens::new(&[7; 32], 4).write(hop, other, &mut text);
             let left = |hop| if matches!(hop, Hop::Flow(_)) { None } else { Some(hop) };
             let expected = match (left(hop), left(other)) {
                 (Some(hop), Some(other)) => Token::Ours { hop, other },
                 (hop, other) => Token::Earlier { hop, other },
             };
-            assert_eq!(Tokens::new(&[7; 32], 5).read(&text), expected);
+            assert_eq!(FlowTokens::new(&[7; 32], 5).read(&text), expected);
         }
     }
 }

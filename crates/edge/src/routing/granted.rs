@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::routing::{
     backend::{Registrar, contact_values},
-    flow_token::{Device, Tokens},
+    flow_token::{Device, FlowTokens},
     rewritten_contact,
 };
 
@@ -31,7 +31,7 @@ struct Listed<'m> {
 
 /// What was granted; none for a query, which changes nothing.
 pub(crate) fn granted(
-    tokens: &Tokens,
+    tokens: &FlowTokens,
     registrar: Registrar,
     aor: &str,
     (request, left_out): (&Message<'_>, &[bool]),

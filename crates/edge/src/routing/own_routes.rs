@@ -144,7 +144,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
 
     /// What the user part of a URI says, if the URI may be ours.
     fn signed(&self, uri: &Uri<'_>, user: &[u8]) -> Token {
-        if self.may_be_signed(uri) { self.tables.tokens.read(user) } else { Token::NotOurs }
+        if self.may_be_signed(uri) { self.tables.flow_tokens.read(user) } else { Token::NotOurs }
     }
 
     /// Only flows of this shard are surely known to be gone; others say so when they are sent to.

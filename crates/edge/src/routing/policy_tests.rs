@@ -28,7 +28,7 @@ use super::{
     Incoming, RequestState, Routing,
     decision::Destination,
     flow_lookup::{FlowLookup, SenderProof},
-    flow_token::Tokens,
+    flow_token::FlowTokens,
     register::RegistrantProof,
     tables::Tables,
 };
@@ -184,7 +184,7 @@ fn udp(address: &str) -> Hop {
 struct Site {
     domains: Domains,
     upstreams: Upstreams,
-    tokens: Tokens,
+    flow_tokens: FlowTokens,
     listeners: Vec<Bound>,
     registry: Registry,
     /// The ledger's writer, which writes nothing here.
@@ -210,7 +210,7 @@ impl Site {
         let domains = Domains::new(&config.domains, |name| upstreams.find(name), &[1; 32]).unwrap();
         let settings = Settings { stall_after: Duration::from_secs(3600), ..Settings::new("n") };
         let (opened, stepper) = Ledger::open_stepped(Arc::new(Simulated::new(1).mount()), settings).unwrap();
-        let tokens = Tokens::new(&SECRET, opened.ledger.incarnation());
+        let tokens = FlowTokens::new(&SECRET, opened.ledger.incarnation());
         let registry = Registry::new(
             Node::new("n").unwrap(),
             opened.ledger,
@@ -225,7 +225,7 @@ impl Site {
         let site = Self {
             domains,
             upstreams,
-            tokens,
+            flow_tokens: tokens,
             listeners,
             calls: CallTable::new(&config.calls, Duration::from_secs(180)),
             accounts: Accounts::new(&config.defence, 100, Arc::new(Metrics::new())),
@@ -297,7 +297,7 @@ impl Site {
         Tables {
             domains: &self.domains,
             upstreams: &self.upstreams,
-            tokens: &self.tokens,
+            flow_tokens: &self.flow_tokens,
             listeners: &self.listeners,
             registry: &self.registry,
             calls: &self.calls,

@@ -16,7 +16,7 @@ use upstream::Number;
 
 use crate::routing::{
     backend::{Registrar, contact_values},
-    flow_token::{Device, Tokens},
+    flow_token::{Device, FlowTokens},
     tables::Tables,
 };
 
@@ -63,18 +63,18 @@ pub(crate) fn write(tables: &Tables<'_>, upstream: Number, device: Device, out: 
         return false;
     };
     out.extend_from_slice(b"sip:");
-    tables.tokens.write_device(device, out);
+    tables.flow_tokens.write_device(device, out);
     out.extend_from_slice(bound.route_end.strip_suffix(b";lr>").unwrap_or(&bound.route_end));
     true
 }
 
 /// The device that a URI of ours stands for. That its host may be ours is for the caller to see.
-pub(crate) fn read(tokens: &Tokens, uri: &Uri<'_>) -> Option<Device> {
+pub(crate) fn read(tokens: &FlowTokens, uri: &Uri<'_>) -> Option<Device> {
     tokens.read_device(uri.user()?)
 }
 
 /// The device of a binding, as a registrar with Contacts of ours knows it.
-pub(crate) fn device_of<R>(tokens: &Tokens, binding: &Binding<R>) -> Device {
+pub(crate) fn device_of<R>(tokens: &FlowTokens, binding: &Binding<R>) -> Device {
     tokens.device(binding.aor(), &key(binding.instance(), binding.contact()))
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn write_all(
             if left_out.get(at) == Some(&true) || (expires != Some(0)) != stays {
                 continue;
             }
-            let device = registrar.device(tables.tokens, aor, &address);
+            let device = registrar.device(tables.flow_tokens, aor, &address);
             if written.contains(&device) || (!stays && is_elsewhere(tables, device, &address)) {
                 continue;
             }
@@ -124,7 +124,7 @@ fn is_elsewhere(tables: &Tables<'_>, device: Device, address: &NameAddr<'_>) -> 
     location.bindings_of_number(device.number, Instant::now()).any(|binding| {
         let same_pair = pair.is_some() && binding.instance().zip(binding.reg_id()) == pair;
         let same_uri = uri.is_some_and(|uri| Uri::parse(binding.contact()).is_ok_and(|own| own.same(&uri)));
-        !same_pair && !same_uri && device_of(tables.tokens, binding) == device
+        !same_pair && !same_uri && device_of(tables.flow_tokens, binding) == device
     })
 }
 
@@ -173,16 +173,16 @@ fn original(
     aor: &str,
     listed: &NameAddr<'_>,
 ) -> Option<Vec<u8>> {
-    let device = read(tables.tokens, &listed.uri().ok()?)?;
+    let device = read(tables.flow_tokens, &listed.uri().ok()?)?;
     let asked = contact_values(request).find(|(_, address, expires)| {
-        *expires != Some(0) && registrar.device(tables.tokens, aor, address) == device
+        *expires != Some(0) && registrar.device(tables.flow_tokens, aor, address) == device
     });
     if let Some((_, address, _)) = asked {
         return Some(address.uri_bytes().to_vec());
     }
     let location = tables.location();
     let mut bindings = location.bindings(aor, Instant::now());
-    bindings.find(|binding| device_of(tables.tokens, binding) == device).map(|b| b.contact().to_vec())
+    bindings.find(|binding| device_of(tables.flow_tokens, binding) == device).map(|b| b.contact().to_vec())
 }
 
 /// All of a Contact's parameters but `reg-id`: flows are our affair, and a registrar that knows RFC 5626

@@ -9,7 +9,7 @@ use metrics::Metrics;
 use state::Registry;
 use upstream::Upstreams;
 
-use crate::{Bound, accounts::Accounts, calls::CallTable, routing::flow_token::Tokens};
+use crate::{Bound, accounts::Accounts, calls::CallTable, routing::flow_token::FlowTokens};
 
 /// The tables that all shards share, as far as routing reads them.
 #[derive(Clone, Copy)]
@@ -19,7 +19,7 @@ pub(crate) struct Tables<'t> {
     /// The servers behind us.
     pub(crate) upstreams: &'t Upstreams,
     /// Signs and reads routes of ours.
-    pub(crate) tokens: &'t Tokens,
+    pub(crate) flow_tokens: &'t FlowTokens,
     /// The listeners by their numbers.
     pub(crate) listeners: &'t [Bound],
     /// Open flows and bindings.

@@ -66,7 +66,9 @@ pub(crate) fn device(tables: &Tables<'_>, device: Device, now: Instant) -> Optio
     let mut sockets = Sockets::default();
     let mut found: Option<Target<Hop>> = None;
     let bindings = location.bindings_of_number(device.number, now);
-    for binding in bindings.filter(|binding| rewritten_contact::device_of(tables.tokens, binding) == device) {
+    for binding in
+        bindings.filter(|binding| rewritten_contact::device_of(tables.flow_tokens, binding) == device)
+    {
         let Some(mut target) = sockets.take(tables, binding, target(tables, binding)) else { continue };
         match &mut found {
             Some(found) => {

@@ -6,7 +6,7 @@ use sip_proxy::Owned;
 use super::*;
 
 /// A route of ours with a token for these two hops.
-fn token(tokens: &Tokens, hop: Hop, other: Hop) -> String {
+fn token(tokens: &FlowTokens, hop: Hop, other: Hop) -> String {
     let mut uri = b"sip:".to_vec();
     tokens.write(hop, other, &mut uri);
     String::from_utf8(uri).unwrap() + "@192.0.2.1:5060;transport=udp;lr"
@@ -40,7 +40,7 @@ impl Site {
     }
 
     /// Sender, the two hops of the route, method, and where it leads within a dialog.
-    fn check_routes(&self, tokens: &Tokens, rows: &[(&str, (Hop, Hop), &str, &str)]) {
+    fn check_routes(&self, tokens: &FlowTokens, rows: &[(&str, (Hop, Hop), &str, &str)]) {
         hold(rows.iter().map(|&(who, (hop, other), method, expected)| {
             let sent = Sent::new(who, self);
             let route = token(tokens, hop, other);
@@ -58,7 +58,7 @@ fn a_route_of_ours_serves_the_two_sides_that_it_was_made_for() {
     let to_bob = (flow(BOB), flow(SENDER));
     let to_pbx = (udp(PBX), flow(SENDER));
     site.check_routes(
-        &site.tokens,
+        &site.flow_tokens,
         &[
             ("nobody eve@elsewhere.test", to_bob, "BYE", "bob"),
             ("nobody eve@elsewhere.test", to_bob, "INVITE", "bob"),
@@ -129,15 +129,15 @@ fn a_route_of_a_known_call_serves_its_sides_and_nobody_else() {
             name_hop(hop),
             name_hop(other)
         );
-        (row, expected, site.resolves(&sent, &token(&site.tokens, hop, other), &request))
+        (row, expected, site.resolves(&sent, &token(&site.flow_tokens, hop, other), &request))
     }));
 }
 
 #[test]
 fn a_route_that_we_did_not_sign_is_no_way() {
     let site = Site::populated();
-    let forged = token(&Tokens::new(&[9; 32], 1), flow(BOB), flow(SENDER));
-    let own = token(&site.tokens, flow(BOB), flow(SENDER));
+    let forged = token(&FlowTokens::new(&[9; 32], 1), flow(BOB), flow(SENDER));
+    let own = token(&site.flow_tokens, flow(BOB), flow(SENDER));
     let at = |host: &str| own.replace("192.0.2.1:5060", host);
     let (elsewhere, at_domain, at_nat) = (at("elsewhere.test"), at("home.test"), at("203.0.113.9:1024"));
     let rows = [
@@ -165,7 +165,7 @@ fn a_route_that_we_did_not_sign_is_no_way() {
 #[test]
 fn a_route_of_an_earlier_run_lets_dialogs_go_on_and_end() {
     let site = Site::populated();
-    let earlier = Tokens::new(&SECRET, site.registry.incarnation() - 1);
+    let earlier = FlowTokens::new(&SECRET, site.registry.incarnation() - 1);
     let to = |hop| (hop, flow(SENDER));
     site.check_routes(
         &earlier,
@@ -302,11 +302,12 @@ fn a_contact_of_ours_and_a_path_are_for_servers_behind() {
         let location = registry.location();
         let binding = location.bindings("bob@behind.test", site.now).next().unwrap();
         let mut uri = b"sip:".to_vec();
-        site.tokens.write_device(super::super::rewritten_contact::device_of(&site.tokens, binding), &mut uri);
+        site.flow_tokens
+            .write_device(super::super::rewritten_contact::device_of(&site.flow_tokens, binding), &mut uri);
         String::from_utf8(uri).unwrap() + "@192.0.2.1:5060;transport=udp"
     };
-    let path = format!("Route: <{}>\r\n", token(&site.tokens, flow(BOB), udp(PBX)));
-    let gone = format!("Route: <{}>\r\n", token(&site.tokens, flow(ENDED), udp(PBX)));
+    let path = format!("Route: <{}>\r\n", token(&site.flow_tokens, flow(BOB), udp(PBX)));
+    let gone = format!("Route: <{}>\r\n", token(&site.flow_tokens, flow(ENDED), udp(PBX)));
     let elsewhere = contact.replace("192.0.2.1:5060", "elsewhere.test");
     let rows = [
         ("registrar 100@elsewhere.test", contact.as_str(), "", "bob of behind.test"),
