@@ -15,8 +15,8 @@ use metrics::{Count, Gauge, Metrics};
 use sip_message::{HeaderId, Message};
 
 use crate::{
-    accounts::{Accounts, Payer},
     breach::Breach,
+    user_quotas::{QuotaHolder, UserQuotas},
 };
 
 /// The door of a server.
@@ -25,7 +25,7 @@ pub(crate) struct Door {
     standings: Mutex<Standings>,
     rules: RwLock<Rules>,
     /// What users take.
-    pub(crate) accounts: Accounts,
+    pub(crate) quotas: UserQuotas,
     metrics: Arc<Metrics>,
 }
 
@@ -60,8 +60,8 @@ pub(crate) struct Guest {
     trust: Cell<Trust>,
     /// Wrong credentials since it is known.
     failures: Cell<u32>,
-    /// Whose account its messages go on, if that is known and limits hold.
-    payer: RefCell<Option<Payer>>,
+    /// Against whose quota its messages count, if that is known and limits hold.
+    holder: RefCell<Option<QuotaHolder>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Door {
         Arc::new(Self {
             standings: Mutex::new(Standings::new(config.limits, Instant::now())),
             rules: RwLock::new(config.into()),
-            accounts: Accounts::new(config, most, Arc::clone(&metrics)),
+            quotas: UserQuotas::new(config, most, Arc::clone(&metrics)),
             metrics,
         })
     }
@@ -106,7 +106,7 @@ impl Door {
     pub(crate) fn take_over(&self, config: &Defence) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = config.into();
         self.standings().limit(config.limits);
-        self.accounts.take_over(config);
+        self.quotas.take_over(config);
     }
 
     fn rules(&self) -> RwLockReadGuard<'_, Rules> {
@@ -154,7 +154,7 @@ impl Door {
             stage: Cell::new(Stage::Handshake),
             trust: Cell::new(trust),
             failures: Cell::new(0),
-            payer: RefCell::default(),
+            holder: RefCell::default(),
         }
     }
 
@@ -267,7 +267,7 @@ impl Door {
     pub(crate) fn measure(&self) {
         let remembered = self.standings().len();
         self.metrics.set(Gauge::Addresses, remembered as u64);
-        self.accounts.measure();
+        self.quotas.measure();
     }
 }
 
@@ -288,8 +288,8 @@ impl Guest {
     pub(crate) fn speaks(&self) -> Result<Trust, Breach> {
         match (self.trust.get(), self.source) {
             (Trust::Unauthenticated, Some(source)) => self.door.hear(source).map(|()| Trust::Unauthenticated),
-            (trust, _) => match &*self.payer.borrow() {
-                Some(payer) => self.door.accounts.hear(payer.user()).ok_or(Breach::UserMessageRate),
+            (trust, _) => match &*self.holder.borrow() {
+                Some(holder) => self.door.quotas.hear(holder.user()).ok_or(Breach::UserMessageRate),
                 None => Ok(trust),
             },
         }
@@ -300,9 +300,9 @@ impl Guest {
         self.source
     }
 
-    /// The user whose account its messages go on.
-    pub(crate) fn payer(&self) -> Option<Arc<User>> {
-        self.payer.borrow().as_ref().map(|payer| Arc::clone(payer.user()))
+    /// The user against whose quota its messages count.
+    pub(crate) fn quota_holder(&self) -> Option<Arc<User>> {
+        self.holder.borrow().as_ref().map(|holder| Arc::clone(holder.user()))
     }
 
     /// It is this user's own from now on.
@@ -311,26 +311,26 @@ impl Guest {
     /// The user has as many connections as it may have.
     pub(crate) fn belongs_to(&self, aor: &str) -> Result<(), QuotaExceeded> {
         if self.source.is_none()
-            || matches!(&*self.payer.borrow(), Some(payer @ Payer::Owner(_)) if payer.user().name() == aor)
+            || matches!(&*self.holder.borrow(), Some(holder @ QuotaHolder::Owner(_)) if holder.user().name() == aor)
         {
             return Ok(());
         }
-        let accounts = &self.door.accounts;
-        let connection = accounts.user(aor).map(|user| accounts.connect(&user)).transpose()?;
-        self.payer.replace(connection.map(Payer::Owner));
+        let quotas = &self.door.quotas;
+        let connection = quotas.user(aor).map(|user| quotas.connect(&user)).transpose()?;
+        self.holder.replace(connection.map(QuotaHolder::Owner));
         Ok(())
     }
 
     /// A user has proved in a request who it is. Whose own it is pays for all that is said on it.
     pub(crate) fn speaks_for(&self, aor: &str) {
-        let mut payer = self.payer.borrow_mut();
-        let stays = match &*payer {
-            Some(Payer::Owner(_)) => true,
-            Some(Payer::Passing(user)) => user.name() == aor,
+        let mut holder = self.holder.borrow_mut();
+        let stays = match &*holder {
+            Some(QuotaHolder::Owner(_)) => true,
+            Some(QuotaHolder::ByRequest(user)) => user.name() == aor,
             None => self.source.is_none(),
         };
         if !stays {
-            *payer = self.door.accounts.user(aor).map(Payer::Passing);
+            *holder = self.door.quotas.user(aor).map(QuotaHolder::ByRequest);
         }
     }
 

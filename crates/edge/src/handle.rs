@@ -150,7 +150,7 @@ impl Handle {
     /// The users that took more than they may within the last hour, the last first; of very many, some.
     #[must_use]
     pub fn hindered(&self) -> Vec<HinderedView> {
-        self.0.door.accounts.hindered().into_iter().map(HinderedView::from).collect()
+        self.0.door.quotas.hindered().into_iter().map(HinderedView::from).collect()
     }
 
     /// What is known of an open flow.

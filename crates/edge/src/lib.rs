@@ -6,7 +6,6 @@
 //! `shard` fails what waited for it.
 #![forbid(unsafe_code)]
 
-mod accounts;
 mod ask;
 mod audit;
 mod breach;
@@ -22,6 +21,7 @@ mod inbox;
 mod ledger_config;
 mod listeners;
 mod private;
+mod rate_limits;
 mod registrations;
 mod reload;
 mod routing;
@@ -29,9 +29,9 @@ mod server;
 mod shard;
 mod shared;
 mod start_error;
-mod strangers;
 mod unregister;
 mod upkeep;
+mod user_quotas;
 mod view;
 
 pub use audit::{AuditView, DifferenceView, NoAudit};

@@ -88,7 +88,7 @@ impl Shared {
             listeners: &self.listeners,
             registry: &self.state,
             calls: &self.calls,
-            accounts: &self.door.accounts,
+            quotas: &self.door.quotas,
             metrics: &self.metrics,
             policy: &self.policy,
         }

@@ -13,6 +13,7 @@ use state::{Changed, clock};
 use upstream::{FlowNumber, Hop, Number, Unserved, whole_seconds};
 
 use crate::{
+    rate_limits::too_many,
     registrations::{Held, Registering},
     routing::{
         Routing, Targets,
@@ -26,7 +27,6 @@ use crate::{
         targets,
     },
     shard::Shard,
-    strangers::too_many,
     unregister::{send_all, take_back},
 };
 

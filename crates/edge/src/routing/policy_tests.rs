@@ -37,10 +37,10 @@ use upstream::{FlowNumber, Hop, Upstreams};
 
 use crate::{
     Bound,
-    accounts::Accounts,
     calls::CallTable,
     server::policy,
     shard::{By, Known},
+    user_quotas::UserQuotas,
 };
 
 mod calling;
@@ -190,7 +190,7 @@ struct Site {
     /// The ledger's writer, which writes nothing here.
     _stepper: Stepper,
     calls: CallTable,
-    accounts: Accounts,
+    quotas: UserQuotas,
     policy: sip_registrar::Policy,
     now: Instant,
 }
@@ -228,7 +228,7 @@ impl Site {
             flow_tokens: tokens,
             listeners,
             calls: CallTable::new(&config.calls, Duration::from_secs(180)),
-            accounts: Accounts::new(&config.defence, 100, Arc::new(Metrics::new())),
+            quotas: UserQuotas::new(&config.defence, 100, Arc::new(Metrics::new())),
             policy: policy(&config.registrar),
             registry,
             _stepper: stepper,
@@ -301,7 +301,7 @@ impl Site {
             listeners: &self.listeners,
             registry: &self.registry,
             calls: &self.calls,
-            accounts: &self.accounts,
+            quotas: &self.quotas,
             metrics: self.registry.metrics(),
             policy: &self.policy,
         }
@@ -383,7 +383,7 @@ impl Sent {
             "registrar" => (udp(REGISTRAR), None, None),
             other => panic!("no such sender: {other}"),
         };
-        let quota = (kind == "busy").then(|| site.accounts.user("busy@home.test").unwrap());
+        let quota = (kind == "busy").then(|| site.quotas.user("busy@home.test").unwrap());
         Self {
             hop,
             from: from.to_owned(),

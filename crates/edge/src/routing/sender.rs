@@ -249,8 +249,8 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
             }
             Sender::Anybody(_) => self.flows.quota_holder(from, None),
         };
-        let accounts = self.tables.accounts;
-        state.call = user.map(|user| accounts.call(&user)).transpose().map_err(QuotaExceeded::answer)?;
+        let quotas = self.tables.quotas;
+        state.call = user.map(|user| quotas.call(&user)).transpose().map_err(QuotaExceeded::answer)?;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use metrics::Metrics;
 use state::Registry;
 use upstream::Upstreams;
 
-use crate::{Bound, accounts::Accounts, calls::CallTable, routing::flow_token::FlowTokens};
+use crate::{Bound, calls::CallTable, routing::flow_token::FlowTokens, user_quotas::UserQuotas};
 
 /// The tables that all shards share, as far as routing reads them.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ pub(crate) struct Tables<'t> {
     /// The calls of this node.
     pub(crate) calls: &'t CallTable,
     /// What users take.
-    pub(crate) accounts: &'t Accounts,
+    pub(crate) quotas: &'t UserQuotas,
     /// What is counted of refusals.
     pub(crate) metrics: &'t Metrics,
     /// What a REGISTER may ask for.

@@ -32,7 +32,7 @@ impl FlowLookup for Shard {
     }
 
     fn quota_holder(&self, from: Hop, proved: Option<&str>) -> Option<Arc<User>> {
-        self.pays(from, proved)
+        self.quota_holder(from, proved)
     }
 }
 
@@ -63,7 +63,7 @@ impl SenderProof for Shard {
     }
 }
 
-/// Counts guesses at the accounts of users and at the address that they come from.
+/// Counts guesses at the passwords of users and at the address that they come from.
 struct Throttle<'s> {
     shard: &'s Shard,
     from: Hop,
@@ -71,15 +71,15 @@ struct Throttle<'s> {
 
 impl LoginThrottle for Throttle<'_> {
     fn may_try(&self, who: &Try<'_>) -> Result<(), QuotaExceeded> {
-        self.shard.shared.door.accounts.may_try(who)
+        self.shard.shared.door.quotas.may_try(who)
     }
 
     fn failed(&self, who: &Try<'_>) {
-        self.shard.shared.door.accounts.failed(who);
+        self.shard.shared.door.quotas.failed(who);
     }
 
     fn succeeded(&self, who: &Try<'_>) {
-        self.shard.shared.door.accounts.proved(who);
+        self.shard.shared.door.quotas.proved(who);
     }
 
     fn offends(&self) {

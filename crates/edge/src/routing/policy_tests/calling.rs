@@ -117,7 +117,7 @@ fn an_anonymous_caller_is_whom_it_prefers_to_be() {
 #[test]
 fn whoever_says_too_much_begins_nothing_and_ends_what_goes_on() {
     let site = Site::populated();
-    let _only_call = site.accounts.call(&site.accounts.user("busy@home.test").unwrap()).unwrap();
+    let _only_call = site.quotas.call(&site.quotas.user("busy@home.test").unwrap()).unwrap();
     check(
         &site,
         &[

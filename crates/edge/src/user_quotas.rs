@@ -22,9 +22,9 @@ const WITHOUT_CONNECTION: usize = 100_000;
 /// When somebody may come again who has too many connections or calls: nobody knows when one of them will end.
 const LATER: Duration = Duration::from_secs(10);
 
-/// The accounts of all users.
+/// The quotas of all users.
 #[derive(Debug)]
-pub(crate) struct Accounts {
+pub(crate) struct UserQuotas {
     users: Mutex<Users>,
     guesses: Mutex<Guesses>,
     hindered: Mutex<Hindered>,
@@ -32,19 +32,19 @@ pub(crate) struct Accounts {
     metrics: Arc<Metrics>,
 }
 
-/// Whose account the messages of a connection go on.
+/// Against whose quota the messages of a connection count.
 #[derive(Debug)]
-pub(crate) enum Payer {
+pub(crate) enum QuotaHolder {
     /// A user that proved who it is in a request.
-    Passing(Arc<User>),
+    ByRequest(Arc<User>),
     /// A user whose own this connection is.
     Owner(UserConnection),
 }
 
-impl Payer {
+impl QuotaHolder {
     pub(crate) fn user(&self) -> &Arc<User> {
         match self {
-            Self::Passing(user) => user,
+            Self::ByRequest(user) => user,
             Self::Owner(connection) => connection.user(),
         }
     }
@@ -55,7 +55,7 @@ fn locked<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Accounts {
+impl UserQuotas {
     /// `most` connections may be open at once.
     pub(crate) fn new(config: &Defence, most: usize, metrics: Arc<Metrics>) -> Self {
         let now = Instant::now();
@@ -72,7 +72,7 @@ impl Accounts {
     /// Everything is judged by these limits from now on.
     pub(crate) fn take_over(&self, config: &Defence) {
         self.exempt.write().unwrap_or_else(PoisonError::into_inner).clone_from(&config.exempt_users);
-        // Who becomes exempt may have connections that hold its account.
+        // Who becomes exempt may have connections that count against its quota.
         locked(&self.users).limit(config.user_limits, |user| config.exempt_users.contains(user));
         locked(&self.guesses).limit(config.user_limits.failures, config.limits.forget);
     }
@@ -173,17 +173,17 @@ mod tests {
     fn who_becomes_exempt_is_so_on_the_connection_that_it_has() {
         let mut config = Defence::default();
         config.user_limits.message_rate = NonZeroU32::new(1);
-        let accounts = Accounts::new(&config, 10, Arc::new(Metrics::new()));
-        let connection = accounts.connect(&accounts.user("trunk@x").unwrap()).unwrap();
+        let quotas = UserQuotas::new(&config, 10, Arc::new(Metrics::new()));
+        let connection = quotas.connect(&quotas.user("trunk@x").unwrap()).unwrap();
         let fast =
-            || (0..100).filter(|_| accounts.hear(connection.user()) != Some(Trust::Authenticated)).count();
+            || (0..100).filter(|_| quotas.hear(connection.user()) != Some(Trust::Authenticated)).count();
         assert!(fast() > 0);
         config.exempt_users.insert("trunk@x".to_owned());
-        accounts.take_over(&config);
+        quotas.take_over(&config);
         assert_eq!(fast(), 0);
-        assert!(accounts.user("trunk@x").is_none());
+        assert!(quotas.user("trunk@x").is_none());
         config.exempt_users.clear();
-        accounts.take_over(&config);
+        quotas.take_over(&config);
         assert!(fast() > 0);
     }
 }

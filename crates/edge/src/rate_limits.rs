@@ -93,7 +93,7 @@ impl Shard {
         })
     }
 
-    /// A user has proved in a request who it is: what it says goes on its account.
+    /// A user has proved in a request who it is: what it says goes against its quota.
     ///
     /// # Errors
     /// It has said more by datagrams than it may.
@@ -105,8 +105,8 @@ impl Shard {
             });
             return Ok(());
         }
-        let accounts = &self.shared.door.accounts;
-        match self.source(from).and_then(|_| accounts.user(aor)).map(|user| accounts.hear(&user)) {
+        let quotas = &self.shared.door.quotas;
+        match self.source(from).and_then(|_| quotas.user(aor)).map(|user| quotas.hear(&user)) {
             Some(Some(Trust::Throttled(too_much))) => Err(too_much),
             Some(None) => Err(QuotaExceeded { what: Hindrance::MessageRate, wait: Duration::ZERO }),
             Some(Some(Trust::Authenticated | Trust::Unauthenticated)) | None => Ok(()),
@@ -115,12 +115,12 @@ impl Shard {
 
     /// Who pays for a call that a request begins: the user that has proved to send it, or else the one that has registered over this
     /// way; nobody, if no limits hold.
-    pub(crate) fn pays(&self, from: Hop, proved: Option<&str>) -> Option<Arc<User>> {
+    pub(crate) fn quota_holder(&self, from: Hop, proved: Option<&str>) -> Option<Arc<User>> {
         self.source(from)?;
         match (proved, from) {
-            (Some(aor), _) => self.shared.door.accounts.user(aor),
+            (Some(aor), _) => self.shared.door.quotas.user(aor),
             (None, Hop::Flow(number)) => {
-                self.with_guest(number, |guest| (guest.and_then(Guest::payer), Consequence::None))
+                self.with_guest(number, |guest| (guest.and_then(Guest::quota_holder), Consequence::None))
             }
             (None, Hop::Udp { .. } | Hop::Peer { .. }) => None,
         }
