@@ -15,7 +15,7 @@ use transport::{Link, Opening, Refused};
 use upstream::{FlowNumber, Hop, PeerKind, Remembered};
 
 use crate::{
-    door::Guest,
+    admission_control::AdmittedClient,
     inbox::Loss,
     shard::{Known, Shard},
     unregister,
@@ -54,20 +54,20 @@ impl Flow {
     pub(crate) async fn open(
         shard: &Rc<Shard>,
         opening: Opening,
-        guest: Option<Guest>,
+        admitted: Option<AdmittedClient>,
         link: Rc<Link>,
     ) -> Result<Self, Refused> {
-        if let Some(guest) = &guest {
-            guest.greeted();
+        if let Some(admitted) = &admitted {
+            admitted.greeted();
             if let Some(vouched) = &opening.vouched {
-                guest.proved();
-                guest.belongs_to(vouched.identity.as_str()).map_err(|too_much| {
+                admitted.proved();
+                admitted.belongs_to(vouched.identity.as_str()).map_err(|too_much| {
                     let reason = "there are as many connections of this user as there may be";
                     Refused { retry_after: too_much.wait, reason }
                 })?;
             }
         }
-        Self::open_to(shard, opening, (link, guest), None).await
+        Self::open_to(shard, opening, (link, admitted), None).await
     }
 
     /// The same for a connection that we made to this peer, if to one.
@@ -77,7 +77,7 @@ impl Flow {
     pub(crate) async fn open_to(
         shard: &Rc<Shard>,
         opening: Opening,
-        (link, guest): (Rc<Link>, Option<Guest>),
+        (link, admitted): (Rc<Link>, Option<AdmittedClient>),
         peer: Option<Hop>,
     ) -> Result<Self, Refused> {
         let shared = &shard.shared;
@@ -95,7 +95,7 @@ impl Flow {
         let (facts, at) = (Arc::new(opening.facts), clock::micros());
         let book = |name: &str| {
             let leads = outwards.unwrap_or_else(|| shared.upstreams.connected(number, &facts));
-            let known = shard.add_flow(number, &facts, name, at, (&link, guest, leads));
+            let known = shard.add_flow(number, &facts, name, at, (&link, admitted, leads));
             if let Some(vouched) = &opening.vouched {
                 shard.vouch(number, vouched);
             }

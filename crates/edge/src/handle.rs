@@ -131,13 +131,13 @@ impl Handle {
     /// The addresses that are banned now; of very many, some.
     #[must_use]
     pub fn bans(&self) -> Vec<BanView> {
-        self.0.door.bans(MOST_BANS).into_iter().map(BanView::from).collect()
+        self.0.admission.bans(MOST_BANS).into_iter().map(BanView::from).collect()
     }
 
     /// Ends the bans of an address; gives those there were.
     #[must_use]
     pub fn lift_bans(&self, address: std::net::IpAddr) -> Vec<BanView> {
-        self.0.door.lift(address).into_iter().map(BanView::from).collect()
+        self.0.admission.lift(address).into_iter().map(BanView::from).collect()
     }
 
     /// Bindings and addresses-of-record there are now.
@@ -150,7 +150,7 @@ impl Handle {
     /// The users that took more than they may within the last hour, the last first; of very many, some.
     #[must_use]
     pub fn hindered(&self) -> Vec<HinderedView> {
-        self.0.door.quotas.hindered().into_iter().map(HinderedView::from).collect()
+        self.0.admission.quotas.hindered().into_iter().map(HinderedView::from).collect()
     }
 
     /// What is known of an open flow.

@@ -6,13 +6,13 @@
 //! `shard` fails what waited for it.
 #![forbid(unsafe_code)]
 
+mod admission_control;
 mod ask;
 mod audit;
 mod breach;
 mod calls;
 mod certificate_remarks;
 mod dialling;
-mod door;
 mod draining;
 mod flow;
 mod flow_list;

@@ -1,5 +1,5 @@
-//! What is asked of those who have not proved to be a user: that they say no more than they may, and nothing that only those say who
-//! try doors. How addresses stand is in `door`.
+//! Limits for clients that have not proved to be a user: how much they may send, and what counts against them. How addresses stand
+//! is in `admission_control`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,8 +10,8 @@ use sip_message::Message;
 use upstream::Hop;
 
 use crate::{
+    admission_control::{AdmittedClient, Consequence, Trust},
     breach::Breach,
-    door::{Consequence, Guest, Trust},
     shard::Shard,
 };
 
@@ -19,18 +19,18 @@ impl Shard {
     /// Who speaks on a hop. None if it is not listened to; if it has a connection, that ends.
     pub(crate) fn speaker(&self, from: Hop) -> Option<Trust> {
         match from {
-            Hop::Flow(number) => {
-                self.with_guest(number, |guest| match guest.map_or(Ok(Trust::Authenticated), Guest::speaks) {
+            Hop::Flow(number) => self.with_admitted(number, |admitted| {
+                match admitted.map_or(Ok(Trust::Authenticated), AdmittedClient::speaks) {
                     Ok(heard) => (Some(heard), Consequence::None),
                     Err(breach) => (None, Consequence::Leaves(breach)),
-                })
-            }
+                }
+            }),
             // We chose to connect to it.
             Hop::Peer { .. } => Some(Trust::Authenticated),
             Hop::Udp { .. } if self.shared.upstreams.knows(from) => Some(Trust::Authenticated),
             Hop::Udp { listener, remote } => {
                 let is_registered = || self.shared.state.location().has_phone(u16::from(listener), remote);
-                self.shared.door.hear_datagram(remote.ip(), is_registered)
+                self.shared.admission.hear_datagram(remote.ip(), is_registered)
             }
         }
     }
@@ -38,8 +38,8 @@ impl Shard {
     /// Somebody did what is remembered against strangers, and wrong credentials against anybody.
     pub(crate) fn offends(&self, from: Hop, offence: Offence) {
         match from {
-            Hop::Flow(number) => self.with_guest(number, |guest| {
-                ((), guest.map_or(Consequence::None, |guest| guest.offends(offence)))
+            Hop::Flow(number) => self.with_admitted(number, |admitted| {
+                ((), admitted.map_or(Consequence::None, |admitted| admitted.offends(offence)))
             }),
             Hop::Peer { .. } => {}
             Hop::Udp { .. } if self.shared.upstreams.knows(from) => {}
@@ -50,7 +50,7 @@ impl Shard {
                     Offence::Credentials | Offence::Handshake | Offence::Scanner => false,
                 };
                 if !(may_err && self.shared.state.location().has_phone(u16::from(listener), remote)) {
-                    self.shared.door.datagram_offends(remote.ip(), offence);
+                    self.shared.admission.datagram_offends(remote.ip(), offence);
                 }
             }
         }
@@ -59,26 +59,26 @@ impl Shard {
     /// Somebody proved to be a user, or registered where that is asked of nobody.
     pub(crate) fn proved(&self, from: Hop) {
         match from {
-            Hop::Flow(number) => self.with_guest(number, |guest| {
-                if let Some(guest) = guest {
-                    guest.proved();
+            Hop::Flow(number) => self.with_admitted(number, |admitted| {
+                if let Some(admitted) = admitted {
+                    admitted.proved();
                 }
                 ((), Consequence::IsKnown)
             }),
             Hop::Peer { .. } => {}
-            Hop::Udp { remote, .. } => self.shared.door.datagram_proved(remote.ip()),
+            Hop::Udp { remote, .. } => self.shared.admission.datagram_proved(remote.ip()),
         }
     }
 
     /// Whom limits are counted for on a hop; none if none hold.
     pub(crate) fn source(&self, from: Hop) -> Option<Source> {
         match from {
-            Hop::Flow(number) => {
-                self.with_guest(number, |guest| (guest.and_then(Guest::source), Consequence::None))
-            }
+            Hop::Flow(number) => self.with_admitted(number, |admitted| {
+                (admitted.and_then(AdmittedClient::source), Consequence::None)
+            }),
             Hop::Peer { .. } => None,
             Hop::Udp { .. } if self.shared.upstreams.knows(from) => None,
-            Hop::Udp { remote, .. } => self.shared.door.source(remote.ip(), By::Datagram),
+            Hop::Udp { remote, .. } => self.shared.admission.source(remote.ip(), By::Datagram),
         }
     }
 
@@ -88,8 +88,8 @@ impl Shard {
     /// The user has as many as it may have.
     pub(crate) fn belongs_to(&self, from: Hop, aor: &str) -> Result<(), QuotaExceeded> {
         let Some(number) = self.flow_of(from) else { return Ok(()) };
-        self.with_guest(number, |guest| {
-            (guest.map_or(Ok(()), |guest| guest.belongs_to(aor)), Consequence::None)
+        self.with_admitted(number, |admitted| {
+            (admitted.map_or(Ok(()), |admitted| admitted.belongs_to(aor)), Consequence::None)
         })
     }
 
@@ -99,13 +99,13 @@ impl Shard {
     /// It has said more by datagrams than it may.
     pub(crate) fn speaks_for(&self, from: Hop, aor: &str) -> Result<(), QuotaExceeded> {
         if let Hop::Flow(number) = from {
-            self.with_guest(number, |guest| {
-                guest.into_iter().for_each(|guest| guest.speaks_for(aor));
+            self.with_admitted(number, |admitted| {
+                admitted.into_iter().for_each(|admitted| admitted.speaks_for(aor));
                 ((), Consequence::None)
             });
             return Ok(());
         }
-        let quotas = &self.shared.door.quotas;
+        let quotas = &self.shared.admission.quotas;
         match self.source(from).and_then(|_| quotas.user(aor)).map(|user| quotas.hear(&user)) {
             Some(Some(Trust::Throttled(too_much))) => Err(too_much),
             Some(None) => Err(QuotaExceeded { what: Hindrance::MessageRate, wait: Duration::ZERO }),
@@ -118,17 +118,17 @@ impl Shard {
     pub(crate) fn quota_holder(&self, from: Hop, proved: Option<&str>) -> Option<Arc<User>> {
         self.source(from)?;
         match (proved, from) {
-            (Some(aor), _) => self.shared.door.quotas.user(aor),
-            (None, Hop::Flow(number)) => {
-                self.with_guest(number, |guest| (guest.and_then(Guest::quota_holder), Consequence::None))
-            }
+            (Some(aor), _) => self.shared.admission.quotas.user(aor),
+            (None, Hop::Flow(number)) => self.with_admitted(number, |admitted| {
+                (admitted.and_then(AdmittedClient::quota_holder), Consequence::None)
+            }),
             (None, Hop::Udp { .. } | Hop::Peer { .. }) => None,
         }
     }
 
     /// Whether this request of a stranger says itself that nobody is to answer it.
     pub(crate) fn is_of_a_scanner(&self, from: Hop, request: &Message<'_>) -> bool {
-        let scanner = self.shared.door.is_scanner(request);
+        let scanner = self.shared.admission.is_scanner(request);
         if scanner {
             self.offends(from, Offence::Scanner);
         }

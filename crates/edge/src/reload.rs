@@ -41,7 +41,7 @@ impl Handle {
             }
         }
         users.take_over();
-        self.0.door.take_over(&config.defence);
+        self.0.admission.take_over(&config.defence);
         let replaced = ready.into_iter().filter_map(|(bound, place, fitting)| {
             (place.replace(fitting) == Replaced::Other).then(|| bound.name.clone())
         });

@@ -27,10 +27,10 @@ use upstream::{LookedUp, Upstreams, look_up, probe, resolver};
 
 use crate::{
     Bound, Handle, Recovered, RecoveryError, StartError,
+    admission_control::AdmissionControl,
     ask::options,
     audit::{self, Audit},
     calls::CallTable,
-    door::Door,
     draining::{Purpose, Stance},
     inbox::Inboxes,
     ledger_config,
@@ -159,7 +159,7 @@ impl Server {
             config.ledger.segment_size,
         )
         .map_err(StartError::Thread)?;
-        let door = Door::new(
+        let admission = AdmissionControl::new(
             &config.defence,
             usize::try_from(max_flows).unwrap_or(usize::MAX),
             Arc::clone(&metrics),
@@ -169,7 +169,7 @@ impl Server {
             metrics,
             listeners: bounds,
             domains: Arc::new(domains),
-            door,
+            admission,
             upstreams: Arc::new(upstreams),
             pending_unregisters,
             registrations: Registrations::default(),

@@ -25,9 +25,9 @@ use upstream::{FlowNumber, Hop, LookedUp};
 
 use crate::{
     Pinged,
+    admission_control::Trust,
     ask::Answered,
     dialling::{self, Made},
-    door::Trust,
     draining,
     inbox::{Closing, Letter, Loss},
     routing::{

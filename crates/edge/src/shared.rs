@@ -14,9 +14,9 @@ use upstream::Upstreams;
 
 use crate::{
     Bound,
+    admission_control::AdmissionControl,
     audit::Audit,
     calls::CallTable,
-    door::Door,
     draining::Stance,
     inbox::{Inboxes, Letter, Undelivered},
     registrations::Registrations,
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) listeners: Vec<Bound>,
     pub(crate) domains: Arc<Domains>,
-    pub(crate) door: Arc<Door>,
+    pub(crate) admission: Arc<AdmissionControl>,
     pub(crate) upstreams: Arc<Upstreams>,
     /// Bindings to be taken back from the registrars behind us, in turn.
     pub(crate) pending_unregisters: mpsc::Sender<Device>,
@@ -88,7 +88,7 @@ impl Shared {
             listeners: &self.listeners,
             registry: &self.state,
             calls: &self.calls,
-            quotas: &self.door.quotas,
+            quotas: &self.admission.quotas,
             metrics: &self.metrics,
             policy: &self.policy,
         }

@@ -24,7 +24,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         while shared.state.tell_offline((Instant::now(), clock::micros()), AT_ONCE) == AT_ONCE {
             tokio::task::yield_now().await;
         }
-        shared.door.measure();
+        shared.admission.measure();
         shared.keep_calls().await;
     }
 }

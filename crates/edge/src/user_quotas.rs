@@ -14,7 +14,7 @@ use defence::{
 use identity::QuotaExceeded;
 use metrics::{Count, Gauge, Metrics};
 
-use crate::door::Trust;
+use crate::admission_control::Trust;
 
 /// Users of whom something is known and who have no connection: those that have spoken within seconds.
 const WITHOUT_CONNECTION: usize = 100_000;

@@ -17,7 +17,7 @@ use sip_transaction::Reliability;
 use upstream::{Hop, Proves};
 
 use crate::{
-    door::Trust,
+    admission_control::Trust,
     routing::{
         Incoming, RequestState, Routing, Targets,
         backend::{Registrar, registered, registering, write_contacts},

@@ -20,8 +20,8 @@ use upstream::{FlowNumber, PeerKind};
 
 use crate::{
     FlowQuery,
+    admission_control::{AdmittedClient, Consequence},
     audit::{Listed, PART, Part, Stage, Tally, socket_number},
-    door::{Consequence, Guest},
     draining::Leaving,
     view::{BindingView, FlowView},
 };
@@ -31,7 +31,7 @@ pub(super) struct Entry {
     link: Rc<Link>,
     facts: Arc<FlowFacts>,
     /// Who came in; none if it is a trusted proxy for itself.
-    guest: Option<Guest>,
+    admitted: Option<AdmittedClient>,
     /// The client's address: the socket's, or what a proxy told.
     client: SocketAddr,
     name: Box<str>,
@@ -94,16 +94,16 @@ impl Shard {
         facts: &Arc<FlowFacts>,
         name: &str,
         opened_at: u64,
-        (link, guest, leads): (&Rc<Link>, Option<Guest>, PeerKind),
+        (link, admitted, leads): (&Rc<Link>, Option<AdmittedClient>, PeerKind),
     ) -> Rc<RefCell<Option<Known>>> {
-        if guest.as_ref().is_some_and(Guest::is_unauthenticated) {
+        if admitted.as_ref().is_some_and(AdmittedClient::is_unauthenticated) {
             link.listen(Heard::InTurn);
         }
         let known = Rc::default();
         let entry = Entry {
             link: Rc::clone(link),
             facts: Arc::clone(facts),
-            guest,
+            admitted,
             client: client_of(facts),
             name: name.into(),
             opened_at,
@@ -178,15 +178,15 @@ impl Shard {
         }
     }
 
-    /// Asks or tells the guest of a flow something, and does what follows from it.
-    pub(crate) fn with_guest<T>(
+    /// Asks or tells the admitted client of a flow something, and does what follows from it.
+    pub(crate) fn with_admitted<T>(
         &self,
         number: FlowNumber,
-        act: impl FnOnce(Option<&Guest>) -> (T, Consequence),
+        act: impl FnOnce(Option<&AdmittedClient>) -> (T, Consequence),
     ) -> T {
         let flows = self.flows.borrow();
         let entry = flows.get(&number);
-        let (answer, consequence) = act(entry.and_then(|entry| entry.guest.as_ref()));
+        let (answer, consequence) = act(entry.and_then(|entry| entry.admitted.as_ref()));
         match (entry, consequence) {
             (Some(entry), Consequence::Leaves(breach)) => entry.link.close(breach.ending()),
             (Some(entry), Consequence::IsKnown) => entry.link.listen(Heard::AtOnce),

@@ -18,7 +18,7 @@ use state::clock;
 use upstream::{FlowNumber, Hop};
 
 use crate::{
-    door::Guest,
+    admission_control::AdmittedClient,
     flow::Flow,
     routing::environment::{ProxyEnvironment, Speaker},
 };
@@ -44,7 +44,7 @@ async fn say_no_pages(PlainHttp { mut stream, head, .. }: PlainHttp) {
 
 impl Owner for Shard {
     type Flow = Flow;
-    type Guest = Guest;
+    type Guest = AdmittedClient;
 
     fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<Vouched> {
         let rule = self.shared.listeners.get(usize::from(listener.number))?.client_identity()?;
@@ -57,25 +57,29 @@ impl Owner for Shard {
         vouched
     }
 
-    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<Guest> {
-        let door = &self.shared.door;
-        if self.shared.upstreams.has(client) { Some(door.let_in_uncounted()) } else { door.let_in(client) }
+    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<AdmittedClient> {
+        let admission = &self.shared.admission;
+        if self.shared.upstreams.has(client) {
+            Some(admission.let_in_uncounted())
+        } else {
+            admission.let_in(client)
+        }
     }
 
     fn admit(
         self: &Rc<Self>,
         request: &upgrade::Request<'_>,
-        guest: Option<&Guest>,
+        admitted: Option<&AdmittedClient>,
     ) -> Result<Option<Vouched>, upgrade::Refusal> {
-        let admitted = self.shared.domains.admit(request, (Instant::now(), clock::seconds()));
-        if let Ok(Some(_)) = &admitted {
+        let vouched = self.shared.domains.admit(request, (Instant::now(), clock::seconds()));
+        if let Ok(Some(_)) = &vouched {
             self.shared.metrics.add(Count::TokensAccepted);
         }
-        admitted.map_err(|(refusal, offence)| {
+        vouched.map_err(|(refusal, offence)| {
             self.shared.metrics.add(Count::TokensRefused);
             tracing::debug!(why = refusal.message(), "a WebSocket is refused for its token");
-            if let (Some(guest), Some(offence)) = (guest, offence) {
-                guest.offends(offence);
+            if let (Some(admitted), Some(offence)) = (admitted, offence) {
+                admitted.offends(offence);
             }
             refusal
         })
@@ -84,10 +88,10 @@ impl Owner for Shard {
     async fn open(
         self: &Rc<Self>,
         opening: Opening,
-        guest: Option<Guest>,
+        admitted: Option<AdmittedClient>,
         link: Rc<Link>,
     ) -> Result<Flow, Refused> {
-        Flow::open(self, opening, guest, link).await
+        Flow::open(self, opening, admitted, link).await
     }
 
     fn turn(flow: &Flow) -> u64 {
@@ -128,7 +132,7 @@ impl Owner for Shard {
         }
     }
 
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, guest: Option<&Guest>) {
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, admitted: Option<&AdmittedClient>) {
         let offence = match why {
             // Of wrong tokens is told where they are judged; 429 is what those get who are turned away.
             Unopened::HandshakeRefused(401 | 429 | 500..) => None,
@@ -143,8 +147,8 @@ impl Owner for Shard {
             | Unopened::TurnedAway
             | Unopened::NoRoom => None,
         };
-        if let (Some(guest), Some(offence)) = (guest, offence) {
-            guest.offends(offence);
+        if let (Some(admitted), Some(offence)) = (admitted, offence) {
+            admitted.offends(offence);
         }
         tracing::debug!(%remote, %why, "a connection ended before it was a flow");
         self.shared.metrics.add(match why {

@@ -71,15 +71,15 @@ struct Throttle<'s> {
 
 impl LoginThrottle for Throttle<'_> {
     fn may_try(&self, who: &Try<'_>) -> Result<(), QuotaExceeded> {
-        self.shard.shared.door.quotas.may_try(who)
+        self.shard.shared.admission.quotas.may_try(who)
     }
 
     fn failed(&self, who: &Try<'_>) {
-        self.shard.shared.door.quotas.failed(who);
+        self.shard.shared.admission.quotas.failed(who);
     }
 
     fn succeeded(&self, who: &Try<'_>) {
-        self.shard.shared.door.quotas.proved(who);
+        self.shard.shared.admission.quotas.proved(who);
     }
 
     fn offends(&self) {

@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, task::LocalSet, time::timeout};
 use transport::{Link, Opening, Owner, PlainHttp, Refused, Unopened};
 
 use super::*;
-use crate::{Server, door::Guest, flow::Flow};
+use crate::{Server, admission_control::AdmittedClient, flow::Flow};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -24,19 +24,19 @@ struct Panicking(Rc<Shard>);
 
 impl Owner for Panicking {
     type Flow = Flow;
-    type Guest = Guest;
+    type Guest = AdmittedClient;
 
-    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<Guest> {
+    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<AdmittedClient> {
         self.0.let_in(client)
     }
 
     async fn open(
         self: &Rc<Self>,
         opening: Opening,
-        guest: Option<Guest>,
+        admitted: Option<AdmittedClient>,
         link: Rc<Link>,
     ) -> Result<Flow, Refused> {
-        self.0.open(opening, guest, link).await
+        self.0.open(opening, admitted, link).await
     }
 
     fn turn(flow: &Flow) -> u64 {
@@ -62,8 +62,8 @@ impl Owner for Panicking {
         self.0.http(request);
     }
 
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, guest: Option<&Guest>) {
-        self.0.unopened(remote, why, guest);
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, admitted: Option<&AdmittedClient>) {
+        self.0.unopened(remote, why, admitted);
     }
 
     fn unframed(self: &Rc<Self>, bytes: &[u8], error: FrameError) -> Option<Vec<u8>> {

@@ -1,5 +1,5 @@
-//! Who is let in and listened to: how all addresses stand, behind one lock that is held for a look-up; and what is counted and
-//! logged of it.
+//! Which clients are let in and heard: how all addresses stand, behind one lock that is held for a look-up; and what is counted
+//! and logged of it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,9 +19,9 @@ use crate::{
     user_quotas::{QuotaHolder, UserQuotas},
 };
 
-/// The door of a server.
+/// Which addresses may connect, and how much their clients may send.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct AdmissionControl {
     standings: Mutex<Standings>,
     rules: RwLock<Rules>,
     /// What users take.
@@ -49,10 +49,10 @@ impl From<&Defence> for Rules {
     }
 }
 
-/// Somebody who was let in; it leaves when this is dropped.
+/// A client that was let in; it leaves when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Guest {
-    door: Arc<Door>,
+pub(crate) struct AdmittedClient {
+    admission: Arc<AdmissionControl>,
     /// None if no limit holds for it.
     source: Option<Source>,
     counted: Arrived,
@@ -91,7 +91,7 @@ pub(crate) enum Consequence {
     IsKnown,
 }
 
-impl Door {
+impl AdmissionControl {
     /// `most` connections may be open at once.
     pub(crate) fn new(config: &Defence, most: usize, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
@@ -125,7 +125,7 @@ impl Door {
     }
 
     /// Somebody connects. None if it is turned away.
-    pub(crate) fn let_in(self: &Arc<Self>, address: IpAddr) -> Option<Guest> {
+    pub(crate) fn let_in(self: &Arc<Self>, address: IpAddr) -> Option<AdmittedClient> {
         let Some(source) = self.source(address, By::Connection) else { return Some(self.let_in_uncounted()) };
         let arrived = self.standings().arrive(source, Instant::now());
         let counted = match arrived {
@@ -138,17 +138,17 @@ impl Door {
         if counted == Arrived::Uncounted {
             self.metrics.add(Count::Uncounted);
         }
-        Some(self.guest(Some(source), counted, Trust::Unauthenticated))
+        Some(self.admitted(Some(source), counted, Trust::Unauthenticated))
     }
 
     /// Somebody connects for whom no limits hold.
-    pub(crate) fn let_in_uncounted(self: &Arc<Self>) -> Guest {
-        self.guest(None, Arrived::Uncounted, Trust::Authenticated)
+    pub(crate) fn let_in_uncounted(self: &Arc<Self>) -> AdmittedClient {
+        self.admitted(None, Arrived::Uncounted, Trust::Authenticated)
     }
 
-    fn guest(self: &Arc<Self>, source: Option<Source>, counted: Arrived, trust: Trust) -> Guest {
-        Guest {
-            door: Arc::clone(self),
+    fn admitted(self: &Arc<Self>, source: Option<Source>, counted: Arrived, trust: Trust) -> AdmittedClient {
+        AdmittedClient {
+            admission: Arc::clone(self),
             source,
             counted,
             stage: Cell::new(Stage::Handshake),
@@ -271,13 +271,13 @@ impl Door {
     }
 }
 
-impl Guest {
+impl AdmittedClient {
     /// Its handshake is done.
     pub(crate) fn greeted(&self) {
         if self.stage.replace(Stage::Flow) == Stage::Handshake
             && let (Some(source), Arrived::Counted) = (self.source, self.counted)
         {
-            self.door.standings().greeted(source);
+            self.admission.standings().greeted(source);
         }
     }
 
@@ -287,9 +287,11 @@ impl Guest {
     /// It is not listened to: its connection is closed.
     pub(crate) fn speaks(&self) -> Result<Trust, Breach> {
         match (self.trust.get(), self.source) {
-            (Trust::Unauthenticated, Some(source)) => self.door.hear(source).map(|()| Trust::Unauthenticated),
+            (Trust::Unauthenticated, Some(source)) => {
+                self.admission.hear(source).map(|()| Trust::Unauthenticated)
+            }
             (trust, _) => match &*self.holder.borrow() {
-                Some(holder) => self.door.quotas.hear(holder.user()).ok_or(Breach::UserMessageRate),
+                Some(holder) => self.admission.quotas.hear(holder.user()).ok_or(Breach::UserMessageRate),
                 None => Ok(trust),
             },
         }
@@ -315,7 +317,7 @@ impl Guest {
         {
             return Ok(());
         }
-        let quotas = &self.door.quotas;
+        let quotas = &self.admission.quotas;
         let connection = quotas.user(aor).map(|user| quotas.connect(&user)).transpose()?;
         self.holder.replace(connection.map(QuotaHolder::Owner));
         Ok(())
@@ -330,7 +332,7 @@ impl Guest {
             None => self.source.is_none(),
         };
         if !stays {
-            *holder = self.door.quotas.user(aor).map(QuotaHolder::ByRequest);
+            *holder = self.admission.quotas.user(aor).map(QuotaHolder::ByRequest);
         }
     }
 
@@ -343,7 +345,7 @@ impl Guest {
     pub(crate) fn proved(&self) {
         self.trust.set(Trust::Authenticated);
         if let Some(source) = self.source {
-            self.door.standings().proved(source, Instant::now());
+            self.admission.standings().proved(source, Instant::now());
         }
     }
 
@@ -352,10 +354,10 @@ impl Guest {
     pub(crate) fn offends(&self, offence: Offence) -> Consequence {
         match (self.trust.get(), self.source, offence) {
             (_, None, _) => Consequence::None,
-            (Trust::Unauthenticated, Some(source), _) => self.door.offends(source, offence),
+            (Trust::Unauthenticated, Some(source), _) => self.admission.offends(source, offence),
             (Trust::Authenticated | Trust::Throttled(_), Some(_), Offence::Credentials) => {
                 self.failures.set(self.failures.get().saturating_add(1));
-                if self.failures.get() > self.door.rules().patience {
+                if self.failures.get() > self.admission.rules().patience {
                     Consequence::Leaves(Breach::Credentials)
                 } else {
                     Consequence::None
@@ -366,11 +368,11 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for AdmittedClient {
     fn drop(&mut self) {
         self.greeted();
         if let (Some(source), Arrived::Counted) = (self.source, self.counted) {
-            self.door.standings().leave(source);
+            self.admission.standings().leave(source);
         }
     }
 }
