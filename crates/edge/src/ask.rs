@@ -5,7 +5,7 @@ use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 use upstream::{Ask, Hop};
 
-use crate::{dialling, inbox::Letter, shared::Shared};
+use crate::{dialling, inbox::ShardMessage, shared::Shared};
 
 /// The final answer to a request of our own.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(crate) struct Answered {
 pub(crate) async fn ask(shared: &Shared, hop: Hop, ask: &Ask<'_>, patience: Duration) -> Option<Answered> {
     let request = ask.write(&shared.listeners.get(usize::from(hop.listener()))?.host, "");
     let (answer, answered) = oneshot::channel();
-    let letter = Letter::Originate { hop, request: request.into_bytes().into(), answer: Some(answer) };
-    shared.tell(dialling::shard_of(shared, hop), letter).ok()?;
+    let message = ShardMessage::Originate { hop, request: request.into_bytes().into(), answer: Some(answer) };
+    shared.tell(dialling::shard_of(shared, hop), message).ok()?;
     let answered = tokio::time::timeout(patience, answered).await.ok()?.ok()?;
     (answered.status != 408).then_some(answered)
 }

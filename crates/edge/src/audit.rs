@@ -29,7 +29,7 @@ use metrics::{Count, Gauge};
 use state::clock;
 use upstream::FlowNumber;
 
-use crate::{inbox::Letter, shared::Shared};
+use crate::{inbox::ShardMessage, shared::Shared};
 
 /// Flows that a shard hands over at once.
 pub(crate) const PART: usize = 1024;
@@ -246,7 +246,9 @@ async fn compare(
         let mut after = None;
         loop {
             let (answer, part) = oneshot::channel();
-            shared.tell(shard, Letter::Roll { after, answer }).map_err(|_| NoAudit::Shard(shard))?;
+            shared
+                .tell(shard, ShardMessage::ListPage { after, answer })
+                .map_err(|_| NoAudit::Shard(shard))?;
             let part: Part =
                 timeout(ANSWER_WITHIN, part).await.ok().and_then(Result::ok).ok_or(NoAudit::Shard(shard))?;
             tables.extend(part.flows);

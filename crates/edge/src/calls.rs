@@ -25,7 +25,7 @@ use upstream::{FlowNumber, Hop, Upstreams, same_peer};
 use crate::{
     audit::Tally,
     dialling,
-    inbox::Letter,
+    inbox::ShardMessage,
     routing::{rewritten_contact, tables::Tables},
     shared::Shared,
     view::CallView,
@@ -193,8 +193,8 @@ impl Shared {
     fn originate_all(&self, requests: Requests) {
         for (hop, request) in requests {
             let hop = self.upstreams.now(hop, None);
-            let letter = Letter::Originate { hop, request: request.into(), answer: None };
-            let _ = self.tell(dialling::shard_of(self, hop), letter);
+            let message = ShardMessage::Originate { hop, request: request.into(), answer: None };
+            let _ = self.tell(dialling::shard_of(self, hop), message);
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use transport::PingFailed;
 use upstream::FlowNumber;
 
-use crate::{FlowView, Handle, RegisteredView, inbox::Letter};
+use crate::{FlowView, Handle, RegisteredView, inbox::ShardMessage};
 
 /// Which flows are asked for: those that fit everything given.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +83,7 @@ impl Handle {
         let mut found: Vec<(FlowNumber, FlowView)> = Vec::new();
         for shard in 0..self.0.inboxes.shards() {
             let (answer, listed) = oneshot::channel();
-            if self.0.tell(shard, Letter::List { wanted: Arc::clone(&query), answer }).is_ok() {
+            if self.0.tell(shard, ShardMessage::List { wanted: Arc::clone(&query), answer }).is_ok() {
                 found.extend(listed.await.unwrap_or_default());
             }
         }
@@ -142,7 +142,7 @@ impl Handle {
     pub async fn ping(&self, flow: FlowId, patience: Duration) -> Pinged {
         let Some(number) = self.own(flow) else { return Pinged::NoSuchFlow };
         let (answer, answered) = oneshot::channel();
-        if self.0.tell(number.shard(), Letter::Ping { flow: number, answer, patience }).is_err() {
+        if self.0.tell(number.shard(), ShardMessage::Ping { flow: number, answer, patience }).is_err() {
             return Pinged::NoSuchFlow;
         }
         answered.await.unwrap_or(Pinged::NoSuchFlow)

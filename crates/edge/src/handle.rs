@@ -13,7 +13,7 @@ use crate::{
     BanView, Bound, CallView, FlowView, HinderedView,
     audit::{self, AuditView, NoAudit},
     certificate_remarks::expires_at,
-    inbox::{Closing, Letter},
+    inbox::{Closing, ShardMessage},
     shared::Shared,
 };
 
@@ -157,7 +157,7 @@ impl Handle {
     pub async fn look(&self, flow: FlowId) -> Option<FlowView> {
         let number = self.own(flow)?;
         let (answer, looked) = oneshot::channel();
-        self.0.tell(number.shard(), Letter::Look { flow: number, answer }).ok()?;
+        self.0.tell(number.shard(), ShardMessage::Describe { flow: number, answer }).ok()?;
         looked.await.ok().flatten()
     }
 
@@ -166,7 +166,7 @@ impl Handle {
         let Some(number) = self.own(flow) else { return Closing::NoSuchFlow };
         let ending = Ending::of(Cause::Admin).code(1000).reason(reason);
         let (done, closing) = oneshot::channel();
-        match self.0.tell(number.shard(), Letter::Close { flow: number, ending, done }) {
+        match self.0.tell(number.shard(), ShardMessage::Close { flow: number, ending, done }) {
             Ok(()) => closing.await.unwrap_or(Closing::NoSuchFlow),
             Err(_) => Closing::NoSuchFlow,
         }
@@ -197,7 +197,7 @@ impl Handle {
         let until = tokio::time::Instant::now() + within;
         for shard in 0..self.0.inboxes.shards() {
             let (answer, answered) = oneshot::channel();
-            let told = self.0.tell(shard, Letter::Echo(answer)).is_ok();
+            let told = self.0.tell(shard, ShardMessage::HealthCheck(answer)).is_ok();
             if !told || !matches!(tokio::time::timeout_at(until, answered).await, Ok(Ok(()))) {
                 return Answering::Stuck { shard };
             }

@@ -18,12 +18,12 @@ use upstream::{FlowNumber, Hop};
 
 use crate::{FlowQuery, Pinged, ask::Answered, audit::Part, view::FlowView};
 
-/// Letters that may wait for a shard; beyond, sending fails as if the hop were gone.
-const MOST_LETTERS: usize = 65_536;
+/// Messages that may wait for a shard; beyond, sending fails as if the hop were gone.
+const MOST_MESSAGES: usize = 65_536;
 
-/// One letter.
+/// What one shard tells or asks another, or an outsider asks it.
 #[derive(Debug)]
-pub(crate) enum Letter {
+pub(crate) enum ShardMessage {
     /// A connection, accepted by this listener.
     Connection { listener: u8, stream: std::net::TcpStream, remote: std::net::SocketAddr },
     /// A message for a flow of yours, or a peer that you speak to.
@@ -39,15 +39,15 @@ pub(crate) enum Letter {
     /// End this flow.
     Close { flow: FlowNumber, ending: Ending, done: oneshot::Sender<Closing> },
     /// Tell of a part of your table: what stands behind this flow.
-    Roll { after: Option<FlowNumber>, answer: oneshot::Sender<Part> },
+    ListPage { after: Option<FlowNumber>, answer: oneshot::Sender<Part> },
     /// Tell of this flow.
-    Look { flow: FlowNumber, answer: oneshot::Sender<Option<FlowView>> },
+    Describe { flow: FlowNumber, answer: oneshot::Sender<Option<FlowView>> },
     /// Tell of the first flows that are asked for.
     List { wanted: Arc<FlowQuery>, answer: oneshot::Sender<Vec<(FlowNumber, FlowView)>> },
     /// Ping this flow's peer, and tell how long it took.
     Ping { flow: FlowNumber, answer: oneshot::Sender<Pinged>, patience: Duration },
     /// Say that you are there.
-    Echo(oneshot::Sender<()>),
+    HealthCheck(oneshot::Sender<()>),
 }
 
 /// Why nothing comes from a hop.
@@ -68,39 +68,39 @@ pub enum Closing {
     NoSuchFlow,
 }
 
-/// A letter that comes back.
+/// A message that comes back.
 #[derive(Debug)]
 pub(crate) enum Undelivered {
     /// The shard has too much to do.
-    InboxFull(Letter),
+    InboxFull(ShardMessage),
     /// There is no such shard (flow ids come from outside too), or it has ended.
-    NobodyThere(Letter),
+    NobodyThere(ShardMessage),
 }
 
 /// The inboxes of all shards.
 #[derive(Debug)]
 pub(crate) struct Inboxes {
-    senders: Vec<mpsc::Sender<Letter>>,
+    senders: Vec<mpsc::Sender<ShardMessage>>,
     next: AtomicUsize,
 }
 
 impl Inboxes {
-    pub(crate) fn new(shards: usize) -> (Self, Vec<mpsc::Receiver<Letter>>) {
-        let (senders, receivers) = (0..shards).map(|_| mpsc::channel(MOST_LETTERS)).unzip();
+    pub(crate) fn new(shards: usize) -> (Self, Vec<mpsc::Receiver<ShardMessage>>) {
+        let (senders, receivers) = (0..shards).map(|_| mpsc::channel(MOST_MESSAGES)).unzip();
         (Self { senders, next: AtomicUsize::new(0) }, receivers)
     }
 
-    /// Puts a letter into a shard's inbox.
+    /// Puts a message into a shard's inbox.
     ///
     /// # Errors
-    /// It is not delivered: the letter comes back.
-    pub(crate) fn send(&self, shard: usize, letter: Letter) -> Result<(), Undelivered> {
+    /// It is not delivered: the message comes back.
+    pub(crate) fn send(&self, shard: usize, message: ShardMessage) -> Result<(), Undelivered> {
         match self.senders.get(shard) {
-            Some(sender) => sender.try_send(letter).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(letter) => Undelivered::InboxFull(letter),
-                mpsc::error::TrySendError::Closed(letter) => Undelivered::NobodyThere(letter),
+            Some(sender) => sender.try_send(message).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(message) => Undelivered::InboxFull(message),
+                mpsc::error::TrySendError::Closed(message) => Undelivered::NobodyThere(message),
             }),
-            None => Err(Undelivered::NobodyThere(letter)),
+            None => Err(Undelivered::NobodyThere(message)),
         }
     }
 
@@ -109,7 +109,7 @@ impl Inboxes {
         let shard = self.next.fetch_add(1, Ordering::Relaxed) % self.senders.len();
         if let (Ok(stream), Some(sender)) = (stream.into_std(), self.senders.get(shard)) {
             // An error means that the shards have ended: the connection is dropped with them.
-            let _ = sender.send(Letter::Connection { listener, stream, remote }).await;
+            let _ = sender.send(ShardMessage::Connection { listener, stream, remote }).await;
         }
     }
 

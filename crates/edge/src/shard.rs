@@ -29,7 +29,7 @@ use crate::{
     ask::Answered,
     dialling::{self, Made},
     draining,
-    inbox::{Closing, Letter, Loss},
+    inbox::{Closing, Loss, ShardMessage},
     routing::{
         backend,
         environment::{ProxyEnvironment, Speaker},
@@ -99,7 +99,7 @@ impl std::fmt::Debug for Shard {
 pub(crate) async fn run(
     index: u8,
     shared: Arc<Shared>,
-    mut inbox: mpsc::Receiver<Letter>,
+    mut inbox: mpsc::Receiver<ShardMessage>,
     sockets: Vec<(u8, std::net::UdpSocket)>,
     looked_up: LookedUp,
 ) {
@@ -123,8 +123,8 @@ pub(crate) async fn run(
     }
     spawn_local(keep_time(Rc::clone(&shard)));
     spawn_local(draining::run(Rc::clone(&shard), shard.shared.stance.subscribe()));
-    while let Some(letter) = inbox.recv().await {
-        shard.contained(|| shard.read(letter));
+    while let Some(message) = inbox.recv().await {
+        shard.contained(|| shard.read(message));
     }
 }
 
@@ -286,8 +286,8 @@ impl Shard {
                         Hop::Flow(number) => self.remote(number).map(|remote| remote.ip()),
                         Hop::Udp { remote, .. } | Hop::Peer { remote, .. } => Some(remote.ip()),
                     };
-                    let letter = Letter::Response { from, address, message: bytes.into() };
-                    let _ = self.shared.tell(usize::from(shard), letter);
+                    let message = ShardMessage::Response { from, address, message: bytes.into() };
+                    let _ = self.shared.tell(usize::from(shard), message);
                 }
                 _ => self.with_proxy(Speaker::Nobody, |proxy, environment, now| {
                     proxy.response(environment, from, &message, now);
@@ -303,7 +303,7 @@ impl Shard {
                 proxy.came_back(environment, hop, returned, now)
             });
         } else {
-            let _ = self.shared.tell(usize::from(returned.shard()), Letter::CameBack { hop, returned });
+            let _ = self.shared.tell(usize::from(returned.shard()), ShardMessage::CameBack { hop, returned });
         }
     }
 
@@ -342,8 +342,8 @@ impl Shard {
                 self.send_to_peer(hop, message)
             }
             Hop::Flow(_) | Hop::Peer { .. } => {
-                let letter = Letter::Deliver { hop, message: message.into(), from_shard: self.index };
-                self.shared.tell(dialling::shard_of(&self.shared, hop), letter).is_ok()
+                let message = ShardMessage::Deliver { hop, message: message.into(), from_shard: self.index };
+                self.shared.tell(dialling::shard_of(&self.shared, hop), message).is_ok()
             }
             // What the socket does not take now is lost like any datagram; transactions repeat it.
             Hop::Udp { listener, remote } => self.sockets.get(&listener).is_some_and(|socket| {
@@ -360,9 +360,9 @@ impl Shard {
         if sent { Ok(()) } else { Err(sip_proxy::HopGone) }
     }
 
-    fn read(self: &Rc<Self>, letter: Letter) {
-        match letter {
-            Letter::Connection { listener, stream, remote } => {
+    fn read(self: &Rc<Self>, message: ShardMessage) {
+        match message {
+            ShardMessage::Connection { listener, stream, remote } => {
                 if let (Some(listener), Ok(stream)) = (self.listener(listener), TcpStream::from_std(stream)) {
                     let scratch = Rc::clone(&self.scratch);
                     spawn_local(transport::receive_connection(
@@ -374,24 +374,24 @@ impl Shard {
                     ));
                 }
             }
-            Letter::Deliver { hop, message, from_shard } => {
+            ShardMessage::Deliver { hop, message, from_shard } => {
                 if self.send(hop, &message).is_err() {
                     let loss = match hop {
                         Hop::Flow(_) => Loss::Ended,
                         Hop::Udp { .. } | Hop::Peer { .. } => Loss::Unreachable,
                     };
-                    let _ = self.shared.tell(usize::from(from_shard), Letter::Gone(hop, loss));
+                    let _ = self.shared.tell(usize::from(from_shard), ShardMessage::Gone(hop, loss));
                 }
             }
-            Letter::Response { from, address, message } => {
+            ShardMessage::Response { from, address, message } => {
                 if let Ok(message) = Message::parse(&message) {
                     self.with_proxy(Speaker::AnotherShard(address), |proxy, environment, now| {
                         proxy.response(environment, from, &message, now);
                     });
                 }
             }
-            Letter::CameBack { hop, returned } => self.came_back(hop, returned),
-            Letter::Originate { hop, request, answer } => {
+            ShardMessage::CameBack { hop, returned } => self.came_back(hop, returned),
+            ShardMessage::Originate { hop, request, answer } => {
                 if let Ok(request) = Message::parse(&request) {
                     let own = answer.map_or(NOBODY, |answer| self.will_be_answered(answer));
                     self.with_proxy(Speaker::Nobody, |proxy, environment, now| {
@@ -399,18 +399,18 @@ impl Shard {
                     });
                 }
             }
-            Letter::Gone(hop, loss) => self.hop_gone(hop, loss),
-            Letter::Close { flow, ending, done } => {
+            ShardMessage::Gone(hop, loss) => self.hop_gone(hop, loss),
+            ShardMessage::Close { flow, ending, done } => {
                 let link = self.link(flow);
                 let _ = done.send(if link.is_some() { Closing::Begun } else { Closing::NoSuchFlow });
                 if let Some(link) = link {
                     link.close(ending);
                 }
             }
-            Letter::Roll { after, answer } => drop(answer.send(self.roll(after))),
-            Letter::Look { flow, answer } => drop(answer.send(self.view(flow))),
-            Letter::List { wanted, answer } => drop(answer.send(self.list(&wanted))),
-            Letter::Ping { flow, answer, patience } => {
+            ShardMessage::ListPage { after, answer } => drop(answer.send(self.roll(after))),
+            ShardMessage::Describe { flow, answer } => drop(answer.send(self.view(flow))),
+            ShardMessage::List { wanted, answer } => drop(answer.send(self.list(&wanted))),
+            ShardMessage::Ping { flow, answer, patience } => {
                 let link = self.link(flow);
                 spawn_local(async move {
                     let _ = answer.send(match link {
@@ -419,7 +419,7 @@ impl Shard {
                     });
                 });
             }
-            Letter::Echo(answer) => drop(answer.send(())),
+            ShardMessage::HealthCheck(answer) => drop(answer.send(())),
         }
     }
 
@@ -466,8 +466,8 @@ impl Shard {
     pub(crate) fn end_flow(&self, number: FlowNumber, ending: Ending) {
         if number.shard() != usize::from(self.index) {
             // A full inbox is counted; the flow then ends by itself.
-            let letter = Letter::Close { flow: number, ending, done: oneshot::channel().0 };
-            return drop(self.shared.tell(number.shard(), letter));
+            let message = ShardMessage::Close { flow: number, ending, done: oneshot::channel().0 };
+            return drop(self.shared.tell(number.shard(), message));
         }
         let link = self.link(number);
         if let Some(link) = link {
@@ -479,7 +479,7 @@ impl Shard {
     /// the proxies hear of it when they are not at work.
     pub(crate) fn announce_gone(&self, hop: Hop, loss: Loss) {
         for shard in (0..self.shared.inboxes.shards()).filter(|&shard| shard != usize::from(self.index)) {
-            let _ = self.shared.tell(shard, Letter::Gone(hop, loss));
+            let _ = self.shared.tell(shard, ShardMessage::Gone(hop, loss));
         }
         self.hop_gone(hop, loss);
     }

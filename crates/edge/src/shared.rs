@@ -18,7 +18,7 @@ use crate::{
     audit::Audit,
     calls::CallTable,
     draining::Stance,
-    inbox::{Inboxes, Letter, Undelivered},
+    inbox::{Inboxes, ShardMessage, Undelivered},
     registrations::Registrations,
     routing::{
         flow_token::{Device, FlowTokens},
@@ -104,14 +104,14 @@ impl Shared {
         self.pages.get()
     }
 
-    /// Tells a shard something; a full inbox is counted, and the letter is lost.
-    pub(crate) fn tell(&self, shard: usize, letter: Letter) -> Result<(), Letter> {
-        self.inboxes.send(shard, letter).map_err(|undelivered| match undelivered {
-            Undelivered::InboxFull(letter) => {
+    /// Tells a shard something; a full inbox is counted, and the message is lost.
+    pub(crate) fn tell(&self, shard: usize, message: ShardMessage) -> Result<(), ShardMessage> {
+        self.inboxes.send(shard, message).map_err(|undelivered| match undelivered {
+            Undelivered::InboxFull(message) => {
                 self.metrics.add(Count::InboxFull);
-                letter
+                message
             }
-            Undelivered::NobodyThere(letter) => letter,
+            Undelivered::NobodyThere(message) => message,
         })
     }
 }

@@ -139,7 +139,7 @@ Count {
     Unwritable = "messages_unwritable",
     /// Messages for a hop that was gone.
     SendsFailed = "sends_failed",
-    /// Letters between shards that found the inbox full.
+    /// Messages between shards that found the inbox full.
     InboxFull = "inbox_full",
     /// Registrations accepted, refreshes and removals included.
     RegistersAccepted = "registers_accepted",
