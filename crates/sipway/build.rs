@@ -1,4 +1,5 @@
-//! Says which commit the program is built from. Asks nobody but git on this machine, and builds without it, too.
+//! Says which commit the program is built from. Asks nobody but git on this machine, and builds without it,
+//! too.
 
 use std::{env, fs, path::Path, process::Command};
 

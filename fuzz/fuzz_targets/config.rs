@@ -1,4 +1,5 @@
-//! Any text as a configuration: no panic, every problem has a place inside the text, and both ways of drawing it end.
+//! Any text as a configuration: no panic, every problem has a place inside the text, and both ways of drawing
+//! it end.
 #![no_main]
 
 use std::path::Path;

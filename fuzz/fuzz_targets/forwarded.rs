@@ -1,5 +1,5 @@
-//! X-Forwarded-For and Forwarded from a stranger: no panic, and nothing that stands in front of what the trusted proxy wrote can
-//! change whose request it is.
+//! X-Forwarded-For and Forwarded from a stranger: no panic, and nothing that stands in front of what the
+//! trusted proxy wrote can change whose request it is.
 #![no_main]
 
 use defence::{Client, Network, Networks, forwarded};

@@ -1,4 +1,5 @@
-//! A request head from a stranger: no panic, a verdict once given stands, and the answer is one whole HTTP response.
+//! A request head from a stranger: no panic, a verdict once given stands, and the answer is one whole HTTP
+//! response.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! A directory as a torn or foreign disk might leave it: opening answers or refuses, never panics; what it opens can be read to the end, and
-//! opens again with the same records.
+//! A directory as a torn or foreign disk might leave it: opening answers or refuses, never panics; what it
+//! opens can be read to the end, and opens again with the same records.
 #![no_main]
 
 use std::sync::Arc;

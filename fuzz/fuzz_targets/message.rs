@@ -1,4 +1,5 @@
-//! Whole messages: reading, checking, answering and rewriting never panic, and a rewrite without edits is the identity.
+//! Whole messages: reading, checking, answering and rewriting never panic, and a rewrite without edits is the
+//! identity.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

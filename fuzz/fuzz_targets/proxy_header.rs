@@ -1,5 +1,5 @@
-//! What a load balancer, or somebody who is none, says first: no panic, a verdict once given stands, nothing is taken that is not
-//! there.
+//! What a load balancer, or somebody who is none, says first: no panic, a verdict once given stands, nothing
+//! is taken that is not there.
 #![no_main]
 
 use defence::proxy_header::{Header, LONGEST, read};

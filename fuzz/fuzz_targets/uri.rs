@@ -11,7 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(uri.same(&uri));
         if let (Some(key), true) = (uri.address_of_record(), uri.is_sip()) {
             let again = format!("sip:{key}");
-            // A host is case-insensitive and a user is unescaped, so a key is its own key when its user part is plain.
+            // A host is case-insensitive and a user is unescaped, so a key is its own key when its user part
+            // is plain.
             if let (Ok(again), Some(user)) = (Uri::parse(again.as_bytes()), uri.user())
                 && user.is_ascii()
                 && !user.contains(&b'%')

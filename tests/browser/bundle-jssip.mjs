@@ -1,5 +1,6 @@
 // Bundles the pinned npm release of JsSIP into the one file the softphone page loads.
-// `node bundle-jssip.mjs` writes it; tests/vendored.test.mjs proves that the checked-in file is this and nothing else.
+// `node bundle-jssip.mjs` writes it; tests/vendored.test.mjs proves that the checked-in file is this and
+// nothing else.
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";

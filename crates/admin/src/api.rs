@@ -34,7 +34,8 @@ use answer::Failure;
 
 pub use access::Access;
 
-/// Readers of events at once. Each takes at most some 2 MiB (two blocks of the ledger), and only while it is behind.
+/// Readers of events at once. Each takes at most some 2 MiB (two blocks of the ledger), and only while it is
+/// behind.
 const MOST_READERS: usize = 64;
 
 /// Snapshots at once.

@@ -8,11 +8,11 @@ use crate::value::Keyword;
 /// What becomes of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Calls {
-    /// How long a user agent whose connection ended may take to come back, until the other side is sent BYE: up to 10 min;
-    /// zero waits for nobody.
+    /// How long a user agent whose connection ended may take to come back, until the other side is sent BYE:
+    /// up to 10 min; zero waits for nobody.
     pub hold: Duration,
-    /// How long nothing may be heard of a call that has no session timer (RFC 4028) until it is taken for dead:
-    /// 1 min to 7 days.
+    /// How long nothing may be heard of a call that has no session timer (RFC 4028) until it is taken for
+    /// dead: 1 min to 7 days.
     pub silence: Duration,
     /// Calls tracked at a time; beyond, calls pass without events and without hold: 0 to 10 million.
     pub max: u32,

@@ -31,8 +31,8 @@ impl Default for DevPorts {
 }
 
 impl Config {
-    /// The configuration of `sipway dev`: ws, wss with a self-signed certificate, UDP and TCP on 127.0.0.1, everybody
-    /// may use the domains `localhost` and `127.0.0.1`, the ledger lies in the working directory.
+    /// The configuration of `sipway dev`: ws, wss with a self-signed certificate, UDP and TCP on 127.0.0.1,
+    /// everybody may use the domains `localhost` and `127.0.0.1`, the ledger lies in the working directory.
     #[must_use]
     pub fn dev(ports: DevPorts) -> Self {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];

@@ -3,8 +3,8 @@
 use crate::{Config, Listener, TlsMaterial, Transport};
 
 impl Config {
-    /// The sections in which `newer` says something else, as they are written in the file. What the files hold that they
-    /// name (certificates, keys, users) is not compared.
+    /// The sections in which `newer` says something else, as they are written in the file. What the files
+    /// hold that they name (certificates, keys, users) is not compared.
     #[must_use]
     pub fn differences(&self, newer: &Self) -> Vec<&'static str> {
         let Self {

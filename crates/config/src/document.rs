@@ -1,7 +1,7 @@
 //! Walking a TOML document: every key is read with its place, every mistake is noted, and the walk goes on.
 //!
-//! Deserialisers stop at the first mistake. Here a section is read key by key, a faulty value is noted and stands in as
-//! its default for the rest of the walk, so that one run finds everything.
+//! Deserialisers stop at the first mistake. Here a section is read key by key, a faulty value is noted and
+//! stands in as its default for the rest of the walk, so that one run finds everything.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,8 @@ impl<T> Field<T> {
         self.given().map_or(default, |at| at.value)
     }
 
-    /// The value for comparing with other keys: a faulty one must not start a quarrel of its own, so `peaceful` stands in.
+    /// The value for comparing with other keys: a faulty one must not start a quarrel of its own, so
+    /// `peaceful` stands in.
     pub(crate) fn compared(&self, default: T, peaceful: T) -> T
     where
         T: Copy,
@@ -156,8 +157,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The value of an environment variable that a key names; what is wrong with it is noted at the key. `file_key` is the key
-    /// that can name a file instead.
+    /// The value of an environment variable that a key names; what is wrong with it is noted at the key.
+    /// `file_key` is the key that can name a file instead.
     pub(crate) fn variable(&mut self, name: &At<String>, file_key: Option<&str>) -> Option<String> {
         let wrong = match self.surroundings.variable(&name.value) {
             Ok(value) => return Some(value),

@@ -30,7 +30,8 @@ impl Host {
             return Some(Self::V4(address));
         }
         let name = text.strip_suffix('.').unwrap_or(text);
-        // A last label of digits alone would be taken for an IPv4 address by others (RFC 3261 §25.1, `toplabel`).
+        // A last label of digits alone would be taken for an IPv4 address by others (RFC 3261 §25.1,
+        // `toplabel`).
         let top_is_a_name = name
             .rsplit('.')
             .next()

@@ -17,7 +17,8 @@ pub(crate) const SCHEMA: SectionSchema = SectionSchema {
 /// From a minute to a hundred years.
 const KEEP_FOR: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(36_500 * 86_400);
 
-/// Segments that are always there: the one being written, and those that a start from the checkpoints would read.
+/// Segments that are always there: the one being written, and those that a start from the checkpoints would
+/// read.
 const LEAST_SEGMENTS: u64 = 4;
 
 /// What a written record survives.

@@ -1,11 +1,12 @@
 //! One TOML file to a validated, typed configuration, and every mistake in it at once.
 //!
-//! [`Config::load`] reads a file once and gives either a [`Config`], in which every value is valid and every default is
-//! filled in, or [`Errors`]: all that is wrong, each with its line, a caret and the mend. The rest of the house sees
-//! valid types only. Files and environment variables are read through [`Surroundings`] and nowhere else.
+//! [`Config::load`] reads a file once and gives either a [`Config`], in which every value is valid and every
+//! default is filled in, or [`Errors`]: all that is wrong, each with its line, a caret and the mend. The rest
+//! of the house sees valid types only. Files and environment variables are read through [`Surroundings`] and
+//! nowhere else.
 //!
-//! To add a key: name it in the `SCHEMA` of its section, read it there, put it into `sipway.example.toml`. A test
-//! compares the three.
+//! To add a key: name it in the `SCHEMA` of its section, read it there, put it into `sipway.example.toml`. A
+//! test compares the three.
 #![forbid(unsafe_code)]
 
 mod admin;
@@ -190,7 +191,8 @@ impl Config {
     /// Reads and checks a configuration file.
     ///
     /// # Errors
-    /// The file cannot be read, or something in it or in a file it refers to is wrong: all of it, not only the first.
+    /// The file cannot be read, or something in it or in a file it refers to is wrong: all of it, not only
+    /// the first.
     pub fn load(path: &Path, surroundings: &dyn Surroundings) -> Result<Self, Errors> {
         let unreadable = |reason: String| {
             let title = format!("cannot read the configuration `{}`: {reason}", path.display());
@@ -203,7 +205,8 @@ impl Config {
         Self::parse(&text, path, surroundings)
     }
 
-    /// Checks the text of a configuration that came from `file`: errors name it, relative paths start beside it.
+    /// Checks the text of a configuration that came from `file`: errors name it, relative paths start beside
+    /// it.
     ///
     /// # Errors
     /// Something in the text or in a file it refers to is wrong: all of it, not only the first.
@@ -227,8 +230,8 @@ impl Config {
         &self.warnings
     }
 
-    /// Reads all sections. What could not be read is noted and stands in as its default or is left out; the result
-    /// counts only when nothing was noted.
+    /// Reads all sections. What could not be read is noted and stands in as its default or is left out; the
+    /// result counts only when nothing was noted.
     fn read(reading: &mut Reading<'_>, top: &Section<'_>) -> Self {
         let node = top.or(reading, "node", default_node());
         let section = top.section(reading, ledger::SCHEMA);

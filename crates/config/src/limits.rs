@@ -36,7 +36,8 @@ impl Shards {
 pub struct Limits {
     /// Flows open at once: 1 to 10,000,000. The descriptors that the process may open can lower it.
     pub max_flows: u32,
-    /// Connections of one listener whose handshake is not done: 1 to 10,000,000. Beyond it the oldest gives way.
+    /// Connections of one listener whose handshake is not done: 1 to 10,000,000. Beyond it the oldest gives
+    /// way.
     pub max_handshakes: u32,
     /// Length of one SIP message in bytes, headers and body: 1 KiB to 16 MiB.
     pub max_message: u64,
@@ -44,12 +45,14 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Time that a peer has to answer a Close frame: 10 ms to 1 h.
     pub close_timeout: Duration,
-    /// Bytes waiting to be written to one flow: 1 KiB to 64 MiB. Beyond it the flow is closed with `slow_reader`.
+    /// Bytes waiting to be written to one flow: 1 KiB to 64 MiB. Beyond it the flow is closed with
+    /// `slow_reader`.
     pub outbound_queue: u64,
     /// Time in which a write must get on before the flow is closed with `write_timeout`: 10 ms to 1 h.
     pub write_timeout: Duration,
-    /// How long a flow may live (10 ms to 365 d), how long it may have no SIP to say (the same), and how much it may say (up to
-    /// 1,000,000 messages a second). What holds for a flow is in its [`Listener`](crate::Listener).
+    /// How long a flow may live (10 ms to 365 d), how long it may have no SIP to say (the same), and how much
+    /// it may say (up to 1,000,000 messages a second). What holds for a flow is in its
+    /// [`Listener`](crate::Listener).
     pub flow: FlowLimits,
     /// Transactions at once: 1 to 10,000,000. Beyond it requests are answered 503.
     pub max_transactions: u32,

@@ -141,7 +141,8 @@ pub struct Listener {
     /// Length of one SIP message in bytes on it: its own key, else that of `[limits]`. Never more than
     /// [`Limits::outbound_queue`].
     pub max_message: u64,
-    /// What each flow of it must keep to: its own keys, else those of `[limits]`. Nothing for `udp`, which has no flows.
+    /// What each flow of it must keep to: its own keys, else those of `[limits]`. Nothing for `udp`, which
+    /// has no flows.
     pub flow_limits: FlowLimits,
 }
 
@@ -178,7 +179,8 @@ pub(crate) struct Listeners {
     pub(crate) outside: Option<Range<usize>>,
 }
 
-/// Reads all listeners. Names and addresses are checked against each other, also of listeners with other faults.
+/// Reads all listeners. Names and addresses are checked against each other, also of listeners with other
+/// faults.
 pub(crate) fn read(
     reading: &mut Reading<'_>,
     sections: &[Section<'_>],

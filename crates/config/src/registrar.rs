@@ -36,8 +36,8 @@ impl Keyword for Gruu {
     const CHOICES: &'static [(&'static str, Self)] = &[("off", Self::Off), ("public", Self::Public)];
 }
 
-/// What a registration may ask for (RFC 3261 §10.3). Always `min_expires` ≤ `default_expires` ≤ `max_expires`, in whole
-/// seconds from 1 s to 7 days.
+/// What a registration may ask for (RFC 3261 §10.3). Always `min_expires` ≤ `default_expires` ≤
+/// `max_expires`, in whole seconds from 1 s to 7 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Registrar {
     /// Shorter wishes are answered 423.

@@ -213,7 +213,8 @@ fn within(text: &str, span: &Range<usize>) -> Range<usize> {
     start..end
 }
 
-/// Text with control characters written out: values are quoted from the file, and must not steer the terminal.
+/// Text with control characters written out: values are quoted from the file, and must not steer the
+/// terminal.
 fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
         if character.is_control() {

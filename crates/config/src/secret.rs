@@ -53,8 +53,8 @@ impl WebhookSecret {
         Self::checked(reading, found)
     }
 
-    /// Reads the secret that `previous_secret_env` or `previous_secret_file` refers to; neither need be there. Gives nothing
-    /// if there is one that cannot be had, which has been noted then.
+    /// Reads the secret that `previous_secret_env` or `previous_secret_file` refers to; neither need be
+    /// there. Gives nothing if there is one that cannot be had, which has been noted then.
     pub(crate) fn read_previous(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
         match PREVIOUS_SECRET.find(reading, section) {
             Found::Nothing => Some(None),
@@ -87,8 +87,8 @@ impl Password {
         &self.0
     }
 
-    /// Reads the password that `password_env` or `password_file` of the section refers to; neither need be there. Gives
-    /// nothing if there is one that cannot be had, which has been noted then.
+    /// Reads the password that `password_env` or `password_file` of the section refers to; neither need be
+    /// there. Gives nothing if there is one that cannot be had, which has been noted then.
     pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
         let found = match PASSWORD.find(reading, section) {
             Found::Nothing => return Some(None),
@@ -108,7 +108,8 @@ impl Password {
     }
 }
 
-/// The secret that tokens (JWT) or ephemeral passwords are signed with, as it stands there but for line ends behind it. Its `Debug` does not show it.
+/// The secret that tokens (JWT) or ephemeral passwords are signed with, as it stands there but for line ends
+/// behind it. Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenSecret(String);
 
@@ -122,8 +123,8 @@ impl TokenSecret {
         self.0.as_bytes()
     }
 
-    /// Reads the secret that `secret_env` or `secret_file` of the section refers to; neither need be there. Gives nothing if
-    /// there is one that cannot be had, which has been noted then.
+    /// Reads the secret that `secret_env` or `secret_file` of the section refers to; neither need be there.
+    /// Gives nothing if there is one that cannot be had, which has been noted then.
     pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
         Self::behind(&TOKEN_SECRET, reading, section)
     }
@@ -158,7 +159,8 @@ impl fmt::Debug for TokenSecret {
     }
 }
 
-/// What proves to a registrar that an un-REGISTER is this server's own: 16 to 128 letters, digits, `-` and `_`. Its `Debug` does not show it.
+/// What proves to a registrar that an un-REGISTER is this server's own: 16 to 128 letters, digits, `-` and
+/// `_`. Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UnregisterSecret(String);
 
@@ -169,8 +171,9 @@ const SHORTEST_UNREGISTER_SECRET: usize = 16;
 const LONGEST_UNREGISTER_SECRET: usize = 128;
 
 impl UnregisterSecret {
-    /// Takes a text as such a secret, without the white space around it. The characters are those that no configuration file of a
-    /// PBX gives a meaning of its own: `;` begins a comment at Asterisk, `/` a pattern.
+    /// Takes a text as such a secret, without the white space around it. The characters are those that no
+    /// configuration file of a PBX gives a meaning of its own: `;` begins a comment at Asterisk, `/` a
+    /// pattern.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -185,8 +188,8 @@ impl UnregisterSecret {
         &self.0
     }
 
-    /// Reads the secret that `unregister_secret_env` or `unregister_secret_file` of the section refers to; neither need be there.
-    /// Gives nothing if there is one that cannot be had, which has been noted then.
+    /// Reads the secret that `unregister_secret_env` or `unregister_secret_file` of the section refers to;
+    /// neither need be there. Gives nothing if there is one that cannot be had, which has been noted then.
     pub(crate) fn read(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<Self>> {
         let found = match UNREGISTER_SECRET.find(reading, section) {
             Found::Nothing => return Some(None),

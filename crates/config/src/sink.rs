@@ -1,4 +1,5 @@
-//! `[[sink]]`: where events are delivered. Each kind of place has a file of its own with its keys and how they are read.
+//! `[[sink]]`: where events are delivered. Each kind of place has a file of its own with its keys and how
+//! they are read.
 
 mod file;
 mod nats;
@@ -138,8 +139,8 @@ pub struct Sink {
     pub types: EventTypes,
     /// Events a second at most, 1 to 1,000,000; `None` is as fast as they are taken.
     pub max_rate: Option<NonZeroU32>,
-    /// The file for events that are refused again and again; without one the first such event blocks the sink. No other
-    /// sink writes to it.
+    /// The file for events that are refused again and again; without one the first such event blocks the
+    /// sink. No other sink writes to it.
     pub dead_letter: Option<PathBuf>,
     /// What takes them.
     pub target: SinkTarget,

@@ -3,8 +3,8 @@
 /// Bytes of the longest word that is compared. The work grows with the square of the length.
 const LONGEST: usize = 64;
 
-/// The candidate nearest to `word`, if it is near enough to be what was meant. Near is one mistake in three letters, or a
-/// longer form of a known word ("warning" for "warn").
+/// The candidate nearest to `word`, if it is near enough to be what was meant. Near is one mistake in three
+/// letters, or a longer form of a known word ("warning" for "warn").
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST {
         return None;

@@ -1,7 +1,7 @@
 //! What lies outside the configuration text: files and environment variables.
 //!
-//! Reading goes through a trait, so that tests and the fuzzer run without a disk and a validated [`Config`](crate::Config)
-//! depends on nothing that is not named here.
+//! Reading goes through a trait, so that tests and the fuzzer run without a disk and a validated
+//! [`Config`](crate::Config) depends on nothing that is not named here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env::VarError;
@@ -9,8 +9,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The largest file that is read, in bytes. A configuration, a certificate chain and a users file are all far smaller;
-/// the bound is there for the path that names a device or a log by mistake.
+/// The largest file that is read, in bytes. A configuration, a certificate chain and a users file are all far
+/// smaller; the bound is there for the path that names a device or a log by mistake.
 pub const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 
 /// Where a configuration finds the files and variables that it refers to.
@@ -27,14 +27,15 @@ pub trait Surroundings {
     /// The variable is not set, or its value is not UTF-8.
     fn variable(&self, name: &str) -> Result<String, VarError>;
 
-    /// Where a path leads, past symbolic links and `..`; also that of a file which is yet to be made. Two paths that lead to
-    /// one place are one file.
+    /// Where a path leads, past symbolic links and `..`; also that of a file which is yet to be made. Two
+    /// paths that lead to one place are one file.
     fn place(&self, path: &Path) -> PathBuf;
 
     /// Whether a directory is there.
     fn is_directory(&self, path: &Path) -> bool;
 
-    /// Whether every user of the machine may read a file: its mode says so, and that of each directory above it.
+    /// Whether every user of the machine may read a file: its mode says so, and that of each directory above
+    /// it.
     fn everybody_reads(&self, path: &Path) -> bool;
 }
 

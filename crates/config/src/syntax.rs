@@ -5,10 +5,12 @@ use std::ops::Range;
 use crate::document::shortened;
 use crate::report::{Problem, ProblemKind};
 
-/// Puts the errors of the syntax beside those of the meaning, without the ones that merely follow from the former.
+/// Puts the errors of the syntax beside those of the meaning, without the ones that merely follow from the
+/// former.
 ///
-/// After a syntax error the parser goes on with what it could save. A key that seems to be missing or unknown may then
-/// only be lost or torn, and a value on a line with a syntax error is not what was written; other errors stand.
+/// After a syntax error the parser goes on with what it could save. A key that seems to be missing or unknown
+/// may then only be lost or torn, and a value on a line with a syntax error is not what was written; other
+/// errors stand.
 pub(crate) fn merge(text: &str, faults: Vec<toml::de::Error>, errors: Vec<Problem>) -> Vec<Problem> {
     let mut merged: Vec<Problem> = faults.iter().map(|fault| problem(text, fault)).collect();
     // A key that is there twice is lost once; nothing else is.

@@ -15,7 +15,8 @@ pub struct Timers {
     pub t2: Duration,
     /// How long a message stays in the network: 10 ms to 60 s.
     pub t4: Duration,
-    /// Timer C (RFC 3261 §16.6): how long an INVITE may stay without a provisional response; more than 3 min, at most 1 h.
+    /// Timer C (RFC 3261 §16.6): how long an INVITE may stay without a provisional response; more than 3 min,
+    /// at most 1 h.
     pub timer_c: Duration,
     /// How long a call may ring before it is cancelled and answered 408: 1 s to 1 h.
     pub ring_timeout: Duration,

@@ -35,7 +35,8 @@ impl Unique {
         );
     }
 
-    /// A free name for a listener that was given none: its transport and port, and a number where that is not enough.
+    /// A free name for a listener that was given none: its transport and port, and a number where that is not
+    /// enough.
     pub(crate) fn invent(&mut self, transport: TransportKind, port: u16) -> Option<Name> {
         let stem = format!("{}-{port}", transport.as_str());
         let free = std::iter::once(stem.clone())

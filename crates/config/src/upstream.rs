@@ -80,7 +80,8 @@ pub struct UpstreamTarget {
     pub host: Host,
     /// The port, if one is named.
     pub port: Option<u16>,
-    /// How it is spoken to. None: as DNS says of a name; else by UDP, and by TCP what is too large for that (RFC 3261 §18.1.1).
+    /// How it is spoken to. None: as DNS says of a name; else by UDP, and by TCP what is too large for that
+    /// (RFC 3261 §18.1.1).
     pub transport: Option<Transport>,
     /// Lower ones are tried first; without one its place in the list, from 1.
     pub priority: u16,
@@ -345,8 +346,8 @@ impl Upstream {
         Some(read)
     }
 
-    /// The number of the listener that a target is spoken to by: the one that is named if it is of the transport, else the first
-    /// of it. Its address is of the target's family.
+    /// The number of the listener that a target is spoken to by: the one that is named if it is of the
+    /// transport, else the first of it. Its address is of the target's family.
     #[must_use]
     pub fn spoken_to_by(
         &self,

@@ -594,7 +594,8 @@ fn secrets() {
 
 #[test]
 fn a_syntax_error_hides_only_what_it_casts_doubt_on() {
-    // The torn header takes its keys with it: `port` may be none of `log`, and `transport` may not be missing.
+    // The torn header takes its keys with it: `port` may be none of `log`, and `transport` may not be
+    // missing.
     let text = "[[listener]]\nbind = 12 13\n[log\nport = 2\n[limits]\nmax_flows = \"many\"\n";
     let errors = parse(text).unwrap_err();
     let kinds: Vec<ProblemKind> = errors.problems().iter().map(|problem| problem.kind()).collect();

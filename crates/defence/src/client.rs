@@ -23,8 +23,8 @@ impl Client {
         Self { ip: ip.to_canonical(), port }
     }
 
-    /// Reads an address with or without a port: `192.0.2.1`, `192.0.2.1:5060`, `2001:db8::1`, `[2001:db8::1]`,
-    /// `[2001:db8::1]:5060`.
+    /// Reads an address with or without a port: `192.0.2.1`, `192.0.2.1:5060`, `2001:db8::1`,
+    /// `[2001:db8::1]`, `[2001:db8::1]:5060`.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         if let Ok(address) = text.parse::<SocketAddr>() {
@@ -61,7 +61,8 @@ pub enum ClientAddress {
     /// By their sockets: nothing stands in between, or nothing that tells.
     #[default]
     Socket,
-    /// By the header of the PROXY protocol that every connection begins with; whoever else connects is refused.
+    /// By the header of the PROXY protocol that every connection begins with; whoever else connects is
+    /// refused.
     ProxyProtocol(Networks),
     /// By `X-Forwarded-For` in the handshakes that these proxies pass on.
     XForwardedFor(Networks),

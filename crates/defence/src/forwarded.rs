@@ -1,12 +1,13 @@
 //! Whose request a chain of proxies passes on, by `X-Forwarded-For` or `Forwarded` (RFC 7239).
 //!
-//! Each proxy adds, at the end, from whom it had the request; so the end was written by the nearest one, and everything before the
-//! first entry of somebody who is not trusted may be made up. What counts is the last address that is not a trusted proxy's.
+//! Each proxy adds, at the end, from whom it had the request; so the end was written by the nearest one, and
+//! everything before the first entry of somebody who is not trusted may be made up. What counts is the last
+//! address that is not a trusted proxy's.
 
 use crate::{Client, Networks};
 
-/// The client by `X-Forwarded-For`, whose lines are given in order. None if the last entry is no address: then
-/// nothing is known but the proxy.
+/// The client by `X-Forwarded-For`, whose lines are given in order. None if the last entry is no address:
+/// then nothing is known but the proxy.
 #[must_use]
 pub fn by_x_forwarded_for<'a>(
     lines: impl DoubleEndedIterator<Item = &'a [u8]>,
@@ -17,8 +18,8 @@ pub fn by_x_forwarded_for<'a>(
     last_untrusted(entries.map(|entry| Client::read(std::str::from_utf8(entry).ok()?)), trusted)
 }
 
-/// The client by `Forwarded` (RFC 7239), whose lines are given in order. None if the last entry names no address (`for=unknown`, a
-/// name made up, no `for` at all): then nothing is known but the proxy.
+/// The client by `Forwarded` (RFC 7239), whose lines are given in order. None if the last entry names no
+/// address (`for=unknown`, a name made up, no `for` at all): then nothing is known but the proxy.
 #[must_use]
 pub fn by_forwarded<'a>(
     lines: impl DoubleEndedIterator<Item = &'a [u8]>,

@@ -1,9 +1,10 @@
 //! Passwords that are guessed for one user from many addresses, each of which fails too seldom to be banned.
 //!
-//! Failures are counted for each name, whether there is such a user or not. Beyond the limit the name is *guessed*: each address has
-//! [`TRIES`] failures for it in the time in which failures are forgotten, and then its credentials for that name are not looked at.
-//! So a crowd of addresses has few tries each, and whoever knows the password is let in at the first, from wherever. Addresses at
-//! which the user was let in lately are not asked at all: there may be an old phone beside a new one.
+//! Failures are counted for each name, whether there is such a user or not. Beyond the limit the name is
+//! *guessed*: each address has [`TRIES`] failures for it in the time in which failures are forgotten, and
+//! then its credentials for that name are not looked at. So a crowd of addresses has few tries each, and
+//! whoever knows the password is let in at the first, from wherever. Addresses at which the user was let in
+//! lately are not asked at all: there may be an old phone beside a new one.
 
 use std::{
     collections::HashSet,
@@ -74,8 +75,8 @@ impl Lately {
 }
 
 impl Guesses {
-    /// Nobody has failed. `forget` is how long it takes until as many failures as the limit are forgotten; without a limit
-    /// everybody may try for ever.
+    /// Nobody has failed. `forget` is how long it takes until as many failures as the limit are forgotten;
+    /// without a limit everybody may try for ever.
     #[must_use]
     pub fn new(limit: Option<NonZeroU32>, forget: Duration, now: Instant) -> Self {
         Self {

@@ -1,7 +1,8 @@
-//! The PROXY protocol, versions 1 and 2, seen from the receiver: the header by which a load balancer tells whose connection it
-//! passes on, before anything else is said.
+//! The PROXY protocol, versions 1 and 2, seen from the receiver: the header by which a load balancer tells
+//! whose connection it passes on, before anything else is said.
 //!
-//! Extensions of version 2 (TLVs) are passed over, the checksum among them: whoever could change the header could change that.
+//! Extensions of version 2 (TLVs) are passed over, the checksum among them: whoever could change the header
+//! could change that.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -13,7 +14,8 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The longest header of version 1, with its line end.
 const LONGEST_LINE: usize = 107;
 
-/// The longest header of version 2 that is taken. Its extensions may be longer by the protocol; none in use is by far.
+/// The longest header of version 2 that is taken. Its extensions may be longer by the protocol; none in use
+/// is by far.
 pub const LONGEST: usize = 4096;
 
 /// What was read.
@@ -25,7 +27,8 @@ pub enum Header {
     Whole {
         /// What follows is the client's.
         length: usize,
-        /// Whose connection it is; none if it is the proxy's own (a health check), or one that has no address.
+        /// Whose connection it is; none if it is the proxy's own (a health check), or one that has no
+        /// address.
         client: Option<Client>,
     },
 }
@@ -34,7 +37,8 @@ pub enum Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAHeader;
 
-/// Reads a header. `input` starts at the first byte of the connection; what is whole stays whole however much follows.
+/// Reads a header. `input` starts at the first byte of the connection; what is whole stays whole however much
+/// follows.
 ///
 /// # Errors
 /// It cannot become a header, whatever follows.

@@ -42,7 +42,8 @@ impl<K: Clone + Eq + Hash, V> Remembered<K, V> {
         self.all.len()
     }
 
-    /// What is remembered under a key, or what is made for it. Nothing if the table is full and none of those looked at is spare.
+    /// What is remembered under a key, or what is made for it. Nothing if the table is full and none of those
+    /// looked at is spare.
     pub(crate) fn find_or_make(
         &mut self,
         key: &K,

@@ -4,13 +4,14 @@ use std::{fmt, net::IpAddr};
 
 use crate::Network;
 
-/// An IPv6 customer has a network of this many bits to itself, and takes another address of it whenever it wants.
+/// An IPv6 customer has a network of this many bits to itself, and takes another address of it whenever it
+/// wants.
 const V6_PREFIX: u8 = 64;
 
 /// Whom limits are counted for: an IPv4 address, or the /64 of an IPv6 one.
 ///
-/// Datagrams are counted apart: whoever sends them can write any address in front, and must not get others banned that have
-/// connections.
+/// Datagrams are counted apart: whoever sends them can write any address in front, and must not get others
+/// banned that have connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
     /// Where it is.

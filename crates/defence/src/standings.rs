@@ -240,8 +240,8 @@ impl Standings {
         })
     }
 
-    /// A datagram of a registered phone comes from an address that is silenced. Others may have written the address on theirs, so the
-    /// phones there may say as much again.
+    /// A datagram of a registered phone comes from an address that is silenced. Others may have written the
+    /// address on theirs, so the phones there may say as much again.
     ///
     /// # Errors
     /// They say more than that.

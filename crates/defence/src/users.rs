@@ -11,14 +11,15 @@ use crate::{level::Level, limits::MESSAGE_BURST, remembered::Remembered};
 /// What one user may take. None: as much as it wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserLimits {
-    /// Connections at once that are its own: on which it has registered, or that its token or certificate opened.
+    /// Connections at once that are its own: on which it has registered, or that its token or certificate
+    /// opened.
     pub connections: Option<NonZeroU32>,
     /// Messages in a second over all of them, in the long run: five times as many may come at once.
     pub message_rate: Option<NonZeroU32>,
     /// Calls at once that it has begun and that have not ended.
     pub calls: Option<NonZeroU32>,
-    /// Failed logins for its name, from all addresses within the time in which failures are forgotten; beyond, see
-    /// [`Guesses`](crate::Guesses).
+    /// Failed logins for its name, from all addresses within the time in which failures are forgotten;
+    /// beyond, see [`Guesses`](crate::Guesses).
     pub failures: Option<NonZeroU32>,
 }
 
@@ -82,7 +83,8 @@ pub enum Pace {
     FarTooFast,
 }
 
-/// The users of whom something is to be known: who has a connection or a call, or has said something just now.
+/// The users of whom something is to be known: who has a connection or a call, or has said something just
+/// now.
 #[derive(Debug)]
 pub struct Users {
     limits: UserLimits,
@@ -127,8 +129,8 @@ impl Users {
         }
     }
 
-    /// The user of a name. None if as many as can be are remembered, and all that are looked at have something: then nothing is
-    /// counted.
+    /// The user of a name. None if as many as can be are remembered, and all that are looked at have
+    /// something: then nothing is counted.
     pub fn find(&mut self, name: &str, now: Instant) -> Option<Arc<User>> {
         if let Some(user) = self.all.get(name) {
             return Some(Arc::clone(user));

@@ -1,4 +1,5 @@
-//! Who brings what names it for a while: a token, or an ephemeral password. The one in an upgrade request, or in a SIP request (RFC 8898), and the user it names.
+//! Who brings what names it for a while: a token, or an ephemeral password. The one in an upgrade request, or
+//! in a SIP request (RFC 8898), and the user it names.
 
 use std::{
     borrow::Cow,
@@ -18,8 +19,8 @@ use transport::{Grant, Vouched, upgrade::Request};
 
 use crate::{LONGEST_IDENTITY, UsersError, key_set::Remote};
 
-/// What the sub-protocol begins with that carries a token: `Sec-WebSocket-Protocol: sip, bearer.TOKEN`. Browsers can set
-/// no header, but name sub-protocols.
+/// What the sub-protocol begins with that carries a token: `Sec-WebSocket-Protocol: sip, bearer.TOKEN`.
+/// Browsers can set no header, but name sub-protocols.
 const SUB_PROTOCOL: &str = "bearer.";
 
 /// No token is taken to last longer, so that no time overflows.
@@ -107,7 +108,8 @@ impl BearerTokens {
         Ok(Vouched { identity, until: now + left, outside })
     }
 
-    /// From now on tokens are judged by these. Connections that others have let in stay until their tokens run out.
+    /// From now on tokens are judged by these. Connections that others have let in stay until their tokens
+    /// run out.
     pub(crate) fn replace_keys(&self, keys: TokenKeys) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }

@@ -1,4 +1,5 @@
-//! Who a TLS client is, by its certificate. That an authority of the listener's has signed it was seen in the handshake.
+//! Who a TLS client is, by its certificate. That an authority of the listener's has signed it was seen in the
+//! handshake.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Users of a domain who prove who they are by a password (RFC 3261 §22, RFC 8760), one that lasts or one that is good for a while.
+//! Users of a domain who prove who they are by a password (RFC 3261 §22, RFC 8760), one that lasts or one
+//! that is good for a while.
 
 use std::{
     fs,
@@ -133,7 +134,8 @@ impl Digest {
         passwords.ephemeral.is_some() || passwords.users.lookup(Username::plain(user), &self.realm).is_some()
     }
 
-    /// Who asks for a WebSocket, by the ephemeral password in the query; none if there is none in it, or none is taken here.
+    /// Who asks for a WebSocket, by the ephemeral password in the query; none if there is none in it, or none
+    /// is taken here.
     pub(crate) fn judge(
         &self,
         request: &upgrade::Request<'_>,
@@ -149,8 +151,8 @@ impl Digest {
     /// Who sent this request. `salt` must be a random number.
     ///
     /// # Errors
-    /// What to answer: a challenge, 400 for credentials that no client should send, or 503 for those that were not looked at because
-    /// too many in that name were wrong.
+    /// What to answer: a challenge, 400 for credentials that no client should send, or 503 for those that
+    /// were not looked at because too many in that name were wrong.
     pub(crate) fn prove(
         &self,
         request: &Message<'_>,
@@ -215,8 +217,8 @@ impl Digest {
         }
     }
 
-    /// Tells the operator, once in a while, why a user cannot log in whatever the password is. The client is told nothing:
-    /// it would learn who exists.
+    /// Tells the operator, once in a while, why a user cannot log in whatever the password is. The client is
+    /// told nothing: it would learn who exists.
     fn warn_of(&self, NoHash { written, account, lacks }: &NoHash, now: u64) {
         let from = self.warn_from.load(Ordering::Relaxed);
         let mine = Ordering::Relaxed;

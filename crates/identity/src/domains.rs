@@ -114,7 +114,8 @@ pub struct Domains {
     all: HashMap<Host, Served>,
     /// Those whose users bring tokens, in the order of the configuration.
     by_token: Vec<Host>,
-    /// Those whose users can prove who they are when they open a WebSocket, in the order of the configuration.
+    /// Those whose users can prove who they are when they open a WebSocket, in the order of the
+    /// configuration.
     vouching: Vec<Host>,
     /// The only one whose users register here and that has a server behind.
     with_trunk: Option<Host>,
@@ -166,8 +167,8 @@ impl Domains {
         })
     }
 
-    /// Reads the users files of these domains again, as far as they have the gate that they had; takes them over with
-    /// [`NewUsers::take_over`].
+    /// Reads the users files of these domains again, as far as they have the gate that they had; takes them
+    /// over with [`NewUsers::take_over`].
     ///
     /// # Errors
     /// The first that cannot be used.
@@ -193,7 +194,8 @@ impl Domains {
         Ok(read)
     }
 
-    /// The domain that a server behind means when it calls a user at our address: the only one that has a server behind for a trunk.
+    /// The domain that a server behind means when it calls a user at our address: the only one that has a
+    /// server behind for a trunk.
     pub fn with_trunk(&self) -> Option<(&Host, DomainRef<'_>)> {
         let (host, served) = self.all.get_key_value(self.with_trunk.as_ref()?)?;
         Some((host, DomainRef(served)))
@@ -257,7 +259,8 @@ impl Domains {
         self.all.get(&host).map(DomainRef)
     }
 
-    /// Whether the value of an Authorization or Proxy-Authorization answers what we asked for, and is nobody else's business.
+    /// Whether the value of an Authorization or Proxy-Authorization answers what we asked for, and is nobody
+    /// else's business.
     pub fn asked_for(&self, value: &[u8]) -> bool {
         match sip_auth::Meant::of(value) {
             sip_auth::Meant::Realm(realm) => self
@@ -269,8 +272,8 @@ impl Domains {
         }
     }
 
-    /// Whether a challenge asks for a password of a user of ours, or might: whoever made it could answer ours with what
-    /// it brings. One that can be read and names another realm does not.
+    /// Whether a challenge asks for a password of a user of ours, or might: whoever made it could answer ours
+    /// with what it brings. One that can be read and names another realm does not.
     pub fn asks_as_we_do(&self, challenge: &[u8]) -> bool {
         let sip_auth::Meant::Realm(realm) = sip_auth::Meant::of(challenge) else { return true };
         self.all.values().any(|served| {
@@ -326,8 +329,8 @@ const BAD_PASSWORD: &str = "The password is wrong, or its time is over. Get a ne
 const NO_TOKEN: &str = "A token is missing. Send one as 'Authorization: Bearer TOKEN', as sub-protocol (new WebSocket(url, ['sip', \
     'bearer.TOKEN'])) or in the query, as this server's owner says.";
 
-/// What the nonces of a domain are signed with. Each domain counts its own nonces: were another's of the same realm good, credentials
-/// could be used once in each.
+/// What the nonces of a domain are signed with. Each domain counts its own nonces: were another's of the same
+/// realm good, credentials could be used once in each.
 fn nonce_secret(secret: &[u8; 32], domain: &Host) -> [u8; 32] {
     Sha256::new().chain_update(secret).chain_update(domain.to_string()).finalize().into()
 }
@@ -369,7 +372,8 @@ impl DomainRef<'_> {
     /// Who sent this request. `at` is now, the second as Unix seconds; `salt` must be a random number.
     ///
     /// # Errors
-    /// What to answer: a challenge, 400 for credentials that no client should send, or 503 for those that were not looked at.
+    /// What to answer: a challenge, 400 for credentials that no client should send, or 503 for those that
+    /// were not looked at.
     pub fn prove(
         self,
         request: &Message<'_>,

@@ -1,13 +1,14 @@
 //! Who a request or a connection comes from.
 //!
-//! [`Domains`] holds how the users of each served domain prove who they are: by a password (RFC 3261 §22, RFC 8760), by a
-//! token or an ephemeral password (RFC 8898), by the certificate of their connection, or at the registrar behind.
-//! [`DomainRef::prove`] judges the credentials in a request, [`Domains::admit`] those in a WebSocket upgrade. Guesses are
-//! counted by a [`LoginThrottle`], which the server implements.
+//! [`Domains`] holds how the users of each served domain prove who they are: by a password (RFC 3261 §22, RFC
+//! 8760), by a token or an ephemeral password (RFC 8898), by the certificate of their connection, or at the
+//! registrar behind. [`DomainRef::prove`] judges the credentials in a request, [`Domains::admit`] those in a
+//! WebSocket upgrade. Guesses are counted by a [`LoginThrottle`], which the server implements.
 //!
 //! Whom a user may call is not decided here.
 //!
-//! Users and keys that stand elsewhere are read again beside everything else: see [`keep_users`] and [`keep_keys`].
+//! Users and keys that stand elsewhere are read again beside everything else: see [`keep_users`] and
+//! [`keep_keys`].
 #![forbid(unsafe_code)]
 
 mod bearer_tokens;
@@ -29,5 +30,6 @@ pub use quota::QuotaExceeded;
 pub use user_database::{DatabaseError, keep_users};
 pub use users_found::{UsersFound, UsersRemark};
 
-/// The longest address-of-record of a user, in bytes. One that was cut could be another user's, and events would tell of that.
+/// The longest address-of-record of a user, in bytes. One that was cut could be another user's, and events
+/// would tell of that.
 pub const LONGEST_IDENTITY: usize = 128;

@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 
 use crate::{LONGEST_IDENTITY, QuotaExceeded, bearer_tokens::identity};
 
-/// Limits guesses at passwords. Names in credentials are the client's choice, so what is remembered must be bounded.
+/// Limits guesses at passwords. Names in credentials are the client's choice, so what is remembered must be
+/// bounded.
 pub trait LoginThrottle {
     /// Whether credentials for a name are looked at now.
     ///
@@ -38,8 +39,8 @@ pub struct LoginAttempt<'s> {
 }
 
 impl<'s> LoginAttempt<'s> {
-    /// An attempt from `source`, for whose guesses limits are counted; none if none hold. `known` is the user that was proved
-    /// on that connection before.
+    /// An attempt from `source`, for whose guesses limits are counted; none if none hold. `known` is the user
+    /// that was proved on that connection before.
     #[must_use]
     pub fn new(
         throttle: &'s dyn LoginThrottle,
@@ -65,7 +66,8 @@ impl<'s> LoginAttempt<'s> {
     }
 }
 
-/// Users of a domain. For a name that is guessed there is none, as if nobody had it: so also not by what is done for the answer.
+/// Users of a domain. For a name that is guessed there is none, as if nobody had it: so also not by what is
+/// done for the answer.
 pub(crate) struct Asked<'a, C> {
     attempt: &'a LoginAttempt<'a>,
     domain: String,
@@ -75,7 +77,8 @@ pub(crate) struct Asked<'a, C> {
     names: RefCell<SmallVec<[Named; 1]>>,
 }
 
-/// A user whom the credentials of the request name, however they write it: guesses at one user are counted together.
+/// A user whom the credentials of the request name, however they write it: guesses at one user are counted
+/// together.
 struct Named {
     name: String,
     /// Whether they are to be looked at.
@@ -94,8 +97,8 @@ pub(crate) enum Outcome<'v> {
 }
 
 impl<C> Asked<'_, C> {
-    /// How many sets of credentials were wrong. Who proves to be one user has guessed at the others: right credentials of
-    /// one's own hide no guesses.
+    /// How many sets of credentials were wrong. Who proves to be one user has guessed at the others: right
+    /// credentials of one's own hide no guesses.
     pub(crate) fn wrong(&self, outcome: Outcome<'_>) -> usize {
         let names = self.names.borrow();
         match outcome {

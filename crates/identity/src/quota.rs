@@ -15,8 +15,9 @@ pub struct QuotaExceeded {
 }
 
 impl QuotaExceeded {
-    /// What a request is answered for it. 503 is what a user agent is to come again after (RFC 3261 §21.5.4) and what a PBX takes for a trunk
-    /// that is full (RFC 3398 §8.2.6.1); 429 means something else in SIP (RFC 3892).
+    /// What a request is answered for it. 503 is what a user agent is to come again after (RFC 3261 §21.5.4)
+    /// and what a PBX takes for a trunk that is full (RFC 3398 §8.2.6.1); 429 means something else in SIP
+    /// (RFC 3892).
     #[must_use]
     pub fn answer(self) -> Answer {
         let reason = match self.what {

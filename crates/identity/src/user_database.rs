@@ -1,5 +1,6 @@
-//! Users in an SQLite database: read as a whole by a query of the operator's, again when somebody has changed it. So who is asked
-//! for a password waits for no disk, and nobody can tell by the time an answer takes who is in it.
+//! Users in an SQLite database: read as a whole by a query of the operator's, again when somebody has changed
+//! it. So who is asked for a password waits for no disk, and nobody can tell by the time an answer takes who
+//! is in it.
 
 use std::{
     fs,

@@ -33,7 +33,8 @@ pub enum UsersFound {
 }
 
 impl UsersFound {
-    /// Reads what a server with this domain would. `all` are the domains of the configuration: they may share a users file.
+    /// Reads what a server with this domain would. `all` are the domains of the configuration: they may share
+    /// a users file.
     ///
     /// # Errors
     /// What would keep it from starting.
@@ -104,8 +105,8 @@ impl fmt::Display for UsersRemark {
     }
 }
 
-/// What there is to say of the users of a domain with passwords. A file that several domains share may hold users of
-/// each.
+/// What there is to say of the users of a domain with passwords. A file that several domains share may hold
+/// users of each.
 pub(crate) fn remarks(domain: &Domain, all: &[Domain], users: &UserTable) -> Vec<UsersRemark> {
     let Authentication::Digest { realm, algorithms, ephemeral, users: source, .. } = &domain.authentication
     else {

@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release -p ledger --example throughput -- DIRECTORY [SECONDS [disk|memory [SPARE_MIB [GATHER_MICROSECONDS]]]]`
 //!
-//! Appenders that each wait for durability before their next record (1, 64, 512 of them), 800-byte payloads; then 512 appenders held
-//! to 50,000 records a second in all.
+//! Appenders that each wait for durability before their next record (1, 64, 512 of them), 800-byte payloads;
+//! then 512 appenders held to 50,000 records a second in all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,8 @@ use ledger::{Batch, Durability, Ledger, Refused, Settings};
 
 const PAYLOAD: usize = 800;
 
-/// Processor time so far, user and system: of the whole process, and of the ledger's two threads. From `/proc/self`, in ticks of 10 ms.
+/// Processor time so far, user and system: of the whole process, and of the ledger's two threads. From
+/// `/proc/self`, in ticks of 10 ms.
 #[derive(Clone, Copy, Default)]
 struct ProcessorTime {
     all: Duration,

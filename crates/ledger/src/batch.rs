@@ -75,8 +75,8 @@ impl Batch {
         self
     }
 
-    /// Add a record that was paid for. A batch of only these is refused for two reasons: the ledger is closed, or the batch weighs more
-    /// than a block holds (one such record alone never does).
+    /// Add a record that was paid for. A batch of only these is refused for two reasons: the ledger is
+    /// closed, or the batch weighs more than a block holds (one such record alone never does).
     ///
     /// # Errors
     /// The payload is longer than the reservation; it comes back with the reservation unused.

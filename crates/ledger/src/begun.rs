@@ -10,7 +10,8 @@ use crate::walk::ReadFrom;
 /// A clock that is set back lets later records look older: as much as this, in microseconds, is allowed for.
 const CLOCK_SET_BACK: u64 = 600_000_000;
 
-/// Looks at the first record of each segment, newest first, until one is old enough. `keys` are all segments, oldest first.
+/// Looks at the first record of each segment, newest first, until one is old enough. `keys` are all segments,
+/// oldest first.
 pub(crate) fn begun(
     storage: &dyn Storage,
     keys: impl DoubleEndedIterator<Item = SegmentKey>,

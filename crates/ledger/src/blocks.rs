@@ -9,8 +9,8 @@ use crate::format::{
 };
 use crate::storage::{Access, File, Storage};
 
-/// The first read of a reader that is level with the writer; doubled while there is more, so that the tail is cheap to follow
-/// and history is read in few calls.
+/// The first read of a reader that is level with the writer; doubled while there is more, so that the tail is
+/// cheap to follow and history is read in few calls.
 const FIRST_READ: usize = 16 << 10;
 const LARGEST_READ: usize = 512 << 10;
 
@@ -98,7 +98,8 @@ impl Blocks {
         if let Some(header) = self.buffered(verify) {
             return Ok(Some(self.accept(header)));
         }
-        // What was buffered may be older than what was written since, or too short: read once more, from here on.
+        // What was buffered may be older than what was written since, or too short: read once more, from here
+        // on.
         self.read(BLOCK_HEADER)?;
         if let Some(header) = BlockHeader::peek(&self.buffer[..self.filled], self.mark) {
             if header.length > self.filled {
@@ -145,7 +146,8 @@ impl Blocks {
         Ok(())
     }
 
-    /// Search what lies beyond an unreadable place for a whole block that was written after record `expected` was durable.
+    /// Search what lies beyond an unreadable place for a whole block that was written after record `expected`
+    /// was durable.
     pub(crate) fn proof_beyond(&self, expected: u64) -> Result<Beyond, Fault> {
         let length = self.file.length().fault("cannot measure", &self.name)?;
         let mut rest = vec![0; usize::try_from(length.saturating_sub(self.offset)).unwrap_or(usize::MAX)];

@@ -24,7 +24,8 @@ impl Catalogue {
         self.segments.insert(key, facts);
     }
 
-    /// Show no longer what lies before `key` as a whole. The segment `key` itself lies in stays: a cursor there is found again.
+    /// Show no longer what lies before `key` as a whole. The segment `key` itself lies in stays: a cursor
+    /// there is found again.
     pub(crate) fn doom_before(&mut self, key: SegmentKey) {
         while let Some((first, facts)) = self.segments.first_key_value().map(|(key, facts)| (*key, *facts))
             && self.after(first).is_some_and(|next| next <= key)

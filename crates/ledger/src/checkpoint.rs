@@ -1,7 +1,7 @@
 //! What the caller knew at some position, so that a start need not read history from its beginning.
 //!
-//! `checkpoints/<incarnation>-<seq>.ckpt`: 48 bytes of header with a checksum over all, then the caller's bytes. The last two are kept: if the newest
-//! cannot be read, the one before does.
+//! `checkpoints/<incarnation>-<seq>.ckpt`: 48 bytes of header with a checksum over all, then the caller's
+//! bytes. The last two are kept: if the newest cannot be read, the one before does.
 
 use crate::cursor::replace;
 use crate::error::{Fault, Faulty};

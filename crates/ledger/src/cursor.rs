@@ -1,7 +1,8 @@
 //! How far a reader has come, kept under a name.
 //!
-//! `cursors/<name>.cursor`, 40 bytes with a checksum, replaced by writing a second file and renaming it. The content is synced before the
-//! rename, always: a crash leaves the old place or the new one, never an empty file.
+//! `cursors/<name>.cursor`, 40 bytes with a checksum, replaced by writing a second file and renaming it. The
+//! content is synced before the rename, always: a crash leaves the old place or the new one, never an empty
+//! file.
 
 use std::io;
 use std::sync::Arc;

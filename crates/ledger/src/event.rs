@@ -19,7 +19,8 @@ pub enum Event {
         /// What the system said.
         error: String,
     },
-    /// No segment can be written. Entries wait in memory; reservations are refused; new files are tried again and again.
+    /// No segment can be written. Entries wait in memory; reservations are refused; new files are tried again
+    /// and again.
     Failed {
         /// What the system said last.
         error: String,

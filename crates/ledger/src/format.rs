@@ -13,8 +13,8 @@
 //!  50  node name
 //! ```
 //!
-//! Blocks start at multiples of 8. The *mark* is a number no peer can guess, drawn anew for each segment: a payload that
-//! imitates a block, or bytes a reused file held before, are never taken for one.
+//! Blocks start at multiples of 8. The *mark* is a number no peer can guess, drawn anew for each segment: a
+//! payload that imitates a block, or bytes a reused file held before, are never taken for one.
 
 use crate::position::Position;
 
@@ -119,7 +119,8 @@ impl SegmentHeader {
         }
         let version = get_u32(bytes, 8)?;
         let intact = get_u32(bytes, 12)? == checksum_around(bytes, 12);
-        // A newer header may keep its checksum elsewhere, so the version speaks first; both ways the file is refused.
+        // A newer header may keep its checksum elsewhere, so the version speaks first; both ways the file is
+        // refused.
         if version > FORMAT_VERSION {
             return Some(Err(HeaderFault::Newer(version)));
         }
@@ -143,8 +144,8 @@ pub(crate) struct BlockHeader {
     /// Header and records, without padding.
     pub(crate) length: usize,
     pub(crate) first_seq: u64,
-    /// The last sequence that was durable when the block was written: whoever reads this block intact knows that all up to
-    /// there had reached the disk.
+    /// The last sequence that was durable when the block was written: whoever reads this block intact knows
+    /// that all up to there had reached the disk.
     pub(crate) durable_before: u64,
     pub(crate) count: u32,
     pub(crate) seal: bool,

@@ -1,4 +1,5 @@
-//! What must be done beside the writing: segments are prepared ahead of need, and the heartbeat is written down.
+//! What must be done beside the writing: segments are prepared ahead of need, and the heartbeat is written
+//! down.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -124,7 +125,8 @@ pub(crate) fn spare_name(number: u64, suffix: &str) -> String {
     format!("segments/spare-{number:020}.{suffix}")
 }
 
-/// Make an empty segment: zeros to its full length, so that later writes need no new room, on disk before it has its name.
+/// Make an empty segment: zeros to its full length, so that later writes need no new room, on disk before it
+/// has its name.
 pub(crate) fn make_spare(storage: &dyn Storage, settings: &Settings, number: u64) -> Result<Spare, Fault> {
     let new = spare_name(number, "new");
     let name = spare_name(number, "ready");

@@ -62,8 +62,8 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// The records of earlier incarnations since the checkpoint (or all there are): what the caller folds into its state. Reading
-    /// on gives this incarnation's.
+    /// The records of earlier incarnations since the checkpoint (or all there are): what the caller folds
+    /// into its state. Reading on gives this incarnation's.
     #[must_use]
     pub fn history(&self) -> Reader {
         let from = self
@@ -108,8 +108,8 @@ pub struct Removal {
 }
 
 impl Ledger {
-    /// Open the ledger in this directory, making it if need be. Blocks: it reads what was written since the last checkpoint, mends a torn
-    /// end, and starts a new incarnation.
+    /// Open the ledger in this directory, making it if need be. Blocks: it reads what was written since the
+    /// last checkpoint, mends a torn end, and starts a new incarnation.
     ///
     /// # Errors
     /// See [`OpenError`]; each says what to do.
@@ -196,11 +196,12 @@ impl Ledger {
         reserved.map(|cost| Reservation::new(Arc::clone(shared), bytes, cost))
     }
 
-    /// Append a batch. Never blocks on the disk; [`Ledger::durable`] tells when it is there. An empty batch is appended as nothing.
+    /// Append a batch. Never blocks on the disk; [`Ledger::durable`] tells when it is there. An empty batch
+    /// is appended as nothing.
     ///
     /// # Errors
-    /// The batch comes back with the reason. If reservations pay for all of it there are two: it weighs more than a block holds, or the
-    /// ledger is closed.
+    /// The batch comes back with the reason. If reservations pay for all of it there are two: it weighs more
+    /// than a block holds, or the ledger is closed.
     pub fn append(&self, mut batch: Batch) -> Result<Appended, Rejected> {
         let shared = self.shared();
         let paid = batch
@@ -246,8 +247,9 @@ impl Ledger {
         Reader::new(Arc::clone(self.shared()), from)
     }
 
-    /// Where to read from so that no record since `at` (microseconds since the Unix epoch) is missed, and little from before is
-    /// read; older ones come, too. A clock that was set back is allowed for, up to ten minutes. Blocks.
+    /// Where to read from so that no record since `at` (microseconds since the Unix epoch) is missed, and
+    /// little from before is read; older ones come, too. A clock that was set back is allowed for, up to ten
+    /// minutes. Blocks.
     ///
     /// # Errors
     /// A segment is damaged, or the disk refused.
@@ -280,8 +282,8 @@ impl Ledger {
         cursor::remove(&*self.shared().storage, name)
     }
 
-    /// Store what the caller knows as of `position`; the next open returns it and reads history from there. The last two are kept.
-    /// Blocks; [`crate::Event::Rolled`] tells good times.
+    /// Store what the caller knows as of `position`; the next open returns it and reads history from there.
+    /// The last two are kept. Blocks; [`crate::Event::Rolled`] tells good times.
     ///
     /// # Errors
     /// The position is not durable, or the disk refused.
@@ -296,15 +298,17 @@ impl Ledger {
         Ok(())
     }
 
-    /// Leave a sign of life: the caller is alive at `at` (microseconds since the Unix epoch). Never blocks; written and synced soon after.
+    /// Leave a sign of life: the caller is alive at `at` (microseconds since the Unix epoch). Never blocks;
+    /// written and synced soon after.
     pub fn beat(&self, at: u64) {
         let mut state = self.shared().state();
         state.beat = Some(at);
         self.shared().call_keeper(&mut state);
     }
 
-    /// Remove the segments that hold only records before `position`: never the newest, and none that a start from the checkpoints
-    /// kept would read. Pass the least of all cursors, and everyone finds what comes next. Blocks.
+    /// Remove the segments that hold only records before `position`: never the newest, and none that a start
+    /// from the checkpoints kept would read. Pass the least of all cursors, and everyone finds what comes
+    /// next. Blocks.
     ///
     /// # Errors
     /// The disk refused; what was removed until then is gone.
@@ -317,8 +321,8 @@ impl Ledger {
         // A loss of power must not take a cursor that was saved "soon" back to before what goes now.
         shared.sync_folder("cursors")?;
         shared.catalogue().doom_before(SegmentKey { incarnation: up_to.incarnation, first_seq: up_to.seq });
-        // One by one and oldest first, each for good before the next, so that neither a crash nor a fault leaves a hole: one that could
-        // not be removed is first in line the next time.
+        // One by one and oldest first, each for good before the next, so that neither a crash nor a fault
+        // leaves a hole: one that could not be removed is first in line the next time.
         loop {
             let Some((key, facts)) = shared.catalogue().doomed() else { break };
             let name = key.name();
@@ -384,7 +388,8 @@ impl Ledger {
         self.shared().state().queue.health(Instant::now())
     }
 
-    /// Take nothing more, write what was appended, seal the incarnation, and let the directory go. Blocks, for at most `patience`.
+    /// Take nothing more, write what was appended, seal the incarnation, and let the directory go. Blocks,
+    /// for at most `patience`.
     ///
     /// # Errors
     /// The disk did not take everything in time; those records are lost with the process.

@@ -101,8 +101,8 @@ impl LogReader {
         Ok(Self { files, walk: Walk::new(storage, from) })
     }
 
-    /// Begin again where no record since `at` (microseconds since the Unix epoch) is missed, and little from before is read; older
-    /// ones come, too. A clock that was set back is allowed for, up to ten minutes.
+    /// Begin again where no record since `at` (microseconds since the Unix epoch) is missed, and little from
+    /// before is read; older ones come, too. A clock that was set back is allowed for, up to ten minutes.
     ///
     /// # Errors
     /// A segment is damaged, or the disk refused.
@@ -157,7 +157,8 @@ impl LogReader {
     /// After the last block: what the end of the log looks like. Reads the rest of the segment.
     ///
     /// # Errors
-    /// The end is damaged (a later block proves that an unreadable one had been durable), or the disk refused.
+    /// The end is damaged (a later block proves that an unreadable one had been durable), or the disk
+    /// refused.
     pub fn tail(&mut self) -> Result<Tail, ReadError> {
         let Some((open, expected)) = self.walk.open_segment() else { return Ok(Tail::Empty) };
         // With fresh eyes: the file may have grown since.

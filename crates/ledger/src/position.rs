@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Where a record stands in the ledger: which run of the node wrote it, and its number within that run.
 ///
-/// Ordered as the records are: by incarnation, then by sequence. As a place to read on from, `seq` is the last record already
-/// seen, so `seq` 0 stands before the first record of an incarnation.
+/// Ordered as the records are: by incarnation, then by sequence. As a place to read on from, `seq` is the
+/// last record already seen, so `seq` 0 stands before the first record of an incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position {
     /// Which run of the node; grows at every open, from 1.

@@ -1,5 +1,5 @@
-//! The ledger's state in memory, without threads, clock or disk: what was appended, what is on its way, what is durable, what is
-//! promised.
+//! The ledger's state in memory, without threads, clock or disk: what was appended, what is on its way, what
+//! is durable, what is promised.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -247,7 +247,8 @@ impl Queue {
         }
     }
 
-    /// Those blocks are durable, and so much of the segment is left after them. Who waited is moved to `wake`.
+    /// Those blocks are durable, and so much of the segment is left after them. Who waited is moved to
+    /// `wake`.
     pub(crate) fn published(&mut self, done: &mut Vec<Block>, active_free: u64, wake: &mut Vec<Waker>) {
         for block in done.drain(..) {
             debug_assert_eq!(block.first_seq, self.durable + 1, "blocks become durable in order");

@@ -65,11 +65,12 @@ impl Reader {
         Self { shared, walk }
     }
 
-    /// The next block of records; `None` when everything durable was read. Blocks on the disk only if the records are no longer in the
-    /// system's memory.
+    /// The next block of records; `None` when everything durable was read. Blocks on the disk only if the
+    /// records are no longer in the system's memory.
     ///
     /// # Errors
-    /// Retention took what should come next, the place does not exist, damage, or the disk refused. The reader stands where it stood.
+    /// Retention took what should come next, the place does not exist, damage, or the disk refused. The
+    /// reader stands where it stood.
     pub fn next_block(&mut self) -> Result<Option<BlockRef<'_>>, ReadError> {
         let found = self.walk.step(&mut Live(&self.shared))?;
         Ok(if found { self.walk.block() } else { None })

@@ -1,4 +1,5 @@
-//! What an earlier run left: examined without changing anything, then mended where a crash explains it, refused where none does.
+//! What an earlier run left: examined without changing anything, then mended where a crash explains it,
+//! refused where none does.
 
 use std::collections::VecDeque;
 
@@ -151,7 +152,8 @@ pub(crate) fn examine(storage: &dyn Storage, settings: &Settings) -> Result<Exam
 
     (examined.beats, examined.beat) = last_beat(storage).map_err(fault)?;
     let checkpoints = checkpoint::list(storage).map_err(fault)?;
-    // Cursors may have seen an incarnation of which nothing else is left; a damaged one is for its own reader to complain about.
+    // Cursors may have seen an incarnation of which nothing else is left; a damaged one is for its own reader
+    // to complain about.
     let cursors = crate::cursor::all(storage).unwrap_or_default();
     examined.highest_incarnation = (examined.catalogue.iter().map(|(key, _)| key.incarnation))
         .chain(examined.beat.map(|beat| beat.incarnation))
@@ -192,7 +194,8 @@ pub(crate) fn examine(storage: &dyn Storage, settings: &Settings) -> Result<Exam
     Ok(examined)
 }
 
-/// Whether the segments can follow one another: no incarnation skipped, each but the oldest with its beginning.
+/// Whether the segments can follow one another: no incarnation skipped, each but the oldest with its
+/// beginning.
 fn check_chain(catalogue: &Catalogue) -> Result<(), Damage> {
     let mut before: Option<SegmentKey> = None;
     for (key, _) in catalogue.iter() {
@@ -270,7 +273,8 @@ fn scan_segment(storage: &dyn Storage, key: SegmentKey, next: Option<SegmentKey>
             }
             Some(header) => {
                 if header.seal {
-                    // It proves nothing to us: a start whose sync failed may have left it in the system's memory alone.
+                    // It proves nothing to us: a start whose sync failed may have left it in the system's
+                    // memory alone.
                     tail.sealed = true;
                     break;
                 }
@@ -316,7 +320,8 @@ fn scan_segment(storage: &dyn Storage, key: SegmentKey, next: Option<SegmentKey>
     }
 }
 
-/// Make what [`examine`] found last, and cut what it found torn: after this the previous incarnation is whole, sealed and durable.
+/// Make what [`examine`] found last, and cut what it found torn: after this the previous incarnation is
+/// whole, sealed and durable.
 pub(crate) fn mend(storage: &dyn Storage, examined: &mut Examined) -> Result<(), Fault> {
     for name in &examined.rubbish {
         storage.remove(name).fault("cannot remove", name)?;
@@ -325,8 +330,8 @@ pub(crate) fn mend(storage: &dyn Storage, examined: &mut Examined) -> Result<(),
     let name = tail.key.name();
     let file = storage.open(&name, Access::Write).fault("cannot open", &name)?;
     let end = tail.end + SEAL;
-    // The last blocks may be in the system's memory only, and a sync that failed before the crash may have left them marked as
-    // written. They are about to be shown to readers, so they are written anew.
+    // The last blocks may be in the system's memory only, and a sync that failed before the crash may have
+    // left them marked as written. They are about to be shown to readers, so they are written anew.
     let unproven = usize::try_from(tail.end - tail.proven).unwrap_or(usize::MAX);
     if unproven > 0 {
         let mut bytes = vec![0; unproven];
@@ -338,7 +343,8 @@ pub(crate) fn mend(storage: &dyn Storage, examined: &mut Examined) -> Result<(),
     // One that stands there already may be no better off.
     file.write_at(&seal_block(tail.mark, tail.next_seq), tail.end).fault("cannot write", &name)?;
     file.sync().fault("cannot sync", &name)?;
-    // Only after the seal is safe: what lies beyond it is of no use, and an unfinished segment is mostly zeros.
+    // Only after the seal is safe: what lies beyond it is of no use, and an unfinished segment is mostly
+    // zeros.
     if file.length().fault("cannot measure", &name)? > end {
         file.truncate(end).fault("cannot cut", &name)?;
         file.sync().fault("cannot sync", &name)?;

@@ -1,9 +1,9 @@
 //! How much may still be promised.
 //!
-//! A segment is left when the next block does not fit, so up to one widest block at its end may go unused. Counting each segment
-//! as that much smaller makes every sequence of blocks fit that fits by its sum alone: a segment that was left held more than it
-//! was counted for. One spare is never counted: it replaces the current segment should that one fail, so one failure never takes
-//! what was promised.
+//! A segment is left when the next block does not fit, so up to one widest block at its end may go unused.
+//! Counting each segment as that much smaller makes every sequence of blocks fit that fits by its sum alone:
+//! a segment that was left held more than it was counted for. One spare is never counted: it replaces the
+//! current segment should that one fail, so one failure never takes what was promised.
 
 /// Bytes ready, bytes promised.
 #[derive(Debug, Clone)]
@@ -49,7 +49,8 @@ mod tests {
     const WIDEST: u64 = 1_000;
 
     proptest! {
-        /// Whatever was granted fits, block by block, into what lies ready, and still does if the current segment fails.
+        /// Whatever was granted fits, block by block, into what lies ready, and still does if the current
+        /// segment fails.
         #[test]
         fn what_is_granted_fits(
             active_free in 0..=CAPACITY,

@@ -10,13 +10,15 @@ use crate::format::{BLOCK_LIMIT, NODE_NAME_LIMIT, SEAL, SEGMENT_HEADER, aligned}
 /// What an acknowledged record survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Durability {
-    /// Nothing but the end of the process, if the system goes on: written, never synced. For benchmarks and tests.
+    /// Nothing but the end of the process, if the system goes on: written, never synced. For benchmarks and
+    /// tests.
     Memory,
     /// A crash of the process and a loss of power: synced before it is acknowledged.
     Disk,
 }
 
-/// What is told of everything noteworthy; see [`Event`]. Called on the ledger's own threads: it must not block.
+/// What is told of everything noteworthy; see [`Event`]. Called on the ledger's own threads: it must not
+/// block.
 #[derive(Clone)]
 pub struct Observer(Arc<dyn Fn(&Event) + Send + Sync>);
 
@@ -46,7 +48,8 @@ pub struct Settings {
     pub durability: Durability,
     /// Bytes of one segment file, 64 KiB to 4 GiB. Default 32 MiB.
     pub segment_bytes: u64,
-    /// Bytes one block may have, so also what one batch may weigh; at most a quarter of a segment. Default 1 MiB.
+    /// Bytes one block may have, so also what one batch may weigh; at most a quarter of a segment. Default 1
+    /// MiB.
     pub block_bytes: usize,
     /// Bytes that may wait for the disk before unreserved appends are refused. Default 64 MiB.
     pub backlog_bytes: u64,
@@ -54,9 +57,9 @@ pub struct Settings {
     pub spare_bytes: u64,
     /// How long an entry may wait for the disk before reservations are refused. Default 2 s.
     pub stall_after: Duration,
-    /// Least time from one commit to the next while each carries many records (16 and more, up to 256 KiB): fewer and fuller syncs, about half
-    /// the processor time, at a rate where two more milliseconds are not missed. A lone record is never held back. Zero: sync as often as the
-    /// disk can. Default 2 ms.
+    /// Least time from one commit to the next while each carries many records (16 and more, up to 256 KiB):
+    /// fewer and fuller syncs, about half the processor time, at a rate where two more milliseconds are not
+    /// missed. A lone record is never held back. Zero: sync as often as the disk can. Default 2 ms.
     pub gather: Duration,
     /// Who is told of rolled and abandoned segments, failures and recoveries. Default nobody.
     pub observer: Option<Observer>,

@@ -57,7 +57,8 @@ pub(crate) struct Shared {
     pub(crate) lock: Mutex<Option<LockGuard>>,
 }
 
-/// No code panics while it holds one of these locks with the state half changed, so a poisoned lock is still good.
+/// No code panics while it holds one of these locks with the state half changed, so a poisoned lock is still
+/// good.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,5 @@
-//! Reading forward across segments and incarnations; shared by the reader inside the process and the one outside.
+//! Reading forward across segments and incarnations; shared by the reader inside the process and the one
+//! outside.
 
 use std::io;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! From the queue to the disk: one step at a time, so that a simulation can take the steps, or as a thread.
 //!
-//! A step takes what waits, writes it as blocks, syncs once and publishes. If writing or syncing fails, the segment is given up at its last
-//! durable block and never written again; the same blocks go into a new segment whose first sequence is the first that is not
-//! durable.
+//! A step takes what waits, writes it as blocks, syncs once and publishes. If writing or syncing fails, the
+//! segment is given up at its last durable block and never written again; the same blocks go into a new
+//! segment whose first sequence is the first that is not durable.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -145,7 +145,8 @@ impl Writer {
                 step
             }
             Err(fault) => {
-                // A new file may have failed because of itself or because of the disk; the current one, if merely full, stays as it is.
+                // A new file may have failed because of itself or because of the disk; the current one, if
+                // merely full, stays as it is.
                 let _ = self.shared.storage.remove(&spare.name);
                 self.shared.state().abandoned += 1;
                 self.shared.tell(&Event::Abandoned { file: spare.name, error: fault.to_string() });
@@ -157,8 +158,8 @@ impl Writer {
         }
     }
 
-    /// Make `spare` the next segment: header and blocks are durable before it has its name, the name before anything is
-    /// published.
+    /// Make `spare` the next segment: header and blocks are durable before it has its name, the name before
+    /// anything is published.
     fn begin(&mut self, spare: &Spare) -> Result<(Active, usize), Fault> {
         let first_seq = self.taken.first().map_or(1, |block| block.first_seq);
         let key = SegmentKey { incarnation: self.shared.incarnation, first_seq };
@@ -274,8 +275,8 @@ impl Writer {
         }
     }
 
-    /// Wait before the next try; false if the ledger was given up meanwhile. A full segment waits for a spare only, but after a
-    /// failure the tries are paced even if spares abound.
+    /// Wait before the next try; false if the ledger was given up meanwhile. A full segment waits for a spare
+    /// only, but after a failure the tries are paced even if spares abound.
     fn pause(&self, retry: Duration) -> bool {
         let until = Instant::now() + retry;
         let mut state = self.shared.state();

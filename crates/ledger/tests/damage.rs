@@ -1,4 +1,5 @@
-//! Any byte of what was written is changed: the log is refused, or the very last commit is cut; nothing is ever skipped in silence.
+//! Any byte of what was written is changed: the log is refused, or the very last commit is cut; nothing is
+//! ever skipped in silence.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -267,8 +267,8 @@ fn failures_and_recoveries_are_told() {
     assert!(reader.next_block().expect("reads").is_some());
 }
 
-/// Found by the simulation: a start that failed at a sync left a seal in the system's memory; the next start took it for
-/// durable, and a loss of power later left an incarnation without an end.
+/// Found by the simulation: a start that failed at a sync left a seal in the system's memory; the next start
+/// took it for durable, and a loss of power later left an incarnation without an end.
 #[test]
 fn a_seal_that_a_failed_start_left_is_made_durable_by_the_next() {
     for seed in 0..200 {

@@ -1,5 +1,5 @@
-//! A real child process appends and says over a pipe what was acknowledged; it is killed with SIGKILL again and again, and every
-//! acknowledged record must be there, in order, without a gap.
+//! A real child process appends and says over a pipe what was acknowledged; it is killed with SIGKILL again
+//! and again, and every acknowledged record must be there, in order, without a gap.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! The promises, checked on a simulated disk: whatever the order of appends, faults, crashes and restarts, every acknowledged record is
-//! there, in order, once, and every reservation is honoured.
+//! The promises, checked on a simulated disk: whatever the order of appends, faults, crashes and restarts,
+//! every acknowledged record is there, in order, once, and every reservation is honoured.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -197,8 +197,8 @@ pub struct CallEnded<'a> {
     pub ringing_at: Option<u64>,
     /// When it was answered.
     pub answered_at: Option<u64>,
-    /// When a side was lost that did not come back, in microseconds since the Unix epoch: there its talk ends. After a crash, the dead
-    /// process's last sign of life.
+    /// When a side was lost that did not come back, in microseconds since the Unix epoch: there its talk
+    /// ends. After a crash, the dead process's last sign of life.
     pub lost_at: Option<u64>,
     /// When it ended.
     pub ended_at: ClosedAt,

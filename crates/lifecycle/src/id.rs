@@ -43,8 +43,8 @@ impl Node {
         format!("{}.{}.f{}", self.0, flow.incarnation, flow.counter)
     }
 
-    /// A call id as consumers see it: `<node>.<incarnation>.c<counter>`. A Call-ID is its peer's choice and may come
-    /// twice; this never does.
+    /// A call id as consumers see it: `<node>.<incarnation>.c<counter>`. A Call-ID is its peer's choice and
+    /// may come twice; this never does.
     #[must_use]
     pub fn call(&self, incarnation: Incarnation, counter: u64) -> String {
         format!("{}.{incarnation}.c{counter}", self.0)

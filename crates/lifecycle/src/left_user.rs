@@ -23,7 +23,8 @@ pub struct LastBinding {
 pub struct LeftUser {
     /// How many bindings there are.
     pub bindings: u32,
-    /// When the user came online, in microseconds since the Unix epoch; none of one of whom that was not recorded.
+    /// When the user came online, in microseconds since the Unix epoch; none of one of whom that was not
+    /// recorded.
     pub online_at: Option<u64>,
     /// What took the last binding of one who is online.
     pub last: Option<Box<LastBinding>>,

@@ -8,9 +8,10 @@
 //! - [`Cause`], [`By`] and [`Certainty`] are the closed vocabulary of why a flow ended;
 //! - [`Event`] is what goes into the ledger, and [`cloud_event`] is what leaves for consumers;
 //! - [`Choice`] says which of them someone asks for;
-//! - [`Unfinished`] folds a ledger's records back into what an earlier incarnation left open, from their beginning or
-//!   from a snapshot of what an earlier fold knew;
-//! - [`Liveness`] judges a peer by the bytes it sent, and by nothing else; [`Usage`] holds a flow to its [`FlowLimits`].
+//! - [`Unfinished`] folds a ledger's records back into what an earlier incarnation left open, from their
+//!   beginning or from a snapshot of what an earlier fold knew;
+//! - [`Liveness`] judges a peer by the bytes it sent, and by nothing else; [`Usage`] holds a flow to its
+//!   [`FlowLimits`].
 #![forbid(unsafe_code)]
 
 mod binding;

@@ -15,21 +15,23 @@ const BURST: u32 = 10;
 pub struct FlowLimits {
     /// Longest time without a SIP message from the peer; keepalives do not count.
     pub idle: Option<Duration>,
-    /// Longest life. A flow gets up to a quarter less ([`sooner`]), so that flows opened together do not end together.
+    /// Longest life. A flow gets up to a quarter less ([`sooner`]), so that flows opened together do not end
+    /// together.
     pub lifetime: Option<Duration>,
     /// Messages and keepalives in a second, taken over ten seconds: ten times as many may come at once.
     pub message_rate: Option<NonZeroU32>,
 }
 
-/// How much of its limits a flow has used. O(1): nothing is done while nothing comes, and no timer is moved when
-/// something does.
+/// How much of its limits a flow has used. O(1): nothing is done while nothing comes, and no timer is moved
+/// when something does.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
     last_message: Instant,
     ends: Option<Instant>,
     /// When the credentials run out that it was opened with, or was given since.
     vouched_until: Option<Instant>,
-    /// Until when what was said would have lasted at the rate that is allowed (the generic cell rate algorithm).
+    /// Until when what was said would have lasted at the rate that is allowed (the generic cell rate
+    /// algorithm).
     said_until: Instant,
 }
 
@@ -174,7 +176,8 @@ mod tests {
     }
 
     proptest! {
-        /// Who keeps to the rate is never cut off; who goes on at twice the rate is, within the time of the burst.
+        /// Who keeps to the rate is never cut off; who goes on at twice the rate is, within the time of the
+        /// burst.
         #[test]
         fn the_rate_is_what_it_says(rate_ in 1u32..5000, gaps in proptest::collection::vec(0u32..4, 1..300)) {
             let limits = rate(rate_);

@@ -31,8 +31,8 @@ impl Liveness {
         Self { last_received: now, pinged: None, ping_after, pong_timeout }
     }
 
-    /// The same with a `ping_after` of its own ([`sooner`](crate::sooner)), so that flows opened together are not pinged
-    /// together.
+    /// The same with a `ping_after` of its own ([`sooner`](crate::sooner)), so that flows opened together are
+    /// not pinged together.
     #[must_use]
     pub const fn with_ping_after(self, ping_after: Duration) -> Self {
         Self { ping_after, ..self }
@@ -103,8 +103,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the peer does, a flow whose peer fell silent for good is judged dead within the bound, and
-        /// never while bytes keep coming more often than `ping_after`.
+        /// Whatever the peer does, a flow whose peer fell silent for good is judged dead within the bound,
+        /// and never while bytes keep coming more often than `ping_after`.
         #[test]
         fn detection_has_a_bound(gaps in proptest::collection::vec(1u64..60_000, 0..40)) {
             let start = Instant::now();

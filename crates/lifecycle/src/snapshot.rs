@@ -76,7 +76,8 @@ struct Wire {
 struct UsersWire {
     came: u64,
     went: u64,
-    /// Address-of-record, online since when, and what took the last binding. How many bindings there are, the bindings say.
+    /// Address-of-record, online since when, and what took the last binding. How many bindings there are, the
+    /// bindings say.
     online: Vec<(Text<160>, u64, Option<Box<LastBinding>>)>,
     online_twice: Found<(Id, String)>,
     offline_without_online: Found<(Id, String)>,

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// So many parts of a whole a time can be shortened by.
 const PARTS: u32 = 4096;
 
-/// A time that is up to a quarter shorter, never longer: bounds that were promised hold. `turn` counts the flows of one
-/// owner; any number of flows in a row are spread evenly, and each has always the same share.
+/// A time that is up to a quarter shorter, never longer: bounds that were promised hold. `turn` counts the
+/// flows of one owner; any number of flows in a row are spread evenly, and each has always the same share.
 #[must_use]
 pub fn sooner(time: Duration, turn: u64) -> Duration {
     // Multiples of the golden ratio fall evenly into an interval, however many of them there are.

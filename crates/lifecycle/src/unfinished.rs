@@ -252,9 +252,9 @@ impl Unfinished {
     }
 
     /// Hands over the closes that are owed for a process that died (DESIGN invariant 4), in the order in
-    /// which they must be written: the ends of calls; for each flow its bindings' removals, then its close; at last
-    /// the bindings that had no flow, unless `end` has none for them: those stay. `last_alive` and `now` are microseconds since
-    /// the Unix epoch.
+    /// which they must be written: the ends of calls; for each flow its bindings' removals, then its close;
+    /// at last the bindings that had no flow, unless `end` has none for them: those stay. `last_alive` and
+    /// `now` are microseconds since the Unix epoch.
     pub fn settle(
         &self,
         last_alive: u64,

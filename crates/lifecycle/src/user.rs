@@ -20,8 +20,8 @@ pub struct UserOnline {
     pub online_at: u64,
 }
 
-/// `user.offline`: the address-of-record has had no contact for the hold-off. It comes after the end of the flow that it names,
-/// and is no event of that flow.
+/// `user.offline`: the address-of-record has had no contact for the hold-off. It comes after the end of the
+/// flow that it names, and is no event of that flow.
 #[derive(Clone, Debug)]
 pub struct UserOffline<'a> {
     /// The address-of-record, `user@domain`.
@@ -32,7 +32,8 @@ pub struct UserOffline<'a> {
     pub cause: RemovalCause,
     /// When the user came online, in microseconds since the Unix epoch.
     pub online_at: u64,
-    /// When the last contact went, in microseconds since the Unix epoch; after a crash, when that was recorded.
+    /// When the last contact went, in microseconds since the Unix epoch; after a crash, when that was
+    /// recorded.
     pub offline_at: u64,
 }
 

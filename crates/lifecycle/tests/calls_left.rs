@@ -141,7 +141,8 @@ fn a_snapshot_from_before_there_were_calls_is_still_good() {
 }
 
 proptest! {
-    /// Whatever the records say, what is left open is ended once, and nothing of it is lost by a snapshot on the way.
+    /// Whatever the records say, what is left open is ended once, and nothing of it is lost by a snapshot on
+    /// the way.
     #[test]
     fn each_start_without_an_end_is_settled_once(
         steps in proptest::collection::vec((0u8..4, 0u8..3), 0..30), cuts in proptest::collection::vec(any::<bool>(), 30),

@@ -133,7 +133,8 @@ fn reserved_room_holds_the_longest_records_of_users() {
 }
 
 proptest! {
-    /// Whatever the records say, and wherever the fold was interrupted, what came, less what went, is who is online.
+    /// Whatever the records say, and wherever the fold was interrupted, what came, less what went, is who is
+    /// online.
     #[test]
     fn online_less_offline_is_who_is_online(
         steps in proptest::collection::vec((0u8..3, 0u8..4, any::<bool>()), 0..60),

@@ -5,9 +5,10 @@ use std::hash::Hasher as _;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-/// For each address-of-record the slot of its first binding. The key is not stored a second time: it stands in the
-/// binding, from where `aor_of` reads it. Keys are chosen by clients, so the hash is keyed (SipHash). It is the same for the same secret in
-/// every run: what names an address-of-record by its hash can be looked up after a restart.
+/// For each address-of-record the slot of its first binding. The key is not stored a second time: it stands
+/// in the binding, from where `aor_of` reads it. Keys are chosen by clients, so the hash is keyed (SipHash).
+/// It is the same for the same secret in every run: what names an address-of-record by its hash can be looked
+/// up after a restart.
 pub(crate) struct AorIndex {
     heads: HashTable<u32>,
     secret: [u8; 16],
@@ -49,7 +50,8 @@ impl AorIndex {
         self.heads.find(self.hash(aor), |&head| aor_of(head) == aor).copied()
     }
 
-    /// Sets, or with `None` removes, the first binding. Must be called while the present one can still be read.
+    /// Sets, or with `None` removes, the first binding. Must be called while the present one can still be
+    /// read.
     pub(crate) fn set_head<'a>(&mut self, aor: &str, head: Option<u32>, aor_of: impl Fn(u32) -> &'a str) {
         let hash = self.hash(aor);
         match (self.heads.find_entry(hash, |&head| aor_of(head) == aor), head) {
@@ -66,8 +68,8 @@ impl AorIndex {
     }
 }
 
-/// A number that stands for an address-of-record, whether it has bindings or not: the same for the same secret in every run. Others may have
-/// the same, though hardly ever.
+/// A number that stands for an address-of-record, whether it has bindings or not: the same for the same
+/// secret in every run. Others may have the same, though hardly ever.
 #[must_use]
 pub fn number_of(secret: &[u8; 16], aor: &str) -> u64 {
     let mut hasher = SipHasher13::new_with_key(secret);

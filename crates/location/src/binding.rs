@@ -137,7 +137,8 @@ impl<R> Binding<R> {
         self.transport
     }
 
-    /// Who is at its socket. After a restart that counts as the user agent until the binding is refreshed, unless it has a Path.
+    /// Who is at its socket. After a restart that counts as the user agent until the binding is refreshed,
+    /// unless it has a Path.
     pub fn socket_peer(&self) -> SocketPeer {
         if self.path().is_some() { SocketPeer::Proxy } else { self.socket_peer }
     }

@@ -44,8 +44,8 @@ mod tests {
             for step in [1, 2, 3, 8, 64, 1 << 20] {
                 let hashes = (0..8192u64).map(|n| hasher.hash_one(FlowId { incarnation, counter: n * step }));
                 let hashes: Vec<u64> = hashes.collect();
-                // A hash table takes the slot from the low bits and a tag from the top seven. A random choice would
-                // hit about 6500 of 16384 slots, and each tag 64 times.
+                // A hash table takes the slot from the low bits and a tag from the top seven. A random choice
+                // would hit about 6500 of 16384 slots, and each tag 64 times.
                 let slots: BTreeSet<u64> = hashes.iter().map(|hash| hash & 0x3fff).collect();
                 assert!(slots.len() > 5500, "{incarnation} {step}: {} slots", slots.len());
                 let mut tags = [0u32; 128];

@@ -36,8 +36,8 @@ pub(crate) struct Entry<R> {
 
 /// All bindings, and the flows that may have some.
 ///
-/// Every binding is in the list of its address-of-record, in the list of its flow (or of those without one) and among
-/// the ends, and only [`insert`](Location::insert) and [`take`](Location::take) put it in and out.
+/// Every binding is in the list of its address-of-record, in the list of its flow (or of those without one)
+/// and among the ends, and only [`insert`](Location::insert) and [`take`](Location::take) put it in and out.
 #[derive(Debug)]
 pub struct Location<R> {
     entries: Slab<Entry<R>>,
@@ -51,8 +51,8 @@ pub struct Location<R> {
 }
 
 impl<R> Location<R> {
-    /// An empty table for at most `max_bindings` bindings (and fewer than 2³²). With the same secret, which nobody else may know,
-    /// an address-of-record has the same number in every
+    /// An empty table for at most `max_bindings` bindings (and fewer than 2³²). With the same secret, which
+    /// nobody else may know, an address-of-record has the same number in every
     /// run: see [`bindings_of_number`](Self::bindings_of_number).
     #[must_use]
     pub fn new(max_bindings: usize, secret: &[u8; 16]) -> Self {
@@ -72,7 +72,8 @@ impl<R> Location<R> {
         self.flows.entry(flow).or_insert(NONE);
     }
 
-    /// A flow has ended: takes its bindings away, and lets no other come to it. Nothing for a flow that is not open.
+    /// A flow has ended: takes its bindings away, and lets no other come to it. Nothing for a flow that is
+    /// not open.
     #[must_use = "each binding carries the room for the record of its end"]
     pub fn flow_closed(&mut self, flow: FlowId) -> Taken<R> {
         let mut taken = Taken::new();
@@ -98,8 +99,8 @@ impl<R> Location<R> {
         self.expiry.next()
     }
 
-    /// Takes away what has not been refreshed in time, the longest overdue first, at most `at_most` bindings so that
-    /// the lock is not held for long. When so many came back there may be more.
+    /// Takes away what has not been refreshed in time, the longest overdue first, at most `at_most` bindings
+    /// so that the lock is not held for long. When so many came back there may be more.
     #[must_use = "each binding carries the room for the record of its end"]
     pub fn expire(&mut self, now: Instant, at_most: usize) -> Taken<R> {
         let mut taken = Taken::new();
@@ -121,13 +122,14 @@ impl<R> Location<R> {
         taken
     }
 
-    /// The bindings of an address-of-record that have not ended: highest q first, of these the most recently registered
-    /// or refreshed first.
+    /// The bindings of an address-of-record that have not ended: highest q first, of these the most recently
+    /// registered or refreshed first.
     pub fn bindings(&self, aor: &str, now: Instant) -> impl Iterator<Item = &Binding<R>> {
         self.slots(aor).map(|slot| self.binding(slot)).filter(move |binding| binding.is_live(now))
     }
 
-    /// The bindings of all addresses-of-record that have this [number](crate::number_of), as [`bindings`](Self::bindings) has them.
+    /// The bindings of all addresses-of-record that have this [number](crate::number_of), as
+    /// [`bindings`](Self::bindings) has them.
     pub fn bindings_of_number(&self, number: u64, now: Instant) -> impl Iterator<Item = &Binding<R>> {
         let heads = self.aors.heads_of_hash(number, |slot| self.binding(slot).aor());
         let slots = heads.flat_map(|head| self.chain(Some(head)));
@@ -179,14 +181,14 @@ impl<R> Location<R> {
         self.max_bindings
     }
 
-    /// Appends the Contact value that lists the bindings of an address-of-record, as a 200 to REGISTER has it; nothing if
-    /// there are none.
+    /// Appends the Contact value that lists the bindings of an address-of-record, as a 200 to REGISTER has
+    /// it; nothing if there are none.
     pub fn write_contacts(&self, aor: &str, gruu: Gruu, now: Instant, out: &mut Vec<u8>) {
         write_contacts(self.bindings(aor, now).map(|binding| binding.listed(gruu, now)), out);
     }
 
-    /// Whether a binding is reached by datagrams between this listener and this address. One that has ended and was not taken
-    /// away yet counts.
+    /// Whether a binding is reached by datagrams between this listener and this address. One that has ended
+    /// and was not taken away yet counts.
     #[must_use]
     pub fn has_phone(&self, listener: u16, remote: SocketAddr) -> bool {
         self.phones.has(listener, remote)
@@ -231,7 +233,8 @@ impl<R> Location<R> {
         entry.binding
     }
 
-    /// Changes a binding's time, preference or texts other than its address-of-record, and makes it the most recent one.
+    /// Changes a binding's time, preference or texts other than its address-of-record, and makes it the most
+    /// recent one.
     pub(crate) fn refresh(&mut self, slot: u32, change: impl FnOnce(&mut Binding<R>)) {
         self.unlink_from_aor(slot);
         let binding = &mut self.entries[slot as usize].binding;

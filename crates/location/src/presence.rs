@@ -7,10 +7,11 @@ use std::{
 
 use lifecycle::{LastBinding, LeftUsers, RemovalCause, Text};
 
-/// Users by their address-of-record as records name it, with a hold-off: who is without a binding for a moment stays.
+/// Users by their address-of-record as records name it, with a hold-off: who is without a binding for a
+/// moment stays.
 ///
-/// Each user carries an `R`, given at its coming and handed back at its going: the room in the ledger for the record of that.
-/// One that an earlier process left has none.
+/// Each user carries an `R`, given at its coming and handed back at its going: the room in the ledger for the
+/// record of that. One that an earlier process left has none.
 #[derive(Debug)]
 pub struct Presence<R> {
     users: HashMap<Text<160>, User<R>>,
@@ -97,7 +98,8 @@ impl<R> Presence<R> {
         }
     }
 
-    /// A binding came, at so many microseconds since the Unix epoch. `room` is what [`Presence::owed`] asks for.
+    /// A binding came, at so many microseconds since the Unix epoch. `room` is what [`Presence::owed`] asks
+    /// for.
     pub fn added(&mut self, aor: &Text<160>, at: u64, room: Option<R>) -> Came {
         match self.users.entry(aor.clone()) {
             Entry::Vacant(place) => {

@@ -74,9 +74,10 @@ impl<R> Registration<'_, R> {
 }
 
 impl<R> Location<R> {
-    /// Does what a REGISTER asks for: all of it, or on an error nothing. `reserve` is called once for each binding that
-    /// is going to be added or to replace another, before anything is changed; what it gave is dropped if a later call fails.
-    /// The Contact value of the 200 is appended to `contacts`; nothing if no binding is left.
+    /// Does what a REGISTER asks for: all of it, or on an error nothing. `reserve` is called once for each
+    /// binding that is going to be added or to replace another, before anything is changed; what it gave is
+    /// dropped if a later call fails. The Contact value of the 200 is appended to `contacts`; nothing if no
+    /// binding is left.
     ///
     /// # Errors
     /// See [`RegisterError`].
@@ -99,7 +100,8 @@ impl<R> Location<R> {
             removed.push((self.take(slot), RemovalCause::Expired));
         }
         let texts = RequestTexts::of(register);
-        // From last to first: what comes later goes in front, so of equal preference the first named ends up first.
+        // From last to first: what comes later goes in front, so of equal preference the first named ends up
+        // first.
         for change in decision.changes.iter().rev() {
             let with = match change {
                 Change::Add(with) => with,

@@ -36,7 +36,8 @@ struct Edge {
     cseq: u32,
 }
 
-/// What a REGISTER came to: removed contacts with causes, how many were added and refreshed, the 200's Contact.
+/// What a REGISTER came to: removed contacts with causes, how many were added and refreshed, the 200's
+/// Contact.
 type Outcome = (Vec<(String, RemovalCause)>, usize, usize, String);
 
 fn contact<R>(binding: &Binding<R>) -> String {
@@ -277,7 +278,8 @@ fn what_belongs_to_no_flow_is_put_back_as_it_was() {
     assert_eq!((binding.kept().as_ref(), binding.room), (Some(kept), 7));
     assert_eq!(binding.path(), Some(&b"<sip:p1;lr>, <sip:p2;lr>"[..]));
     assert_eq!(next.location.next_expiry(), Some(kept.expires));
-    // It is the same binding to its user agent: what is older than its last REGISTER is refused, what is newer refreshes it.
+    // It is the same binding to its user agent: what is older than its last REGISTER is refused, what is
+    // newer refreshes it.
     assert!(matches!(
         next.register_over(Way::Udp { listener: 3 }, "[2001:db8::1]:5060", &[phone]),
         Err(RegisterError::Refused(Refusal::OutOfOrder))

@@ -2,10 +2,10 @@
 
 /// Makes an enum of figures, with the list of all, their names and their help texts.
 macro_rules! figures {
-    ($(#[doc = $about:literal])* $kind:ident { $(#[doc = $help:literal] $name:ident = $text:literal,)* }) => {
+    ($(#[doc = $about:literal])* $kind:ident { $($(#[doc = $help:literal])+ $name:ident = $text:literal,)* }) => {
         $(#[doc = $about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $kind { $(#[doc = $help] $name,)* }
+        pub enum $kind { $($(#[doc = $help])+ $name,)* }
 
         impl $kind {
             /// Every one, in declaration order.
@@ -20,7 +20,7 @@ macro_rules! figures {
             /// Its help text on the metrics page.
             #[must_use]
             pub fn help(self) -> &'static str {
-                match self { $(Self::$name => $help.trim().trim_end_matches('.'),)* }
+                match self { $(Self::$name => concat!($($help),+).trim().trim_end_matches('.'),)* }
             }
         }
     };
@@ -61,7 +61,8 @@ Count {
     TlsFailures = "tls_handshake_failures",
     /// Connections whose peer left before it had asked for anything.
     LeftEarly = "left_early",
-    /// Connections that did not come by the proxy of their listener, or without a header of the PROXY protocol.
+    /// Connections that did not come by the proxy of their listener, or without a header of the PROXY
+    /// protocol.
     NotByProxy = "not_by_proxy",
     /// Connections whose first bytes were no TLS where TLS is spoken; they are failed TLS handshakes, too.
     NotTls = "not_tls",
@@ -79,15 +80,18 @@ Count {
     TurnedMessageRate = "turned_away_message_rate",
     /// Connections let in uncounted because as many addresses as can be were remembered.
     Uncounted = "arrivals_uncounted",
-    /// Connections not let in, registrations refused and connections closed because their user had as many as it may have.
+    /// Connections not let in, registrations refused and connections closed because their user had as many as
+    /// it may have.
     HinderedConnections = "hindered_user_connections",
-    /// Messages of users that said more than they may: requests that begin something were refused, then connections closed.
+    /// Messages of users that said more than they may: requests that begin something were refused, then
+    /// connections closed.
     HinderedMessageRate = "hindered_user_message_rate",
     /// Calls refused because their user had as many as it may have.
     HinderedCalls = "hindered_user_calls",
     /// Credentials not looked at because too many in that name were wrong.
     HinderedFailures = "hindered_user_failures",
-    /// Connections, calls and messages of users that were not counted because as many users as can be were remembered.
+    /// Connections, calls and messages of users that were not counted because as many users as can be were
+    /// remembered.
     UsersUncounted = "users_uncounted",
     /// Addresses banned.
     Bans = "bans",
@@ -111,7 +115,8 @@ Count {
     MessagesReceived = "messages_received",
     /// SIP messages sent.
     MessagesSent = "messages_sent",
-    /// Datagrams and WebSocket messages that were dropped because they are no SIP at all: keepalives, other protocols.
+    /// Datagrams and WebSocket messages that were dropped because they are no SIP at all: keepalives, other
+    /// protocols.
     MessagesNotSip = "messages_not_sip",
     /// SIP messages that could not be parsed.
     MessagesUnparsed = "messages_unparsed",
@@ -133,7 +138,8 @@ Count {
     TransactionMemoryFull = "transaction_memory_full",
     /// Requests sent again to a server behind this one because the connection that they had gone over ended.
     RequestsSentAnew = "requests_sent_anew",
-    /// Ended connections of servers behind this one of which nothing is remembered any more: what is for one of them is answered 430.
+    /// Ended connections of servers behind this one of which nothing is remembered any more: what is for one
+    /// of them is answered 430.
     ServerConnectionsForgotten = "server_connections_forgotten",
     /// Messages that could not be rewritten.
     Unwritable = "messages_unwritable",
@@ -155,7 +161,8 @@ Count {
     BindingsUnkept = "bindings_unkept",
     /// Bindings that a registrar behind this server took back because their connection had ended.
     Unregistered = "unregistered",
-    /// Bindings that were not taken back from registrars behind: their devices were registered here by another connection.
+    /// Bindings that were not taken back from registrars behind: their devices were registered here by
+    /// another connection.
     UnregistersSpared = "unregisters_spared",
     /// Bindings that a registrar behind this server did not take back: it keeps them until they expire.
     UnregistersFailed = "unregisters_failed",
@@ -171,11 +178,13 @@ Count {
     UpstreamsSilent = "upstream_silent",
     /// Probes that a server behind this one did not answer, or answered 503.
     ProbesFailed = "upstream_probes_failed",
-    /// Requests that a server behind this one did not answer in time or answered 503, or that did not reach it.
+    /// Requests that a server behind this one did not answer in time or answered 503, or that did not reach
+    /// it.
     UpstreamFailures = "upstream_failures",
     /// Contacts of redirections (3xx) that were followed.
     RedirectsFollowed = "redirects_followed",
-    /// Contacts of redirections that were not, though the domain follows them: requests may not go there, or nobody is there.
+    /// Contacts of redirections that were not, though the domain follows them: requests may not go there, or
+    /// nobody is there.
     RedirectsLeft = "redirects_left",
     /// Credentials asked for.
     Challenges = "challenges",
@@ -213,9 +222,11 @@ Count {
     CallsShutDown = "calls_ended_shutdown",
     /// Calls that passed untracked: as many as there may be were under way, or the ledger had no room.
     CallsUntracked = "calls_untracked",
-    /// Calls refused here before they went to anybody; challenges are none, and one that comes again counts again.
+    /// Calls refused here before they went to anybody; challenges are none, and one that comes again counts
+    /// again.
     CallsRefused = "calls_refused",
-    /// Those of which nothing was written: their sender had proved nothing, or had more than are written, or there was no room.
+    /// Those of which nothing was written: their sender had proved nothing, or had more than are written, or
+    /// there was no room.
     CallsRefusedUnwritten = "calls_refused_unwritten",
     /// Changes of hold that the ledger had no room for.
     CallHoldsUnwritten = "call_holds_unwritten",
@@ -295,7 +306,8 @@ Gauge {
     LedgerWithoutCall = "audit_ledger_without_call",
     /// Counters that do not add up now.
     CountersOff = "audit_counters_off",
-    /// Connections that were no flow at the last look of the audit: shaking hands, parting, or reading a page.
+    /// Connections that were no flow at the last look of the audit: shaking hands, parting, or reading a
+    /// page.
     SocketsBetween = "sockets_between",
     /// Milliseconds that the last look of the audit took.
     AuditTime = "audit_ms",

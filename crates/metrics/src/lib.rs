@@ -1,6 +1,7 @@
 //! Counters and gauges of the process. The metrics page reads them.
 //!
-//! All methods are lock-free, and safe to call from any thread. A reader may see one counter ahead of another.
+//! All methods are lock-free, and safe to call from any thread. A reader may see one counter ahead of
+//! another.
 #![forbid(unsafe_code)]
 
 mod figures;

@@ -1,7 +1,7 @@
 //! What a ws handshake costs the server, from the TCP connection to the 101.
 //!
-//! Usage: `cargo run --release -p prove --example handshake_cost -- COUNT target/release/sipway`, or in place of the binary the
-//! address and the process ids of a server that runs: `127.0.0.1:8080 PID PID`
+//! Usage: `cargo run --release -p prove --example handshake_cost -- COUNT target/release/sipway`, or in place
+//! of the binary the address and the process ids of a server that runs: `127.0.0.1:8080 PID PID`
 
 mod child;
 

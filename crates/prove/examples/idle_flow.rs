@@ -19,7 +19,8 @@ async fn main() -> Result<(), Failure> {
     let flows: u64 = arguments.next().ok_or("how many flows?")?.parse()?;
     let server = Server::of(&mut arguments)?;
     let mut clients = JoinSet::new();
-    // What the first flows of a kind bring along (pages of code touched, tables of a first size) is not theirs.
+    // What the first flows of a kind bring along (pages of code touched, tables of a first size) is not
+    // theirs.
     for (target, bar) in [(&server.ws, 4096), (&server.wss, 8192)] {
         open(target, "warm", 100, &mut clients).await?;
         let before = idle(&server).await?;

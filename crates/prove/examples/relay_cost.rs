@@ -1,7 +1,7 @@
 //! What a MESSAGE costs the server that is relayed from one ws flow to another and answered.
 //!
-//! Usage: `cargo run --release -p prove --example relay_cost -- SECONDS target/release/sipway`, or in place of the binary the
-//! address and the process ids of a server that runs: `127.0.0.1:8080 PID PID`
+//! Usage: `cargo run --release -p prove --example relay_cost -- SECONDS target/release/sipway`, or in place
+//! of the binary the address and the process ids of a server that runs: `127.0.0.1:8080 PID PID`
 
 mod child;
 

@@ -1,4 +1,5 @@
-//! One user agent on one connection. It owns no task and no buffer while nothing comes: tens of thousands fit in a process.
+//! One user agent on one connection. It owns no task and no buffer while nothing comes: tens of thousands fit
+//! in a process.
 
 use std::collections::VecDeque;
 use std::io;
@@ -163,7 +164,8 @@ impl Client {
         self.dropped
     }
 
-    /// The next message. Pings and requests are answered on the way. Nothing is lost when the future is dropped.
+    /// The next message. Pings and requests are answered on the way. Nothing is lost when the future is
+    /// dropped.
     ///
     /// # Errors
     /// The server ended the connection.
@@ -179,7 +181,8 @@ impl Client {
         }
     }
 
-    /// Answers pings and requests until the server ends the connection. Nothing is lost when the future is dropped.
+    /// Answers pings and requests until the server ends the connection. Nothing is lost when the future is
+    /// dropped.
     pub async fn serve(&mut self) -> Ended {
         loop {
             if let Err(ended) = self.next().await {
@@ -228,7 +231,8 @@ impl Client {
     }
 }
 
-/// Keeps a message for whoever asks next, and writes the answer if it is a request. What is no SIP is dropped.
+/// Keeps a message for whoever asks next, and writes the answer if it is a request. What is no SIP is
+/// dropped.
 fn take_in(
     bytes: &[u8],
     answering: Answering,
@@ -289,8 +293,8 @@ impl Dialled {
         self.local
     }
 
-    /// Asks for the WebSocket and resets the connection without waiting for the answer: the server may find out before,
-    /// while or after it makes a flow of it.
+    /// Asks for the WebSocket and resets the connection without waiting for the answer: the server may find
+    /// out before, while or after it makes a flow of it.
     ///
     /// # Errors
     /// The connection broke before.

@@ -132,8 +132,8 @@ pub enum Notice {
 }
 
 impl Ending {
-    /// All that are possible over this transport and that the server learns of at once. For WebSocket transports; a
-    /// plain stream has FIN and RST.
+    /// All that are possible over this transport and that the server learns of at once. For WebSocket
+    /// transports; a plain stream has FIN and RST.
     #[must_use]
     pub fn prompt(transport: Transport) -> Vec<Self> {
         let mut all = vec![Self::Fin, Self::HalfFin, Self::Reset];

@@ -168,7 +168,8 @@ struct User {
 }
 
 impl EventLog {
-    /// A log of a stream that is read from somewhere in its middle on: what came before its first event is no gap.
+    /// A log of a stream that is read from somewhere in its middle on: what came before its first event is no
+    /// gap.
     #[must_use]
     pub fn joining() -> Self {
         Self { beginning: Beginning::Any, ..Self::default() }
@@ -176,8 +177,8 @@ impl EventLog {
 
     /// Takes in one line, read at this time (microseconds since the Unix epoch).
     ///
-    /// Of a line without `id` only `type` and `data.remote` are asked for: `flow.closed` is then that of the latest flow from
-    /// this address, and what its event leaves out is not judged.
+    /// Of a line without `id` only `type` and `data.remote` are asked for: `flow.closed` is then that of the
+    /// latest flow from this address, and what its event leaves out is not judged.
     pub fn line(&mut self, line: &str, read_at: u64) {
         if let Err(error) = self.take(line, read_at) {
             self.faults.unreadable.add(|| format!("{error}: {line}"));
@@ -338,8 +339,8 @@ impl EventLog {
         &self.flows
     }
 
-    /// Gives up what is known of flows with their one close, so that a long run does not grow. The counts stay; another
-    /// close of such a flow would count as one without open.
+    /// Gives up what is known of flows with their one close, so that a long run does not grow. The counts
+    /// stay; another close of such a flow would count as one without open.
     pub fn forget_closed(&mut self) {
         self.flows.retain(|_, flow| flow.closes.len() != 1);
         self.latest.retain(|_, flow| self.flows.contains_key(flow));
@@ -363,8 +364,8 @@ impl EventLog {
         self.opened - self.closed
     }
 
-    /// Events that came again with the same id, as at-least-once delivery allows. A consumer that promises each event once
-    /// has none.
+    /// Events that came again with the same id, as at-least-once delivery allows. A consumer that promises
+    /// each event once has none.
     #[must_use]
     pub const fn redelivered(&self) -> &Findings {
         &self.redelivered

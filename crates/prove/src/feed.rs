@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use crate::{EventLog, now_micros};
 
-/// A shared event log: whoever reads the server's events puts lines in, whoever waits for something looks at it.
+/// A shared event log: whoever reads the server's events puts lines in, whoever waits for something looks at
+/// it.
 #[derive(Clone, Debug, Default)]
 pub struct Feed(Arc<Shared>);
 

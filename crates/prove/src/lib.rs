@@ -1,13 +1,14 @@
-//! Clients, the ways a connection can end, load, and reconciliation: speaks only ws, wss and SIP to a server, any server.
+//! Clients, the ways a connection can end, load, and reconciliation: speaks only ws, wss and SIP to a server,
+//! any server.
 //!
-//! - [`Client`] is one user agent on one connection, with the habits of a [`Persona`]. It has no task of its own and no
-//!   buffer while nothing comes.
-//! - [`Ending`] is every way to end that connection; [`Client::end`] does it, [`Ending::expected`] says what the server
-//!   must then have recorded.
-//! - [`EventLog`] reads the server's events (CloudEvents, one in a line), [`reconcile`] holds them against the clients'
-//!   [`Attempt`]s: every connection has one open and one close of a right cause.
-//! - [`storm`] is a round of many connections with all endings, and with a `kill -9` if wanted; [`load`] is messages at a
-//!   set rate.
+//! - [`Client`] is one user agent on one connection, with the habits of a [`Persona`]. It has no task of its
+//!   own and no buffer while nothing comes.
+//! - [`Ending`] is every way to end that connection; [`Client::end`] does it, [`Ending::expected`] says what
+//!   the server must then have recorded.
+//! - [`EventLog`] reads the server's events (CloudEvents, one in a line), [`reconcile`] holds them against
+//!   the clients' [`Attempt`]s: every connection has one open and one close of a right cause.
+//! - [`storm`] is a round of many connections with all endings, and with a `kill -9` if wanted; [`load`] is
+//!   messages at a set rate.
 //!
 //! ```no_run
 //! # use lifecycle::Transport;

@@ -30,8 +30,8 @@ pub struct Load {
     pub prefix: String,
 }
 
-/// What came of it. Times count from when a message was due, so a stalled server is not flattered by senders that
-/// stalled with it.
+/// What came of it. Times count from when a message was due, so a stalled server is not flattered by senders
+/// that stalled with it.
 #[derive(Clone, Debug, Default)]
 pub struct LoadReport {
     /// Messages sent.

@@ -8,7 +8,8 @@ use lifecycle::Transport;
 /// Whose habits a client has on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Persona {
-    /// A browser with JsSIP: `.invalid` names, `reg-id` and `+sip.instance`, registers without credentials first.
+    /// A browser with JsSIP: `.invalid` names, `reg-id` and `+sip.instance`, registers without credentials
+    /// first.
     JsSip,
     /// A browser with SIP.js: `.invalid` names, no instance, told apart by its Contact, uses a nonce again.
     SipJs,

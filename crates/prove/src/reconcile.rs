@@ -21,7 +21,8 @@ const SLACK: u64 = 1_000;
 pub enum Became {
     /// It got its 101.
     Flow,
-    /// It was refused or broke before; the server may have opened a flow all the same, and must then have closed it.
+    /// It was refused or broke before; the server may have opened a flow all the same, and must then have
+    /// closed it.
     Nothing,
 }
 
@@ -156,8 +157,8 @@ fn judge(report: &mut Report, attempt: &Attempt, flows: &[(&str, &SeenFlow)]) {
     }
 }
 
-/// Whether what a client sent last may have come too late: its own RST or the server's end may have been first. A server that
-/// shuts down takes no REGISTER any more, and still reads how a client ends its flow.
+/// Whether what a client sent last may have come too late: its own RST or the server's end may have been
+/// first. A server that shuts down takes no REGISTER any more, and still reads how a client ends its flow.
 fn cut_short(attempt: &Attempt, close: &SeenClose) -> bool {
     let crashed = close.cause == Some(Cause::NodeCrash);
     crashed
@@ -165,8 +166,8 @@ fn cut_short(attempt: &Attempt, close: &SeenClose) -> bool {
         || attempt.ending.is_none_or(Ending::may_lose)
 }
 
-/// Counts what became of a REGISTER that was sent right before the end: it must have been handled, unless a RST threw it
-/// away or the server ended first.
+/// Counts what became of a REGISTER that was sent right before the end: it must have been handled, unless a
+/// RST threw it away or the server ended first.
 fn said(report: &mut Report, id: &str, attempt: &Attempt, flow: &SeenFlow, close: &SeenClose) {
     let (name, arrived) = match (&attempt.farewell, attempt.registered) {
         (Farewell::Unregister, Registered::Yes) => {

@@ -30,7 +30,8 @@ impl Sources {
         Self { kind: Kind::System, handed_out: AtomicU32::new(0) }
     }
 
-    /// 127.0.0.2, 127.0.0.3, …: 4,096 connections from each, then the next. Every address has all ports for itself.
+    /// 127.0.0.2, 127.0.0.3, …: 4,096 connections from each, then the next. Every address has all ports for
+    /// itself.
     #[must_use]
     pub const fn loopback() -> Self {
         Self { kind: Kind::Loopback, handed_out: AtomicU32::new(0) }

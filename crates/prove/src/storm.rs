@@ -180,7 +180,8 @@ enum Order {
     Stop,
 }
 
-/// When the server was back, in microseconds since the Unix epoch, and what the closes say that came of its end.
+/// When the server was back, in microseconds since the Unix epoch, and what the closes say that came of its
+/// end.
 #[derive(Clone, Copy, Debug)]
 struct Struck {
     to: u64,
@@ -237,8 +238,9 @@ impl Storm {
     }
 }
 
-/// Runs one round: connects and registers all, ends them, waits until `feed` has told every close. The server's events
-/// must be put into `feed` meanwhile. Reconcile afterwards, with the attempts of this or of many rounds.
+/// Runs one round: connects and registers all, ends them, waits until `feed` has told every close. The
+/// server's events must be put into `feed` meanwhile. Reconcile afterwards, with the attempts of this or of
+/// many rounds.
 ///
 /// # Errors
 /// The round could not be run; what clients meet in it is no error but part of the outcome.
@@ -339,7 +341,8 @@ fn bye(attempt: &Attempt) -> Option<(u64, Owed)> {
     Some((call, if lost_is_right { Owed::No } else { Owed::Yes }))
 }
 
-/// What was open when the server was ended may have been closed by that, and must have been if its client did not end it.
+/// What was open when the server was ended may have been closed by that, and must have been if its client did
+/// not end it.
 fn expect_blow(attempt: &mut Attempt, struck: Struck) {
     if attempt.started >= struck.to {
         return;

@@ -27,7 +27,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// A listener that takes any path, whose users are of the domain `localhost`; over TLS any certificate is good.
+    /// A listener that takes any path, whose users are of the domain `localhost`; over TLS any certificate is
+    /// good.
     #[must_use]
     pub fn new(transport: Transport, address: SocketAddr) -> Self {
         Self {

@@ -54,7 +54,8 @@ impl Trust {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
-        // Each client is a new one: a full handshake, and no tickets kept for tens of thousands of connections.
+        // Each client is a new one: a full handshake, and no tickets kept for tens of thousands of
+        // connections.
         config.resumption = rustls::client::Resumption::disabled();
         Self(Arc::new(config))
     }

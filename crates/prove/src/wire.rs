@@ -1,5 +1,5 @@
-//! The socket under a client, with TLS where there is TLS: reads when something comes, writes at once or keeps what
-//! the socket does not take.
+//! The socket under a client, with TLS where there is TLS: reads when something comes, writes at once or
+//! keeps what the socket does not take.
 
 use std::cell::RefCell;
 use std::io::{self, Read as _};
@@ -91,7 +91,8 @@ impl Wire {
         }
     }
 
-    /// Waits for bytes (or the end), and hands over what they are in plain. Nothing is lost when it is dropped.
+    /// Waits for bytes (or the end), and hands over what they are in plain. Nothing is lost when it is
+    /// dropped.
     pub(crate) async fn read(&mut self, take: impl FnOnce(&mut [u8])) -> Result<(), Ended> {
         let mut take = Some(take);
         std::future::poll_fn(move |context| {
@@ -265,7 +266,8 @@ impl Wire {
         }
     }
 
-    /// Reads what has come by now and throws it away: a socket that is closed with bytes unread sends a RST in place of its FIN.
+    /// Reads what has come by now and throws it away: a socket that is closed with bytes unread sends a RST
+    /// in place of its FIN.
     pub(crate) fn drain(&self) {
         let Socket::Stream(stream) = &self.socket else { return };
         SCRATCH.with_borrow_mut(|scratch| while matches!(stream.try_read(&mut scratch.raw), Ok(1..)) {});

@@ -34,8 +34,8 @@ impl Device {
         format!("u{}@example.com", self.user)
     }
 
-    /// The URI that it is reached at. The first two speak outbound (RFC 5626) and make a new URI for each flow, as
-    /// browsers do; the others keep theirs.
+    /// The URI that it is reached at. The first two speak outbound (RFC 5626) and make a new URI for each
+    /// flow, as browsers do; the others keep theirs.
     fn contact(self, flow: Option<FlowId>) -> String {
         match (self.number, flow) {
             (0 | 1, Some(flow)) => {

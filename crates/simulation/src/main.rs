@@ -50,7 +50,8 @@ struct Arguments {
     /// Such a crash kills the process alone; without it the power fails.
     #[arg(long)]
     kill: bool,
-    /// Run the one seed calmly again and again, with a crash at every change of the disk and after every step.
+    /// Run the one seed calmly again and again, with a crash at every change of the disk and after every
+    /// step.
     #[arg(long, requires = "seed", conflicts_with_all = ["crash_at_change", "crash_at_step", "trace"])]
     sweep: bool,
     /// Put a bug in, to see it found.

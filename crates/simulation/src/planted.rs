@@ -1,4 +1,5 @@
-//! Bugs put in on purpose: each must be found. They live in the simulated parts around the real code, never in it.
+//! Bugs put in on purpose: each must be found. They live in the simulated parts around the real code, never
+//! in it.
 
 use std::{io, str::FromStr, sync::Arc};
 

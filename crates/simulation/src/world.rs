@@ -137,7 +137,8 @@ impl World {
         self.plan.weather == Weather::Rough
     }
 
-    // ---- starts and ends ------------------------------------------------------------------------------------------
+    // ---- starts and ends
+    // ------------------------------------------------------------------------------------------
 
     /// Starts a process, through as many crashes on the way as chance has in store.
     fn start(&mut self) -> Result<(), String> {
@@ -275,7 +276,8 @@ impl World {
         }
     }
 
-    // ---- one step -------------------------------------------------------------------------------------------------
+    // ---- one step
+    // -------------------------------------------------------------------------------------------------
 
     fn step(&mut self) -> Result<(), String> {
         self.totals.steps += 1;

@@ -1,4 +1,5 @@
-//! One small run, in which nothing goes wrong but one crash: at every change of the disk, and after every step of a task.
+//! One small run, in which nothing goes wrong but one crash: at every change of the disk, and after every
+//! step of a task.
 
 use ledger::storage::sim::End;
 use simulation::{At, Plan, Weather, run};

@@ -1,5 +1,5 @@
-//! How fast a sink gets over a backlog: to a webhook on loopback with one request and with eight at a time, and to the
-//! servers that are named.
+//! How fast a sink gets over a backlog: to a webhook on loopback with one request and with eight at a time,
+//! and to the servers that are named.
 //!
 //! `cargo run --release -p sinks --example backlog [EVENTS [postgres://USER@HOST/DATABASE] [nats://HOST] [redis://HOST]]`
 

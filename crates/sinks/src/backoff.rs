@@ -20,7 +20,8 @@ impl Backoff {
         self.next = self.first;
     }
 
-    /// The wait after another failure: between half of the nominal wait and all of it; `chance` is from 0 to 1.
+    /// The wait after another failure: between half of the nominal wait and all of it; `chance` is from 0 to
+    /// 1.
     pub(crate) fn wait(&mut self, chance: f64) -> Duration {
         let nominal = self.next;
         self.next = (nominal * 2).min(self.longest);

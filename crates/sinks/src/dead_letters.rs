@@ -1,6 +1,7 @@
 //! Events that a destination refuses, kept in a file so that those behind them need not wait.
 //!
-//! After a crash the cursor may be behind an event that was written here. It is refused again then, and found here.
+//! After a crash the cursor may be behind an event that was written here. It is refused again then, and found
+//! here.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -25,7 +26,8 @@ impl DeadLetters {
         Self { path }
     }
 
-    /// Adds one, unless a crash left it here; it is on disk when this returns. Opens the file each time, for this is rare.
+    /// Adds one, unless a crash left it here; it is on disk when this returns. Opens the file each time, for
+    /// this is rare.
     pub(crate) fn put(
         &self,
         sink: &str,

@@ -17,8 +17,8 @@ const NAMED: usize = 3;
 /// The event in one line of plain words, such as
 /// `13:05:12.123 flow.closed edge1.3.f42 ws 127.0.0.1:51422 by client: close frame 1001 "going away" after 3 m 12 s, 2 bindings (alice@localhost)`.
 ///
-/// `at` is in microseconds since the Unix epoch and shown as the time of day in UTC. A payload that cannot be read shows as
-/// the event's id. Nothing a peer wrote can steer the terminal.
+/// `at` is in microseconds since the Unix epoch and shown as the time of day in UTC. A payload that cannot be
+/// read shows as the event's id. Nothing a peer wrote can steer the terminal.
 #[must_use]
 pub fn describe(node: &Node, id: EventId, kind: EventKind, at: u64, payload: &[u8]) -> String {
     let time = event_time(at);

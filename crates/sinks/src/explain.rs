@@ -69,8 +69,8 @@ struct Opened<'a> {
     user_agent: Option<Cow<'a, str>>,
 }
 
-/// The sentence about a flow that is over, from the data of its `flow.closed`; none if that cannot be read. `now` is in
-/// microseconds since the Unix epoch. Nothing a peer wrote can steer the terminal.
+/// The sentence about a flow that is over, from the data of its `flow.closed`; none if that cannot be read.
+/// `now` is in microseconds since the Unix epoch. Nothing a peer wrote can steer the terminal.
 #[must_use]
 pub fn why_closed(payload: &[u8], now: u64) -> Option<String> {
     let data: Closed<'_> = serde_json::from_slice(payload).ok()?;
@@ -124,7 +124,8 @@ pub fn why_closed(payload: &[u8], now: u64) -> Option<String> {
     Some(without_steering(&sentence))
 }
 
-/// The sentence about a flow that has no close yet, from the data of its `flow.opened`; none if that cannot be read.
+/// The sentence about a flow that has no close yet, from the data of its `flow.opened`; none if that cannot
+/// be read.
 #[must_use]
 pub fn why_open(payload: &[u8], now: u64) -> Option<String> {
     let data: Opened<'_> = serde_json::from_slice(payload).ok()?;

@@ -8,7 +8,8 @@ use lifecycle::{EventId, EventKind, Node, cloud_event};
 
 use crate::destination::{Appetite, Outgoing};
 
-/// Blocks read in one go, so that a sink that wants none of a long history still hears when it is told to end.
+/// Blocks read in one go, so that a sink that wants none of a long history still hears when it is told to
+/// end.
 const BLOCKS_AT_ONCE: usize = 64;
 
 /// Why reading stopped.
@@ -144,7 +145,8 @@ impl Feed {
         (bytes, unknown)
     }
 
-    /// The next delivery: from the front, never empty unless nothing waits; and what tells when there is more to read.
+    /// The next delivery: from the front, never empty unless nothing waits; and what tells when there is more
+    /// to read.
     pub(crate) fn batch(&mut self, appetite: Appetite) -> (&[Outgoing], &mut Reader) {
         let mut bytes = 0;
         let mut fits = |event: &Outgoing| {

@@ -1,4 +1,5 @@
-//! Events to a file, one a line, each once: what a crash left behind the cursor is read back and not written again.
+//! Events to a file, one a line, each once: what a crash left behind the cursor is read back and not written
+//! again.
 
 mod read_back;
 mod rotation;
@@ -28,7 +29,8 @@ pub(crate) const APPETITE: Appetite = Appetite { events: 4096, bytes: 1 << 20 };
 const MOVES: usize = 3;
 
 /// A file that events are appended to. It is looked up by its name at every write, so a file that was renamed
-/// (logrotate, or our own rotation) or removed is followed by a new one. Lines are whole: what a crash tore is cut at the start.
+/// (logrotate, or our own rotation) or removed is followed by a new one. Lines are whole: what a crash tore
+/// is cut at the start.
 ///
 /// logrotate's `copytruncate` loses lines by its nature; use `create` or `nocreate`.
 #[derive(Debug)]
@@ -224,8 +226,8 @@ impl FileSink {
         Ok(())
     }
 
-    /// How many events from the front the file holds already. The first that it does not hold ends the comparison: what comes
-    /// after it is written, so that the order holds.
+    /// How many events from the front the file holds already. The first that it does not hold ends the
+    /// comparison: what comes after it is written, so that the order holds.
     fn held(&mut self, events: &[Outgoing]) -> Result<usize, Failure> {
         let Some(read_back) = &mut self.read_back else { return Ok(0) };
         let mut held = 0;
@@ -259,7 +261,8 @@ impl FileSink {
         Ok(open.is_due(rotation, adding, now))
     }
 
-    /// Moves the file away if what comes next belongs into a new one. What is moved away is whole and on disk.
+    /// Moves the file away if what comes next belongs into a new one. What is moved away is whole and on
+    /// disk.
     fn rotate_if_due(&mut self, now: SystemTime) -> Result<(), Failure> {
         let Some(rotation) = self.rotation else { return Ok(()) };
         let adding = self.buffer.len() as u64;
@@ -359,8 +362,8 @@ impl Destination for FileSink {
         self.cursor = CursorLag::Some;
         for _ in 0..MOVES {
             self.append()?;
-            // Moved between the look and the write: whoever moved it may have taken a copy already, so the lines go into the
-            // new one too.
+            // Moved between the look and the write: whoever moved it may have taken a copy already, so the
+            // lines go into the new one too.
             if self.current()?.is_some() {
                 break;
             }

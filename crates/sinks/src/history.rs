@@ -14,8 +14,8 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Looks up where earlier incarnations end. Reads at most one segment of each, so that a long backlog is not read twice;
-    /// what cannot be read counts as little as is known of it.
+    /// Looks up where earlier incarnations end. Reads at most one segment of each, so that a long backlog is
+    /// not read twice; what cannot be read counts as little as is known of it.
     pub(crate) fn look(ledger: &Ledger, from: Position) -> Self {
         let segments = ledger.segments();
         let before = |first: Position| Position::new(first.incarnation, first.seq.saturating_sub(1));

@@ -1,13 +1,13 @@
 //! Events to a stream of NATS JetStream: one message each, which is a CloudEvent in structured mode.
 //!
-//! Many messages are under way at a time, and still none is ever stored behind a later one: each says which sequence it
-//! expects the stream to have reached (`Nats-Expected-Last-Sequence`), so when one is refused or lost on its way, all that
-//! come after it are refused too. That asks for a stream that nobody else writes to, so every node has its own. With the
-//! id of the last message read back, it also keeps repeats out however old they are; the server's duplicate window
-//! (`Nats-Msg-Id`) forgets after some minutes.
+//! Many messages are under way at a time, and still none is ever stored behind a later one: each says which
+//! sequence it expects the stream to have reached (`Nats-Expected-Last-Sequence`), so when one is refused or
+//! lost on its way, all that come after it are refused too. That asks for a stream that nobody else writes
+//! to, so every node has its own. With the id of the last message read back, it also keeps repeats out
+//! however old they are; the server's duplicate window (`Nats-Msg-Id`) forgets after some minutes.
 //!
-//! JetStream acknowledges before it syncs to its disk. So whenever we connect we read back the last message, and go back
-//! to there.
+//! JetStream acknowledges before it syncs to its disk. So whenever we connect we read back the last message,
+//! and go back to there.
 
 mod answer;
 mod login;

@@ -1,7 +1,8 @@
 //! Events to a PostgreSQL database: each is a row, once, and what is there now can be asked with plain SQL.
 //!
-//! The row of the cursor moves in the transaction that brings the events. So the database always says how far it has come:
-//! after an answer that got lost it is further than we know, after a backup was restored it is further back.
+//! The row of the cursor moves in the transaction that brings the events. So the database always says how far
+//! it has come: after an answer that got lost it is further than we know, after a backup was restored it is
+//! further back.
 
 mod error;
 mod text;
@@ -20,7 +21,8 @@ use error::failure;
 use text::storable;
 use tls::Tls;
 
-/// One transaction takes this much: beyond some hundred rows more gains little, and a failed one is repeated whole.
+/// One transaction takes this much: beyond some hundred rows more gains little, and a failed one is repeated
+/// whole.
 const APPETITE: Appetite = Appetite { events: 1000, bytes: 1 << 20 };
 
 /// The schema's version that this release works with.
@@ -248,7 +250,8 @@ impl PostgresSink {
         Ok(())
     }
 
-    /// Some rows were there already. If they are other events under the same ids, ours would be lost without a word.
+    /// Some rows were there already. If they are other events under the same ids, ours would be lost without
+    /// a word.
     async fn look_for_strangers(&mut self, events: &[Outgoing], columns: &Columns) -> Result<(), Failure> {
         let Columns { incarnations, seqs, types, times } = columns;
         let Session { client, foreign, .. } = self.session()?;
@@ -287,7 +290,8 @@ impl Destination for PostgresSink {
             let known = sink.row;
             let found = sink.find_row().await?;
             sink.row = found;
-            // Behind the row may be events that the sink does not want: then it is where we left it, and all is well.
+            // Behind the row may be events that the sink does not want: then it is where we left it, and all
+            // is well.
             Ok(if found.is_some() && found == known { from } else { found.unwrap_or(Position::START) })
         })
         .await
@@ -298,7 +302,8 @@ impl Destination for PostgresSink {
         Ok(events.len())
     }
 
-    /// Takes the row past what the sink does not want, so that it is never behind the cursor that is saved next.
+    /// Takes the row past what the sink does not want, so that it is never behind the cursor that is saved
+    /// next.
     async fn settle(&mut self, to: Position) -> Result<(), Failure> {
         if self.row >= Some(to) {
             return Ok(());

@@ -1,6 +1,7 @@
 //! How far a sink has come and what it does next: read, deliver, and only then move the cursor.
 //!
-//! Nothing here waits or asks for the time. The worker awaits the destination and tells what came of it; so does a simulation.
+//! Nothing here waits or asks for the time. The worker awaits the destination and tells what came of it; so
+//! does a simulation.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -278,7 +279,8 @@ impl Progress {
         self.failed(&failure, moment);
     }
 
-    /// The destination refuses the event in front, which it was given alone. Blocks if it goes to the dead letters.
+    /// The destination refuses the event in front, which it was given alone. Blocks if it goes to the dead
+    /// letters.
     fn refused(&mut self, failure: Failure, moment: Moment) {
         let (Some(event), Some(letters)) = (self.feed.oldest(), &self.dead_letters) else {
             return self.failed(&failure, moment);
@@ -460,8 +462,8 @@ impl Progress {
         self.save_at
     }
 
-    /// The saving of the cursor begins. If there is anything to remember, this is it: settle the destination, then call
-    /// [`Progress::settled`] with it.
+    /// The saving of the cursor begins. If there is anything to remember, this is it: settle the destination,
+    /// then call [`Progress::settled`] with it.
     pub fn begin_save(&mut self) -> Option<Position> {
         self.save_at = None;
         Some(self.feed.done_to()).filter(|to| *to > self.cursor.position())

@@ -1,11 +1,12 @@
 //! Events to a stream of Redis: one entry each, under an id of our own, so that a repeat is refused.
 //!
-//! An event's entry has the id `<incarnation>-<sequence>`. Redis takes only ids that are greater than all before, so an
-//! event can be in the stream once at most, and never behind a later one. A delivery is one transaction: if Redis took
-//! some of it and not what comes before, the rest could never be added any more.
+//! An event's entry has the id `<incarnation>-<sequence>`. Redis takes only ids that are greater than all
+//! before, so an event can be in the stream once at most, and never behind a later one. A delivery is one
+//! transaction: if Redis took some of it and not what comes before, the rest could never be added any more.
 //!
-//! Redis forgets: what it acknowledged may be gone after a restart (`appendfsync everysec`, or no persistence), a
-//! failover or a flush. So whenever we connect we ask for the last id it has given out, and go back to there.
+//! Redis forgets: what it acknowledged may be gone after a restart (`appendfsync everysec`, or no
+//! persistence), a failover or a flush. So whenever we connect we ask for the last id it has given out, and
+//! go back to there.
 
 mod answer;
 mod repeat;

@@ -77,7 +77,8 @@ pub enum StartError {
 /// How far a sink got when it was told to finish.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// How it was at the end; [`Status::lag`] is what is left in the ledger, to be delivered after the next start.
+    /// How it was at the end; [`Status::lag`] is what is left in the ledger, to be delivered after the next
+    /// start.
     pub status: Status,
     /// Whether it came to rest, or its destination holds it in the middle of a write.
     pub rest: Rest,
@@ -92,8 +93,8 @@ pub enum Rest {
     Stuck,
 }
 
-/// One sink at work: a thread of its own with a runtime of its own, so that whatever its destination does, nobody else
-/// notices. Dropping it ends it at once, without waiting.
+/// One sink at work: a thread of its own with a runtime of its own, so that whatever its destination does,
+/// nobody else notices. Dropping it ends it at once, without waiting.
 #[derive(Debug)]
 pub struct Sink {
     name: String,
@@ -117,7 +118,8 @@ impl Sink {
     /// Starts it where its cursor stands; a new one at the oldest event there is. Reads the cursor from disk.
     ///
     /// # Errors
-    /// The cursor cannot be read, or there is no thread to be had. Whatever is wrong with the destination is no error here.
+    /// The cursor cannot be read, or there is no thread to be had. Whatever is wrong with the destination is
+    /// no error here.
     pub fn start(ledger: &Ledger, node: &Node, settings: Settings) -> Result<Self, StartError> {
         let Settings { name, types, target, max_rate, dead_letter, pace } = settings;
         let base = Base { ledger, node, name, types, max_rate, dead_letter, pace };
@@ -181,7 +183,8 @@ impl Sink {
         Finished { status: self.status(), rest }
     }
 
-    /// Tries to deliver everything up to the current end of the ledger, then ends, after at most `patience`. Blocks.
+    /// Tries to deliver everything up to the current end of the ledger, then ends, after at most `patience`.
+    /// Blocks.
     #[must_use]
     pub fn finish(&self, patience: Duration) -> Finished {
         let until = Instant::now() + patience;
@@ -293,8 +296,8 @@ impl Sinks {
         self.0.iter()
     }
 
-    /// Tries to deliver everything up to the current end of the ledger to all of them at once, then ends them, after at most
-    /// `patience`. Blocks.
+    /// Tries to deliver everything up to the current end of the ledger to all of them at once, then ends
+    /// them, after at most `patience`. Blocks.
     #[must_use]
     pub fn finish(&self, patience: Duration) -> Vec<Finished> {
         let until = Instant::now() + patience;

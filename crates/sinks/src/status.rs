@@ -15,8 +15,8 @@ pub enum State {
     Working,
     /// The destination does not answer or is not ready; it is tried again and again.
     Retrying,
-    /// The destination refuses an event. It is tried again in case that is mended; nothing behind it is delivered
-    /// meanwhile, so that order holds (a webhook with `concurrency`: nothing of the same flow).
+    /// The destination refuses an event. It is tried again in case that is mended; nothing behind it is
+    /// delivered meanwhile, so that order holds (a webhook with `concurrency`: nothing of the same flow).
     Blocked,
     /// It was told to finish, or the ledger was closed.
     Stopped,
@@ -70,11 +70,13 @@ pub struct Status {
     pub target: String,
     /// What it does right now.
     pub state: State,
-    /// The last record that is done with: acknowledged by the destination, or of a type the sink does not want.
+    /// The last record that is done with: acknowledged by the destination, or of a type the sink does not
+    /// want.
     pub cursor: Position,
     /// Records in the ledger behind the cursor, of all types.
     pub lag: u64,
-    /// When the oldest event that waits here happened, in microseconds since the Unix epoch; its age is the sink's delay.
+    /// When the oldest event that waits here happened, in microseconds since the Unix epoch; its age is the
+    /// sink's delay.
     pub oldest_waiting_at: Option<u64>,
     /// When the destination last acknowledged something.
     pub last_delivery: Option<SystemTime>,
@@ -90,7 +92,8 @@ pub struct Status {
     pub retries: u64,
     /// Refused events that were put into the dead-letter file since the start.
     pub dead_lettered: u64,
-    /// Times the ledger no longer held what should have come next, or was older than the cursor. Events may be missing.
+    /// Times the ledger no longer held what should have come next, or was older than the cursor. Events may
+    /// be missing.
     pub gaps: u64,
     /// Records skipped because this release does not know their type.
     pub unknown: u64,

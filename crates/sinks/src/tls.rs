@@ -4,7 +4,8 @@ use hyper_rustls::ConfigBuilderExt as _;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
-/// A client that trusts these authorities; without any, those that this machine trusts. Reads the machine's from disk.
+/// A client that trusts these authorities; without any, those that this machine trusts. Reads the machine's
+/// from disk.
 pub(crate) fn client(authorities: &[CertificateDer<'static>]) -> Result<ClientConfig, String> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let builder = ClientConfig::builder_with_provider(provider.into())

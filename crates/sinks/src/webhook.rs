@@ -31,12 +31,12 @@ const AGENT: &str = concat!("sipway/", env!("CARGO_PKG_VERSION"));
 /// A request takes no further event once so many bytes are in it.
 const REQUEST_BYTES: usize = 1 << 20;
 
-/// Requests' worth of events that are looked at for each that may be under way, so that a flow whose events wait for each
-/// other does not keep the others from theirs.
+/// Requests' worth of events that are looked at for each that may be under way, so that a flow whose events
+/// wait for each other does not keep the others from theirs.
 const DEPTH: usize = 4;
 
-/// An HTTP server. Events of one flow or address-of-record follow each other; up to `concurrency` requests of others are
-/// under way beside them, on tasks of their own, so that they go on while a failed one waits.
+/// An HTTP server. Events of one flow or address-of-record follow each other; up to `concurrency` requests of
+/// others are under way beside them, on tasks of their own, so that they go on while a failed one waits.
 pub(crate) struct WebhookSink {
     sender: Arc<Sender>,
     roots: Roots,

@@ -6,8 +6,8 @@ use crate::params::push_quoted;
 
 /// The value of the header that answers `challenge`.
 ///
-/// `uri` is the Request-URI as sent. `cnonce` is a random text and `nc` the number of uses of this nonce so far, this
-/// one included, from 1; neither is used when the challenge offers no `qop`.
+/// `uri` is the Request-URI as sent. `cnonce` is a random text and `nc` the number of uses of this nonce so
+/// far, this one included, from 1; neither is used when the challenge offers no `qop`.
 pub fn answer(
     challenge: &Challenge,
     method: &str,

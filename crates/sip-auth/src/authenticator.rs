@@ -64,14 +64,15 @@ pub enum NoQop {
     AcceptOnce,
 }
 
-/// Whether the `uri` in the credentials must be the Request-URI. The response is always over the `uri` as it is written.
+/// Whether the `uri` in the credentials must be the Request-URI. The response is always over the `uri` as it
+/// is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UriCheck {
-    /// It must have the same scheme, user and host. Parameters, headers and angle brackets may differ, the case of
-    /// scheme and host too, and a port may be missing in one.
+    /// It must have the same scheme, user and host. Parameters, headers and angle brackets may differ, the
+    /// case of scheme and host too, and a port may be missing in one.
     Same,
-    /// It may be anything: RFC 3261 §22.4, item 5 says that inequality is not necessarily a failure. Some clients write the
-    /// address of the server there, and a proxy before us may have retargeted the request.
+    /// It may be anything: RFC 3261 §22.4, item 5 says that inequality is not necessarily a failure. Some
+    /// clients write the address of the server there, and a proxy before us may have retargeted the request.
     Any,
 }
 
@@ -84,8 +85,8 @@ pub struct Settings {
     pub algorithms: Vec<Algorithm>,
     /// How long a nonce may be used; after that credentials are stale.
     pub nonce_lifetime: Duration,
-    /// The most nonces in use at a time whose counts are remembered, about 60 bytes each. With more, the oldest are
-    /// asked for again (stale).
+    /// The most nonces in use at a time whose counts are remembered, about 60 bytes each. With more, the
+    /// oldest are asked for again (stale).
     pub max_nonces: usize,
     /// See [`NoQop`].
     pub no_qop: NoQop,
@@ -96,8 +97,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What every client can do: MD5 alone, nonces of 5 minutes, 100,000 of them, credentials without qop once, any `uri`.
-    /// With a second challenge, clients fail that take the first or the last one without a look at its algorithm.
+    /// What every client can do: MD5 alone, nonces of 5 minutes, 100,000 of them, credentials without qop
+    /// once, any `uri`. With a second challenge, clients fail that take the first or the last one without a
+    /// look at its algorithm.
     pub fn new(realm: impl Into<String>) -> Settings {
         Settings {
             realm: realm.into(),
@@ -158,8 +160,8 @@ pub enum ChallengeReason {
     NoCredentials,
     /// Wrong password or unknown user: not told apart, here or in time.
     WrongCredentials,
-    /// The same for the client, in time too. The operator may want to know: the user is there, but its stored hashes cannot
-    /// judge these credentials, whatever the password was.
+    /// The same for the client, in time too. The operator may want to know: the user is there, but its stored
+    /// hashes cannot judge these credentials, whatever the password was.
     NoHash(NoHash),
     /// An algorithm or qop that was not offered, or no qop where that is refused.
     NotOffered,
@@ -210,8 +212,8 @@ pub enum RefuseReason {
 
 /// Judges credentials for one realm.
 ///
-/// It remembers nonce counts, so credentials for one nonce must come to one of these: share it, or keep each flow at
-/// one. All that share a secret recognise each other's nonces.
+/// It remembers nonce counts, so credentials for one nonce must come to one of these: share it, or keep each
+/// flow at one. All that share a secret recognise each other's nonces.
 pub struct Authenticator {
     settings: Settings,
     nonces: NonceSigner,
@@ -225,8 +227,9 @@ impl std::fmt::Debug for Authenticator {
 }
 
 impl Authenticator {
-    /// `secret` signs the nonces. A random one for each run is fine: clients with older nonces are stale and try again.
-    /// One that outlives the process lets a nonce count be used again after a restart within the nonce's lifetime.
+    /// `secret` signs the nonces. A random one for each run is fine: clients with older nonces are stale and
+    /// try again. One that outlives the process lets a nonce count be used again after a restart within the
+    /// nonce's lifetime.
     pub fn new(mut settings: Settings, secret: &[u8; 32]) -> Authenticator {
         let mut offered = Vec::with_capacity(3);
         for algorithm in settings.algorithms.drain(..) {
@@ -252,8 +255,8 @@ impl Authenticator {
 
     /// Values for `WWW-Authenticate` or `Proxy-Authenticate`, one header field each, in this order.
     ///
-    /// `salt` sets the challenges of one second apart and must not repeat within it: a random number, or a counter.
-    /// `now` is in Unix seconds.
+    /// `salt` sets the challenges of one second apart and must not repeat within it: a random number, or a
+    /// counter. `now` is in Unix seconds.
     pub fn challenges(&self, stale: Stale, salt: u64, now: u64) -> Vec<String> {
         let nonce = self.nonces.issue(NonceId { issued: now, salt });
         let write = |algorithm: &Algorithm| {
@@ -273,9 +276,9 @@ impl Authenticator {
 
     /// Judges the values of all `Authorization` (or all `Proxy-Authorization`) header fields of a request.
     ///
-    /// Other schemes and realms are passed over. Of up to four sets of credentials for this realm one that is accepted
-    /// decides, otherwise one that is wrong, so that no guess goes uncounted behind something else; otherwise the first. `now`
-    /// is in Unix seconds.
+    /// Other schemes and realms are passed over. Of up to four sets of credentials for this realm one that is
+    /// accepted decides, otherwise one that is wrong, so that no guess goes uncounted behind something else;
+    /// otherwise the first. `now` is in Unix seconds.
     pub fn verify<'h>(
         &mut self,
         request: Request<'_>,
@@ -357,7 +360,8 @@ impl Authenticator {
         }
     }
 
-    /// The same hashing whoever asks: a password is hashed even if nobody has it or a stored hash replaces it.
+    /// The same hashing whoever asks: a password is hashed even if nobody has it or a stored hash replaces
+    /// it.
     fn check_password(
         &self,
         request: Request<'_>,

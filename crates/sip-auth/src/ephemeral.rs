@@ -1,5 +1,6 @@
-//! Passwords that a web application makes for a while, as for TURN servers (draft-uberti-behave-turn-rest): the name says until
-//! when, `1735689600:ada`, and the password is a signature of the name, in base64. Nothing is stored anywhere.
+//! Passwords that a web application makes for a while, as for TURN servers (draft-uberti-behave-turn-rest):
+//! the name says until when, `1735689600:ada`, and the password is a signature of the name, in base64.
+//! Nothing is stored anywhere.
 
 use std::fmt;
 
@@ -83,7 +84,8 @@ impl Ephemeral {
         EphemeralName::read(name).filter(|read| read.until > now).map(|_| self.password(name))
     }
 
-    /// Whether a name and a password belong together and are good at `now`, in Unix seconds; what the name says.
+    /// Whether a name and a password belong together and are good at `now`, in Unix seconds; what the name
+    /// says.
     #[must_use]
     pub fn judge<'n>(&self, name: &'n str, password: &str, now: u64) -> Option<EphemeralName<'n>> {
         let read = EphemeralName::read(name)?;

@@ -1,11 +1,12 @@
-//! Digest authentication for SIP (RFC 3261 §22, RFC 7616, RFC 8760): verdicts on credentials, challenges, and answers.
+//! Digest authentication for SIP (RFC 3261 §22, RFC 7616, RFC 8760): verdicts on credentials, challenges, and
+//! answers.
 //!
-//! Pure: time comes as Unix seconds, randomness as a number, users by the [`Credentials`] trait. [`Authenticator`] is
-//! the server's side, [`answer`] the client's. [`TokenRules`]
+//! Pure: time comes as Unix seconds, randomness as a number, users by the [`Credentials`] trait.
+//! [`Authenticator`] is the server's side, [`answer`] the client's. [`TokenRules`]
 //! judges signed tokens (JWT).
 //!
-//! ACK and CANCEL cannot be challenged (RFC 3261 §22.1) and an ACK repeats the credentials of its INVITE: do not bring
-//! them here, the nonce count would be seen twice.
+//! ACK and CANCEL cannot be challenged (RFC 3261 §22.1) and an ACK repeats the credentials of its INVITE: do
+//! not bring them here, the nonce count would be seen twice.
 #![forbid(unsafe_code)]
 
 mod algorithm;

@@ -1,4 +1,5 @@
-//! The list of parameters after an authentication scheme: names, tokens, quoted strings, in any order and spacing.
+//! The list of parameters after an authentication scheme: names, tokens, quoted strings, in any order and
+//! spacing.
 
 use std::borrow::Cow;
 
@@ -83,7 +84,8 @@ impl Meant {
     }
 }
 
-/// The token in the value of an Authorization or Proxy-Authorization header field of the scheme Bearer (RFC 8898 §2.3).
+/// The token in the value of an Authorization or Proxy-Authorization header field of the scheme Bearer (RFC
+/// 8898 §2.3).
 #[must_use]
 pub fn bearer_token(value: &[u8]) -> Option<&str> {
     match Scheme::parse(value) {
@@ -92,8 +94,8 @@ pub fn bearer_token(value: &[u8]) -> Option<&str> {
     }
 }
 
-/// The value of a WWW-Authenticate or Proxy-Authenticate header field that asks for a token (RFC 8898 §4): of this realm, from
-/// this server if it is known, and again if the one that came was not good (RFC 6750 §3.1).
+/// The value of a WWW-Authenticate or Proxy-Authenticate header field that asks for a token (RFC 8898 §4): of
+/// this realm, from this server if it is known, and again if the one that came was not good (RFC 6750 §3.1).
 #[must_use]
 pub fn bearer_challenge(realm: &str, server: Option<&str>, again: Again) -> String {
     let mut value = String::with_capacity(96);
@@ -185,7 +187,8 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
 }
 
-/// Writes `name="value"` with what must be escaped escaped, and control characters left out: they could break a header.
+/// Writes `name="value"` with what must be escaped escaped, and control characters left out: they could break
+/// a header.
 pub(crate) fn push_quoted(to: &mut String, name: &str, value: &str) {
     to.push_str(name);
     to.push_str("=\"");

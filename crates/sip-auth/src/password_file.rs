@@ -49,12 +49,13 @@ pub enum PasswordFileProblem {
 impl UserTable {
     /// Reads a password file.
     ///
-    /// - `user:password`: the password is everything after the first colon, further colons included, blanks too.
+    /// - `user:password`: the password is everything after the first colon, further colons included, blanks
+    ///   too.
     /// - `user:realm:HA1`: exactly three fields, the last of 32 (MD5) or 64 (SHA-256) hexadecimal digits; or
-    ///   `user:realm:SHA-512-256:HA1`. A user may have one of each for the same realm. A password of that very form cannot be
-    ///   written as `user:password`.
-    /// - A user may be written as clients write it: `alice` or `alice@example.com`. A hash is good for clients that write
-    ///   the name in the same way.
+    ///   `user:realm:SHA-512-256:HA1`. A user may have one of each for the same realm. A password of that
+    ///   very form cannot be written as `user:password`.
+    /// - A user may be written as clients write it: `alice` or `alice@example.com`. A hash is good for
+    ///   clients that write the name in the same way.
     /// - Lines that are empty or start with `#` are passed over.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! Which nonce counts were used: each at most once, in bounded memory.
 //!
-//! A nonce is remembered from its first good use until it expires. When there is no room the oldest issued one is
-//! forgotten, and from then on no nonce issued up to that one is taken unless it is still remembered: it counts as
-//! stale. So a full memory costs some clients one more round trip and never lets a replay through.
+//! A nonce is remembered from its first good use until it expires. When there is no room the oldest issued
+//! one is forgotten, and from then on no nonce issued up to that one is taken unless it is still remembered:
+//! it counts as stale. So a full memory costs some clients one more round trip and never lets a replay
+//! through.
 
 use crate::nonce::NonceId;
 use std::collections::BTreeMap;
@@ -39,7 +40,8 @@ impl ReplayMemory {
         ReplayMemory { nonces: BTreeMap::new(), limit: limit.max(1), forgotten: None }
     }
 
-    /// Forgets the nonces issued before this second. None of them is taken again, even if the clock is set back.
+    /// Forgets the nonces issued before this second. None of them is taken again, even if the clock is set
+    /// back.
     pub(crate) fn expire(&mut self, before: u64) {
         while let Some(first) = self.nonces.first_entry().filter(|first| first.key().issued < before) {
             self.forgotten = self.forgotten.max(Some(*first.key()));

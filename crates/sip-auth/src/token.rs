@@ -1,7 +1,7 @@
 //! Signed tokens (JWT, RFC 7519): who somebody is by the word of a web login.
 //!
-//! The key says which algorithm it is used with, never the token: a public key cannot be taken for a shared secret, and
-//! `none` is no algorithm.
+//! The key says which algorithm it is used with, never the token: a public key cannot be taken for a shared
+//! secret, and `none` is no algorithm.
 
 use std::fmt;
 
@@ -78,8 +78,9 @@ struct KeySet {
 }
 
 impl TokenKeys {
-    /// Reads a public key in PEM (RSA for RS256, P-256 for ES256, P-384 for ES384, Ed25519 for EdDSA) or a JWKS (RFC 7517
-    /// §5) with up to 16 keys; what in it is not for signatures, or a shared secret, is left out.
+    /// Reads a public key in PEM (RSA for RS256, P-256 for ES256, P-384 for ES384, Ed25519 for EdDSA) or a
+    /// JWKS (RFC 7517 §5) with up to 16 keys; what in it is not for signatures, or a shared secret, is left
+    /// out.
     ///
     /// # Errors
     /// There is no key that could be used.
@@ -317,7 +318,8 @@ impl fmt::Display for TokenError {
 impl std::error::Error for TokenError {}
 
 impl TokenRules {
-    /// Judges a token at `now`, in Unix seconds. What it says counts only once its signature is known to be good.
+    /// Judges a token at `now`, in Unix seconds. What it says counts only once its signature is known to be
+    /// good.
     ///
     /// # Errors
     /// Why it is not good.

@@ -1,10 +1,11 @@
 //! Whether the `uri` a client signed is the Request-URI that came.
 
-/// Byte for byte the same, or the same scheme, user and host, where scheme and host are compared without regard to
-/// case and these may differ: URI parameters and headers, angle brackets, and a port that only one of them has.
+/// Byte for byte the same, or the same scheme, user and host, where scheme and host are compared without
+/// regard to case and these may differ: URI parameters and headers, angle brackets, and a port that only one
+/// of them has.
 ///
-/// The port is left out by some clients in one of the two, parameters are added by proxies in between. The signature
-/// is always over the `uri` as the client wrote it.
+/// The port is left out by some clients in one of the two, parameters are added by proxies in between. The
+/// signature is always over the `uri` as the client wrote it.
 pub(crate) fn alike(signed: &[u8], requested: &[u8]) -> Alike {
     if signed == requested {
         return Alike::Yes;

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 /// The hosts that may follow a user's name in `username`: the domain and its realm.
 ///
-/// RFC 3261 does not say what stands in `username`. Phones write the user part alone, the user part with the domain
-/// (`alice@example.com`), the whole address (`sip:alice@example.com`), or the user part with its escapes (`%23100`).
+/// RFC 3261 does not say what stands in `username`. Phones write the user part alone, the user part with the
+/// domain (`alice@example.com`), the whole address (`sip:alice@example.com`), or the user part with its
+/// escapes (`%23100`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserNames {
     hosts: Vec<String>,
@@ -33,8 +34,8 @@ impl UserNames {
         UserNames { hosts: hosts.into_iter().map(Into::into).collect() }
     }
 
-    /// The user that a written name means. A name with the host of somebody else stays whole, so it never becomes
-    /// a user of this domain.
+    /// The user that a written name means. A name with the host of somebody else stays whole, so it never
+    /// becomes a user of this domain.
     pub fn account<'w>(&self, written: &'w str) -> Cow<'w, str> {
         let name = without_scheme(written);
         match name.rsplit_once('@') {

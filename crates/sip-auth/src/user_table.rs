@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
-/// Users and their secrets: each has a password, or hashes. Users are known by their accounts ([`UserNames::account`]).
+/// Users and their secrets: each has a password, or hashes. Users are known by their accounts
+/// ([`UserNames::account`]).
 #[derive(Clone, Default)]
 pub struct UserTable {
     names: UserNames,
@@ -69,8 +70,8 @@ impl UserTable {
         Ok(())
     }
 
-    /// Adds a hash of a user, beside others by other algorithms, for other realms, or over other spellings of the name:
-    /// Kamailio's `ha1b` is over `alice@example.com`.
+    /// Adds a hash of a user, beside others by other algorithms, for other realms, or over other spellings of
+    /// the name: Kamailio's `ha1b` is over `alice@example.com`.
     ///
     /// # Errors
     /// There is such a hash, or the user has a password.
@@ -103,8 +104,8 @@ impl UserTable {
         self.users.len()
     }
 
-    /// Every user who is not served by each of these algorithms in this realm, and the first reason. A client that takes
-    /// an algorithm without a hash is never let in.
+    /// Every user who is not served by each of these algorithms in this realm, and the first reason. A client
+    /// that takes an algorithm without a hash is never let in.
     pub fn unserved<'t>(
         &'t self,
         realm: &'t str,

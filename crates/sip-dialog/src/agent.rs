@@ -58,7 +58,8 @@ impl Agent {
         own.same(&other)
     }
 
-    /// Whether a Contact may be this user agent's: it has the user part that was registered, or is a GRUU of the user (RFC 5627).
+    /// Whether a Contact may be this user agent's: it has the user part that was registered, or is a GRUU of
+    /// the user (RFC 5627).
     fn is_called(&self, contact: &[u8]) -> bool {
         let Ok(uri) = Uri::parse(contact) else { return false };
         let own = Uri::parse(&self.contact).ok();
@@ -66,9 +67,9 @@ impl Agent {
         (user.is_some() && uri.user() == user) || uri.address_of_record().is_some_and(|aor| *aor == *self.aor)
     }
 
-    /// Which of the user agents on one connection has a dialog whose Contact is this. `aor` is whom the call is of or for, which
-    /// may be another name than any of them registered: a server behind calls a Contact, a redirection leads elsewhere, a caller may
-    /// be anonymous.
+    /// Which of the user agents on one connection has a dialog whose Contact is this. `aor` is whom the call
+    /// is of or for, which may be another name than any of them registered: a server behind calls a Contact,
+    /// a redirection leads elsewhere, a caller may be anonymous.
     pub(crate) fn with_contact<'a>(
         agents: impl Iterator<Item = &'a Self> + Clone,
         contact: &[u8],
@@ -86,8 +87,9 @@ impl Agent {
             .map(|(_, agent)| agent)
     }
 
-    /// Whether this is surely the same user agent: it says so by its instance, or, without one, by the Call-ID of its REGISTER, which
-    /// it has kept since it started. Neither is known to others of the same user.
+    /// Whether this is surely the same user agent: it says so by its instance, or, without one, by the
+    /// Call-ID of its REGISTER, which it has kept since it started. Neither is known to others of the same
+    /// user.
     #[must_use]
     pub fn is_surely(&self, other: &Self) -> bool {
         self.is_user_of(other)
@@ -98,8 +100,9 @@ impl Agent {
             }
     }
 
-    /// Whether this is the same user agent come back, where the connection that it had is over. One without instance may have started
-    /// anew, and is also known by its whole Contact URI: from the address that it had, or with a name that nobody else has.
+    /// Whether this is the same user agent come back, where the connection that it had is over. One without
+    /// instance may have started anew, and is also known by its whole Contact URI: from the address that it
+    /// had, or with a name that nobody else has.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         let no_instance = self.instance.is_none() && other.instance.is_none();
@@ -114,8 +117,8 @@ impl Agent {
         self.aor == other.aor && self.identity == other.identity
     }
 
-    /// Whether its Contact is a name that it made up (RFC 7118 §5). Some browser clients all have the same host there, so the user part
-    /// must be its own too.
+    /// Whether its Contact is a name that it made up (RFC 7118 §5). Some browser clients all have the same
+    /// host there, so the user part must be its own too.
     fn has_own_name(&self) -> bool {
         let Ok(uri) = Uri::parse(&self.contact) else { return false };
         let user = self.aor.rsplit_once('@').map_or(&*self.aor, |(user, _)| user);
@@ -185,7 +188,8 @@ mod tests {
         assert_eq!(is(Given("a@x", "sip:a@10.0.0.1:5061", None, None, "c2", HERE)), (false, false));
         assert_eq!(is(Given("a@x", "sip:a@10.0.0.1:5060", None, None, "c2", THERE)), (false, false));
         assert_eq!(is(Given("a@x", "sip:a@10.0.0.1:5060", None, Some("a@x"), "c1", HERE)), (false, false));
-        // A browser that moves to another network has the name that it made up; one whose name others have too is not known by it.
+        // A browser that moves to another network has the name that it made up; one whose name others have
+        // too is not known by it.
         let browser = agent(&Given("a@x", "sip:q7f@d8k.invalid;transport=ws", None, None, "c1", HERE));
         assert!(
             agent(&Given("a@x", "sip:q7f@d8k.invalid;transport=ws", None, None, "c2", THERE)).is(&browser)

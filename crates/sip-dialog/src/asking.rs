@@ -1,5 +1,5 @@
-//! The INVITEs of one call that its caller's hop has sent. A user agent sends one; a proxy behind that forks sends one for each place
-//! (RFC 3261 §16.6), and its caller hears the best of their answers.
+//! The INVITEs of one call that its caller's hop has sent. A user agent sends one; a proxy behind that forks
+//! sends one for each place (RFC 3261 §16.6), and its caller hears the best of their answers.
 
 use std::hash::{DefaultHasher, Hasher as _};
 
@@ -40,8 +40,9 @@ impl Asking {
         }
     }
 
-    /// One has failed. The last one's end is the call's, unless another was declined by the callee for all places (6xx), so that the
-    /// proxy took back what still rang. `head` is the response, or the request that was answered here.
+    /// One has failed. The last one's end is the call's, unless another was declined by the callee for all
+    /// places (6xx), so that the proxy took back what still rang. `head` is the response, or the request that
+    /// was answered here.
     pub(crate) fn failed(&mut self, head: &Message<'_>, end: End) -> Failed {
         let which = which(head);
         let Some(at) = self.open.iter().position(|open| *open == which) else { return Failed::NotLast };

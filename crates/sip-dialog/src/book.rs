@@ -34,14 +34,14 @@ pub trait Book {
     /// Room for one record.
     type Room;
 
-    /// Whose user agent the INVITE at hand goes to, as an address-of-record, where its Request-URI does not say: it is a Contact that a
-    /// server behind us was told. None, which is the default: it does.
+    /// Whose user agent the INVITE at hand goes to, as an address-of-record, where its Request-URI does not
+    /// say: it is a Contact that a server behind us was told. None, which is the default: it does.
     fn called(&self) -> Option<&str> {
         None
     }
 
-    /// Writes that a call has started. Nothing when there is no room for the records that it will need: then it was
-    /// not written, and the call passes untracked.
+    /// Writes that a call has started. Nothing when there is no room for the records that it will need: then
+    /// it was not written, and the call passes untracked.
     fn started(&mut self, call: &Call<Self::Hop>) -> Option<Rooms<Self::Room>>;
 
     /// Writes that it was answered.

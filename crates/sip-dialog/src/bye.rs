@@ -7,8 +7,8 @@ use crate::{
     call::{Dialog, Leg},
 };
 
-/// The BYE that tells one side of a dialog that the other is gone: whole but for its Via. `reason` is the value of a Reason header
-/// field (RFC 3326).
+/// The BYE that tells one side of a dialog that the other is gone: whole but for its Via. `reason` is the
+/// value of a Reason header field (RFC 3326).
 pub(crate) fn bye<H: Copy + Eq>(call: &Call<H>, dialog: &Dialog<H>, to: Side, reason: &str) -> Vec<u8> {
     // To the callee it comes from the caller, as the caller's next request, and the other way round.
     let (leg, from_line, to_line, cseq): (&Leg<H>, _, _, _) = match to {

@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use crate::{Agent, Moment, asking::Asking, sdp::Offer, state::State};
 
-/// The longest of what a call keeps of a message: of a Call-ID, From, To or Contact, and of all Record-Routes. A call with more
-/// passes untracked.
+/// The longest of what a call keeps of a message: of a Call-ID, From, To or Contact, and of all
+/// Record-Routes. A call with more passes untracked.
 const LONGEST: usize = 1024;
 
 /// One end of a call.
@@ -65,7 +65,8 @@ pub struct End {
     pub status: Option<u16>,
     /// What the reason phrase of that, or the Reason of the BYE (RFC 3326), said.
     pub reason: Option<Text<123>>,
-    /// When a side of it was lost that has not come back: there its talk ended. In microseconds since the Unix epoch.
+    /// When a side of it was lost that has not come back: there its talk ended. In microseconds since the
+    /// Unix epoch.
     pub lost_at: Option<u64>,
     /// When, in microseconds since the Unix epoch.
     pub at: u64,
@@ -101,10 +102,11 @@ pub(crate) struct Leg<H> {
     pub(crate) standing: Standing<H>,
     /// The hop that it was at when its user agent registered over another one, as long as that one stands.
     pub(crate) before: Option<H>,
-    /// Its user agent, where no registration over its hop says so any more: another one took the place of that.
+    /// Its user agent, where no registration over its hop says so any more: another one took the place of
+    /// that.
     pub(crate) agent: Option<Box<Agent>>,
-    /// When its flow ended, in microseconds since the Unix epoch. It stays until the user agent that has come back shows that it knows the
-    /// dialog.
+    /// When its flow ended, in microseconds since the Unix epoch. It stays until the user agent that has come
+    /// back shows that it knows the dialog.
     pub(crate) lost_at: Option<u64>,
     /// Where its requests go in the end: its Contact URI.
     pub(crate) target: Box<[u8]>,
@@ -207,7 +209,8 @@ pub(crate) struct Early {
     state: State,
 }
 
-/// Early dialogs of one call that are told apart. What is said in more is taken to be said in all of them: a CSeq may leap.
+/// Early dialogs of one call that are told apart. What is said in more is taken to be said in all of them: a
+/// CSeq may leap.
 const MOST_EARLY: usize = 8;
 
 /// Whether a call has a session timer (RFC 4028).
@@ -244,8 +247,8 @@ pub struct Call<H> {
     pub(crate) caller: Leg<H>,
     pub(crate) caller_party: Party<H>,
     pub(crate) callee_party: Party<H>,
-    /// How many Record-Routes the INVITE came with, by the hop that it came from: a proxy behind may send it here again. Those in a
-    /// 2xx that goes there, beyond them and ours, are the callee's.
+    /// How many Record-Routes the INVITE came with, by the hop that it came from: a proxy behind may send it
+    /// here again. Those in a 2xx that goes there, beyond them and ours, are the callee's.
     upstream_routes: SmallVec<[(H, usize); 1]>,
     early: SmallVec<[Early; 0]>,
     /// The highest CSeq of each side in early dialogs that are not told apart.
@@ -391,7 +394,8 @@ impl<H: Copy + Eq> Call<H> {
         refreshed.as_deref().unwrap_or(&leg.target)
     }
 
-    /// A hop ends. Whether that concerns the call: no side may be on it any more, since it registered over another one.
+    /// A hop ends. Whether that concerns the call: no side may be on it any more, since it registered over
+    /// another one.
     pub(crate) fn is_hurt_by(&mut self, hop: H) -> bool {
         let mut on_it = self.stage != Stage::Up;
         for (_, leg) in self.legs_mut() {
@@ -483,8 +487,9 @@ const MOST_PASSES: usize = 4;
 const OUR_ROUTES: usize = 2;
 
 impl<H: Copy + Eq> Dialog<H> {
-    /// The dialog that a 2xx to the INVITE confirms, which goes to the hop `asked`; none if it says more than is kept, or too little.
-    /// Whatever an early dialog with the same tag was, its route set is this response's (RFC 3261 §13.2.2.4).
+    /// The dialog that a 2xx to the INVITE confirms, which goes to the hop `asked`; none if it says more than
+    /// is kept, or too little. Whatever an early dialog with the same tag was, its route set is this
+    /// response's (RFC 3261 §13.2.2.4).
     pub(crate) fn new(call: &Call<H>, answer: &Message<'_>, (asked, hop): (H, H)) -> Option<Self> {
         let to = answer.to().ok()?;
         let tag = to.tag()?;

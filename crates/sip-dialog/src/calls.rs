@@ -114,7 +114,8 @@ impl<H: Hop, R> Calls<H, R> {
         self.all().filter(|call| call.is_held()).count()
     }
 
-    /// Calls that passed and were not tracked: the table or the ledger was full, or they said more than is kept.
+    /// Calls that passed and were not tracked: the table or the ledger was full, or they said more than is
+    /// kept.
     #[must_use]
     pub const fn untracked(&self) -> u64 {
         self.untracked
@@ -252,8 +253,8 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// The one place where a call ends: its `call.ended` uses up the room that it had from its beginning. It goes from the table,
-    /// unless somebody is away who is to be told when he comes back.
+    /// The one place where a call ends: its `call.ended` uses up the room that it had from its beginning. It
+    /// goes from the table, unless somebody is away who is to be told when he comes back.
     pub(crate) fn end(&mut self, book: &mut impl Book<Hop = H, Room = R>, number: u64, end: &End) {
         let Some(entry) = self.calls.get_mut(&number) else { return };
         let Some(room) = entry.ended.take() else { return };

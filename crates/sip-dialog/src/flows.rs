@@ -37,7 +37,8 @@ impl Hurt {
 }
 
 impl<H: Hop, R> Calls<H, R> {
-    /// A flow ended. `agents` are the user agents that were registered over it: their legs are held, others are lost at once.
+    /// A flow ended. `agents` are the user agents that were registered over it: their legs are held, others
+    /// are lost at once.
     pub fn hop_gone(
         &mut self,
         book: &mut impl Book<Hop = H, Room = R>,
@@ -182,7 +183,8 @@ impl<H: Hop, R> Calls<H, R> {
         (leg.hop() == Some(hop)).then(|| closing.end())
     }
 
-    /// A leg is lost for good: everybody else in its dialogs is sent a BYE. `tag` is the dialog's if it is the callee's.
+    /// A leg is lost for good: everybody else in its dialogs is sent a BYE. `tag` is the dialog's if it is
+    /// the callee's.
     fn lose(
         &mut self,
         book: &mut impl Book<Hop = H, Room = R>,
@@ -216,8 +218,9 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// A user agent has registered over a hop: legs that were held for it are there from now on, and it is told of calls
-    /// that ended meanwhile. Only one that was let in as the user it says may be announced here.
+    /// A user agent has registered over a hop: legs that were held for it are there from now on, and it is
+    /// told of calls that ended meanwhile. Only one that was let in as the user it says may be announced
+    /// here.
     pub fn came_back(&mut self, book: &mut impl Book<Hop = H, Room = R>, agent: &Agent, hop: H) {
         let Some(numbers) = self.away.get(agent.aor()).cloned() else { return };
         for number in numbers {
@@ -273,11 +276,12 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// A registration took the place of an older one, which was `old`'s. `new` is whose it is now, `others` are those that are
-    /// registered over the old hop still.
+    /// A registration took the place of an older one, which was `old`'s. `new` is whose it is now, `others`
+    /// are those that are registered over the old hop still.
     ///
-    /// If both are surely the same user agent, what it has on the old hop is on the new one from now on. Otherwise the old hop keeps its
-    /// calls while it stands: the new one's user agent may be another, which took nothing but the name.
+    /// If both are surely the same user agent, what it has on the old hop is on the new one from now on.
+    /// Otherwise the old hop keeps its calls while it stands: the new one's user agent may be another, which
+    /// took nothing but the name.
     pub fn moved(&mut self, old: &Agent, new: &Agent, others: &[Agent], from: H, to: H) {
         if from == to {
             return;
@@ -312,8 +316,8 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// A side spoke in its dialog. If that was over the hop that it had before it registered over another one, that one still stands, and
-    /// it is there. The callee's dialog is the one at this place.
+    /// A side spoke in its dialog. If that was over the hop that it had before it registered over another
+    /// one, that one still stands, and it is there. The callee's dialog is the one at this place.
     pub(crate) fn spoke(&mut self, number: u64, at: usize, side: Side, from: H) {
         let Some(leg) = self.call_mut(number).and_then(|call| call.leg_mut(side, at)) else { return };
         leg.is_there();
@@ -335,7 +339,8 @@ impl<H: Hop, R> Calls<H, R> {
         self.put_on(to, number);
     }
 
-    /// Does what is due by now, for at most so many calls; says for how many. As many as it was allowed: there may be more.
+    /// Does what is due by now, for at most so many calls; says for how many. As many as it was allowed:
+    /// there may be more.
     pub fn expire(&mut self, book: &mut impl Book<Hop = H, Room = R>, now: Moment, at_most: usize) -> usize {
         let mut done = 0;
         while done < at_most

@@ -17,10 +17,12 @@ use crate::{
 /// Dialogs that one call may have at a time; more pass, and end without a word here.
 const MOST_DIALOGS: usize = 8;
 
-/// How long after the end of its session a call is taken for dead: user agents end it themselves before (RFC 4028 §10).
+/// How long after the end of its session a call is taken for dead: user agents end it themselves before (RFC
+/// 4028 §10).
 const SESSION_GRACE: Duration = Duration::from_secs(32);
 
-/// How long a caller who was challenged may take to send its INVITE again, with credentials; what comes later is another call.
+/// How long a caller who was challenged may take to send its INVITE again, with credentials; what comes later
+/// is another call.
 const CREDENTIALS: Duration = Duration::from_secs(32);
 
 /// Reason (RFC 3326) of a BYE in a dialog that the other side knows no more.
@@ -30,8 +32,8 @@ const FORGOTTEN: &str = "SIP;cause=481;text=\"The other side does not know the c
 const LONGEST_SESSION: u32 = 7 * 24 * 3600;
 
 impl<H: Hop, R> Calls<H, R> {
-    /// A request that came from one hop went on to another. Called for every request of a dialog, and for each place that an INVITE
-    /// is sent to; for others it does nothing.
+    /// A request that came from one hop went on to another. Called for every request of a dialog, and for
+    /// each place that an INVITE is sent to; for others it does nothing.
     pub fn forwarded(
         &mut self,
         book: &mut impl Book<Hop = H, Room = R>,
@@ -111,7 +113,8 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// A request within a dialog that is not confirmed: its number counts, and it may move its sender's target.
+    /// A request within a dialog that is not confirmed: its number counts, and it may move its sender's
+    /// target.
     fn before_answer(&mut self, request: &Message<'_>) {
         if let Some((number, side, tag)) = self.find_early(request)
             && let Some(call) = self.call_mut(number)
@@ -120,7 +123,8 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// The call of a message within a dialog that is not confirmed, who sent the request, and the callee's tag.
+    /// The call of a message within a dialog that is not confirmed, who sent the request, and the callee's
+    /// tag.
     fn find_early<'m>(&self, message: &Message<'m>) -> Option<(u64, Side, &'m [u8])> {
         let tags = Tags::of(message)?;
         tags.to?;
@@ -130,8 +134,9 @@ impl<H: Hop, R> Calls<H, R> {
         })
     }
 
-    /// A response goes upstream, to the hop `asked` that the request came from. `head` is the response; or the request, if the answer
-    /// is the proxy's own, and then `by` is none; else it is the hop that it came from.
+    /// A response goes upstream, to the hop `asked` that the request came from. `head` is the response; or
+    /// the request, if the answer is the proxy's own, and then `by` is none; else it is the hop that it came
+    /// from.
     pub fn answered(
         &mut self,
         book: &mut impl Book<Hop = H, Room = R>,
@@ -199,7 +204,8 @@ impl<H: Hop, R> Calls<H, R> {
                         .pending
                         .take_if(|pending| (pending.by, pending.cseq) == (side, cseq.number));
                 }
-                // JsSIP refreshes towards phones that know neither UPDATE nor session timers: they go on talking without.
+                // JsSIP refreshes towards phones that know neither UPDATE nor session timers: they go on
+                // talking without.
                 if cseq.method == Method::Update && matches!(status, 405 | 501) && by.is_some() {
                     self.lasts(number, Session::Untimed, self.settings.silence, now);
                 }
@@ -208,8 +214,9 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// The user agent that a side has asked something knows the dialog no more (RFC 3261 §12.2.1.2). The one who asked may not have heard
-    /// it, or go on all the same: it is told that the dialog is over, and so is whoever of the other side may still have it.
+    /// The user agent that a side has asked something knows the dialog no more (RFC 3261 §12.2.1.2). The one
+    /// who asked may not have heard it, or go on all the same: it is told that the dialog is over, and so is
+    /// whoever of the other side may still have it.
     fn forgotten(
         &mut self,
         book: &mut impl Book<Hop = H, Room = R>,
@@ -400,9 +407,10 @@ impl<H: Hop, R> Calls<H, R> {
     }
 }
 
-/// Whether an answer to a request within a dialog says that the dialog is over (RFC 3261 §12.2.1.2). Of a subscription that shares the
-/// dialog it says nothing about the call (RFC 5057 §5.1), and a PRACK may have come too late for its response (RFC 3262 §3). What is
-/// not answered in time is told to the sender of an INVITE alone (RFC 4320 §4.2); that the flow has gone is found out before.
+/// Whether an answer to a request within a dialog says that the dialog is over (RFC 3261 §12.2.1.2). Of a
+/// subscription that shares the dialog it says nothing about the call (RFC 5057 §5.1), and a PRACK may have
+/// come too late for its response (RFC 3262 §3). What is not answered in time is told to the sender of an
+/// INVITE alone (RFC 4320 §4.2); that the flow has gone is found out before.
 fn says_over(method: Method<'_>, status: u16, by_peer: bool) -> bool {
     let of_the_call = matches!(
         method,

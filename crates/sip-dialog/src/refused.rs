@@ -1,4 +1,5 @@
-//! Calls that are refused here before they go to anybody. They are started and ended at once, so that there is a record of them.
+//! Calls that are refused here before they go to anybody. They are started and ended at once, so that there
+//! is a record of them.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -14,7 +15,8 @@ use crate::{
     key::{Tags, key},
 };
 
-/// How long an INVITE that was refused is known, should it come again: for as long as it is repeated (RFC 3261 §17.1.1.2).
+/// How long an INVITE that was refused is known, should it come again: for as long as it is repeated (RFC
+/// 3261 §17.1.1.2).
 const REPEATED: Duration = Duration::from_secs(32);
 
 /// INVITEs that are known; beyond, the oldest is forgotten.
@@ -28,7 +30,8 @@ const FORKS: Duration = Duration::from_secs(2);
 pub enum Sent {
     /// A user agent: that was its call.
     ByUserAgent,
-    /// A server, which may send it to other places too (RFC 3261 §16.6): if one takes it, the call has not failed.
+    /// A server, which may send it to other places too (RFC 3261 §16.6): if one takes it, the call has not
+    /// failed.
     ByServer,
 }
 
@@ -68,8 +71,8 @@ impl Refused {
 }
 
 impl<H: Hop, R> Calls<H, R> {
-    /// An INVITE outside of dialogs was refused here with this status and reason phrase, and has gone to nobody. One that comes again,
-    /// as a repeat or as a fork, is the same call.
+    /// An INVITE outside of dialogs was refused here with this status and reason phrase, and has gone to
+    /// nobody. One that comes again, as a repeat or as a fork, is the same call.
     pub fn refused(
         &mut self,
         book: &mut impl Book<Hop = H, Room = R>,

@@ -17,14 +17,15 @@ pub struct Replaced<H> {
     pub hop: Option<H>,
     /// Its Contact URI in that dialog.
     pub target: Box<[u8]>,
-    /// Record-Routes of others between it and us, the one next to us first, comma separated; empty if there are none.
+    /// Record-Routes of others between it and us, the one next to us first, comma separated; empty if there
+    /// are none.
     pub routes: Box<[u8]>,
 }
 
 impl<H: Hop, R> Calls<H, R> {
-    /// The user agent that an INVITE with Replaces is for, if its Request-URI means that one: by its Contact in that dialog, as
-    /// transferors name it (RFC 5589 §7.1), which is no address that anybody else could be reached by if it is a browser's; or by its
-    /// address-of-record. None if the table knows no such dialog.
+    /// The user agent that an INVITE with Replaces is for, if its Request-URI means that one: by its Contact
+    /// in that dialog, as transferors name it (RFC 5589 §7.1), which is no address that anybody else could be
+    /// reached by if it is a browser's; or by its address-of-record. None if the table knows no such dialog.
     #[must_use]
     pub fn replaced(&self, invite: &Message<'_>) -> Option<Replaced<H>> {
         let replaces = Replaces::parse(invite.value(HeaderId::Replaces)?)?;

@@ -1,5 +1,6 @@
-//! What a request of ours in a dialog is made of, beside its routes: the highest CSeq and the remote target of each side. Both follow
-//! every request and response from the first provisional response on (RFC 3261 §12.2).
+//! What a request of ours in a dialog is made of, beside its routes: the highest CSeq and the remote target
+//! of each side. Both follow every request and response from the first provisional response on (RFC 3261
+//! §12.2).
 
 use sip_message::{HeaderId, Message, Method};
 
@@ -72,7 +73,8 @@ impl State {
     }
 }
 
-/// Whether a method's Contact is where its sender is reached from then on (RFC 3261 §12.2, RFC 3311 §5.1, RFC 3515 §2.2, RFC 6665 §4.4.1).
+/// Whether a method's Contact is where its sender is reached from then on (RFC 3261 §12.2, RFC 3311 §5.1, RFC
+/// 3515 §2.2, RFC 6665 §4.4.1).
 const fn refreshes(method: Method<'_>) -> bool {
     matches!(method, Method::Invite | Method::Update | Method::Subscribe | Method::Notify | Method::Refer)
 }

@@ -20,7 +20,8 @@ pub enum Way<H> {
 }
 
 impl<H: Hop, R> Calls<H, R> {
-    /// Where a route that names `named` leads a request that came from `from`. `same_peer` says whether two hops lead to one peer.
+    /// Where a route that names `named` leads a request that came from `from`. `same_peer` says whether two
+    /// hops lead to one peer.
     #[must_use]
     pub fn way(&self, request: &Message<'_>, named: H, from: H, same_peer: impl Fn(H, H) -> bool) -> Way<H> {
         let Some((call, at, side)) = self.find(request) else { return Way::Unknown };
@@ -32,7 +33,8 @@ impl<H: Hop, R> Calls<H, R> {
         if named != sender.named && named != receiver.named {
             return Way::Unknown;
         }
-        // While its old connection stands, it may speak over that one too. A proxy behind may speak for who is away.
+        // While its old connection stands, it may speak over that one too. A proxy behind may speak for who
+        // is away.
         if from != sender.named && !same_peer(sender.hop().unwrap_or(sender.named), from) {
             return Way::Stranger;
         }
@@ -46,8 +48,9 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// Whether a request within a dialog came from the user agent that its routes name by `named`, and which has moved to another hop
-    /// since. Where a proxy stands between the two sides, no route that the sender has names the other one.
+    /// Whether a request within a dialog came from the user agent that its routes name by `named`, and which
+    /// has moved to another hop since. Where a proxy stands between the two sides, no route that the sender
+    /// has names the other one.
     #[must_use]
     pub fn has_moved(
         &self,

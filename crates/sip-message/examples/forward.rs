@@ -1,5 +1,5 @@
-//! Forwards one INVITE a number of times (first argument, 1,000,000 if absent) and says how long one took. With a small number
-//! it suits an instruction counter such as callgrind.
+//! Forwards one INVITE a number of times (first argument, 1,000,000 if absent) and says how long one took.
+//! With a small number it suits an instruction counter such as callgrind.
 
 use std::time::Instant;
 

@@ -6,9 +6,10 @@ use crate::{HeaderId, Invalid, Leniencies, Message, StartLine};
 impl Message<'_> {
     /// Whether this request may be handled and forwarded; if not, [`Invalid::answer`] says what to answer.
     ///
-    /// Checked are the version, the Request-URI's syntax, that Via, From, To, Call-ID and CSeq are there and sound, that
-    /// those and Max-Forwards stand once, that CSeq names the request's method, and Max-Forwards' range. A URI scheme
-    /// that nobody serves (416) is the proxy's to judge. RFC 2543 requests (no tag, no branch, no Max-Forwards) pass.
+    /// Checked are the version, the Request-URI's syntax, that Via, From, To, Call-ID and CSeq are there and
+    /// sound, that those and Max-Forwards stand once, that CSeq names the request's method, and Max-Forwards'
+    /// range. A URI scheme that nobody serves (416) is the proxy's to judge. RFC 2543 requests (no tag, no
+    /// branch, no Max-Forwards) pass.
     pub fn check_request(&self) -> Result<Leniencies, Invalid> {
         if let Some(error) = self.damage {
             return Err(Invalid::Damaged(error));

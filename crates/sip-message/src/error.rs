@@ -249,7 +249,8 @@ pub enum Invalid {
 }
 
 impl Invalid {
-    /// Status and reason phrase for the answer to a request; a response is dropped. Nothing where silence is right.
+    /// Status and reason phrase for the answer to a request; a response is dropped. Nothing where silence is
+    /// right.
     pub fn answer(self) -> Option<(u16, &'static str)> {
         use crate::HeaderId as Id;
         Some(match self {
@@ -300,7 +301,8 @@ pub enum EditError {
     /// A header field that the new message must copy is missing.
     #[error("a header field to copy is missing")]
     Missing(crate::HeaderId),
-    /// The message is a response where a request is needed, or the request is not an INVITE where one is needed.
+    /// The message is a response where a request is needed, or the request is not an INVITE where one is
+    /// needed.
     #[error("made from the wrong kind of message")]
     WrongKind,
     /// A status outside 100 to 699.

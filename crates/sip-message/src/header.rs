@@ -7,7 +7,8 @@ use crate::syntax::trim;
 
 macro_rules! header_ids {
     ($($variant:ident $name:literal $compact:literal;)*) => {
-        /// A header field name that this crate knows, in any case of letters and in its compact form too (RFC 3261 §7.3.3).
+        /// A header field name that this crate knows, in any case of letters and in its compact form too (RFC
+        /// 3261 §7.3.3).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum HeaderId {

@@ -46,7 +46,8 @@ impl<'b> Host<'b> {
         match host {
             [] => None,
             [b'[', inner @ .., b']'] => Some((Host::V6(parse_v6(inner, seen)?), rest)),
-            // The label that names a top level domain begins with a letter, so only what ends in a digit can be an address.
+            // The label that names a top level domain begins with a letter, so only what ends in a digit can
+            // be an address.
             [.., b'0'..=b'9'] => Some((parse_v4(host).map_or(Host::Name(host), Host::V4), rest)),
             _ => Some((Host::Name(host), rest)),
         }

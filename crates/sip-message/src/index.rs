@@ -78,7 +78,8 @@ impl Index {
     pub(crate) fn read(&mut self, bytes: &[u8], at: usize, limits: &Limits) -> Result<usize, ParseError> {
         let mut line = at;
         loop {
-            // Not from the colon on, though that is less to look at: so the next line need not wait for this one's name.
+            // Not from the colon on, though that is less to look at: so the next line need not wait for this
+            // one's name.
             let end = line_end(bytes, line)?;
             if end == line {
                 return Ok(end + 2);

@@ -1,10 +1,12 @@
-//! Deviations that are understood although no grammar allows them, so that an operator can count who sends what.
+//! Deviations that are understood although no grammar allows them, so that an operator can count who sends
+//! what.
 
 /// One deviation that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Leniency {
-    /// More than one space between the parts of the start line, or space after it. Written out with single spaces.
+    /// More than one space between the parts of the start line, or space after it. Written out with single
+    /// spaces.
     StartLineSpace,
     /// A status line that ends after the code, without the space before the (empty) reason phrase.
     NoReasonSpace,

@@ -1,12 +1,15 @@
-//! SIP messages (RFC 3261) as an index over the received bytes: typed reading on demand, edits spliced into one output pass.
+//! SIP messages (RFC 3261) as an index over the received bytes: typed reading on demand, edits spliced into
+//! one output pass.
 //!
-//! [`Message::parse`] finds the start line, every header field and the body, and copies nothing. A typed accessor
-//! ([`Message::via_top`], [`Message::cseq`], ...) parses its value when it is asked. [`Rewrite`] collects edits and writes
-//! the message once; whatever was not edited leaves exactly as it came, unknown header fields included.
+//! [`Message::parse`] finds the start line, every header field and the body, and copies nothing. A typed
+//! accessor ([`Message::via_top`], [`Message::cseq`], ...) parses its value when it is asked. [`Rewrite`]
+//! collects edits and writes the message once; whatever was not edited leaves exactly as it came, unknown
+//! header fields included.
 //!
-//! Framing is strict, because two elements that disagree about where a message ends can be played against each
-//! other: a bare CR or LF, a line that is no header field, and a negative, contradicting or too large Content-Length
-//! are refused. Grammar is lenient where RFC 4475 and the field ask for it; every [`Leniency`] used is named.
+//! Framing is strict, because two elements that disagree about where a message ends can be played against
+//! each other: a bare CR or LF, a line that is no header field, and a negative, contradicting or too large
+//! Content-Length are refused. Grammar is lenient where RFC 4475 and the field ask for it; every [`Leniency`]
+//! used is named.
 //!
 //! A refused request can often still be answered: see [`ParseError::answer`] and [`Message::salvage`].
 #![forbid(unsafe_code)]

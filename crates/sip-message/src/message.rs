@@ -51,8 +51,8 @@ pub struct Message<'b> {
 impl<'b> Message<'b> {
     /// Reads one datagram, one WebSocket message, or what a [`StreamFramer`](crate::StreamFramer) cut out.
     ///
-    /// CRLFs before the start line are skipped. Octets beyond Content-Length are ignored, fewer are an error; without a
-    /// Content-Length the rest is the body (RFC 3261 §18.3).
+    /// CRLFs before the start line are skipped. Octets beyond Content-Length are ignored, fewer are an error;
+    /// without a Content-Length the rest is the body (RFC 3261 §18.3).
     pub fn parse(bytes: &'b [u8]) -> Result<Message<'b>, ParseError> {
         Message::parse_within(bytes, &Limits::default())
     }
@@ -168,8 +168,8 @@ impl<'b> Message<'b> {
         Headers { message: self, spans: self.index.all(id), only: Some(id) }
     }
 
-    /// The values of all header fields of this id, split at the commas outside quotes and angle brackets. Empty values
-    /// are passed over. Not for Authorization and the like, whose commas separate parameters.
+    /// The values of all header fields of this id, split at the commas outside quotes and angle brackets.
+    /// Empty values are passed over. Not for Authorization and the like, whose commas separate parameters.
     #[inline]
     pub fn values(&self, id: HeaderId) -> Values<'_, 'b> {
         Values::new(self.all(id))
@@ -194,7 +194,8 @@ impl<'b> Message<'b> {
         NameAddr::parse(self.value(HeaderId::From).ok_or(NameAddrError::Missing)?)
     }
 
-    /// The `tag` of From; nothing if there is none. Of a sound From it is the same as by [`Message::from`], sooner.
+    /// The `tag` of From; nothing if there is none. Of a sound From it is the same as by [`Message::from`],
+    /// sooner.
     pub fn from_tag(&self) -> Option<&'b [u8]> {
         let value = self.value(HeaderId::From)?;
         // As nearly everybody writes it. What is all token holds no quote, so the bracket is the address's.
@@ -295,7 +296,8 @@ impl<'b> Message<'b> {
         self.bytes.len()
     }
 
-    /// What had to be forgiven while framing and indexing; [`check_request`](Message::check_request) says more.
+    /// What had to be forgiven while framing and indexing; [`check_request`](Message::check_request) says
+    /// more.
     pub fn leniencies(&self) -> Leniencies {
         self.leniencies
     }

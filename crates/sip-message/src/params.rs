@@ -66,8 +66,8 @@ impl<'b> Params<'b> {
         self.get(name).is_some()
     }
 
-    /// Reads a list of tokens with or without an unquoted value, as nearly all lists are, and finds the value of the first
-    /// parameter called `wanted`. Nothing for any other list.
+    /// Reads a list of tokens with or without an unquoted value, as nearly all lists are, and finds the value
+    /// of the first parameter called `wanted`. Nothing for any other list.
     #[inline]
     fn read_plain(&self, wanted: &[u8]) -> Option<Option<&'b [u8]>> {
         let mut rest = self.bytes;

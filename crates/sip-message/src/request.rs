@@ -1,4 +1,5 @@
-//! The two requests that a client transaction makes out of its INVITE, CANCEL and ACK, and [requests within a dialog](InDialog).
+//! The two requests that a client transaction makes out of its INVITE, CANCEL and ACK, and [requests within a
+//! dialog](InDialog).
 
 use crate::rewrite::{push_line, push_number};
 use crate::{CSeq, EditError, HeaderId, Message, Method, StartLine};
@@ -11,8 +12,9 @@ pub use in_dialog::InDialog;
 
 /// Appends the CANCEL for an INVITE as it was sent (RFC 3261 §9.1) and returns how many bytes that took.
 ///
-/// Request-URI, topmost Via, Route, From, To, Call-ID and CSeq number are the INVITE's. `reason` becomes a Reason header field (RFC 3326),
-/// such as `SIP;cause=200;text="Call completed elsewhere"`. On an error `out` is as it was.
+/// Request-URI, topmost Via, Route, From, To, Call-ID and CSeq number are the INVITE's. `reason` becomes a
+/// Reason header field (RFC 3326), such as `SIP;cause=200;text="Call completed elsewhere"`. On an error `out`
+/// is as it was.
 pub fn cancel_for(
     invite: &Message<'_>,
     reason: Option<&[u8]>,
@@ -25,8 +27,8 @@ pub fn cancel_for(
     build(invite, Method::Cancel, to, reason, out)
 }
 
-/// Appends the ACK for a 300 to 699 response to an INVITE as it was sent (RFC 3261 §17.1.1.3) and returns how many bytes
-/// that took. To is the response's; the rest is the INVITE's. On an error `out` is as it was.
+/// Appends the ACK for a 300 to 699 response to an INVITE as it was sent (RFC 3261 §17.1.1.3) and returns how
+/// many bytes that took. To is the response's; the rest is the INVITE's. On an error `out` is as it was.
 pub fn ack_for_non2xx(
     invite: &Message<'_>,
     response: &Message<'_>,

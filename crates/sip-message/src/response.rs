@@ -80,8 +80,8 @@ impl<'m> ResponseBuilder<'m> {
 
     /// Appends the response to `out` and returns how many bytes that took. On an error `out` is as it was.
     ///
-    /// Copied are every Via in order, From, To, Call-ID, CSeq, Timestamp into a 100, and Record-Route into a response
-    /// that may set up a dialog (101 to 299, RFC 3261 §12.1.1) to any request but REGISTER.
+    /// Copied are every Via in order, From, To, Call-ID, CSeq, Timestamp into a 100, and Record-Route into a
+    /// response that may set up a dialog (101 to 299, RFC 3261 §12.1.1) to any request but REGISTER.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<usize, EditError> {
         self.check()?;
         let before = out.len();

@@ -18,9 +18,9 @@ pub(crate) use piece::{push_line, push_number};
 
 /// A list of edits over a [`Message`], applied by [`Rewrite::write`]. Everything else leaves as it came.
 ///
-/// Methods never fail: the first wrong argument (a line end in a value, a malformed name) is remembered, and `write`
-/// refuses then. So no argument can end its line and smuggle in a header field. Of two edits of the same place the
-/// later counts. Up to 12 edits need no allocation.
+/// Methods never fail: the first wrong argument (a line end in a value, a malformed name) is remembered, and
+/// `write` refuses then. So no argument can end its line and smuggle in a header field. Of two edits of the
+/// same place the later counts. Up to 12 edits need no allocation.
 #[derive(Debug, Clone)]
 pub struct Rewrite<'m> {
     message: &'m Message<'m>,
@@ -76,7 +76,8 @@ impl<'m> Rewrite<'m> {
         self.push_front(HeaderId::Path, value);
     }
 
-    /// Puts a header field of this id in front of the first of its kind, or, where there is none, behind the topmost Via.
+    /// Puts a header field of this id in front of the first of its kind, or, where there is none, behind the
+    /// topmost Via.
     pub fn push_front(&mut self, id: HeaderId, value: &'m [u8]) {
         self.guard(value);
         if id == HeaderId::Other {
@@ -90,8 +91,8 @@ impl<'m> Rewrite<'m> {
         self.edits.insert_front(at, Piece::Line(id.name(), value));
     }
 
-    /// Sets `received`, and `rport` if a port is given, on the topmost Via (RFC 3261 §18.2.1, RFC 3581 §4). What the sender
-    /// wrote there itself is overwritten. Does nothing to a message without Via.
+    /// Sets `received`, and `rport` if a port is given, on the topmost Via (RFC 3261 §18.2.1, RFC 3581 §4).
+    /// What the sender wrote there itself is overwritten. Does nothing to a message without Via.
     pub fn stamp_via(&mut self, received: IpAddr, rport: Option<u16>) {
         let Some(value) = self.message.values(HeaderId::Via).next() else { return };
         // Neither sent-protocol nor sent-by can hold a semicolon.
@@ -164,7 +165,8 @@ impl<'m> Rewrite<'m> {
         self.cut_removed(header);
     }
 
-    /// Removes all header fields of this id. Not for [`HeaderId::Other`]; see [`remove_header`](Rewrite::remove_header).
+    /// Removes all header fields of this id. Not for [`HeaderId::Other`]; see
+    /// [`remove_header`](Rewrite::remove_header).
     pub fn remove(&mut self, id: HeaderId) {
         if id == HeaderId::Other {
             return self.fail(EditError::HeaderName);
@@ -180,7 +182,8 @@ impl<'m> Rewrite<'m> {
         self.replace(header.span, b"");
     }
 
-    /// Gives the first header field of this id this value and removes the others; appends one if there is none.
+    /// Gives the first header field of this id this value and removes the others; appends one if there is
+    /// none.
     pub fn set(&mut self, id: HeaderId, value: &'m [u8]) {
         self.guard(value);
         if id == HeaderId::Other {
@@ -198,8 +201,8 @@ impl<'m> Rewrite<'m> {
         self.edits.insert(self.message.body - 2, Piece::Line(name, value));
     }
 
-    /// Sets Max-Forwards, appending the header field if it is absent. RFC 3261 §16.6 step 3 asks for the received number
-    /// less one, or 70 where there was none.
+    /// Sets Max-Forwards, appending the header field if it is absent. RFC 3261 §16.6 step 3 asks for the
+    /// received number less one, or 70 where there was none.
     pub fn set_max_forwards(&mut self, hops: u8) {
         let hops = u32::from(hops);
         self.set_piece(HeaderId::MaxForwards, Piece::Number(hops), Piece::NumberLine(b"Max-Forwards", hops));
@@ -213,8 +216,8 @@ impl<'m> Rewrite<'m> {
         }
     }
 
-    /// Puts other bytes in place of a stretch of the header section, see [`Message::span_of`]. What it means is the
-    /// caller's; line ends are refused all the same.
+    /// Puts other bytes in place of a stretch of the header section, see [`Message::span_of`]. What it means
+    /// is the caller's; line ends are refused all the same.
     pub fn replace(&mut self, span: Span, bytes: &'m [u8]) {
         self.guard(bytes);
         if span.start > span.end || span.end > self.message.body {
@@ -223,7 +226,8 @@ impl<'m> Rewrite<'m> {
         self.edits.replace(span, if bytes.is_empty() { Piece::Nothing } else { Piece::Bytes(bytes) });
     }
 
-    /// Appends the edited message to `out` and returns how many bytes that took. On an error `out` is as it was.
+    /// Appends the edited message to `out` and returns how many bytes that took. On an error `out` is as it
+    /// was.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<usize, EditError> {
         if let Some(fault) = self.fault {
             return Err(fault);

@@ -5,11 +5,13 @@ use crate::syntax::trim_end;
 use crate::{HeaderId, Leniencies, Limits, Message, ParseError, StartLine};
 
 impl<'b> Message<'b> {
-    /// What can be read of a request that [`Message::parse`] refused with `error`: enough to answer it, or nothing.
+    /// What can be read of a request that [`Message::parse`] refused with `error`: enough to answer it, or
+    /// nothing.
     ///
-    /// There is a result only if the error has an [answer](ParseError::answer), the start line is a request other than
-    /// ACK, and a Via is there. The result is only good for a [`ResponseBuilder`](crate::response::ResponseBuilder):
-    /// [`check_request`](Message::check_request) and [`Rewrite::write`](crate::Rewrite::write) refuse it.
+    /// There is a result only if the error has an [answer](ParseError::answer), the start line is a request
+    /// other than ACK, and a Via is there. The result is only good for a
+    /// [`ResponseBuilder`](crate::response::ResponseBuilder): [`check_request`](Message::check_request) and
+    /// [`Rewrite::write`](crate::Rewrite::write) refuse it.
     pub fn salvage(bytes: &'b [u8], error: ParseError) -> Option<Message<'b>> {
         error.answer()?;
         let limits = Limits::default();
@@ -26,7 +28,8 @@ impl<'b> Message<'b> {
                 rest_at = end;
                 break;
             }
-            // A CR inside a line is no line end for us but may be one for the client: such a field is not repeated to it.
+            // A CR inside a line is no line end for us but may be one for the client: such a field is not
+            // repeated to it.
             if memchr::memchr(b'\r', text).is_none()
                 && let Some(mut span) = header_span(&bytes[..rest_at + text.len()], rest_at)
             {

@@ -2,19 +2,22 @@
 
 use crate::syntax::is_token_byte;
 
-/// Octets that mean nothing before a message: line ends, blanks and NUL. Phones send some of them to keep a NAT binding open.
+/// Octets that mean nothing before a message: line ends, blanks and NUL. Phones send some of them to keep a
+/// NAT binding open.
 #[inline]
 #[must_use]
 pub fn is_padding(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n' | b' ' | b'\t' | 0)
 }
 
-/// Whether a datagram or a WebSocket message may be meant as a SIP message, however damaged: its first line begins with a
-/// token and names the protocol. Everything else is a keepalive or another protocol, and needs neither an answer nor a judgement:
+/// Whether a datagram or a WebSocket message may be meant as a SIP message, however damaged: its first line
+/// begins with a token and names the protocol. Everything else is a keepalive or another protocol, and needs
+/// neither an answer nor a judgement:
 ///
 /// - nothing, line ends, blanks, NULs: keepalives of phones and of NAT helpers;
 /// - a few characters (`jaK`, `PING`, `Cirpack KeepAlive Packet`, `;`): keepalives, too;
-/// - STUN (RFC 8489), which begins with a byte below 4, DTLS (20 to 63), TURN channels (64 to 79), RTP and RTCP (128 to 191).
+/// - STUN (RFC 8489), which begins with a byte below 4, DTLS (20 to 63), TURN channels (64 to 79), RTP and
+///   RTCP (128 to 191).
 #[must_use]
 pub fn tries_to_be_sip(bytes: &[u8]) -> bool {
     let Some(start) = bytes.iter().position(|&byte| !is_padding(byte)) else { return false };

@@ -105,7 +105,8 @@ impl<'b> StartLine<'b> {
     }
 }
 
-/// `SIP/` and a version number, whichever it is: another version is answered with 505, another protocol not at all.
+/// `SIP/` and a version number, whichever it is: another version is answered with 505, another protocol not
+/// at all.
 fn is_version(bytes: &[u8]) -> bool {
     if bytes == b"SIP/2.0" {
         return true;

@@ -36,7 +36,8 @@ pub enum Frame {
     Crlf,
     /// A CRLF (2 bytes) that follows a [`Frame::Crlf`] and makes a ping of both: answer with one CRLF.
     Ping,
-    /// NULs, blanks and bare line ends (so many bytes), which some phones send between messages to keep a NAT binding open.
+    /// NULs, blanks and bare line ends (so many bytes), which some phones send between messages to keep a NAT
+    /// binding open.
     Padding {
         /// Their number.
         len: usize,
@@ -67,7 +68,8 @@ impl Frame {
 }
 
 /// Why a stream can be read no further. The request it broke off at may still be answered (see
-/// [`Message::salvage`](crate::Message::salvage) with [`FrameError::as_parse_error`]); then the stream is to be closed.
+/// [`Message::salvage`](crate::Message::salvage) with [`FrameError::as_parse_error`]); then the stream is to
+/// be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum FrameError {
     /// The first byte begins no SIP message: another protocol, or lost framing.
@@ -103,8 +105,8 @@ impl FrameError {
 /// Cuts messages out of a stream by Content-Length, over a buffer that the caller owns.
 ///
 /// Every byte is looked at a bounded number of times, however the stream is chopped up. A message without
-/// Content-Length has no body if it has no Content-Type either ([`Leniency::NoContentLength`]); otherwise its end cannot be
-/// told, and the stream ends with [`FrameError::NoContentLength`].
+/// Content-Length has no body if it has no Content-Type either ([`Leniency::NoContentLength`]); otherwise its
+/// end cannot be told, and the stream ends with [`FrameError::NoContentLength`].
 #[derive(Debug, Clone, Default)]
 pub struct StreamFramer {
     limits: FrameLimits,
@@ -130,8 +132,8 @@ impl StreamFramer {
         StreamFramer { limits, ..StreamFramer::default() }
     }
 
-    /// Looks at all bytes received and not yet taken out. After anything but [`Frame::NeedMore`] the caller takes
-    /// [`Frame::len`] bytes out of the buffer's front; after an error it stays an error.
+    /// Looks at all bytes received and not yet taken out. After anything but [`Frame::NeedMore`] the caller
+    /// takes [`Frame::len`] bytes out of the buffer's front; after an error it stays an error.
     pub fn next(&mut self, buffer: &[u8]) -> Result<Frame, FrameError> {
         match self.failed {
             Some(error) => Err(error),

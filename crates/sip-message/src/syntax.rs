@@ -69,7 +69,8 @@ pub(crate) fn token_len(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(bytes.len())
 }
 
-/// `bytes` starts with a `"`: the length up to and including the closing one, or nothing if it is never closed.
+/// `bytes` starts with a `"`: the length up to and including the closing one, or nothing if it is never
+/// closed.
 pub(crate) fn quoted_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {

@@ -93,7 +93,8 @@ impl<'b> Uri<'b> {
 
     #[inline]
     fn read_sip(&mut self, rest: &'b [u8]) -> Result<(), UriError> {
-        // Neither parameters nor headers may hold a bare @, so the first one ends the user part, whatever stands before it.
+        // Neither parameters nor headers may hold a bare @, so the first one ends the user part, whatever
+        // stands before it.
         let rest = match find(rest, |word| equal(word, b'@')) {
             Some(0) => return Err(UriError::User),
             Some(at) => {
@@ -238,8 +239,8 @@ impl<'b> Uri<'b> {
         self.params.has(b"ob")
     }
 
-    /// The `gr` parameter with its escapes undone: what a public GRUU says of the instance (RFC 5627 §5.4). Nothing for a URI
-    /// without it; empty if it has no value.
+    /// The `gr` parameter with its escapes undone: what a public GRUU says of the instance (RFC 5627 §5.4).
+    /// Nothing for a URI without it; empty if it has no value.
     pub fn unescaped_gr(&self) -> Option<SmallVec<[u8; 64]>> {
         Some(escape::unescape(self.param(b"gr")?.value.unwrap_or_default()).collect())
     }
@@ -261,8 +262,8 @@ impl<'b> Uri<'b> {
     }
 }
 
-/// No octet that would end a URI in its surroundings, and every escape whole. Octets above 127 are let pass: some
-/// clients write UTF-8 user names without escaping them.
+/// No octet that would end a URI in its surroundings, and every escape whole. Octets above 127 are let pass:
+/// some clients write UTF-8 user names without escaping them.
 fn check_bytes(bytes: &[u8]) -> Result<(), UriError> {
     // Asks after every character up to the percent sign: those between are rare.
     if none(bytes, |word| below(word, b'%' + 1) | equal(word, 127) | angle(word)) {

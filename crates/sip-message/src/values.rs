@@ -48,7 +48,8 @@ impl<'b> Iterator for Values<'_, 'b> {
     }
 }
 
-/// The first value of a list and what comes after its comma. A quote or bracket that never closes takes all the rest.
+/// The first value of a list and what comes after its comma. A quote or bracket that never closes takes all
+/// the rest.
 #[inline]
 pub(crate) fn split_first(list: &[u8]) -> (&[u8], &[u8]) {
     if none(list, |word| equal(word, b',')) {

@@ -118,7 +118,8 @@ impl<'b> Via<'b> {
         };
         let params = Params::new(params);
         let branch = match params.check(b"branch") {
-            // An empty parameter is forgiven elsewhere; here it would sit where the response's way back is written.
+            // An empty parameter is forgiven elsewhere; here it would sit where the response's way back is
+            // written.
             Some((seen, branch)) if !seen.contains(Leniency::EmptyParam) => branch,
             _ => return Err(ViaError::Params),
         };
@@ -166,8 +167,8 @@ impl<'b> Via<'b> {
         self.branch
     }
 
-    /// Whether the branch identifies the transaction: the magic cookie and something behind it. If not, RFC 2543's
-    /// matching applies (RFC 3261 §17.2.3).
+    /// Whether the branch identifies the transaction: the magic cookie and something behind it. If not, RFC
+    /// 2543's matching applies (RFC 3261 §17.2.3).
     pub fn is_rfc3261(&self) -> bool {
         self.branch()
             .is_some_and(|branch| branch.len() > MAGIC_COOKIE.len() && branch.starts_with(MAGIC_COOKIE))

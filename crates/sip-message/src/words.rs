@@ -1,9 +1,9 @@
-//! Looking at eight bytes at a time in one word. Most parts of a header field are shorter than what a wide search needs
-//! to pay off.
+//! Looking at eight bytes at a time in one word. Most parts of a header field are shorter than what a wide
+//! search needs to pay off.
 //!
-//! A mask marks bytes by their highest bit. Its lowest mark is always right; above it there may be wrong ones, for a
-//! subtraction borrows. So a mask says whether there is a match and where the first is, and nothing else. Masks joined
-//! with `|` keep that.
+//! A mask marks bytes by their highest bit. Its lowest mark is always right; above it there may be wrong
+//! ones, for a subtraction borrows. So a mask says whether there is a match and where the first is, and
+//! nothing else. Masks joined with `|` keep that.
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGHEST: u64 = ONES << 7;

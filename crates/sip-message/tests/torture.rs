@@ -1,4 +1,5 @@
-//! The torture messages of RFC 4475 and RFC 5118: what this layer makes of each, and that what it reads it can also repeat.
+//! The torture messages of RFC 4475 and RFC 5118: what this layer makes of each, and that what it reads it
+//! can also repeat.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A connection ended whose peer can be had by another (RFC 5923 §8.1): a server is no user agent, and what is under way with it goes
-//! on.
+//! A connection ended whose peer can be had by another (RFC 5923 §8.1): a server is no user agent, and what
+//! is under way with it goes on.
 
 use std::time::Instant;
 
@@ -20,9 +20,9 @@ pub(crate) fn itself<E: Environment>(env: &E, hop: E::Hop) -> Option<Box<Target<
 }
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
-    /// A connection ended. Where [`Hops::anew`](crate::Hops::anew) knows how to get to its peer again, requests of which nothing was heard are
-    /// sent once more by a new one, and all else goes on waiting, with answers to what the peer asked going there; elsewhere the
-    /// hop is gone, as by [`Proxy::hop_gone`].
+    /// A connection ended. Where [`Hops::anew`](crate::Hops::anew) knows how to get to its peer again,
+    /// requests of which nothing was heard are sent once more by a new one, and all else goes on waiting,
+    /// with answers to what the peer asked going there; elsewhere the hop is gone, as by [`Proxy::hop_gone`].
     pub fn connection_lost<E: Environment<Hop = H>>(&mut self, env: &mut E, hop: H, now: Instant) {
         let Some(next) = env.anew(hop) else { return self.hop_gone(env, hop, now) };
         for waiting in self.hanging(hop) {

@@ -1,5 +1,5 @@
-//! The same place by another way, when one fails: another hop to it (RFC 3263 §4.3), or another flow of the same user agent
-//! (RFC 5626 §5.3).
+//! The same place by another way, when one fails: another hop to it (RFC 3263 §4.3), or another flow of the
+//! same user agent (RFC 5626 §5.3).
 
 use smallvec::SmallVec;
 
@@ -26,9 +26,9 @@ pub(crate) enum Heard {
     Progress,
 }
 
-/// The next way to where a target is. A server that has the request is not asked again by another transport: it would begin the
-/// same once more, and a phone that declined would ring twice. Another server is asked after 503, silence or a hop that is gone,
-/// until one has made progress.
+/// The next way to where a target is. A server that has the request is not asked again by another transport:
+/// it would begin the same once more, and a phone that declined would ring twice. Another server is asked
+/// after 503, silence or a hop that is gone, until one has made progress.
 pub(crate) fn another<H: Copy>(target: &Target<H>, failure: Failure, heard: Heard) -> Option<Target<H>> {
     let same = failure == Failure::Unreachable && heard == Heard::Nothing;
     let server = match failure {
@@ -64,8 +64,8 @@ pub(crate) fn another<H: Copy>(target: &Target<H>, failure: Failure, heard: Hear
     None
 }
 
-/// What is left behind the way that is taken, its server being the one that is asked now. The server before is another one from
-/// now on, or has had its turn.
+/// What is left behind the way that is taken, its server being the one that is asked now. The server before
+/// is another one from now on, or has had its turn.
 fn seen_from<H: Copy>(taken: u8, rest: &[Other<H>], before_is_left: bool) -> SmallVec<[Other<H>; 0]> {
     // Behind a flow, hops are those of that flow's user agent.
     let own = rest.iter().take_while(|other| matches!(other, Other::Hop { .. })).count();

@@ -3,8 +3,8 @@
 use crate::context::Invite;
 
 /// Sorts final responses that are no 2xx: the lower, the better. A 6xx is the callee's last word; within a
-/// class, what the caller can act on comes first. A 408 may answer an INVITE alone (RFC 4320 §4.2): to other requests anything
-/// else that a branch has to say is better than nothing.
+/// class, what the caller can act on comes first. A 408 may answer an INVITE alone (RFC 4320 §4.2): to other
+/// requests anything else that a branch has to say is better than nothing.
 pub(crate) const fn rank(status: u16, invite: Invite) -> u16 {
     match status {
         408 if matches!(invite, Invite::No) => 600,

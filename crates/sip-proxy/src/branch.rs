@@ -65,8 +65,8 @@ impl Branches {
         tag.is_some_and(|tag| tag.len() == DIGITS && tag == self.tag(ack))
     }
 
-    /// What may not be the same when a request comes by again (RFC 3261 §16.6 step 8): all that decides where it goes,
-    /// the side it came from included. Not the port there: each connection has another.
+    /// What may not be the same when a request comes by again (RFC 3261 §16.6 step 8): all that decides where
+    /// it goes, the side it came from included. Not the port there: each connection has another.
     pub(crate) fn loop_mark(&self, request: &Message<'_>, source: IpAddr) -> u64 {
         let mut hasher = self.seeded;
         match source {
@@ -84,13 +84,13 @@ impl Branches {
         hasher.finish()
     }
 
-    /// What a response has to repeat of its request beside our Via (RFC 3261 §8.2.6.2): number and method of CSeq (§17.1.3),
-    /// Call-ID, the tag of From, and the branch of the Via below ours (`sender`), in any case of letters. To is not among it:
-    /// the answer brings its tag.
+    /// What a response has to repeat of its request beside our Via (RFC 3261 §8.2.6.2): number and method of
+    /// CSeq (§17.1.3), Call-ID, the tag of From, and the branch of the Via below ours (`sender`), in any case
+    /// of letters. To is not among it: the answer brings its tag.
     ///
-    /// Call-ID and From tag are in it because whatever follows dialogs goes by them: an answer with those of another call
-    /// would be taken for that call's. The branch is, because the sender finds its transaction by it: an answer with another one
-    /// would be lost, and end ours.
+    /// Call-ID and From tag are in it because whatever follows dialogs goes by them: an answer with those of
+    /// another call would be taken for that call's. The branch is, because the sender finds its transaction
+    /// by it: an answer with another one would be lost, and end ours.
     pub(crate) fn echo(&self, message: &Message<'_>, cseq: &CSeq<'_>, sender: Option<&Via<'_>>) -> u64 {
         let method = cseq.method.as_bytes();
         let tag = message.from_tag().unwrap_or_default();
@@ -152,8 +152,8 @@ pub fn shard_of(response: &Message<'_>) -> Option<u8> {
     number_of(&response.via_top().ok()?).map(|number| (number & 0xff) as u8)
 }
 
-/// Reads a branch in any case of letters: it is a token, and an element on the way may write those otherwise (RFC 3261 §7.3.1).
-/// In ours case says nothing.
+/// Reads a branch in any case of letters: it is a token, and an element on the way may write those otherwise
+/// (RFC 3261 §7.3.1). In ours case says nothing.
 pub(crate) fn parse(branch: &[u8]) -> Option<(u64, u64)> {
     let (prefix, rest) = branch.split_at_checked(PREFIX.len())?;
     if !prefix.eq_ignore_ascii_case(PREFIX) {

@@ -118,7 +118,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// Timer C (RFC 3261 §16.8), or the end of the time that it may ring: a branch that rings is cancelled, one that said nothing is taken for a 408.
+    /// Timer C (RFC 3261 §16.8), or the end of the time that it may ring: a branch that rings is cancelled,
+    /// one that said nothing is taken for a 408.
     pub(crate) fn rang_too_long<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ClientId, now: Instant) {
         let reason = Reason::Borrowed(b"SIP;cause=408;text=\"Rang too long\"");
         let Some(branch) = self.transactions.client_mut(id) else { return };

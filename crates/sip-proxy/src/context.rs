@@ -27,7 +27,8 @@ pub(crate) struct Context<H> {
     /// Contacts of redirections that were followed.
     pub(crate) followed: Vec<Box<[u8]>>,
     pub(crate) best: Option<Best<H>>,
-    /// What other branches ask of the caller than the best one, if that is a 401 or 407 (RFC 3261 §16.7 step 7).
+    /// What other branches ask of the caller than the best one, if that is a 401 or 407 (RFC 3261 §16.7 step
+    /// 7).
     pub(crate) challenges: Vec<(HeaderId, Vec<u8>)>,
     pub(crate) progress: Progress,
     pub(crate) forwarding: Forwarding,
@@ -37,7 +38,8 @@ pub(crate) struct Context<H> {
     pub(crate) under_way: Option<UnderWay>,
 }
 
-/// Kept by the proxy from when a REGISTER is forwarded until it has its final answer, or will have none; then dropped.
+/// Kept by the proxy from when a REGISTER is forwarded until it has its final answer, or will have none; then
+/// dropped.
 #[derive(Debug)]
 pub struct UnderWay {
     _guard: Box<dyn Any>,
@@ -79,13 +81,15 @@ impl<H> Context<H> {
         self.invite == Invite::Yes || self.forwarding.dialog == Dialog::Within
     }
 
-    /// Whether something may still be begun for a branch: the caller waits, and nobody has declined for all (RFC 3261 §16.7 step 5).
+    /// Whether something may still be begun for a branch: the caller waits, and nobody has declined for all
+    /// (RFC 3261 §16.7 step 5).
     pub(crate) fn is_open_for(&self, branch: ClientId) -> bool {
         let declined = self.best.as_ref().is_some_and(|best| best.status >= 600);
         self.progress == Progress::Open && !declined && self.pending.contains(&branch)
     }
 
-    /// Whether a final response may not go upstream: no request other than INVITE is answered 408 (RFC 4320 §4.2).
+    /// Whether a final response may not go upstream: no request other than INVITE is answered 408 (RFC 4320
+    /// §4.2).
     pub(crate) fn hears_no(&self, status: u16) -> bool {
         self.invite == Invite::No && status == 408
     }
@@ -134,8 +138,8 @@ pub(crate) enum Progress {
     Open,
     /// Cancelled: no further targets are tried.
     Cancelled,
-    /// A request other than INVITE timed out further on. It is told nothing final (RFC 4320 §4.2): it hears a 100 in time,
-    /// and then its sender gives up by itself.
+    /// A request other than INVITE timed out further on. It is told nothing final (RFC 4320 §4.2): it hears a
+    /// 100 in time, and then its sender gives up by itself.
     TimedOut,
     /// The final response went upstream; for INVITE further 2xx may follow.
     Answered,
@@ -179,8 +183,8 @@ pub(crate) struct Branch<H> {
     /// What answers to it have to repeat: that of its request, or of a request of our own.
     pub(crate) echo: u64,
     pub(crate) hop: H,
-    /// The request as sent, if it is an INVITE or may be sent again; of an INVITE until its final response: CANCEL and ACK are made
-    /// of it.
+    /// The request as sent, if it is an INVITE or may be sent again; of an INVITE until its final response:
+    /// CANCEL and ACK are made of it.
     pub(crate) sent: Option<Kept>,
     /// Where to send it again, once, should its connection end before anything is heard.
     pub(crate) anew: Option<Box<Target<H>>>,

@@ -27,7 +27,8 @@ pub struct Target<H> {
     pub routes: SmallVec<[Box<[u8]>; 0]>,
     /// Preference in thousandths, 0 to 1000 (RFC 3261 §20.10 `q`); higher goes first, equal ones together.
     pub q: u16,
-    /// Other ways to the same place, tried in turn when the one before is silent, gone, or says that it leads nowhere.
+    /// Other ways to the same place, tried in turn when the one before is silent, gone, or says that it leads
+    /// nowhere.
     pub others: SmallVec<[Other<H>; 0]>,
     /// What to answer for it when its hop is gone: 480 for a contact of ours, 430 for a flow that the
     /// request itself named (RFC 5626 §5.3).
@@ -41,13 +42,14 @@ pub enum Other<H> {
     Hop {
         /// The way there.
         hop: H,
-        /// The server that it leads to, as a number of this list. [`SAME_SERVER`]: the one that the target itself leads to, or,
-        /// behind a flow, the user agent of that flow; its turn comes only when that cannot be reached. Any other number is
-        /// another server; its turn comes too when the one before is silent, or answers 503 before any sign of progress.
+        /// The server that it leads to, as a number of this list. [`SAME_SERVER`]: the one that the target
+        /// itself leads to, or, behind a flow, the user agent of that flow; its turn comes only when that
+        /// cannot be reached. Any other number is another server; its turn comes too when the one before is
+        /// silent, or answers 503 before any sign of progress.
         server: u8,
     },
-    /// Another flow of the same user agent (RFC 5626 §5.3). Its turn comes too when the way before answers 430, or 408 without
-    /// having rung; anything else is what the user agent has to say.
+    /// Another flow of the same user agent (RFC 5626 §5.3). Its turn comes too when the way before answers
+    /// 430, or 408 without having rung; anything else is what the user agent has to say.
     Flow {
         /// The way there.
         hop: H,
@@ -86,15 +88,16 @@ pub enum Owned<H> {
     No,
     /// Ours, without a flow in it.
     Yes,
-    /// It names a domain that is served here, and no user (RFC 3261 §16.4). Within a dialog, behind a route of ours that leads
-    /// on, it is the route of the element that comes next: that may go by the name of the domain, too.
+    /// It names a domain that is served here, and no user (RFC 3261 §16.4). Within a dialog, behind a route
+    /// of ours that leads on, it is the route of the element that comes next: that may go by the name of the
+    /// domain, too.
     Domain,
     /// Ours, and it names this way onward (RFC 5626 §5.3).
     Flow(H),
     /// Ours, but the flow it names is gone.
     Gone,
-    /// Ours, and the flow it names is gone; but its user agent is expected back on another, and what ends the dialog
-    /// meanwhile is noted for it.
+    /// Ours, and the flow it names is gone; but its user agent is expected back on another, and what ends the
+    /// dialog meanwhile is noted for it.
     Held,
     /// Ours, but the dialog that it was made for is over.
     Over,
@@ -111,7 +114,8 @@ pub enum Notice {
     Invalid(sip_message::Invalid),
     /// A message with deviations that were understood all the same.
     Forgiven(sip_message::Leniencies),
-    /// A response that belongs to no transaction, or answers another request than the one with its branch: dropped.
+    /// A response that belongs to no transaction, or answers another request than the one with its branch:
+    /// dropped.
     StrayResponse,
     /// A response to a request of ours that does not come from where that went: dropped.
     ForeignResponse,
@@ -151,40 +155,43 @@ pub trait Hops {
     /// Whether what is sent on the hop arrives without our repeating it.
     fn reliability(&self, hop: Self::Hop) -> Reliability;
 
-    /// What tells the peers of connections apart: a request's repeats and its CANCEL come over the connection that it
-    /// came over, whoever else knows its branch. 0 where repeats may come by another way (UDP).
+    /// What tells the peers of connections apart: a request's repeats and its CANCEL come over the connection
+    /// that it came over, whoever else knows its branch. 0 where repeats may come by another way (UDP).
     fn connection(&self, hop: Self::Hop) -> u64;
 
     /// Where the hop's messages come from.
     fn address(&self, hop: Self::Hop) -> SocketAddr;
 
-    /// Whether a response that comes from a hop may answer a request that was sent on another. The default: on the same alone.
+    /// Whether a response that comes from a hop may answer a request that was sent on another. The default:
+    /// on the same alone.
     fn may_answer(&self, sent: Self::Hop, from: Self::Hop) -> bool {
         sent == from
     }
 
-    /// How long a hop may give no sign of life before another way is tried, if there is one. The default is as long as its
-    /// transaction lasts.
+    /// How long a hop may give no sign of life before another way is tried, if there is one. The default is
+    /// as long as its transaction lasts.
     fn patience(&self, hop: Self::Hop) -> Option<Duration> {
         let _ = hop;
         None
     }
 
-    /// Where the peer of a hop can be had by a new connection, once the one that stands has ended: the hop itself, if it outlives its
-    /// connections. The default knows of none.
+    /// Where the peer of a hop can be had by a new connection, once the one that stands has ended: the hop
+    /// itself, if it outlives its connections. The default knows of none.
     fn anew(&self, hop: Self::Hop) -> Option<Self::Hop> {
         let _ = hop;
         None
     }
 
-    /// How many seconds it takes until requests that go the way of this hop may be served again, if none can be now: then its 503
-    /// goes to the caller, and is no 500 (RFC 3261 §16.7 step 6). The default is that others can be served.
+    /// How many seconds it takes until requests that go the way of this hop may be served again, if none can
+    /// be now: then its 503 goes to the caller, and is no 500 (RFC 3261 §16.7 step 6). The default is that
+    /// others can be served.
     fn out_of_service(&self, hop: Self::Hop) -> Option<u32> {
         let _ = hop;
         None
     }
 
-    /// Whether the peer of a hop knows that flows fail (430, RFC 5626 §5.3). To others it is 480. The default is that it does not.
+    /// Whether the peer of a hop knows that flows fail (430, RFC 5626 §5.3). To others it is 480. The default
+    /// is that it does not.
     fn knows_outbound(&self, hop: Self::Hop) -> bool {
         let _ = hop;
         false
@@ -193,36 +200,40 @@ pub trait Hops {
 
 /// What we write of ourselves into messages, and what of a message goes on to whom.
 pub trait HeaderPolicy: Hops {
-    /// Appends the sent-protocol and sent-by of our Via on this hop, such as `SIP/2.0/WS edge.example.com:80`.
+    /// Appends the sent-protocol and sent-by of our Via on this hop, such as
+    /// `SIP/2.0/WS edge.example.com:80`.
     fn write_via(&self, hop: Self::Hop, out: &mut Vec<u8>);
 
-    /// Whether the sent-by of a Via is one that [`HeaderPolicy::write_via`] writes on some hop (RFC 3261 §18.1.2).
+    /// Whether the sent-by of a Via is one that [`HeaderPolicy::write_via`] writes on some hop (RFC 3261
+    /// §18.1.2).
     fn wrote_via(&self, via: &Via<'_>) -> bool;
 
-    /// Appends a Record-Route value of ours that leads back to this hop, for requests that come over the other.
+    /// Appends a Record-Route value of ours that leads back to this hop, for requests that come over the
+    /// other.
     fn write_record_route(&self, hop: Self::Hop, other: Self::Hop, out: &mut Vec<u8>);
 
-    /// Appends a Path value of ours (RFC 3327) that leads back to `from`, for a REGISTER that came from there and is
-    /// forwarded to `to`. Nothing, which is the default, leaves the REGISTER without one.
+    /// Appends a Path value of ours (RFC 3327) that leads back to `from`, for a REGISTER that came from there
+    /// and is forwarded to `to`. Nothing, which is the default, leaves the REGISTER without one.
     fn write_path(&self, request: &Message<'_>, from: Self::Hop, to: Self::Hop, out: &mut Vec<u8>) {
         let _ = (request, from, to, out);
     }
 
-    /// Appends the Contact values of a REGISTER that came from `from`, as the registrar is to see them, and says so. The default leaves
-    /// them as they are.
+    /// Appends the Contact values of a REGISTER that came from `from`, as the registrar is to see them, and
+    /// says so. The default leaves them as they are.
     fn write_contacts(&self, request: &Message<'_>, from: Self::Hop, out: &mut Vec<u8>) -> Contacts {
         let _ = (request, from, out);
         Contacts::AsTheyAre
     }
 
-    /// Appends the Contact values of the answer to such a REGISTER, as its sender is to see them. Nothing, which is the default,
-    /// leaves them as they are.
+    /// Appends the Contact values of the answer to such a REGISTER, as its sender is to see them. Nothing,
+    /// which is the default, leaves them as they are.
     fn restore_contacts(&self, request: &Message<'_>, response: &Message<'_>, out: &mut Vec<u8>) {
         let _ = (request, response, out);
     }
 
-    /// Edits a request on its way from one hop to another beyond what every proxy does: what it says of its sender may not
-    /// be for everybody's eyes. What is put in is written to `text`, which is empty. The default does nothing.
+    /// Edits a request on its way from one hop to another beyond what every proxy does: what it says of its
+    /// sender may not be for everybody's eyes. What is put in is written to `text`, which is empty. The
+    /// default does nothing.
     fn amend_request<'m>(
         &self,
         request: &'m Message<'m>,
@@ -244,8 +255,9 @@ pub trait HeaderPolicy: Hops {
         let _ = (response, from, to, rewrite);
     }
 
-    /// Whether a challenge (WWW-Authenticate, Proxy-Authenticate) from this hop reaches whoever is asked. Credentials for a
-    /// realm of ours are for us alone: a user who may ask for them could use them here. The default lets all through.
+    /// Whether a challenge (WWW-Authenticate, Proxy-Authenticate) from this hop reaches whoever is asked.
+    /// Credentials for a realm of ours are for us alone: a user who may ask for them could use them here. The
+    /// default lets all through.
     fn lets_challenge(&self, challenge: &[u8], from: Self::Hop) -> bool {
         let _ = (challenge, from);
         true
@@ -254,8 +266,8 @@ pub trait HeaderPolicy: Hops {
 
 /// Where a request goes, and who may send it there.
 pub trait Router: Hops {
-    /// Whether a URI is ours: one in a Route, or a Request-URI that looks like a route of ours because the sender is a
-    /// strict router (RFC 3261 §16.4).
+    /// Whether a URI is ours: one in a Route, or a Request-URI that looks like a route of ours because the
+    /// sender is a strict router (RFC 3261 §16.4).
     /// `request` is the one that it stands in, which came from `from`.
     fn owns(&mut self, uri: &Uri<'_>, from: Self::Hop, request: &Message<'_>) -> Owned<Self::Hop>;
 
@@ -271,15 +283,16 @@ pub trait Router: Hops {
         now: Instant,
     ) -> Result<Self::Hop, Answer>;
 
-    /// Decides on a request that neither a flow in a route of ours nor another element's Route leads on: by its
-    /// Request-URI (RFC 3261 §16.5). It may lie within a dialog whose remote target is a contact or a GRUU of ours, or
-    /// another element's that is reached like a next hop; the Route headers, all ours, are still in it. A scheme that
-    /// is not understood is answered 416 here.
+    /// Decides on a request that neither a flow in a route of ours nor another element's Route leads on: by
+    /// its Request-URI (RFC 3261 §16.5). It may lie within a dialog whose remote target is a contact or a
+    /// GRUU of ours, or another element's that is reached like a next hop; the Route headers, all ours, are
+    /// still in it. A scheme that is not understood is answered 416 here.
     fn decide(&mut self, request: &Message<'_>, from: Self::Hop, now: Instant) -> Decision<Self::Hop>;
 
-    /// How a user agent is reached that a request within a dialog names by a GRUU of ours (RFC 5627 §6.1), along a route of ours that
-    /// leads to `hop`. Where that user agent is not at `hop`, the request, which proves nothing by its To tag, may go elsewhere only if
-    /// its sender is let in. None, which is the default: by that hop, with the Request-URI that it has.
+    /// How a user agent is reached that a request within a dialog names by a GRUU of ours (RFC 5627 §6.1),
+    /// along a route of ours that leads to `hop`. Where that user agent is not at `hop`, the request, which
+    /// proves nothing by its To tag, may go elsewhere only if its sender is let in. None, which is the
+    /// default: by that hop, with the Request-URI that it has.
     fn named(
         &self,
         request: &Message<'_>,
@@ -291,8 +304,9 @@ pub trait Router: Hops {
         None
     }
 
-    /// Decides, as for a request outside of dialogs, on one whose route leads to a flow that is gone, if it names a user agent by a GRUU
-    /// of ours that can be reached by another. None, which is the default, leaves it at that.
+    /// Decides, as for a request outside of dialogs, on one whose route leads to a flow that is gone, if it
+    /// names a user agent by a GRUU of ours that can be reached by another. None, which is the default,
+    /// leaves it at that.
     fn instead(
         &mut self,
         request: &Message<'_>,
@@ -303,9 +317,9 @@ pub trait Router: Hops {
         None
     }
 
-    /// How the user agent is reached that a request within a dialog is for, whose route leads to a flow that is gone: it may have
-    /// come back by another flow, with the Contact that it had. None, which is the default: it is not known, or cannot be told
-    /// safely.
+    /// How the user agent is reached that a request within a dialog is for, whose route leads to a flow that
+    /// is gone: it may have come back by another flow, with the Contact that it had. None, which is the
+    /// default: it is not known, or cannot be told safely.
     fn returned(
         &mut self,
         request: &Message<'_>,
@@ -316,8 +330,8 @@ pub trait Router: Hops {
         None
     }
 
-    /// Where a contact leads that a request from `from` was redirected to (3xx). None, which is the default: nowhere that requests may
-    /// go. If all of a 3xx lead nowhere, it is an answer like any other.
+    /// Where a contact leads that a request from `from` was redirected to (3xx). None, which is the default:
+    /// nowhere that requests may go. If all of a 3xx lead nowhere, it is an answer like any other.
     fn redirected(
         &mut self,
         contact: &Uri<'_>,
@@ -333,25 +347,28 @@ pub trait Router: Hops {
 /// Who is told what happened, and asked whether answers to requests of our own are still waited for.
 pub trait Observer: Hops {
     /// A REGISTER is about to be forwarded. What this gives is kept until it has its final answer and
-    /// [`registered`](Self::registered) was told of that, or until it will have none. The default gives nothing.
+    /// [`registered`](Self::registered) was told of that, or until it will have none. The default gives
+    /// nothing.
     fn registering(&mut self, request: &Message<'_>, from: Self::Hop) -> Option<UnderWay> {
         let _ = (request, from);
         None
     }
 
-    /// A REGISTER that was forwarded is answered 2xx, also after its connection has ended. The default does nothing.
+    /// A REGISTER that was forwarded is answered 2xx, also after its connection has ended. The default does
+    /// nothing.
     fn registered(&mut self, request: &Message<'_>, from: Self::Hop, response: &Message<'_>, now: Instant) {
         let _ = (request, from, response, now);
     }
 
-    /// A request of our own ([`Proxy::originate`](crate::Proxy::originate)) has its final answer: 408 if none came in time, 503 if
-    /// it could not be sent, or its hop is gone. `response` is what came, if anything did. The default does nothing.
+    /// A request of our own ([`Proxy::originate`](crate::Proxy::originate)) has its final answer: 408 if none
+    /// came in time, 503 if it could not be sent, or its hop is gone. `response` is what came, if anything
+    /// did. The default does nothing.
     fn own_answered(&mut self, own: u64, status: u16, response: Option<&Message<'_>>) {
         let _ = (own, status, response);
     }
 
-    /// Whether the answer to a request of our own is still waited for. If not, it is not repeated any more, and
-    /// [`own_answered`](Self::own_answered) says 503. The default is that it is.
+    /// Whether the answer to a request of our own is still waited for. If not, it is not repeated any more,
+    /// and [`own_answered`](Self::own_answered) says 503. The default is that it is.
     fn own_is_wanted(&self, own: u64) -> bool {
         let _ = own;
         true
@@ -367,8 +384,9 @@ pub trait Observer: Hops {
         let _ = hop;
     }
 
-    /// A hop answered 503. `retry_after` are the seconds that it asked to be left alone for, if it did; without them the answer
-    /// says nothing about other requests (RFC 3261 §21.5.4). The default does nothing.
+    /// A hop answered 503. `retry_after` are the seconds that it asked to be left alone for, if it did;
+    /// without them the answer says nothing about other requests (RFC 3261 §21.5.4). The default does
+    /// nothing.
     fn unavailable(&mut self, hop: Self::Hop, retry_after: Option<u32>) {
         let _ = (hop, retry_after);
     }
@@ -378,16 +396,18 @@ pub trait Observer: Hops {
         let _ = hop;
     }
 
-    /// A request goes on: once for each branch of an INVITE, and for each request within a dialog other than ACK. As it
-    /// came, from the hop that it came from; told right before it is sent, so that whatever comes of it is told later. Should
-    /// the hop turn out to be gone, that is one more failure to choose an answer from. The default does nothing.
+    /// A request goes on: once for each branch of an INVITE, and for each request within a dialog other than
+    /// ACK. As it came, from the hop that it came from; told right before it is sent, so that whatever comes
+    /// of it is told later. Should the hop turn out to be gone, that is one more failure to choose an answer
+    /// from. The default does nothing.
     fn forwarded(&mut self, request: &Message<'_>, from: Self::Hop, to: Self::Hop, now: Instant) {
         let _ = (request, from, to, now);
     }
 
-    /// An INVITE, or a request within a dialog, is answered: each response that goes upstream but our own provisional ones. `head`
-    /// is the response and `by` the hop that it came from; or, of an answer of our own, the request, and none. It goes to `asked`,
-    /// the hop that the request came from. The default does nothing.
+    /// An INVITE, or a request within a dialog, is answered: each response that goes upstream but our own
+    /// provisional ones. `head` is the response and `by` the hop that it came from; or, of an answer of our
+    /// own, the request, and none. It goes to `asked`, the hop that the request came from. The default does
+    /// nothing.
     fn answered(
         &mut self,
         status: u16,
@@ -399,8 +419,8 @@ pub trait Observer: Hops {
         let _ = (status, head, asked, by, now);
     }
 
-    /// An INVITE outside of dialogs is refused with this answer, and has gone to nobody. Told when it is answered; a request that is sent
-    /// again may be refused again. The default does nothing.
+    /// An INVITE outside of dialogs is refused with this answer, and has gone to nobody. Told when it is
+    /// answered; a request that is sent again may be refused again. The default does nothing.
     fn refused(&mut self, answer: &Answer, request: &Message<'_>, from: Self::Hop, now: Instant) {
         let _ = (answer, request, from, now);
     }

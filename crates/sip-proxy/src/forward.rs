@@ -44,8 +44,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         self.advance(env, id, now);
     }
 
-    /// While no branch is at work: tries the next targets, those with the highest q of what waits; when there are none,
-    /// answers.
+    /// While no branch is at work: tries the next targets, those with the highest q of what waits; when there
+    /// are none, answers.
     pub(crate) fn advance<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ServerId, now: Instant) {
         loop {
             let Some(context) = self.transactions.server_mut(id) else { return };
@@ -69,7 +69,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// Starts a branch for each target; one that cannot be started counts as failed, when no other way to it can be.
+    /// Starts a branch for each target; one that cannot be started counts as failed, when no other way to it
+    /// can be.
     pub(crate) fn fork<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
@@ -305,7 +306,8 @@ impl Splices {
         let mut request_uri = target.request_uri.as_deref();
         let mut routes = &target.routes[..];
         if let Some(strict) = strict_router(request, target, forwarding.own_routes) {
-            // It takes its own URI out of the Request-URI, and the request's from the end (RFC 3261 §16.6 step 6).
+            // It takes its own URI out of the Request-URI, and the request's from the end (RFC 3261 §16.6
+            // step 6).
             last_route.clear();
             last_route.push(b'<');
             let uri = request_uri.or(request.request_uri_bytes())?;
@@ -343,7 +345,8 @@ impl Splices {
     }
 }
 
-/// A URI as it may stand in a Request-URI, if it has what may not (RFC 3261 §16.6 step 2). Next to no URI does.
+/// A URI as it may stand in a Request-URI, if it has what may not (RFC 3261 §16.6 step 2). Next to no URI
+/// does.
 fn request_form(uri: &[u8]) -> Option<Vec<u8>> {
     let suspect = |pair: &[u8]| pair[0] == b'?' || (pair[0] == b';' && matches!(pair[1], b'm' | b'M' | b'%'));
     if !uri.windows(2).any(suspect) && uri.last() != Some(&b'?') {
@@ -366,8 +369,8 @@ fn strict_router<'r, H>(request: &'r Message<'r>, target: &'r Target<H>, own_rou
 pub(crate) fn stamp(request: &Message<'_>, source: SocketAddr) -> Option<(IpAddr, Option<u16>)> {
     let via = request.via_top().ok()?;
     let asked = via.rport() != Rport::Absent;
-    // A name that no address has tells that the sender can be reached on its connection alone. Then nobody needs the
-    // address, and the callee is not to learn it (RFC 7118 §5.2.4 leaves it to us).
+    // A name that no address has tells that the sender can be reached on its connection alone. Then nobody
+    // needs the address, and the callee is not to learn it (RFC 7118 §5.2.4 leaves it to us).
     let nameless = matches!(via.host(), Host::Name(name) if ends_in_invalid(name));
     let same = via.host().ip() == Some(source.ip()) && via.received().is_none();
     (asked || !(same || nameless)).then(|| (source.ip(), asked.then_some(source.port())))
@@ -393,7 +396,8 @@ impl Splicer {
         Self { branches: Branches::new(secret, 0), splices: Splices::default() }
     }
 
-    /// Parses a request that begins a dialog, and appends it as it goes to the target, the topmost Route taken off.
+    /// Parses a request that begins a dialog, and appends it as it goes to the target, the topmost Route
+    /// taken off.
     pub fn forward<E: Environment>(
         &mut self,
         env: &E,

@@ -2,8 +2,8 @@
 
 use std::{cell::Cell, fmt, ops::Deref, rc::Rc};
 
-/// Of the bytes that may be kept, requests outside dialogs leave this part (one in so many) to those that are within: a call that is
-/// up can be ended, whatever comes in.
+/// Of the bytes that may be kept, requests outside dialogs leave this part (one in so many) to those that are
+/// within: a call that is up can be ended, whatever comes in.
 const LEFT_TO_DIALOGS: u64 = 8;
 
 /// How many bytes are kept, and how many may be.

@@ -5,8 +5,8 @@
 //! say where this request should go. So it can be run in virtual time against a network of paper.
 //!
 //! The contract with its owner:
-//! - [`Proxy::request`] and [`Proxy::response`] for each message that came, [`Proxy::connection_lost`] when a connection ended and
-//!   [`Proxy::hop_gone`] when none can be had;
+//! - [`Proxy::request`] and [`Proxy::response`] for each message that came, [`Proxy::connection_lost`] when a
+//!   connection ended and [`Proxy::hop_gone`] when none can be had;
 //! - after each of these, and at [`Proxy::next_deadline`], [`Proxy::expire`];
 //! - a response whose branch another shard made (see [`shard_of`]) belongs to that shard's proxy.
 #![forbid(unsafe_code)]

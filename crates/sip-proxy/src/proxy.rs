@@ -31,7 +31,8 @@ pub struct Settings {
     pub timers: Timers,
     /// How long an INVITE may be without a provisional response (Timer C, RFC 3261 §16.6 step 11).
     pub timer_c: Duration,
-    /// How long it may ring at one place, from the first provisional response beyond 100, however many follow.
+    /// How long it may ring at one place, from the first provisional response beyond 100, however many
+    /// follow.
     pub ring_timeout: Duration,
     /// Most transactions of each kind; beyond, requests are answered 503.
     pub max_transactions: u32,
@@ -172,8 +173,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// A request other than INVITE had no answer in time, and gets none (RFC 4320 §4.2). Whoever follows calls hears of a BYE what its
-    /// sender makes of that: 408, and the dialog is over (RFC 3261 §15.1.1).
+    /// A request other than INVITE had no answer in time, and gets none (RFC 4320 §4.2). Whoever follows
+    /// calls hears of a BYE what its sender makes of that: 408, and the dialog is over (RFC 3261 §15.1.1).
     fn stayed_unanswered<E: Environment<Hop = H>>(env: &mut E, context: &Context<H>, now: Instant) {
         // That it timed out further on was told when it was heard.
         if context.progress != Progress::TimedOut
@@ -190,8 +191,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         from_here.take_while(|(on, _)| *on == hop).map(|&(_, waiting)| waiting).collect()
     }
 
-    /// A hop is gone: what waits for an answer from it is answered at once, what it waited for itself is cancelled, or undone
-    /// should it succeed.
+    /// A hop is gone: what waits for an answer from it is answered at once, what it waited for itself is
+    /// cancelled, or undone should it succeed.
     pub fn hop_gone<E: Environment<Hop = H>>(&mut self, env: &mut E, hop: H, now: Instant) {
         for waiting in self.hanging(hop) {
             self.waiting_on.remove(&(hop, waiting));
@@ -204,7 +205,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         self.expire(env, now);
     }
 
-    /// A request came back: nobody takes datagrams at a hop (RFC 3261 §18.4). Only one that was sent there counts.
+    /// A request came back: nobody takes datagrams at a hop (RFC 3261 §18.4). Only one that was sent there
+    /// counts.
     pub fn came_back<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
@@ -259,8 +261,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// Sends a request of our own, whole but for its Via, which is no INVITE. It is repeated where that is needed; what
-    /// becomes of it is told by [`Observer::own_answered`](crate::Observer::own_answered) under the number `own`.
+    /// Sends a request of our own, whole but for its Via, which is no INVITE. It is repeated where that is
+    /// needed; what becomes of it is told by [`Observer::own_answered`](crate::Observer::own_answered) under
+    /// the number `own`.
     pub fn originate<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,

@@ -1,4 +1,5 @@
-//! Redirections that are followed (RFC 3261 §16.5, §16.7 step 4): where the contacts of a 3xx lead is asked instead.
+//! Redirections that are followed (RFC 3261 §16.5, §16.7 step 4): where the contacts of a 3xx lead is asked
+//! instead.
 
 use std::time::Instant;
 
@@ -20,8 +21,8 @@ pub(crate) enum Followed {
 }
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
-    /// A branch was answered with a 3xx: its contacts become targets, as far as the environment says where they lead. None is
-    /// followed twice, and none that is the request's own URI.
+    /// A branch was answered with a 3xx: its contacts become targets, as far as the environment says where
+    /// they lead. None is followed twice, and none that is the request's own URI.
     pub(crate) fn follow<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,

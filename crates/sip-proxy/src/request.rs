@@ -131,7 +131,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             || self.transactions.has_request(key)
     }
 
-    /// `connection` is part of it: another connection's peer may know the branch, and must not cancel with it.
+    /// `connection` is part of it: another connection's peer may know the branch, and must not cancel with
+    /// it.
     fn key(
         &self,
         connection: u64,
@@ -249,9 +250,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// Who sent a datagram may have written anybody's address on it. Who is asked for a proof, is refused, or asks what we are, is
-    /// told once for each that comes, and nothing is kept of it (RFC 3261 §8.2.7, §26.3.2.4): a flood of them would fill the table
-    /// for everybody, and the challenge of one INVITE would be sent eleven times. An ACK of it is known by its tag.
+    /// Who sent a datagram may have written anybody's address on it. Who is asked for a proof, is refused, or
+    /// asks what we are, is told once for each that comes, and nothing is kept of it (RFC 3261 §8.2.7,
+    /// §26.3.2.4): a flood of them would fill the table for everybody, and the challenge of one INVITE would
+    /// be sent eleven times. An ACK of it is known by its tag.
     fn forget_asked<E: Environment<Hop = H>>(&mut self, env: &E, id: ServerId) {
         let from = self.transactions.server(id).map(|context| context.from);
         if let Some(from) = from.filter(|from| env.reliability(*from) == Reliability::Unreliable) {
@@ -268,7 +270,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         request: &Message<'_>,
         now: Instant,
     ) {
-        // We forward nothing but ACK without a transaction, so what we do not know cannot be cancelled further down.
+        // We forward nothing but ACK without a transaction, so what we do not know cannot be cancelled
+        // further down.
         let Some(cancels) = cancels else {
             return self.answer(env, id, &Answer::new(481, "Call/Transaction Does Not Exist"), now);
         };
@@ -285,7 +288,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         request: &Message<'_>,
         now: Instant,
     ) {
-        // An ACK for an answer of our own whose transaction has ended, or never was, is meant for nobody else.
+        // An ACK for an answer of our own whose transaction has ended, or never was, is meant for nobody
+        // else.
         if self.branches.is_for_own_answer(request) {
             return;
         }

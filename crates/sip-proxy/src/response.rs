@@ -68,8 +68,9 @@ fn retry_after(response: &Message<'_>) -> Option<u32> {
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// A response came from a hop, to a branch that this shard made.
     ///
-    /// It is believed if its topmost Via is one of ours, it repeats of a request what a response has to repeat, it has as many
-    /// Vias as it needs, and comes from where the request went. Anything else is dropped and changes nothing.
+    /// It is believed if its topmost Via is one of ours, it repeats of a request what a response has to
+    /// repeat, it has as many Vias as it needs, and comes from where the request went. Anything else is
+    /// dropped and changes nothing.
     pub fn response<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
@@ -267,7 +268,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         if invite && self.claim(id, response).is_none() {
             self.give(id, response, Claim::Asker);
         }
-        // Every 2xx to an INVITE goes upstream, each makes a dialog; of other methods the first answer counts.
+        // Every 2xx to an INVITE goes upstream, each makes a dialog; of other methods the first answer
+        // counts.
         if first {
             self.finish_with(env, server, status, (response, hop), now);
             self.cancel_pending(env, server, &ANSWERED_ELSEWHERE, now);
@@ -279,7 +281,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// Whether somebody waits for this 2xx to an INVITE: who asked is there, and has not been told that it failed.
+    /// Whether somebody waits for this 2xx to an INVITE: who asked is there, and has not been told that it
+    /// failed.
     fn is_waited_for(&self, server: ServerId, id: ClientId, response: &Message<'_>) -> bool {
         let there = self.transactions.server(server).is_some_and(|context| context.asker == Asker::There);
         let may_be_told = matches!(
@@ -371,8 +374,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     pub(crate) fn conclude<E: Environment<Hop = H>>(&mut self, env: &mut E, server: ServerId, now: Instant) {
         let Some(context) = self.transactions.server_mut(server) else { return };
         let (best, from) = (context.best.take(), context.from);
-        // A caller who cancelled hears 487, whatever the branches made of it (RFC 3261 §9.2). Without any target it is 480
-        // (§16.5).
+        // A caller who cancelled hears 487, whatever the branches made of it (RFC 3261 §9.2). Without any
+        // target it is 480 (§16.5).
         let cancelled = context.progress == Progress::Cancelled;
         let Some(Best { status, hop, response }) = best.filter(|best| !cancelled || best.status == 487)
         else {
@@ -403,8 +406,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// The final answer of our own to a request that has no other. An INVITE that has gone nowhere, since there was no room to send it,
-    /// was refused.
+    /// The final answer of our own to a request that has no other. An INVITE that has gone nowhere, since
+    /// there was no room to send it, was refused.
     fn answer_in_the_end<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,

@@ -10,8 +10,8 @@ use crate::branch::{DIGITS, PREFIX, parse};
 pub struct Returned(pub(crate) ClientKey);
 
 impl Returned {
-    /// Reads the beginning of a request of ours, as far as it is quoted. None if that does not reach to the branch, which nobody
-    /// knows who has not seen the request; or if there is no transaction for it (ACK).
+    /// Reads the beginning of a request of ours, as far as it is quoted. None if that does not reach to the
+    /// branch, which nobody knows who has not seen the request; or if there is no transaction for it (ACK).
     #[must_use]
     pub fn read(quoted: &[u8]) -> Option<Self> {
         let method = quoted.get(..quoted.iter().position(|&byte| byte == b' ')?)?;

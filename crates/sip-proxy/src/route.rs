@@ -40,7 +40,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         request: &Message<'_>,
         now: Instant,
     ) -> Result<Routed<H>, Answer> {
-        // A REGISTER belongs to no dialog, whatever it says: along a route of ours it would pass by those who judge it.
+        // A REGISTER belongs to no dialog, whatever it says: along a route of ours it would pass by those who
+        // judge it.
         let within =
             request.method() != Some(Method::Register) && request.to().is_ok_and(|to| to.tag().is_some());
         let dialog = if within { Dialog::Within } else { Dialog::Outside };
@@ -71,8 +72,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                     own_routes += 1;
                     onward = Owned::Yes;
                 }
-                // The sender's own flow: it names the way that the request came (RFC 5626 §5.3). Behind another way of
-                // ours it is a call to oneself.
+                // The sender's own flow: it names the way that the request came (RFC 5626 §5.3). Behind
+                // another way of ours it is a call to oneself.
                 Owned::Flow(hop) if hop == from && !signed => {
                     own_routes += 1;
                     signed = true;
@@ -91,8 +92,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             Routed { targets: smallvec![target], own_routes, dialog }
         };
         match (onward, next) {
-            // Not asked of the environment: within a dialog a flow that we named ourselves is the way, whatever stands
-            // below it. Outside of one it proves nothing about who asks, and the environment decides.
+            // Not asked of the environment: within a dialog a flow that we named ourselves is the way,
+            // whatever stands below it. Outside of one it proves nothing about who asks, and the environment
+            // decides.
             (Owned::Flow(hop), None) if within => {
                 let named = env.named(request, from, hop, now).map(|target| {
                     let targets = smallvec![Target { when_gone: FLOW_FAILED, ..target }];
@@ -125,8 +127,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// A request whose Request-URI is a route of ours comes from a strict router: where it wants to go stands in the last
-    /// Route. This is the request as a loose router would have sent it (RFC 3261 §16.4).
+    /// A request whose Request-URI is a route of ours comes from a strict router: where it wants to go stands
+    /// in the last Route. This is the request as a loose router would have sent it (RFC 3261 §16.4).
     pub(crate) fn loosened<E: Environment<Hop = H>>(
         env: &mut E,
         from: H,
@@ -152,9 +154,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     }
 }
 
-/// What a request within a dialog is answered while the user agent it is for is expected back. A BYE has its effect
-/// at once; what changes the session is asked to come again, as if both sides had asked at a time (RFC 3261 §14.2);
-/// nothing of it ends the dialog (RFC 5057 §5.1).
+/// What a request within a dialog is answered while the user agent it is for is expected back. A BYE has its
+/// effect at once; what changes the session is asked to come again, as if both sides had asked at a time (RFC
+/// 3261 §14.2); nothing of it ends the dialog (RFC 5057 §5.1).
 fn meanwhile(request: &Message<'_>) -> Answer {
     match request.method() {
         Some(Method::Bye) => Answer::new(200, "OK"),

@@ -1,4 +1,5 @@
-//! A hop that gives no sign of life while there is another way (RFC 3263 §4.3): its transaction would be over after half a minute.
+//! A hop that gives no sign of life while there is another way (RFC 3263 §4.3): its transaction would be over
+//! after half a minute.
 
 use std::time::Instant;
 
@@ -23,8 +24,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// A branch was silent for as long as its hop may be: the next way is tried. Its transaction goes on; should it be answered with
-    /// success before the other, that counts.
+    /// A branch was silent for as long as its hop may be: the next way is tried. Its transaction goes on;
+    /// should it be answered with success before the other, that counts.
     pub(crate) fn stayed_silent<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ClientId, now: Instant) {
         let invite = self.transactions.client_key(id).is_some_and(|key| key.class == MethodClass::Invite);
         let Some(branch) = self.transactions.client_mut(id) else { return };

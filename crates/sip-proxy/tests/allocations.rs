@@ -47,8 +47,8 @@ fn a_message_and_its_answer_take_two() {
     assert_eq!(relay.transactions(), (0, 0));
 }
 
-/// INVITE, 100, 180, 486 and ACK: copies of the request as it came and as it went, of the 100, the 180 and the 486 for
-/// repeats, and the Request-URI that the world gave.
+/// INVITE, 100, 180, 486 and ACK: copies of the request as it came and as it went, of the 100, the 180 and
+/// the 486 for repeats, and the Request-URI that the world gave.
 #[test]
 fn a_declined_call_takes_six() {
     let now = Instant::now();

@@ -21,8 +21,8 @@ pub struct Listed<'a> {
     pub gruu: Option<&'a str>,
 }
 
-/// Appends one Contact header field value that lists every binding (RFC 3261 §10.3 step 8), separated by commas; nothing
-/// if there is none.
+/// Appends one Contact header field value that lists every binding (RFC 3261 §10.3 step 8), separated by
+/// commas; nothing if there is none.
 pub fn write_contacts<'a>(bindings: impl IntoIterator<Item = Listed<'a>>, out: &mut Vec<u8>) {
     let mut separator: &[u8] = b"";
     for binding in bindings {

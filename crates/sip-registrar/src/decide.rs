@@ -50,7 +50,8 @@ pub enum Change<'r> {
         /// As it is from now on.
         with: Wish<'r>,
     },
-    /// The old binding goes, and a new one of the same user agent comes: over another flow, or with another URI.
+    /// The old binding goes, and a new one of the same user agent comes: over another flow, or with another
+    /// URI.
     Replace {
         /// The old one.
         binding: usize,
@@ -75,11 +76,12 @@ pub struct Decision<'r> {
     pub cseq: u32,
 }
 
-/// Decides what becomes of an address-of-record's bindings. `bound` are those that are there and not expired; where several
-/// would match a contact, the first does.
+/// Decides what becomes of an address-of-record's bindings. `bound` are those that are there and not expired;
+/// where several would match a contact, the first does.
 ///
 /// # Errors
-/// The request is malformed, too brief, too much or out of order: see [`Refusal`]. Then nothing may be changed.
+/// The request is malformed, too brief, too much or out of order: see [`Refusal`]. Then nothing may be
+/// changed.
 pub fn decide<'r>(
     request: &Message<'r>,
     bound: &[Bound<'_>],
@@ -134,8 +136,8 @@ pub fn decide<'r>(
     Ok(Decision { changes, call_id, cseq })
 }
 
-/// The binding that a contact names: the one with its instance and reg-id; else, where one side lacks these, one with
-/// its URI, preferably without them too.
+/// The binding that a contact names: the one with its instance and reg-id; else, where one side lacks these,
+/// one with its URI, preferably without them too.
 fn find(wish: &Wish<'_>, bound: &[Bound<'_>], uris: &[Option<Uri<'_>>], taken: &[bool]) -> Option<usize> {
     let first = |wanted: &dyn Fn(usize) -> bool| (0..bound.len()).find(|&at| !taken[at] && wanted(at));
     let same_uri = |at: usize| uris[at].is_some_and(|uri| uri.same(&wish.uri));

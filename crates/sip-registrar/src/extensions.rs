@@ -1,5 +1,5 @@
-//! The extensions of REGISTER: which are understood (RFC 3261 §10.3 step 2), Path (RFC 3327), outbound (RFC 5626), GRUU
-//! (RFC 5627).
+//! The extensions of REGISTER: which are understood (RFC 3261 §10.3 step 2), Path (RFC 3327), outbound (RFC
+//! 5626), GRUU (RFC 5627).
 
 use sip_message::{Contact, HeaderId, Message};
 
@@ -18,8 +18,8 @@ const PATH: &[u8] = b"path";
 const OUTBOUND: &[u8] = b"outbound";
 const GRUU: &[u8] = b"gruu";
 
-/// The option tags of Require that are not understood, as the value of the Unsupported header field of a 420 (RFC 3261
-/// §8.2.2.3); nothing if all are.
+/// The option tags of Require that are not understood, as the value of the Unsupported header field of a 420
+/// (RFC 3261 §8.2.2.3); nothing if all are.
 #[must_use]
 pub fn unsupported(request: &Message<'_>, gruu: Gruu) -> Option<Vec<u8>> {
     let understood: &[&[u8]] = match gruu {
@@ -30,14 +30,16 @@ pub fn unsupported(request: &Message<'_>, gruu: Gruu) -> Option<Vec<u8>> {
     listed(tags.filter(|tag| !understood.iter().any(|known| tag.eq_ignore_ascii_case(known))))
 }
 
-/// Which GRUUs the 200 lists: those that there are, for a user agent that says that it knows them (RFC 5627 §5.3).
+/// Which GRUUs the 200 lists: those that there are, for a user agent that says that it knows them (RFC 5627
+/// §5.3).
 #[must_use]
 pub fn granted_gruu(request: &Message<'_>, policy: &Policy) -> Gruu {
     if knows(request, GRUU) { policy.gruu } else { Gruu::Off }
 }
 
-/// The value of the Path header field that a 200 returns (RFC 3327 §5.3): what the request had of it, for a user agent that
-/// says that it knows Path. For another the Path is kept with the binding all the same, and it does not hear of it.
+/// The value of the Path header field that a 200 returns (RFC 3327 §5.3): what the request had of it, for a
+/// user agent that says that it knows Path. For another the Path is kept with the binding all the same, and
+/// it does not hear of it.
 #[must_use]
 pub fn returned_path(request: &Message<'_>) -> Option<Vec<u8>> {
     if !knows(request, PATH) {

@@ -1,5 +1,6 @@
-//! Public GRUUs (RFC 5627): names that lead to one user agent of a user, `sip:user@domain;gr=…`. What follows `gr` is its
-//! `+sip.instance`, so nothing has to be remembered, and it has the same one whenever it registers.
+//! Public GRUUs (RFC 5627): names that lead to one user agent of a user, `sip:user@domain;gr=…`. What follows
+//! `gr` is its `+sip.instance`, so nothing has to be remembered, and it has the same one whenever it
+//! registers.
 
 use sip_message::write_address_of_record;
 
@@ -13,7 +14,8 @@ pub enum Gruu {
     Public,
 }
 
-/// Appends the public GRUU of an instance of a user; nothing, and `None`, for an address-of-record without a user.
+/// Appends the public GRUU of an instance of a user; nothing, and `None`, for an address-of-record without a
+/// user.
 pub fn write_gruu(aor: &str, instance: &[u8], out: &mut Vec<u8>) -> Option<()> {
     write_address_of_record(aor, out)?;
     out.extend_from_slice(b";gr=");

@@ -26,7 +26,8 @@ pub struct Policy {
 pub enum Shorter {
     /// Below an hour it is refused (423; RFC 3261 §10.3 step 7).
     Refused,
-    /// It gets `min_expires`: another registrar has decided so, and its answer is what the user agent goes by (§10.2.4).
+    /// It gets `min_expires`: another registrar has decided so, and its answer is what the user agent goes by
+    /// (§10.2.4).
     Raised,
 }
 

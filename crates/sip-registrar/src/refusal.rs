@@ -103,7 +103,8 @@ pub enum Refusal {
         /// How many it may have.
         max_contacts: u32,
     },
-    /// A binding of the same Call-ID was made by this CSeq or a higher one: a request overtaken by a later one.
+    /// A binding of the same Call-ID was made by this CSeq or a higher one: a request overtaken by a later
+    /// one.
     #[error("CSeq is not higher than that of the binding")]
     OutOfOrder,
     /// The proxy next to the user agent keeps no flow for it (RFC 5626 §6).

@@ -91,7 +91,8 @@ impl<'r> Wishes<'r> {
     }
 }
 
-/// The key under which a REGISTER's bindings are kept: To's URI in its canonical form (RFC 3261 §10.3 step 5).
+/// The key under which a REGISTER's bindings are kept: To's URI in its canonical form (RFC 3261 §10.3 step
+/// 5).
 ///
 /// # Errors
 /// To is missing or malformed, or its URI has a scheme that cannot be registered.

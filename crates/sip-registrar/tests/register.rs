@@ -43,7 +43,8 @@ const fn paired<'a>(contact: &'a str, instance: &'a str, reg_id: u32) -> Bound<'
     Bound { instance: Some(instance.as_bytes()), reg_id: Some(reg_id), way: Way::Other, ..bound(contact) }
 }
 
-/// The changes as text: `+uri/expires`, `=index/expires`, `~index>uri/expires`, `-index`, separated by spaces.
+/// The changes as text: `+uri/expires`, `=index/expires`, `~index>uri/expires`, `-index`, separated by
+/// spaces.
 fn changes_of(bytes: &[u8], bound: &[Bound<'_>]) -> Result<String, Refusal> {
     let message = Message::parse(bytes).expect("a whole message");
     let decision = decide(&message, bound, &POLICY)?;

@@ -30,7 +30,8 @@ fn relay(c: &mut Criterion) {
             let _ = table.start_client(key, reliability, now, 0, || 0);
         }
         let mut number = RESIDENT;
-        // Both sides of one relayed MESSAGE; over an unreliable transport they linger, and are abandoned to keep level.
+        // Both sides of one relayed MESSAGE; over an unreliable transport they linger, and are abandoned to
+        // keep level.
         c.bench_function(&format!("relay a MESSAGE, {name}, among 100,000 of each kind"), |b| {
             b.iter(|| {
                 number = number.wrapping_add(1).max(RESIDENT);

@@ -30,8 +30,8 @@ pub enum ClientState {
 pub enum ResponseFor<M> {
     /// The owner handles it: a proxy forwards it or weighs it, a user agent acts on it.
     Pass(ClientId),
-    /// The first 3xx to 6xx to an INVITE: the owner handles it, builds the ACK of RFC 3261 §17.1.1.3, sends it where the
-    /// INVITE went, and gives it to [`Transactions::ack_sent`].
+    /// The first 3xx to 6xx to an INVITE: the owner handles it, builds the ACK of RFC 3261 §17.1.1.3, sends
+    /// it where the INVITE went, and gives it to [`Transactions::ack_sent`].
     PassAndAck(ClientId),
     /// A 3xx to 6xx again: send the same ACK again; the response goes no further.
     ResendAck {
@@ -128,8 +128,9 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
 
     /// A response came, with our branch in its topmost Via and this class of method in its CSeq.
     ///
-    /// `believed` is asked, with the owner's data of the transaction that has this key, whether the response is an answer to
-    /// its request. One that is not changes nothing and is [`ResponseFor::Unmatched`] (RFC 3261 §17.1.3).
+    /// `believed` is asked, with the owner's data of the transaction that has this key, whether the response
+    /// is an answer to its request. One that is not changes nothing and is [`ResponseFor::Unmatched`] (RFC
+    /// 3261 §17.1.3).
     pub fn receive_response(
         &mut self,
         key: ClientKey,
@@ -165,8 +166,8 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
         }
     }
 
-    /// The ACK that [`ResponseFor::PassAndAck`] asked for was sent. `keep` makes the copy for repeats and is called only
-    /// if one may be needed.
+    /// The ACK that [`ResponseFor::PassAndAck`] asked for was sent. `keep` makes the copy for repeats and is
+    /// called only if one may be needed.
     pub fn ack_sent(&mut self, id: ClientId, keep: impl FnOnce() -> M) {
         if let Some(client) = self.clients.get_mut(id.0).filter(|client| !client.ended)
             && client.state == ClientState::Invite(InviteClient::Completed)
@@ -176,7 +177,8 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
     }
 
     /// A CANCEL for this INVITE was sent: without a final response within 64*T1 it ends as
-    /// [`ClientEnd::Timeout`] (RFC 3261 §9.1). Counts once, and only in Proceeding, before which no CANCEL may be sent.
+    /// [`ClientEnd::Timeout`] (RFC 3261 §9.1). Counts once, and only in Proceeding, before which no CANCEL
+    /// may be sent.
     pub fn cancel_sent(&mut self, id: ClientId, now: Instant) {
         let tick = self.tick(now);
         let wait = millis(self.settings.timers.sixty_four_t1());
@@ -190,7 +192,8 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
 
     /// The request or its ACK could not be sent, or the flow it went over is gone: ends the transaction.
     ///
-    /// In Accepted nothing is sent any more, so nothing changes: 2xx of other forks may still come another way.
+    /// In Accepted nothing is sent any more, so nothing changes: 2xx of other forks may still come another
+    /// way.
     pub fn client_transport_error(&mut self, id: ClientId) {
         match self.client_state(id) {
             None | Some(ClientState::Invite(InviteClient::Accepted)) => {}

@@ -60,7 +60,8 @@ impl InviteClient {
         }
     }
 
-    /// What it means that the ending timer of this state fired. In Proceeding that is the wait after a CANCEL.
+    /// What it means that the ending timer of this state fired. In Proceeding that is the wait after a
+    /// CANCEL.
     pub(crate) fn ended(self) -> ClientEnd {
         match self {
             InviteClient::Calling | InviteClient::Proceeding => ClientEnd::Timeout,

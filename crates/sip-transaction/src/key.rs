@@ -1,7 +1,7 @@
 //! What makes two messages belong to one transaction (RFC 3261 §17.1.3 and §17.2.3).
 //!
-//! Server keys are 128 bits of keyed SipHash over the matching facts: small, of one size, made without allocation, and
-//! nobody without the secret can make two of them meet. Client keys are numbers of our own.
+//! Server keys are 128 bits of keyed SipHash over the matching facts: small, of one size, made without
+//! allocation, and nobody without the secret can make two of them meet. Client keys are numbers of our own.
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::{Hash, Hasher};
@@ -11,8 +11,8 @@ const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
 
 /// Names one server transaction: what all repeats of its request have in common.
 ///
-/// The first half is a hash of all but the method, the second one of the method too. A CANCEL does not name the method of
-/// what it cancels, so it is looked up by the first half.
+/// The first half is a hash of all but the method, the second one of the method too. A CANCEL does not name
+/// the method of what it cancels, so it is looked up by the first half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerKey(pub(crate) [u64; 2]);
 
@@ -29,7 +29,8 @@ pub enum MethodClass {
 /// Names one client transaction: the branch number we put in our Via, and the class of the method in CSeq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientKey {
-    /// The number in the branch we made. Whoever makes it hard to guess keeps strangers from forging responses.
+    /// The number in the branch we made. Whoever makes it hard to guess keeps strangers from forging
+    /// responses.
     pub branch: u64,
     /// Class of the method in CSeq.
     pub class: MethodClass,
@@ -54,7 +55,8 @@ pub enum RequestKey {
     Ack {
         /// The INVITE it may belong to.
         invite: ServerKey,
-        /// RFC 2543 matching only: the same INVITE if it had no To tag yet, as the ACK carries the response's.
+        /// RFC 2543 matching only: the same INVITE if it had no To tag yet, as the ACK carries the
+        /// response's.
         before_tag: Option<ServerKey>,
     },
     /// A CANCEL. A request of another method that has its branch shares the first half of these keys.
@@ -107,9 +109,10 @@ impl KeyMaker {
 
     /// The key of a request by method, branch and sent-by of its topmost Via.
     ///
-    /// `None` when the branch does not start with the magic cookie (in any case of letters) or holds nothing after
-    /// it: then use [`legacy`](Self::legacy). Method and branch are compared byte for byte, the host without regard to
-    /// case. A sent-by without port differs from one with port 5060; a peer writes it the same way every time.
+    /// `None` when the branch does not start with the magic cookie (in any case of letters) or holds nothing
+    /// after it: then use [`legacy`](Self::legacy). Method and branch are compared byte for byte, the host
+    /// without regard to case. A sent-by without port differs from one with port 5060; a peer writes it the
+    /// same way every time.
     pub fn request(
         &self,
         method: &[u8],

@@ -52,7 +52,8 @@ pub enum ServerEnd {
     AckMissing,
     /// A non-INVITE request got no final response within 64*T1; none may be sent any more (RFC 4320 §4.2).
     Unanswered,
-    /// Its user reported that the response could not be sent (non-INVITE only: RFC 6026 keeps INVITE transactions).
+    /// Its user reported that the response could not be sent (non-INVITE only: RFC 6026 keeps INVITE
+    /// transactions).
     TransportError,
 }
 
@@ -79,7 +80,8 @@ pub enum Refusal {
     /// 101 to 199 to a request other than INVITE (RFC 4320 §4.1).
     #[error("a request other than INVITE has no provisional response but 100")]
     ProvisionalToNonInvite,
-    /// 100 to a request other than INVITE, over an unreliable transport, before the peer's Timer E reached T2.
+    /// 100 to a request other than INVITE, over an unreliable transport, before the peer's Timer E reached
+    /// T2.
     #[error("too early for a 100 to a request other than INVITE")]
     TryingTooEarly,
     /// 408 to a request other than INVITE (RFC 4320 §4.2): let the transaction expire, or abandon it.

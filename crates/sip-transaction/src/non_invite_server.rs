@@ -15,7 +15,8 @@ pub enum NonInviteServer {
     Completed,
 }
 
-/// Whether the peer of a non-INVITE transaction has waited long enough for a 100 to make sense (RFC 4320 §4.1).
+/// Whether the peer of a non-INVITE transaction has waited long enough for a 100 to make sense (RFC 4320
+/// §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TryingAllowed {
     Yes,

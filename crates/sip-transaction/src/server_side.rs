@@ -32,9 +32,9 @@ pub enum Received<M> {
     New(ServerId),
     /// A CANCEL not seen before: a transaction was made for it, and here is the one it is to cancel.
     ///
-    /// If that is there, the CANCEL is answered 200, whatever its method (RFC 3261 §9.2, §16.10). It changes nothing for a
-    /// request other than INVITE, nor for an INVITE that has its final response, see [`Transactions::server_state`].
-    /// Without it a user agent answers 481 and a proxy may forward.
+    /// If that is there, the CANCEL is answered 200, whatever its method (RFC 3261 §9.2, §16.10). It changes
+    /// nothing for a request other than INVITE, nor for an INVITE that has its final response, see
+    /// [`Transactions::server_state`]. Without it a user agent answers 481 and a proxy may forward.
     NewCancel {
         /// The CANCEL's own.
         id: ServerId,
@@ -95,8 +95,8 @@ impl ServerState {
 
     /// Whether a copy of the last response may still be asked for.
     ///
-    /// Repeats can come over a reliable transport too, from a stateless proxy that heard them over UDP. For INVITE that
-    /// is answered; a non-INVITE transaction is gone by then.
+    /// Repeats can come over a reliable transport too, from a stateless proxy that heard them over UDP. For
+    /// INVITE that is answered; a non-INVITE transaction is gone by then.
     fn keeps_response(self) -> bool {
         match self {
             ServerState::Invite(state) => state.on_repeat() == OnRepeat::Resend,
@@ -198,8 +198,8 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
 
     /// Asks whether a response may be sent, and counts it as sent: after `Ok` the owner sends it.
     ///
-    /// `keep` makes the copy for repeats and is called only if one may be needed. 2xx may be sent to an INVITE again and
-    /// again (RFC 6026 §7.1), everything else at most once.
+    /// `keep` makes the copy for repeats and is called only if one may be needed. 2xx may be sent to an
+    /// INVITE again and again (RFC 6026 §7.1), everything else at most once.
     pub fn respond(
         &mut self,
         id: ServerId,
@@ -251,15 +251,16 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
         Ok(())
     }
 
-    /// A response could not be sent. Ends a non-INVITE transaction; an INVITE transaction stays as it is and its timers
-    /// end it (RFC 6026), so that the call outlives a change of flow.
+    /// A response could not be sent. Ends a non-INVITE transaction; an INVITE transaction stays as it is and
+    /// its timers end it (RFC 6026), so that the call outlives a change of flow.
     pub fn server_transport_error(&mut self, id: ServerId) {
         if let Some(ServerState::NonInvite(_)) = self.server_state(id) {
             self.end_server(id, ServerEnd::TransportError);
         }
     }
 
-    /// Forgets a transaction and returns its data; no event follows. For requests that will never be answered.
+    /// Forgets a transaction and returns its data; no event follows. For requests that will never be
+    /// answered.
     pub fn abandon_server(&mut self, id: ServerId) -> Option<S> {
         self.detach_server(id);
         self.servers.remove(id.0).map(|server| server.data)

@@ -19,7 +19,8 @@ enum Content<T> {
     Taken(T),
 }
 
-/// Entries of one kind, at most `limit` of them. Memory grows with the most that were ever held and is reused.
+/// Entries of one kind, at most `limit` of them. Memory grows with the most that were ever held and is
+/// reused.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     slots: Vec<Slot<T>>,

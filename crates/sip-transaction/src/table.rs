@@ -23,9 +23,11 @@ pub struct Settings {
     pub timers: Timers,
     /// Whether [`Event::SendTrying`] comes.
     pub trying: TryingReminder,
-    /// The most server transactions at a time; further requests are [`Received::Full`](crate::Received::Full).
+    /// The most server transactions at a time; further requests are
+    /// [`Received::Full`](crate::Received::Full).
     pub max_server: u32,
-    /// The most client transactions at a time; further ones are [`StartRefused::Full`](crate::StartRefused::Full).
+    /// The most client transactions at a time; further ones are
+    /// [`StartRefused::Full`](crate::StartRefused::Full).
     pub max_client: u32,
 }
 
@@ -41,7 +43,8 @@ impl Default for Settings {
     }
 }
 
-/// What time brought about. `S` and `C` are the owner's data of server and client transactions, `M` its messages.
+/// What time brought about. `S` and `C` are the owner's data of server and client transactions, `M` its
+/// messages.
 #[derive(Debug)]
 pub enum Event<S, C, M> {
     /// Nothing was answered for a while: answer 100 (Trying) with [`Transactions::respond`].
@@ -75,7 +78,8 @@ pub enum Event<S, C, M> {
         id: ClientId,
         /// What the owner gave with it.
         data: C,
-        /// Why: for [`ClientEnd::Timeout`] and [`ClientEnd::TransportError`] the owner goes on as with a 408 or 503.
+        /// Why: for [`ClientEnd::Timeout`] and [`ClientEnd::TransportError`] the owner goes on as with a 408
+        /// or 503.
         end: ClientEnd,
     },
 }
@@ -137,8 +141,8 @@ impl<S, C, M: Clone> Transactions<S, C, M> {
         None
     }
 
-    /// When [`poll`](Self::poll) will have something to give if nothing else happens (in the past: now); `None` while
-    /// nothing waits.
+    /// When [`poll`](Self::poll) will have something to give if nothing else happens (in the past: now);
+    /// `None` while nothing waits.
     ///
     /// With timers of more than 65 s it may be earlier than that, and is then later the next time.
     pub fn next_deadline(&self) -> Option<Instant> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Whether the transport under a transaction delivers what it is given (TCP, TLS, WebSocket) or may lose it (UDP).
+/// Whether the transport under a transaction delivers what it is given (TCP, TLS, WebSocket) or may lose it
+/// (UDP).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reliability {
     /// TCP, TLS, SCTP, WebSocket: nothing is sent twice.
@@ -14,8 +15,8 @@ pub enum Reliability {
 /// Whether the layer reminds its user to answer 100 (Trying) when nothing was answered for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TryingReminder {
-    /// [`Event::SendTrying`](crate::Event::SendTrying) comes 200 ms after an INVITE (RFC 3261 §17.2.1) and, for other
-    /// requests, once the peer's Timer E has reached T2 (RFC 4320 §4.1).
+    /// [`Event::SendTrying`](crate::Event::SendTrying) comes 200 ms after an INVITE (RFC 3261 §17.2.1) and,
+    /// for other requests, once the peer's Timer E has reached T2 (RFC 4320 §4.1).
     Remind,
     /// No reminder: the user answers in time by itself.
     Silent,
@@ -87,8 +88,8 @@ impl Timers {
         }
     }
 
-    /// When a non-INVITE request first may (unreliable) and at last must (any transport) be answered with 100: the
-    /// time in which the peer's Timer E grows to T2 (RFC 4320 §4.1). 3.5 s by default.
+    /// When a non-INVITE request first may (unreliable) and at last must (any transport) be answered with
+    /// 100: the time in which the peer's Timer E grows to T2 (RFC 4320 §4.1). 3.5 s by default.
     pub fn non_invite_trying_after(&self) -> Duration {
         let mut pause = self.t1.max(Duration::from_millis(1));
         let mut passed = Duration::ZERO;

@@ -25,8 +25,8 @@ const MOST: usize = 64 << 20;
 /// Where the admin API is.
 #[derive(Debug, Args)]
 pub(crate) struct AdminPlace {
-    /// The admin API's address, such as http://127.0.0.1:8090 [default: that of `sipway dev`]. If it asks for a token, it
-    /// is taken from the environment variable SIPWAY_ADMIN_TOKEN
+    /// The admin API's address, such as http://127.0.0.1:8090 [default: that of `sipway dev`]. If it asks for
+    /// a token, it is taken from the environment variable SIPWAY_ADMIN_TOKEN
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     admin: Option<String>,
     /// The configuration file that names its address in [admin]

@@ -1,5 +1,5 @@
-//! `sipway audit`: proves from the ledger alone that every flow that opened closed once, or is open now; or asks a running
-//! server for its own audit.
+//! `sipway audit`: proves from the ledger alone that every flow that opened closed once, or is open now; or
+//! asks a running server for its own audit.
 
 #[cfg(test)]
 mod forged;
@@ -197,8 +197,8 @@ impl Books {
         }
     }
 
-    /// What is wrong with the beginning: records may be gone only if a tombstone says so, and what was open there must be
-    /// known.
+    /// What is wrong with the beginning: records may be gone only if a tombstone says so, and what was open
+    /// there must be known.
     fn beginning(&self) -> Vec<String> {
         let Beginning::Trimmed { oldest } = self.beginning else { return Vec::new() };
         let mut wrong = Vec::new();

@@ -1,4 +1,5 @@
-//! Reading a ledger newest first: segment by segment, so that what is recent is found soon however long the history.
+//! Reading a ledger newest first: segment by segment, so that what is recent is found soon however long the
+//! history.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! `sipway check`: what would keep a server with this configuration from its work. It tries as the server would, and leaves everything
-//! as it is: a server that runs meanwhile notices nothing.
+//! `sipway check`: what would keep a server with this configuration from its work. It tries as the server
+//! would, and leaves everything as it is: a server that runs meanwhile notices nothing.
 
 mod addresses;
 mod directories;
@@ -82,7 +82,8 @@ impl Findings {
     }
 }
 
-/// Looks whether a target of an upstream is a listener of this server, which may be at all addresses of this machine.
+/// Looks whether a target of an upstream is a listener of this server, which may be at all addresses of this
+/// machine.
 fn targets(config: &Config, findings: &mut Findings) {
     for upstream in &config.upstreams {
         for target in &upstream.targets {

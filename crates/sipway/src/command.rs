@@ -22,7 +22,8 @@ pub(crate) enum Command {
     Init(Init),
     /// Serve as a configuration file says
     Run(Run),
-    /// Look for what keeps a configuration from working: mistakes, users, certificates, directories, addresses, servers behind
+    /// Look for what keeps a configuration from working: mistakes, users, certificates, directories,
+    /// addresses, servers behind
     Check(Check),
     /// Read the ledger
     Events(Events),
@@ -32,13 +33,15 @@ pub(crate) enum Command {
     Audit(Audit),
     /// See, ping and close the connections that are open on a running server
     Flows(Flows),
-    /// See which addresses a running server has banned and which users it has hindered, and let addresses in again
+    /// See which addresses a running server has banned and which users it has hindered, and let addresses in
+    /// again
     Bans(Bans),
     /// Empty a running server: let nobody in, and close what is open at a pace
     Drain(Drain),
     /// Print what a PostgreSQL sink needs in its database, as SQL for an administrator
     Schema(Schema),
-    /// Storm a server with connections that end in every way, kill it meanwhile, and count what its records miss
+    /// Storm a server with connections that end in every way, kill it meanwhile, and count what its records
+    /// miss
     Prove(Prove),
 }
 
@@ -47,7 +50,8 @@ pub(crate) struct Dev {
     /// Where WebSockets and the softphone page are served
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) ws: SocketAddr,
-    /// Where WebSockets over TLS and the page are served, with a certificate made now; other machines need it for a microphone
+    /// Where WebSockets over TLS and the page are served, with a certificate made now; other machines need it
+    /// for a microphone
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     pub(crate) wss: SocketAddr,
     /// Where SIP over UDP is served
@@ -56,7 +60,8 @@ pub(crate) struct Dev {
     /// Where SIP over TCP is served
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5060")]
     pub(crate) tcp: SocketAddr,
-    /// Let listeners be at addresses that other machines reach: everybody there can register any name, call, and use the admin API
+    /// Let listeners be at addresses that other machines reach: everybody there can register any name, call,
+    /// and use the admin API
     #[arg(long)]
     pub(crate) expose: bool,
     /// Where the ledger is kept; it outlives the process [default: sipway/dev in the user's state directory]
@@ -73,13 +78,15 @@ pub(crate) struct Dev {
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// The PBX: sip:10.0.0.5, sip:10.0.0.5:5080;transport=tcp, sips:pbx.example.com [default: none, a server of its own]
+    /// The PBX: sip:10.0.0.5, sip:10.0.0.5:5080;transport=tcp, sips:pbx.example.com [default: none, a server
+    /// of its own]
     #[arg(long, value_name = "URI")]
     pub(crate) backend: Option<Backend>,
     /// What the PBX is
     #[arg(long, value_enum, default_value = "other", requires = "backend")]
     pub(crate) kind: Kind,
-    /// Where users register: here, with the PBX as one trunk, or at the PBX, to which registrations are forwarded
+    /// Where users register: here, with the PBX as one trunk, or at the PBX, to which registrations are
+    /// forwarded
     #[arg(long, value_enum, default_value = "local", requires = "backend")]
     pub(crate) register: Register,
     /// The domain of your users [default: the host of the backend, or example.com]
@@ -123,8 +130,8 @@ pub(crate) struct Check {
     /// The configuration file
     #[arg(value_name = "FILE", default_value = "/etc/sipway/sipway.toml")]
     pub(crate) config: PathBuf,
-    /// Read the file and what it names alone, as for another machine: neither try the directories and addresses of this one, nor ask
-    /// servers whether they are there
+    /// Read the file and what it names alone, as for another machine: neither try the directories and
+    /// addresses of this one, nor ask servers whether they are there
     #[arg(long)]
     pub(crate) offline: bool,
 }
@@ -192,8 +199,8 @@ pub(crate) struct Why {
 pub(crate) struct Audit {
     #[command(flatten)]
     pub(crate) place: LedgerPlace,
-    /// Have the running server hold the kernel's sockets, its flows and its ledger against each other now. It is asked at
-    /// the admin API that --config names, or that of `sipway dev`
+    /// Have the running server hold the kernel's sockets, its flows and its ledger against each other now. It
+    /// is asked at the admin API that --config names, or that of `sipway dev`
     #[arg(long, conflicts_with = "ledger")]
     pub(crate) live: bool,
     /// The same, at this address of an admin API, such as http://127.0.0.1:8090
@@ -216,8 +223,8 @@ pub(crate) struct Prove {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "ws,wss,tcp,tls",
           value_parser = ["ws", "wss", "tcp", "tls"], hide_possible_values = true)]
     pub(crate) transport: Vec<String>,
-    /// Only rounds of these kinds, in turn: unhurried, instant, second, silence, kill-opening, kill-open, kill-ending,
-    /// kill-again, term-open, term-ending [default: all]
+    /// Only rounds of these kinds, in turn: unhurried, instant, second, silence, kill-opening, kill-open,
+    /// kill-ending, kill-again, term-open, term-ending [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "server", hide_possible_values = true,
           value_parser = ["unhurried", "instant", "second", "silence", "kill-opening", "kill-open", "kill-ending",
                           "kill-again", "term-open", "term-ending"])]
@@ -339,7 +346,8 @@ pub(crate) enum BansOrder {
 pub(crate) struct Drain {
     #[command(flatten)]
     pub(crate) place: AdminPlace,
-    /// Over how long the open connections are closed: 90s, 5m, 2h. Said again, the drain goes on with the new time
+    /// Over how long the open connections are closed: 90s, 5m, 2h. Said again, the drain goes on with the new
+    /// time
     #[arg(long, value_name = "TIME", default_value = "1m")]
     pub(crate) over: String,
     /// Close them all at once

@@ -19,7 +19,8 @@ pub(crate) fn start_at(level: &str, format: LogFormat) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        // It would report that standard error is gone on standard error, and panic: then every thread that logs ends.
+        // It would report that standard error is gone on standard error, and panic: then every thread that
+        // logs ends.
         .log_internal_errors(false);
     // A logger that is there already stays; nothing else in this program sets one.
     let _ = match format {

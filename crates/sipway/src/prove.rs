@@ -1,5 +1,5 @@
-//! `sipway prove`: storms a server with connections that end in every way, kills it meanwhile, and holds what its sinks were
-//! told against what the clients did.
+//! `sipway prove`: storms a server with connections that end in every way, kills it meanwhile, and holds what
+//! its sinks were told against what the clients did.
 
 mod campaign;
 mod consumer;

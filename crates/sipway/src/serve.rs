@@ -256,7 +256,8 @@ fn bind_admin(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, 
     })
 }
 
-/// The softphone page on `ws` and `wss` listeners, served on the main runtime so that a shard has no part in it.
+/// The softphone page on `ws` and `wss` listeners, served on the main runtime so that a shard has no part in
+/// it.
 fn pages(handle: Handle) -> Pages {
     // A page of a stranger whose name leads to this machine is kept out, as at the admin API.
     let here = handle.listeners().iter().all(|bound| bound.local.ip().to_canonical().is_loopback());

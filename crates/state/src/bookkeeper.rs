@@ -1,12 +1,13 @@
 //! Follows the ledger on a thread of its own: checkpoints for the next start, retention for the disk.
 //!
-//! A checkpoint is written once the fold has caught up after a start (nothing is open then: it is the cheapest there is),
-//! when a segment was full and at least as much was written since the last checkpoint as that one was long, and at an
-//! orderly end. So a start reads about as much as there is open, and checkpoints never cost more than the records do.
+//! A checkpoint is written once the fold has caught up after a start (nothing is open then: it is the
+//! cheapest there is), when a segment was full and at least as much was written since the last checkpoint as
+//! that one was long, and at an orderly end. So a start reads about as much as there is open, and checkpoints
+//! never cost more than the records do.
 //!
-//! The tombstone comes before the removal, and the removal waits until the tombstone comes by in the durable log. A crash
-//! in between leaves records that are already accounted for, and the next start finishes. The other way round it would
-//! leave a hole that nothing explains.
+//! The tombstone comes before the removal, and the removal waits until the tombstone comes by in the durable
+//! log. A crash in between leaves records that are already accounted for, and the next start finishes. The
+//! other way round it would leave a hole that nothing explains.
 
 use std::{
     collections::BTreeMap,
@@ -75,7 +76,8 @@ enum Order {
 pub struct Orders(SyncSender<Order>);
 
 impl Orders {
-    /// What the ledger says is open, up to what is durable now. None if the bookkeeper has too much to do or has ended.
+    /// What the ledger says is open, up to what is durable now. None if the bookkeeper has too much to do or
+    /// has ended.
     pub async fn snapshot(&self) -> Option<LedgerSnapshot> {
         let (answer, snapshot) = oneshot::channel();
         self.0.try_send(Order::Copy(answer)).ok()?;
@@ -321,7 +323,8 @@ pub struct BookkeeperThread {
 }
 
 impl BookkeeperThread {
-    /// Starts it. `books` is where the start has read to; `directory` and `segment_size` (bytes) are the ledger's.
+    /// Starts it. `books` is where the start has read to; `directory` and `segment_size` (bytes) are the
+    /// ledger's.
     ///
     /// # Errors
     /// The thread cannot be started.

@@ -1,8 +1,8 @@
-//! Bindings over UDP belong to no flow and outlive the process. The ledger says which there are; how to reach them is kept here, in an
-//! SQLite file beside it.
+//! Bindings over UDP belong to no flow and outlive the process. The ledger says which there are; how to reach
+//! them is kept here, in an SQLite file beside it.
 //!
-//! The file may be behind, damaged or gone: a binding that it does not know ends at the next start, and its user agent
-//! registers again in its time. So nobody waits for it.
+//! The file may be behind, damaged or gone: a binding that it does not know ends at the next start, and its
+//! user agent registers again in its time. So nobody waits for it.
 
 use std::{
     collections::BTreeMap,
@@ -117,7 +117,8 @@ pub struct Staying {
     pub room: Reservation,
 }
 
-/// Opens the file; bindings are put back at the listener of the same name. A file that cannot be used is moved away, and a new one begun; if that fails too, nothing is kept.
+/// Opens the file; bindings are put back at the listener of the same name. A file that cannot be used is
+/// moved away, and a new one begun; if that fails too, nothing is kept.
 ///
 /// The ledger's directory must be ours by then.
 pub fn open(directory: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Option<Found> {

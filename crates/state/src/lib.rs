@@ -1,10 +1,10 @@
 //! What is open on a node, and what its ledger says of it.
 //!
-//! [`Registry`] holds flows, bindings and users, and writes a record for each change before anybody is told of it. A record
-//! that closes something is paid for when that thing opens: a reservation is kept with it, so a full disk loses no close.
-//! [`recover`] folds the ledger of an earlier run, and writes the closes that it owed. The [`BookkeeperThread`]
-//! follows the ledger, writes checkpoints, and drops segments that retention gives up. [`Stepped`] drives the same code by
-//! hand, for the simulation.
+//! [`Registry`] holds flows, bindings and users, and writes a record for each change before anybody is told
+//! of it. A record that closes something is paid for when that thing opens: a reservation is kept with it, so
+//! a full disk loses no close. [`recover`] folds the ledger of an earlier run, and writes the closes that it
+//! owed. The [`BookkeeperThread`] follows the ledger, writes checkpoints, and drops segments that retention
+//! gives up. [`Stepped`] drives the same code by hand, for the simulation.
 #![forbid(unsafe_code)]
 
 mod bookkeeper;

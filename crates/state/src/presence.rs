@@ -1,8 +1,8 @@
 //! `user.offline`, and what else is recorded of users besides their bindings.
 //!
-//! The table goes by the order of the ledger. An addition counts under the lock under which its record is appended, and
-//! `user.online` with it; a removal counts once its record is appended. So who is found to be gone here is gone in the
-//! ledger, too, and nobody comes between that and the record of it.
+//! The table goes by the order of the ledger. An addition counts under the lock under which its record is
+//! appended, and `user.online` with it; a removal counts once its record is appended. So who is found to be
+//! gone here is gone in the ledger, too, and nobody comes between that and the record of it.
 
 use std::{
     sync::{MutexGuard, PoisonError},
@@ -44,7 +44,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Writes `user.offline` for those who have had no binding for the hold-off, at most `at_most`; says how many were due.
+    /// Writes `user.offline` for those who have had no binding for the hold-off, at most `at_most`; says how
+    /// many were due.
     pub fn tell_offline(&self, (now, at): (Instant, u64), at_most: usize) -> usize {
         let mut due = 0;
         let mut presence = self.presence();

@@ -49,8 +49,8 @@ pub struct Books {
     pub(crate) checkpoints: Vec<Position>,
 }
 
-/// Writes what an earlier process owed (DESIGN invariant 4). The books end where that begins; who is online is told as of
-/// its end. `end` says why a binding that
+/// Writes what an earlier process owed (DESIGN invariant 4). The books end where that begins; who is online
+/// is told as of its end. `end` says why a binding that
 /// had no flow goes, or that it stays; `now` is microseconds since the Unix epoch.
 ///
 /// # Errors
@@ -121,7 +121,8 @@ pub(crate) fn settle(
     }
 }
 
-/// Users with bindings that stay, and of whom it was never recorded that they came: by a version that did not.
+/// Users with bindings that stay, and of whom it was never recorded that they came: by a version that did
+/// not.
 fn come_online(users: &LeftUsers) -> Vec<Text<160>> {
     let never = users.users().iter().filter(|(_, user)| user.online_at.is_none());
     never.map(|(aor, _)| aor.clone()).collect()
@@ -210,8 +211,8 @@ pub(crate) fn write(ledger: &Ledger, mut batch: Batch) -> Result<(), RecoveryErr
     }
 }
 
-/// Tries again while the next segment is in the making. Each start begins one, so starts that follow each other closely find none ready;
-/// where none can be made, the refusal says why.
+/// Tries again while the next segment is in the making. Each start begins one, so starts that follow each
+/// other closely find none ready; where none can be made, the refusal says why.
 pub(crate) fn once_there_is_room<T>(mut attempt: impl FnMut() -> Result<T, Refused>) -> Result<T, Refused> {
     let until = Instant::now() + PATIENCE;
     loop {

@@ -1,7 +1,7 @@
 //! What is open and bound now, changed together with its records in the ledger.
 //!
-//! Nothing here has a socket, a clock or a thread of its own, and nothing waits but for the ledger: the shards and the
-//! simulation use the same code.
+//! Nothing here has a socket, a clock or a thread of its own, and nothing waits but for the ledger: the
+//! shards and the simulation use the same code.
 
 use std::{
     sync::{
@@ -139,8 +139,8 @@ impl Registry {
         self.ledger.reserve(CLOSE_ROOM)
     }
 
-    /// Opens a flow: `flow.opened`, then the wait until that is durable (DESIGN invariant 1). `book` makes the flow
-    /// known by its id as text, and is where its end will be written.
+    /// Opens a flow: `flow.opened`, then the wait until that is durable (DESIGN invariant 1). `book` makes
+    /// the flow known by its id as text, and is where its end will be written.
     ///
     /// # Errors
     /// Why not, for people. If the record was written all the same, so is its close.
@@ -176,7 +176,8 @@ impl Registry {
         let record = Event::FlowOpened(FlowOpened { flow: name, opened_at: at, facts }).to_json();
         let mut batch = Batch::new();
         batch.push(EventKind::FlowOpened.number(), at, &record);
-        // Asked while the table is locked: the end of the server counts the flows that are open once it has had it.
+        // Asked while the table is locked: the end of the server counts the flows that are open once it has
+        // had it.
         let mut location = self.location();
         if self.is_closing() {
             return Err("the server is shutting down");
@@ -209,8 +210,8 @@ impl Registry {
         }
     }
 
-    /// Does what a REGISTER asks for and writes the records of it. `flow` is the id of its flow as text; the Contact
-    /// value of the 200 is appended to `contacts`. Gives the flows that
+    /// Does what a REGISTER asks for and writes the records of it. `flow` is the id of its flow as text; the
+    /// Contact value of the 200 is appended to `contacts`. Gives the flows that
     /// the same user agent has left with it, and on which nothing else is registered.
     ///
     /// # Errors
@@ -292,7 +293,8 @@ impl Registry {
             self.push(&mut batch, room, EventKind::UserOnline, at, &online.to_json());
             self.metrics.add(Count::UsersCameOnline);
         }
-        // Written while the table is locked: whoever removes a binding finds its addition before it in the ledger.
+        // Written while the table is locked: whoever removes a binding finds its addition before it in the
+        // ledger.
         self.append(batch);
         self.make_room_for_users(&mut presence, (now, at));
         drop(presence);
@@ -311,7 +313,8 @@ impl Registry {
         count
     }
 
-    /// The end of the process: bindings that belong to no flow (UDP) go, unless they are kept for the next one.
+    /// The end of the process: bindings that belong to no flow (UDP) go, unless they are kept for the next
+    /// one.
     pub fn let_go_of_unowned(&self, now: (Instant, u64)) {
         if self.keeping.is_some() {
             return;
@@ -421,7 +424,8 @@ impl Registry {
 pub enum Changed<'b> {
     /// This binding came.
     Added(&'b Binding<Reservation>),
-    /// Something that came with this REGISTER took the place of this binding: its Contact or its instance is the same.
+    /// Something that came with this REGISTER took the place of this binding: its Contact or its instance is
+    /// the same.
     Replaced(&'b Binding<Reservation>, &'b Registration<'b, Reservation>),
 }
 
@@ -431,7 +435,8 @@ impl std::fmt::Debug for Registry {
     }
 }
 
-/// Flows whose binding went to this one: the same user agent (RFC 5626 §4.2: `+sip.instance` and `reg-id`) is here now.
+/// Flows whose binding went to this one: the same user agent (RFC 5626 §4.2: `+sip.instance` and `reg-id`) is
+/// here now.
 fn flows_left(registration: &Registration<'_, Reservation>, here: Way) -> SmallVec<[FlowId; 1]> {
     let replaced = registration.removed.iter().filter(|(_, cause)| *cause == RemovalCause::Replaced);
     let elsewhere = replaced.filter(|(binding, _)| binding.reg_id().is_some() && binding.way() != here);

@@ -66,8 +66,8 @@ pub(crate) struct Plan {
     pub(crate) held_back: Option<HeldBack>,
 }
 
-/// Decides. `ended` tells when the newest record of a segment (given by its number) was written, in microseconds since the
-/// Unix epoch; it is asked for as few as need be.
+/// Decides. `ended` tells when the newest record of a segment (given by its number) was written, in
+/// microseconds since the Unix epoch; it is asked for as few as need be.
 pub(crate) fn plan(
     policy: &Retention,
     facts: &Facts<'_>,

@@ -1,6 +1,7 @@
 //! The durable half of the server, driven by hand so that a simulation decides what happens when.
 //!
-//! Recovery, [`Registry`] and bookkeeper are those that the server runs; its sockets, threads and clocks are missing.
+//! Recovery, [`Registry`] and bookkeeper are those that the server runs; its sockets, threads and clocks are
+//! missing.
 
 use std::{
     sync::Arc,

@@ -1,5 +1,5 @@
-//! Which servers a SIP URI leads to, and in which order they are asked (RFC 3263, RFC 2782). Pure: chance, time and the answers of
-//! DNS are arguments, and nobody is asked anything here.
+//! Which servers a SIP URI leads to, and in which order they are asked (RFC 3263, RFC 2782). Pure: chance,
+//! time and the answers of DNS are arguments, and nobody is asked anything here.
 #![forbid(unsafe_code)]
 
 mod locate;

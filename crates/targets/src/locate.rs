@@ -1,5 +1,5 @@
-//! From a SIP URI to servers (RFC 3263 §4): what to ask DNS for next, and what its answers mean. Each step is a function of the
-//! answers before it; whoever asks DNS goes from one to the next.
+//! From a SIP URI to servers (RFC 3263 §4): what to ask DNS for next, and what its answers mean. Each step is
+//! a function of the answers before it; whoever asks DNS goes from one to the next.
 
 use crate::Preference;
 
@@ -139,8 +139,8 @@ pub fn first(place: &Place, spoken: &[Transport]) -> First {
     }
 }
 
-/// The SRV names that NAPTR records lead to, in the order in which to try them; where there are none that are of use, those that
-/// stand under the domain itself. Only transports that are spoken are in it.
+/// The SRV names that NAPTR records lead to, in the order in which to try them; where there are none that are
+/// of use, those that stand under the domain itself. Only transports that are spoken are in it.
 #[must_use]
 pub fn services(host: &str, records: &[Naptr], spoken: &[Transport]) -> Vec<Service> {
     let mut usable: Vec<(&Naptr, Transport)> = records
@@ -159,9 +159,9 @@ pub fn services(host: &str, records: &[Naptr], spoken: &[Transport]) -> Vec<Serv
     usable.into_iter().map(|(record, transport)| Service { name: name(record), transport }).collect()
 }
 
-/// The servers that SRV records name. `rank` is the place of their service among the services of a domain: all servers of one
-/// are wanted more than those of the next. Where no service has any record, not even one that says that there is no server, the
-/// host itself is the server ([`fallback`]).
+/// The servers that SRV records name. `rank` is the place of their service among the services of a domain:
+/// all servers of one are wanted more than those of the next. Where no service has any record, not even one
+/// that says that there is no server, the host itself is the server ([`fallback`]).
 #[must_use]
 pub fn servers(rank: u16, records: &[Srv]) -> Vec<Server> {
     let there = |record: &&Srv| !matches!(record.target.as_str(), "" | ".");

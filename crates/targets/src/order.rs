@@ -5,7 +5,8 @@
 pub struct Preference {
     /// Lower ones are tried first.
     pub priority: u32,
-    /// Among those of one priority, how often it is the first, in proportion to the others' weights. 0: hardly ever.
+    /// Among those of one priority, how often it is the first, in proportion to the others' weights. 0:
+    /// hardly ever.
     pub weight: u16,
 }
 
@@ -14,8 +15,8 @@ impl Preference {
     pub const ONLY: Self = Self { priority: 0, weight: 1 };
 }
 
-/// The places of the servers in the order in which to try them: by priority, and within one by chance, as the weights say.
-/// `below` gives a number that is evenly spread from 0 to its argument, exclusive.
+/// The places of the servers in the order in which to try them: by priority, and within one by chance, as the
+/// weights say. `below` gives a number that is evenly spread from 0 to its argument, exclusive.
 #[must_use]
 pub fn order(servers: &[Preference], mut below: impl FnMut(u64) -> u64) -> Vec<usize> {
     let mut left: Vec<usize> = (0..servers.len()).collect();

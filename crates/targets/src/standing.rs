@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a server is left alone that failed a request. Every failure more, right after that, makes it twice as long.
+/// How long a server is left alone that failed a request. Every failure more, right after that, makes it
+/// twice as long.
 const REST: Duration = Duration::from_secs(5);
 
 /// How often it may be doubled.
@@ -11,8 +12,8 @@ const DOUBLINGS: u32 = 4;
 /// Probes in a row without an answer that make a server count as down.
 const UNANSWERED: u32 = 2;
 
-/// The longest that a server is left alone because it asked for it: one request that it cannot serve is not to take it from
-/// everybody for long.
+/// The longest that a server is left alone because it asked for it: one request that it cannot serve is not
+/// to take it from everybody for long.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// How often a server that answers no probes is tried by a request all the same: it may know no OPTIONS.
@@ -92,8 +93,8 @@ pub enum Turned {
 }
 
 impl Standing {
-    /// It did not answer a request in time. That may be the request's fault, or a moment's: it is left alone for some seconds, as
-    /// long as there are others.
+    /// It did not answer a request in time. That may be the request's fault, or a moment's: it is left alone
+    /// for some seconds, as long as there are others.
     pub fn failed(&mut self, now: Instant) {
         // Requests that were under way together fail together: that is one failure.
         if self.rests_until.is_some_and(|until| now < until) {
@@ -116,7 +117,8 @@ impl Standing {
         if was_down { Turned::Nothing } else { Turned::Down }
     }
 
-    /// It asked to be left alone for this long (`Retry-After` in a 503); a minute is the most that it gets at a time.
+    /// It asked to be left alone for this long (`Retry-After` in a 503); a minute is the most that it gets at
+    /// a time.
     pub fn asked_to_wait(&mut self, wait: Duration, now: Instant) {
         let until = now + wait.min(LONGEST_WAIT);
         self.waits_until = self.waits_until.max(Some(until));
@@ -156,7 +158,8 @@ impl Standing {
         if !was_down && self.is_down() { Turned::Down } else { Turned::Nothing }
     }
 
-    /// Nothing was heard of a probe. Of a server that has answered requests and never a probe that says nothing.
+    /// Nothing was heard of a probe. Of a server that has answered requests and never a probe that says
+    /// nothing.
     pub fn silent_probe(&mut self, now: Instant) -> Turned {
         if self.answers == Answers::Requests {
             return Turned::Nothing;
@@ -187,7 +190,8 @@ impl Standing {
         self.silent >= UNANSWERED
     }
 
-    /// Whether a request may try a server that [is silent](Self::is_silent) all the same: now and then one may.
+    /// Whether a request may try a server that [is silent](Self::is_silent) all the same: now and then one
+    /// may.
     pub fn may_be_tried(&mut self, now: Instant) -> bool {
         let may = self.tried_at.is_none_or(|tried| now >= tried + TRIAL);
         if may {
@@ -196,7 +200,8 @@ impl Standing {
         may
     }
 
-    /// Whether it is asked before those that are not wanted. One that nobody was at is asked again when it has rested.
+    /// Whether it is asked before those that are not wanted. One that nobody was at is asked again when it
+    /// has rested.
     #[must_use]
     pub fn is_wanted(&self, now: Instant) -> bool {
         let over = |until: Option<Instant>| until.is_none_or(|until| until <= now);

@@ -36,9 +36,9 @@ pub enum Accepted {
     Starved(io::Error),
 }
 
-/// Waits for the next connection. Connections that were gone before we took them are passed over. Descriptors are numbered
-/// from the lowest free one on, so one that is numbered `most` or higher says that this many are in use: then it is given
-/// back, for the process needs some for other things than connections.
+/// Waits for the next connection. Connections that were gone before we took them are passed over. Descriptors
+/// are numbered from the lowest free one on, so one that is numbered `most` or higher says that this many are
+/// in use: then it is given back, for the process needs some for other things than connections.
 pub async fn accept(listener: &TcpListener, most: u64) -> Accepted {
     let error = loop {
         match listener.accept().await {

@@ -35,8 +35,8 @@ pub enum CertificateError {
     NoRoots,
 }
 
-/// A certificate that handshakes are served with, and that another can take the place of at any time. Connections that
-/// are there already keep theirs.
+/// A certificate that handshakes are served with, and that another can take the place of at any time.
+/// Connections that are there already keep theirs.
 #[derive(Debug)]
 pub struct Certificate(RwLock<Arc<CertifiedKey>>);
 

@@ -1,5 +1,5 @@
-//! Connections that we make: to a server behind us, or to a phone that wants to be reached so. From there on they are flows like
-//! all others.
+//! Connections that we make: to a server behind us, or to a phone that wants to be reached so. From there on
+//! they are flows like all others.
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
@@ -125,8 +125,8 @@ impl Dialled {
     }
 }
 
-/// Connects from this address, says something, and reads until `enough` has found what it looks for in what came. For those who
-/// have no server that runs.
+/// Connects from this address, says something, and reads until `enough` has found what it looks for in what
+/// came. For those who have no server that runs.
 ///
 /// # Errors
 /// There is no connection, or the peer ended it, or it took too long.

@@ -136,8 +136,8 @@ impl Receiver {
                 () = &mut sleep => Step::Deadline,
             };
             match step {
-                // A write of ours that met a reset took the socket's error with it: what is read then looks like
-                // the end of the stream.
+                // A write of ours that met a reset took the socket's error with it: what is read then looks
+                // like the end of the stream.
                 Step::Read(Ok(0), _) => {
                     return link
                         .take_doom()
@@ -149,8 +149,8 @@ impl Receiver {
                         return ending;
                     }
                     if length == READ || turn.is_some() {
-                        // There is more, or others wait. First those who have something to do now, the runtime looks who: only then
-                        // it is the next one's turn.
+                        // There is more, or others wait. First those who have something to do now, the
+                        // runtime looks who: only then it is the next one's turn.
                         yield_now().await;
                     }
                 }
@@ -247,8 +247,8 @@ impl Receiver {
         }
     }
 
-    /// The flow will end for a reason of ours or of the network's: what its peer had sent by now still counts,
-    /// and a Close frame among it is the truer cause.
+    /// The flow will end for a reason of ours or of the network's: what its peer had sent by now still
+    /// counts, and a Close frame among it is the truer cause.
     fn last_words<O: Owner>(&mut self, owner: &Rc<O>, link: &Rc<Link>, flow: &O::Flow) -> Option<Ending> {
         let ControlFlow::Break(ending) = self.read_on(owner, link, flow) else { return None };
         (ending.cause == Cause::CloseFrame).then_some(ending)
@@ -263,8 +263,8 @@ impl Receiver {
         ControlFlow::Continue(())
     }
 
-    /// The peer's time is up, by what we have read. Whether it is silent, the socket must say: after a pause of our
-    /// own, its answer may lie there unread.
+    /// The peer's time is up, by what we have read. Whether it is silent, the socket must say: after a pause
+    /// of our own, its answer may lie there unread.
     fn last_look<O: Owner>(&mut self, owner: &Rc<O>, link: &Rc<Link>, flow: &O::Flow) -> ControlFlow<Ending> {
         match self.read_now(link) {
             Ok(0) => ControlFlow::Break(self.end_of_stream(link)),

@@ -222,15 +222,16 @@ impl Candidate {
     }
 }
 
-/// Has the kernel watch over a connection by the same times as we do (`tcp_timeout`, `unreachable`): bytes that are not
-/// acknowledged in that time are the end of it. A stream's peer need not answer pings of ours, so there the kernel also asks
-/// when all is silent. It counts in whole seconds.
+/// Has the kernel watch over a connection by the same times as we do (`tcp_timeout`, `unreachable`): bytes
+/// that are not acknowledged in that time are the end of it. A stream's peer need not answer pings of ours,
+/// so there the kernel also asks when all is silent. It counts in whole seconds.
 pub(crate) fn watch_over(stream: &TcpStream, framing: Framing, settings: &Settings) {
     let socket = socket2::SockRef::from(stream);
     let silence = settings.ping_after.as_secs().max(1);
     let answer = settings.pong_timeout.as_secs().max(1);
     let probes = answer.min(MOST_PROBES);
-    // A socket with a user timeout is given up at the first probe due after it, whatever the number of probes.
+    // A socket with a user timeout is given up at the first probe due after it, whatever the number of
+    // probes.
     let given_up = silence + answer / probes * probes;
     // Where the system refuses, the write timeout is left.
     let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(given_up)));

@@ -18,8 +18,9 @@ use crate::{
 pub enum Heard {
     /// As soon as it says something.
     AtOnce,
-    /// After others: one such flow of a shard at a time, a few messages long, and then whoever else has something to do. However many
-    /// there are, and however much they say, others wait for one of them. Those that have said little yet have turns of their own.
+    /// After others: one such flow of a shard at a time, a few messages long, and then whoever else has
+    /// something to do. However many there are, and however much they say, others wait for one of them. Those
+    /// that have said little yet have turns of their own.
     InTurn,
 }
 
@@ -63,8 +64,8 @@ pub(crate) async fn readiness<'l>(reader: &mut OwnedReadHalf, link: &'l Link) ->
             Err(error) => Err(error),
         }
     } else if link.is_heard_at_once() {
-        // Not `readable` and `try_read`: a short read by `poll_read` tells the runtime that the socket is drained,
-        // which saves a system call for each message.
+        // Not `readable` and `try_read`: a short read by `poll_read` tells the runtime that the socket is
+        // drained, which saves a system call for each message.
         let read = poll_fn(|context| {
             let mut input = link.scratch().input.borrow_mut();
             let mut buffer = ReadBuf::new(&mut input);

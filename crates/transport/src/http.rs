@@ -1,4 +1,5 @@
-//! A connection on which HTTP is spoken where SIP over WebSocket is: handed over with what was read, and with its TLS.
+//! A connection on which HTTP is spoken where SIP over WebSocket is: handed over with what was read, and with
+//! its TLS.
 
 use std::{
     io,
@@ -41,7 +42,8 @@ pub struct DetachedHttp {
     tls: Option<Tls>,
 }
 
-/// What was read already comes first, then what the peer sends. What is written goes out encrypted where TLS is spoken.
+/// What was read already comes first, then what the peer sends. What is written goes out encrypted where TLS
+/// is spoken.
 #[derive(Debug)]
 pub struct HttpStream {
     stream: TcpStream,
@@ -158,7 +160,8 @@ impl AsyncRead for HttpStream {
             }
             let progress = tls.receive(input.filled_mut(), &mut this.received, &mut this.unsent);
             if !this.unsent.is_empty() {
-                // The answer to a key update, or an alert; what the socket does not take now goes with the next write.
+                // The answer to a key update, or an alert; what the socket does not take now goes with the
+                // next write.
                 let mut tried = Ok(0);
                 if let Poll::Ready(sent) = Pin::new(&mut this.stream).poll_write(cx, &this.unsent) {
                     tried = sent;

@@ -8,8 +8,8 @@
 //! - an idle flow holds no buffer: it waits for readability and borrows the shard's [`Scratch`];
 //! - everything is bounded: message size, handshake time, unsent bytes, time without progress.
 //!
-//! What happens when a tab closes: [`flow::run`] sees a Close frame, the end of the stream or an error and returns
-//! an [`Ending`](lifecycle::Ending); the owner closes the flow; `linger` lets go of the socket.
+//! What happens when a tab closes: [`flow::run`] sees a Close frame, the end of the stream or an error and
+//! returns an [`Ending`](lifecycle::Ending); the owner closes the flow; `linger` lets go of the socket.
 #![forbid(unsafe_code)]
 
 pub mod accept;

@@ -40,8 +40,8 @@ impl Peer {
     }
 }
 
-/// Lets go of a socket within the close timeout, whatever the peer does. A peer that is gone or does not read is
-/// cut off at once.
+/// Lets go of a socket within the close timeout, whatever the peer does. A peer that is gone or does not read
+/// is cut off at once.
 pub(crate) async fn let_go(link: Rc<Link>, mut reader: OwnedReadHalf, peer: Peer) {
     if peer == Peer::Gone {
         return cut_off(&reader);
@@ -63,8 +63,8 @@ pub(crate) async fn let_go(link: Rc<Link>, mut reader: OwnedReadHalf, peer: Peer
     }
 }
 
-/// Reads to the end and throws it away: an answer to our Close, or what was on its way. Otherwise closing would turn
-/// into a reset that overtakes our last bytes.
+/// Reads to the end and throws it away: an answer to our Close, or what was on its way. Otherwise closing
+/// would turn into a reset that overtakes our last bytes.
 pub(crate) async fn discard(reader: &mut (impl AsyncRead + Unpin), scratch: &Scratch) {
     let mut more = true;
     while more {

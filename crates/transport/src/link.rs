@@ -142,8 +142,8 @@ impl Link {
         self.attention.notify_one();
     }
 
-    /// Pings the peer (CRLF CRLF on a stream, RFC 5626 §4.4.1) and waits for its answer; how long it took. Whoever has
-    /// waited long enough drops this.
+    /// Pings the peer (CRLF CRLF on a stream, RFC 5626 §4.4.1) and waits for its answer; how long it took.
+    /// Whoever has waited long enough drops this.
     ///
     /// # Errors
     /// Another ping that was asked for is on its way, or the flow is over.
@@ -155,7 +155,8 @@ impl Link {
             if asked.as_ref().is_some_and(|asked| !asked.answer.is_closed()) {
                 return Err(PingFailed::UnderWay);
             }
-            // Different from one ping to the next of a flow, so that a late answer is not taken for this one's.
+            // Different from one ping to the next of a flow, so that a late answer is not taken for this
+            // one's.
             let payload = self.frames_sent.get().to_be_bytes();
             *asked = Some(Box::new(Asked { sent, payload, answer }));
             let mut frame = Vec::new();
@@ -420,8 +421,8 @@ impl Unsent {
         self.rest().is_empty()
     }
 
-    /// Forgets what was taken, so that a queue that is never quite empty does not grow for ever. Each byte is moved
-    /// at most once for each byte taken.
+    /// Forgets what was taken, so that a queue that is never quite empty does not grow for ever. Each byte is
+    /// moved at most once for each byte taken.
     fn compact(&mut self) {
         if self.taken > self.len() {
             self.bytes.drain(..self.taken);

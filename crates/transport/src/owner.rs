@@ -66,7 +66,8 @@ pub enum Unopened {
     TlsFailed,
     /// The request was refused with this HTTP status.
     HandshakeRefused(u16),
-    /// It did not come by the proxy that all connections of its listener come by, or not with a header of the PROXY protocol.
+    /// It did not come by the proxy that all connections of its listener come by, or not with a header of the
+    /// PROXY protocol.
     NotByProxy,
     /// Bytes came where TLS should begin that are none of it.
     NotTls,
@@ -105,11 +106,13 @@ pub trait Owner: Sized + 'static {
     /// Somebody who was let in; it is over when this is dropped.
     type Guest: 'static;
 
-    /// Somebody connects from this address. None if it is turned away; then it gets no answer, or 429 if it has asked for a
-    /// WebSocket already. Connections that a trusted proxy makes for itself are not asked about.
+    /// Somebody connects from this address. None if it is turned away; then it gets no answer, or 429 if it
+    /// has asked for a WebSocket already. Connections that a trusted proxy makes for itself are not asked
+    /// about.
     fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<Self::Guest>;
 
-    /// Who a TLS client is by its certificate (DER), which an authority of the listener's has signed. The default knows nobody.
+    /// Who a TLS client is by its certificate (DER), which an authority of the listener's has signed. The
+    /// default knows nobody.
     fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<Vouched> {
         let _ = (certificate, listener);
         None
@@ -136,7 +139,8 @@ pub trait Owner: Sized + 'static {
         link: Rc<Link>,
     ) -> impl Future<Output = Result<Self::Flow, Refused>>;
 
-    /// Which of the owner's flows this is, counted one by one: what is done by time is spread over flows by it.
+    /// Which of the owner's flows this is, counted one by one: what is done by time is spread over flows by
+    /// it.
     fn turn(flow: &Self::Flow) -> u64;
 
     /// A whole SIP message came on the flow.
@@ -148,7 +152,8 @@ pub trait Owner: Sized + 'static {
     /// The flow is over. Uses it up.
     fn close(self: &Rc<Self>, flow: Self::Flow, ending: Ending);
 
-    /// Whether there are pages for those who ask. Within TLS nobody is handed over otherwise: they are refused.
+    /// Whether there are pages for those who ask. Within TLS nobody is handed over otherwise: they are
+    /// refused.
     fn serves_pages(self: &Rc<Self>) -> bool {
         false
     }

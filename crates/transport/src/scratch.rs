@@ -1,4 +1,5 @@
-//! What a shard's connections share, because only one of them is at work at a time: buffers, and the turn of strangers.
+//! What a shard's connections share, because only one of them is at work at a time: buffers, and the turn of
+//! strangers.
 
 use std::cell::RefCell;
 
@@ -10,7 +11,8 @@ pub(crate) const READ: usize = 32 * 1024;
 /// The same for flows that are listened to in turn: some messages.
 pub(crate) const SHORT_READ: usize = 2 * 1024;
 
-/// A flow that has said no more than this need not wait for those that have: to prove who it is takes a few messages.
+/// A flow that has said no more than this need not wait for those that have: to prove who it is takes a few
+/// messages.
 pub(crate) const FIRST_WORDS: u64 = 4 * 1024;
 
 /// A buffer that grew past this is given back to the allocator.

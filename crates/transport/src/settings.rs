@@ -38,7 +38,8 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// How long a closed connection may linger until its peer lets go.
     pub close_timeout: Duration,
-    /// Silence before a ping; a flow may have up to a quarter less of its own. Where the kernel asks instead, whole seconds.
+    /// Silence before a ping; a flow may have up to a quarter less of its own. Where the kernel asks instead,
+    /// whole seconds.
     pub ping_after: Duration,
     /// From the ping to the verdict.
     pub pong_timeout: Duration,

@@ -121,8 +121,8 @@ impl Tls {
         Ok(Self { side: Side::Server(connection), partial: Vec::new(), peer: Peer::Speaks })
     }
 
-    /// A connection that we make, to a server that must prove to be `name`. What is to be sent first comes with the first
-    /// [`Tls::receive`], of nothing.
+    /// A connection that we make, to a server that must prove to be `name`. What is to be sent first comes
+    /// with the first [`Tls::receive`], of nothing.
     ///
     /// # Errors
     /// A configuration that rustls refuses.

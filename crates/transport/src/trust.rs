@@ -21,7 +21,8 @@ pub enum Roots {
     Nobody,
 }
 
-/// TLS settings for connections to servers that prove who they are, with our own certificate if they ask for one.
+/// TLS settings for connections to servers that prove who they are, with our own certificate if they ask for
+/// one.
 ///
 /// # Errors
 /// There is no root that can be used.

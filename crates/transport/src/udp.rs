@@ -22,13 +22,14 @@ const BURST: usize = 64;
 /// Bytes that the kernel may hold for us; a registration storm comes in waves.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// The sockets of a listener, one for each shard, all on one address. The kernel keeps the datagrams of one peer on one
-/// socket.
+/// The sockets of a listener, one for each shard, all on one address. The kernel keeps the datagrams of one
+/// peer on one socket.
 ///
 /// # Errors
 /// The address is taken, by another process of this program too, or not ours.
 pub fn bind(address: SocketAddr, sockets: usize) -> io::Result<Vec<std::net::UdpSocket>> {
-    // Bound alone, the first finds out whether anyone else has the address; only then may the others share it.
+    // Bound alone, the first finds out whether anyone else has the address; only then may the others share
+    // it.
     let first = bind_one(address, Sharing::No)?;
     first.set_reuse_port(true)?;
     let first = std::net::UdpSocket::from(first);
@@ -66,10 +67,11 @@ fn bind_one(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Hands each datagram to `datagram`, for as long as the process lives. What was sent and came back, because its address cannot be
-/// reached (ICMP, RFC 3261 §18.4), goes to `returned`: where it was sent, and its first bytes, as many as the one who returned it has
-/// quoted. Anybody may have done that who can write such a packet; who has not seen the datagram cannot quote it. All other errors go
-/// to `failed` and cost nothing else.
+/// Hands each datagram to `datagram`, for as long as the process lives. What was sent and came back, because
+/// its address cannot be reached (ICMP, RFC 3261 §18.4), goes to `returned`: where it was sent, and its first
+/// bytes, as many as the one who returned it has quoted. Anybody may have done that who can write such a
+/// packet; who has not seen the datagram cannot quote it. All other errors go to `failed` and cost nothing
+/// else.
 pub async fn receive(
     socket: Rc<UdpSocket>,
     scratch: Rc<Scratch>,
@@ -113,8 +115,8 @@ pub async fn receive(
     }
 }
 
-/// Takes one report out of the socket's queue of errors: where the datagram was sent, and how much of it is quoted. None if it
-/// tells something else, such as that a hop on the way wants smaller ones.
+/// Takes one report out of the socket's queue of errors: where the datagram was sent, and how much of it is
+/// quoted. None if it tells something else, such as that a hop on the way wants smaller ones.
 fn take_returned(socket: &UdpSocket, input: &mut [u8]) -> io::Result<Option<(SocketAddr, usize)>> {
     let mut control = nix::cmsg_space!(sock_extended_err, libc::sockaddr_in6);
     let mut parts = [IoSliceMut::new(input)];

@@ -58,8 +58,8 @@ impl Upstream {
         Ok(hops.iter().copied().zip(numbers.iter().map(number)).collect())
     }
 
-    /// What the answer to a REGISTER tells of its registrar (RFC 5626 §6): one that knows flows requires `outbound` where it was asked
-    /// to keep one.
+    /// What the answer to a REGISTER tells of its registrar (RFC 5626 §6): one that knows flows requires
+    /// `outbound` where it was asked to keep one.
     pub fn learn_outbound(&self, register: &Message<'_>, answer: &Message<'_>) {
         let shows =
             [HeaderId::Require, HeaderId::Supported].iter().any(|&id| answer.has_option_tag(id, b"outbound"));
@@ -86,8 +86,9 @@ impl Upstream {
 }
 
 impl Server {
-    /// Whether both are one server, as far as can be told: at one address, or at one host by another transport, or at the other
-    /// family's address of one name. What has another port for the same transport is another process.
+    /// Whether both are one server, as far as can be told: at one address, or at one host by another
+    /// transport, or at the other family's address of one name. What has another port for the same transport
+    /// is another process.
     fn is_same(&self, other: &Self) -> bool {
         let (one, two) = (self.address, other.address);
         let by_name = self.host.is_some() && self.host == other.host && one.is_ipv4() != two.is_ipv4();

@@ -1,4 +1,5 @@
-//! Connections that servers behind us make by themselves. What was for one of them that has ended is for the server.
+//! Connections that servers behind us make by themselves. What was for one of them that has ended is for the
+//! server.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -88,8 +89,9 @@ impl Connections {
 }
 
 impl Upstreams {
-    /// A flow was opened to us. A server that does so by itself comes from any port, so it is known by its address; but what
-    /// comes from the address that it comes to may be anyone on this machine, and what comes by way of a proxy anyone at all.
+    /// A flow was opened to us. A server that does so by itself comes from any port, so it is known by its
+    /// address; but what comes from the address that it comes to may be anyone on this machine, and what
+    /// comes by way of a proxy anyone at all.
     pub fn connected(&self, number: FlowNumber, facts: &FlowFacts) -> PeerKind {
         let from = Origin { ip: facts.remote.ip().to_canonical(), transport: facts.transport };
         if from.ip == facts.local.ip().to_canonical() || facts.forwarded.is_some() {
@@ -125,8 +127,8 @@ impl Upstreams {
         remembered
     }
 
-    /// A hop as it is to be used now: for a connection of a server's that has ended, the server; else itself. Of several servers at one
-    /// address it is the one that the Request-URI names, or the first.
+    /// A hop as it is to be used now: for a connection of a server's that has ended, the server; else itself.
+    /// Of several servers at one address it is the one that the Request-URI names, or the first.
     pub fn now(&self, hop: Hop, request: Option<&Message<'_>>) -> Hop {
         let Hop::Flow(number) = hop else { return hop };
         if self.connections.known.load(Ordering::Acquire) == 0 {
@@ -136,8 +138,8 @@ impl Upstreams {
         ended.and_then(|from| self.at_its_end(from, request)).unwrap_or(hop)
     }
 
-    /// How to reach the server behind us that a hop leads to once the connection that there is has ended; none if it leads to no
-    /// server, or by datagrams.
+    /// How to reach the server behind us that a hop leads to once the connection that there is has ended;
+    /// none if it leads to no server, or by datagrams.
     pub fn anew(&self, hop: Hop) -> Option<Hop> {
         match hop {
             Hop::Udp { .. } => None,

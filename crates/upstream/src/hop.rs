@@ -18,8 +18,8 @@ pub enum Hop {
         /// The peer.
         remote: SocketAddr,
     },
-    /// A stream to an address, which is connected when there is something to say. Outlives its connections: after one has
-    /// ended, the next is made when it is wanted.
+    /// A stream to an address, which is connected when there is something to say. Outlives its connections:
+    /// after one has ended, the next is made when it is wanted.
     Peer {
         /// The listener that the peer knows us by; its transport is the stream's.
         listener: u8,
@@ -52,8 +52,8 @@ impl Hop {
     }
 }
 
-/// Whom the peer of a connection that we make must prove to be, by a number of [`Upstreams`](crate::Upstreams); 0 is
-/// nobody in particular.
+/// Whom the peer of a connection that we make must prove to be, by a number of
+/// [`Upstreams`](crate::Upstreams); 0 is nobody in particular.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Proves(pub u8);
 
@@ -111,7 +111,8 @@ impl FlowNumber {
 pub enum PeerKind {
     /// A user agent that connected to us.
     UserAgent,
-    /// A server behind us, or a phone that we connected to. Others are reached by it, so it is closed after them.
+    /// A server behind us, or a phone that we connected to. Others are reached by it, so it is closed after
+    /// them.
     Server,
 }
 

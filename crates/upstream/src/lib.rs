@@ -1,10 +1,11 @@
-//! The SIP servers behind this one: where they are, by which [`Hop`] they are reached, and whether they answer.
+//! The SIP servers behind this one: where they are, by which [`Hop`] they are reached, and whether they
+//! answer.
 //!
-//! [`Upstreams`] is made from the configuration. [`look_up`] keeps the addresses of named servers up to date by DNS
-//! (RFC 3263), and [`probe`] asks each server whether it is there. What requests meet is told by [`Upstreams::failed`],
-//! [`Upstreams::unreachable`], [`Upstreams::unavailable`] and [`Upstreams::heard`]; [`Upstream::ways`] gives the hops for the
-//! next request, servers that answer first. Connections that servers open by themselves are known by their address
-//! ([`Upstreams::connected`]).
+//! [`Upstreams`] is made from the configuration. [`look_up`] keeps the addresses of named servers up to date
+//! by DNS (RFC 3263), and [`probe`] asks each server whether it is there. What requests meet is told by
+//! [`Upstreams::failed`], [`Upstreams::unreachable`], [`Upstreams::unavailable`] and [`Upstreams::heard`];
+//! [`Upstream::ways`] gives the hops for the next request, servers that answer first. Connections that
+//! servers open by themselves are known by their address ([`Upstreams::connected`]).
 //!
 //! Who may be sent there is not decided here.
 #![forbid(unsafe_code)]

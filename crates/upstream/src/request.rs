@@ -75,7 +75,8 @@ pub struct ServerPlace {
     pub address: SocketAddr,
 }
 
-/// The servers that a target of the configuration leads to now, those that are wanted more first. Needs no server of ours that runs.
+/// The servers that a target of the configuration leads to now, those that are wanted more first. Needs no
+/// server of ours that runs.
 ///
 /// # Errors
 /// Its name cannot be looked up.
@@ -98,7 +99,8 @@ pub async fn find_servers(
     Ok(found.iter().map(place).collect())
 }
 
-/// Asks a server by OPTIONS whether it is there; gives the status of its answer, whatever it is. Needs no server of ours that runs.
+/// Asks a server by OPTIONS whether it is there; gives the status of its answer, whatever it is. Needs no
+/// server of ours that runs.
 ///
 /// # Errors
 /// No answer came in time, there is no connection, or the system did not let the request out.

@@ -1,4 +1,5 @@
-//! Names of servers become addresses (RFC 3263), by DNS. What to ask and what answers mean is decided in `targets`.
+//! Names of servers become addresses (RFC 3263), by DNS. What to ask and what answers mean is decided in
+//! `targets`.
 
 use std::{
     net::{IpAddr, SocketAddr},

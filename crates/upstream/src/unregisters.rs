@@ -32,7 +32,8 @@ impl Unregisters {
         Self { header, failures: Mutex::default() }
     }
 
-    /// The line that proves an un-REGISTER to be this server's; empty without `unregister_header`. It holds the secret.
+    /// The line that proves an un-REGISTER to be this server's; empty without `unregister_header`. It holds
+    /// the secret.
     pub fn proof(&self) -> String {
         self.header
             .as_ref()
@@ -46,7 +47,8 @@ impl Unregisters {
         (failures.count, failures.status)
     }
 
-    /// One failed with this status; none: no server answered it; 2xx: the answer still lists the contact. Warns of it, at most once in a minute.
+    /// One failed with this status; none: no server answered it; 2xx: the answer still lists the contact.
+    /// Warns of it, at most once in a minute.
     pub fn failed(&self, upstream: &str, status: Option<u16>) {
         if let Some(untold) = self.lock().add(status, Instant::now()) {
             tracing::warn!(

@@ -212,8 +212,8 @@ impl Upstreams {
         })
     }
 
-    /// The server that a hop leads to. Its port counts too: others may share its host; and so does the listener that it is spoken to
-    /// by: whoever reaches another could write its address on datagrams.
+    /// The server that a hop leads to. Its port counts too: others may share its host; and so does the
+    /// listener that it is spoken to by: whoever reaches another could write its address on datagrams.
     pub(crate) fn server(&self, hop: Hop) -> Option<(&Upstream, Arc<Server>)> {
         self.servers().find(|(_, server)| server.ways().any(|way| way.hop == hop))
     }
@@ -267,7 +267,8 @@ impl Upstreams {
         self.all.iter().map(|upstream| (upstream.name.as_str(), upstream.unregisters.failures().0))
     }
 
-    /// Whether a header field is one by which registrars know what this server itself says. None of them is ever forwarded.
+    /// Whether a header field is one by which registrars know what this server itself says. None of them is
+    /// ever forwarded.
     pub fn proves_ours(&self, name: &[u8]) -> bool {
         self.proofs_of_ours.iter().any(|own| name.eq_ignore_ascii_case(own.as_str().as_bytes()))
     }
@@ -339,7 +340,8 @@ impl Upstream {
         Arc::clone(&self.servers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The servers of an entry are these from now on; those that were there keep what is known of them. None is no news.
+    /// The servers of an entry are these from now on; those that were there keep what is known of them. None
+    /// is no news.
     pub(crate) fn learn(&self, entry: usize, found: &[Found]) {
         let Some(target) = self.entries.get(entry).filter(|_| !found.is_empty()) else { return };
         let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
@@ -380,7 +382,8 @@ impl Upstream {
         *servers = kept.into();
     }
 
-    /// Ways to it for a request of so many bytes: those that are wanted before those that are not, each by priority and weight.
+    /// Ways to it for a request of so many bytes: those that are wanted before those that are not, each by
+    /// priority and weight.
     pub fn hops(&self, length: usize) -> SmallVec<[Hop; 2]> {
         let now = Instant::now();
         let large = length + GROWTH > LARGEST_DATAGRAM;

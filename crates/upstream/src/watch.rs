@@ -24,8 +24,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long after a name could not be looked up it is tried again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Asks every server of an upstream again and again whether it is there. `ask` sends a request by the way that requests go,
-/// and gives the status of the final answer; none if none came within the time.
+/// Asks every server of an upstream again and again whether it is there. `ask` sends a request by the way
+/// that requests go, and gives the status of the final answer; none if none came within the time.
 pub async fn probe<F: Future<Output = Option<u16>>>(
     upstreams: Arc<Upstreams>,
     number: Number,
@@ -85,8 +85,8 @@ impl LookedUp {
     }
 }
 
-/// Looks a target's name up, again and again, as soon as what was answered has run out. What DNS does not answer leaves what is
-/// known as it is.
+/// Looks a target's name up, again and again, as soon as what was answered has run out. What DNS does not
+/// answer leaves what is known as it is.
 pub async fn look_up(
     (upstreams, metrics): (Arc<Upstreams>, Arc<Metrics>),
     resolver: TokioResolver,

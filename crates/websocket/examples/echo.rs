@@ -1,4 +1,5 @@
-//! A small echo server on this crate, for conformance suites: the same opcode and payload back, nothing unsolicited.
+//! A small echo server on this crate, for conformance suites: the same opcode and payload back, nothing
+//! unsolicited.
 //!
 //! `cargo run --release -p websocket --example echo -- --listen 127.0.0.1:9001 --max-message 16777216 --max-fragments 65537`
 
@@ -108,7 +109,8 @@ fn echo(connection: &mut Connection, input: &mut [u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Writes the last bytes and ends our half; then reads the peer's rest away, so that no reset overtakes what was written.
+/// Writes the last bytes and ends our half; then reads the peer's rest away, so that no reset overtakes what
+/// was written.
 async fn finish(mut stream: TcpStream, last: &[u8]) -> io::Result<()> {
     stream.write_all(last).await?;
     stream.shutdown().await?;

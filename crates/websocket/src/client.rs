@@ -1,6 +1,8 @@
-//! The client's frames: masked with a key the caller chooses anew, and unforeseeably, for each frame (RFC 6455 §5.3).
+//! The client's frames: masked with a key the caller chooses anew, and unforeseeably, for each frame (RFC
+//! 6455 §5.3).
 //!
-//! For tests and load; a client reads with a [`Connection`](crate::Connection) of [`Role::Client`](crate::Role::Client).
+//! For tests and load; a client reads with a [`Connection`](crate::Connection) of
+//! [`Role::Client`](crate::Role::Client).
 
 use crate::close::CloseCode;
 use crate::connection::MessageKind;

@@ -6,7 +6,8 @@ use std::num::NonZeroU16;
 
 use crate::error::ProtocolError;
 
-/// A status code that may stand in a Close frame: 1000-1003, 1007-1014, 3000-4999 (RFC 6455 §7.4 and the IANA registry).
+/// A status code that may stand in a Close frame: 1000-1003, 1007-1014, 3000-4999 (RFC 6455 §7.4 and the IANA
+/// registry).
 ///
 /// 1005, 1006 and 1015 are names for what happened without such a frame and cannot be made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

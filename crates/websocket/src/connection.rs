@@ -50,8 +50,8 @@ pub enum MessageKind {
 pub struct Message<'a> {
     /// Text or binary.
     pub kind: MessageKind,
-    /// Borrowed from the input when the message lay whole in it in one frame; owned when it had to be gathered. UTF-8 if
-    /// the kind is text.
+    /// Borrowed from the input when the message lay whole in it in one frame; owned when it had to be
+    /// gathered. UTF-8 if the kind is text.
     pub data: Cow<'a, [u8]>,
 }
 
@@ -60,7 +60,8 @@ pub struct Message<'a> {
 pub enum Event<'a> {
     /// A whole message.
     Message(Message<'a>),
-    /// To be answered with a Pong of the same payload ([`encode::pong`]) while [`Connection::phase`] is [`Phase::Open`].
+    /// To be answered with a Pong of the same payload ([`encode::pong`]) while [`Connection::phase`] is
+    /// [`Phase::Open`].
     Ping(Cow<'a, [u8]>),
     /// The answer to a Ping, or unasked for.
     Pong(Cow<'a, [u8]>),
@@ -71,7 +72,8 @@ pub enum Event<'a> {
 /// What [`Connection::receive`] made of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Received<'a> {
-    /// Bytes of the input that are done with; at least one if there was one, and all of them if there is no event.
+    /// Bytes of the input that are done with; at least one if there was one, and all of them if there is no
+    /// event.
     pub consumed: usize,
     /// `None`: the input is used up. An incomplete rest is kept inside, or, after the end, thrown away.
     pub event: Option<Event<'a>>,
@@ -86,20 +88,23 @@ pub enum Side {
     Peer,
 }
 
-/// Where the connection stands (RFC 6455 §7.1). The bound on the time in each phase but `Open` is the caller's.
+/// Where the connection stands (RFC 6455 §7.1). The bound on the time in each phase but `Open` is the
+/// caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// No Close in either direction: send and receive.
     Open,
-    /// We sent Close and wait for the peer's. What it still sends is delivered as before; no frame may be sent, so a Ping
-    /// stays unanswered.
+    /// We sent Close and wait for the peer's. What it still sends is delivered as before; no frame may be
+    /// sent, so a Ping stays unanswered.
     AwaitingClose,
     /// The peer sent Close: nothing more comes. A message that is half out may be ended, then comes
     /// [`answer_close`](Connection::answer_close).
     AnswerDue,
-    /// The peer broke the protocol: nothing more is read. Call [`close`](Connection::close) with the error's code.
+    /// The peer broke the protocol: nothing more is read. Call [`close`](Connection::close) with the error's
+    /// code.
     Failed,
-    /// Nothing more is to be sent or read. A server now ends the TCP connection; a client waits for it to do so.
+    /// Nothing more is to be sent or read. A server now ends the TCP connection; a client waits for it to do
+    /// so.
     Done,
 }
 
@@ -115,12 +120,13 @@ pub enum CloseSent {
 
 /// The protocol state of one connection.
 ///
-/// *Reading*: [`receive`](Self::receive). *Closing*: [`close`](Self::close), [`answer_close`](Self::answer_close).
-/// *Asking*: [`phase`](Self::phase), [`closed_first`](Self::closed_first), [`sent_close`](Self::sent_close),
+/// *Reading*: [`receive`](Self::receive). *Closing*: [`close`](Self::close),
+/// [`answer_close`](Self::answer_close). *Asking*: [`phase`](Self::phase),
+/// [`closed_first`](Self::closed_first), [`sent_close`](Self::sent_close),
 /// [`received_close`](Self::received_close), [`failure`](Self::failure), [`held_bytes`](Self::held_bytes).
 ///
-/// Between messages it is a few dozen bytes and owns no heap. While a frame or message is incomplete it holds one small
-/// allocation and one for the payload, which grows with what arrives.
+/// Between messages it is a few dozen bytes and owns no heap. While a frame or message is incomplete it holds
+/// one small allocation and one for the payload, which grows with what arrives.
 #[derive(Debug)]
 pub struct Connection {
     partial: Option<Box<Partial>>,
@@ -148,7 +154,8 @@ impl Connection {
         Self { partial: None, limits, role, reading: Reading::Open, sent: None, first: None }
     }
 
-    /// Reads until there is something to tell or the input is used up. Call again with the rest of the input after `consumed` bytes.
+    /// Reads until there is something to tell or the input is used up. Call again with the rest of the input
+    /// after `consumed` bytes.
     ///
     /// The input is unmasked in place. After a Close frame or an error everything is consumed and ignored.
     ///
@@ -174,16 +181,17 @@ impl Connection {
         Ok(Received { consumed: input.len(), event: None })
     }
 
-    /// Writes a Close frame, unless one was sent. This is the first Close, or the answer to the peer's, or the
-    /// farewell after an error. The reason is cut at 123 bytes, between characters.
+    /// Writes a Close frame, unless one was sent. This is the first Close, or the answer to the peer's, or
+    /// the farewell after an error. The reason is cut at 123 bytes, between characters.
     ///
-    /// The frame is masked with a key of zeros if this is a client; see [`client::close`](crate::client::close).
+    /// The frame is masked with a key of zeros if this is a client; see
+    /// [`client::close`](crate::client::close).
     pub fn close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) -> CloseSent {
         self.send_close(Some(code), reason, out)
     }
 
-    /// Writes the answer to the peer's Close: its own code, or an empty frame if it gave none (RFC 6455 §5.5.1). Does nothing
-    /// if we sent ours before.
+    /// Writes the answer to the peer's Close: its own code, or an empty frame if it gave none (RFC 6455
+    /// §5.5.1). Does nothing if we sent ours before.
     pub fn answer_close(&mut self, out: &mut Vec<u8>) -> CloseSent {
         let code = match self.reading {
             Reading::Closed(code) => code,
@@ -347,7 +355,8 @@ impl Connection {
         Ok(header)
     }
 
-    /// Adds unmasked payload to the message that is open, or opens one. `received` counts the frame's bytes, these included.
+    /// Adds unmasked payload to the message that is open, or opens one. `received` counts the frame's bytes,
+    /// these included.
     fn gather(
         &mut self,
         header: Header,
@@ -450,7 +459,8 @@ impl Found {
             Self::Pong(place) => Event::Pong(place.bytes(input)),
             Self::Close(code, place) => {
                 let payload = place.bytes(input);
-                // Was checked to be UTF-8 when the code was read; borrowing it as such costs at most 123 bytes again.
+                // Was checked to be UTF-8 when the code was read; borrowing it as such costs at most 123
+                // bytes again.
                 let reason = match payload {
                     Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes.get(2..).unwrap_or_default()),
                     Cow::Owned(bytes) => {

@@ -5,7 +5,8 @@ use crate::connection::MessageKind;
 use crate::frame::{MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
 use crate::mask::MaskKey;
 
-/// The longest header a server writes, in bytes: what to leave free in front of a message that is to be framed in place.
+/// The longest header a server writes, in bytes: what to leave free in front of a message that is to be
+/// framed in place.
 pub const MAX_SERVER_HEADER: usize = 10;
 
 /// A frame header as it goes on the wire; dereference it with [`as_slice`](Self::as_slice).
@@ -91,8 +92,9 @@ pub fn pong(payload: &[u8], out: &mut Vec<u8>) {
     frame(Opcode::Pong, control_payload(payload), out);
 }
 
-/// Appends a Close frame. Without a code it is empty, and the reason is left out. A reason over 123 bytes is cut between
-/// characters. On a [`Connection`](crate::Connection) use its methods, which keep count of what was sent.
+/// Appends a Close frame. Without a code it is empty, and the reason is left out. A reason over 123 bytes is
+/// cut between characters. On a [`Connection`](crate::Connection) use its methods, which keep count of what
+/// was sent.
 pub fn close(code: Option<CloseCode>, reason: &str, out: &mut Vec<u8>) {
     let (payload, length) = close_payload(code, reason);
     frame(Opcode::Close, &payload[..length], out);

@@ -35,7 +35,8 @@ pub enum ProtocolError {
     CloseReasonNotUtf8,
     /// A text message that is not UTF-8, told at the first byte that settles it (§8.1).
     TextNotUtf8,
-    /// The message is, or announces to become, bigger than [`Limits::max_message`](crate::Limits::max_message).
+    /// The message is, or announces to become, bigger than
+    /// [`Limits::max_message`](crate::Limits::max_message).
     MessageTooBig,
     /// One frame announces more than [`Limits::max_frame`](crate::Limits::max_frame).
     FrameTooBig,

@@ -80,8 +80,8 @@ pub(crate) struct Open {
 impl Header {
     /// Reads a header from the start of `bytes`, `None` while it is not whole.
     ///
-    /// The rules are checked in the order of the bytes they depend on, so a verdict does not depend on how the stream was cut, and
-    /// falls as soon as it can.
+    /// The rules are checked in the order of the bytes they depend on, so a verdict does not depend on how
+    /// the stream was cut, and falls as soon as it can.
     pub(crate) fn read(
         bytes: &[u8],
         role: Role,

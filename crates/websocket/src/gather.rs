@@ -57,12 +57,13 @@ impl Gathering {
         Self { kind, data: Vec::new(), fragments: 0, text: Progress::default() }
     }
 
-    /// Takes the next unmasked bytes; `to_come` is how many more will follow in this message, if that is known.
+    /// Takes the next unmasked bytes; `to_come` is how many more will follow in this message, if that is
+    /// known.
     pub(crate) fn append(&mut self, bytes: &[u8], to_come: Option<usize>) -> Result<(), ProtocolError> {
         let needed = self.data.len() + bytes.len();
         if needed > self.data.capacity() {
-            // Doubling keeps the cost linear, however small the pieces; a known end caps it, so that the last step wastes
-            // nothing. Memory follows what has arrived, never what was only announced.
+            // Doubling keeps the cost linear, however small the pieces; a known end caps it, so that the last
+            // step wastes nothing. Memory follows what has arrived, never what was only announced.
             let doubled = (2 * self.data.capacity()).max(FIRST_CAPACITY);
             let capacity = match to_come {
                 Some(to_come) => doubled.clamp(needed, needed + to_come),

@@ -36,7 +36,8 @@ pub const MAX_HEADERS: usize = 128;
 /// What the bytes so far amount to.
 #[derive(Debug)]
 pub enum Outcome<'a> {
-    /// The head has not ended. Read more and come again with all of it; within the size limit, and a time of the caller's.
+    /// The head has not ended. Read more and come again with all of it; within the size limit, and a time of
+    /// the caller's.
     Incomplete,
     /// An HTTP request that does not try to become a WebSocket: serve a page or refuse.
     NotUpgrade(Request<'a>),
@@ -66,7 +67,8 @@ pub struct Refused<'a> {
 }
 
 impl Accepted<'_> {
-    /// Appends the `101` (RFC 6455 §4.2.2) with the given extra headers. Control characters in these are left out.
+    /// Appends the `101` (RFC 6455 §4.2.2) with the given extra headers. Control characters in these are left
+    /// out.
     pub fn write_response(&self, out: &mut Vec<u8>, extra_headers: &[(&str, &str)]) {
         out.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
@@ -85,8 +87,8 @@ impl Accepted<'_> {
 
 /// Looks at the request head as far as it has come. `input` starts at the first byte of the connection.
 ///
-/// Pure: call again with more bytes after [`Outcome::Incomplete`]. A head over the limits, or one that cannot become HTTP, is
-/// refused before it is whole.
+/// Pure: call again with more bytes after [`Outcome::Incomplete`]. A head over the limits, or one that cannot
+/// become HTTP, is refused before it is whole.
 #[must_use]
 pub fn examine<'a>(input: &'a [u8], policy: &Policy<'_>) -> Outcome<'a> {
     let request = match Request::read(input, policy.max_head, policy.max_headers.min(MAX_HEADERS)) {
@@ -103,7 +105,8 @@ pub fn examine<'a>(input: &'a [u8], policy: &Policy<'_>) -> Outcome<'a> {
             return Outcome::Refuse(Refused { refusal, request: None });
         }
     };
-    // A proxy that drops Upgrade leaves the Sec-WebSocket headers: its owner should hear what is missing, not see a page.
+    // A proxy that drops Upgrade leaves the Sec-WebSocket headers: its owner should hear what is missing, not
+    // see a page.
     let tries = request.upgrades_to_websocket()
         || request.values("sec-websocket-key").next().is_some()
         || request.values("sec-websocket-version").next().is_some();

@@ -1,17 +1,18 @@
 //! RFC 6455 for a server and the sub-protocol rules of RFC 7118, without I/O.
 //!
-//! Bytes go in, events and bytes come out; sockets, clocks and randomness are the caller's. The crate is made for many idle
-//! connections: the I/O layer reads into one large buffer that all connections share, hands the slice to
-//! [`Connection::receive`], and nothing is kept but what is incomplete. A [`Connection`] between messages owns no heap at all.
+//! Bytes go in, events and bytes come out; sockets, clocks and randomness are the caller's. The crate is made
+//! for many idle connections: the I/O layer reads into one large buffer that all connections share, hands the
+//! slice to [`Connection::receive`], and nothing is kept but what is incomplete. A [`Connection`] between
+//! messages owns no heap at all.
 //!
 //! A connection's life, and the piece for each step:
 //!
-//! 1. [`handshake::examine`] looks at the request head as far as it has come and says: incomplete, plain HTTP,
-//!    acceptable, or refused for a named reason. [`Accepted`](handshake::Accepted) and [`Refusal`](handshake::Refusal)
-//!    write the answer.
+//! 1. [`handshake::examine`] looks at the request head as far as it has come and says: incomplete, plain
+//!    HTTP, acceptable, or refused for a named reason. [`Accepted`](handshake::Accepted) and
+//!    [`Refusal`](handshake::Refusal) write the answer.
 //! 2. [`Connection::receive`] turns bytes into [`Event`]s; [`encode`] turns messages into frames.
-//! 3. [`Connection::close`] and [`Connection::answer_close`] write the Close frame; [`Connection::phase`] says
-//!    what the closing handshake still waits for.
+//! 3. [`Connection::close`] and [`Connection::answer_close`] write the Close frame; [`Connection::phase`]
+//!    says what the closing handshake still waits for.
 //!
 //! [`client`] is the other role, for tests and load.
 //!

@@ -5,7 +5,8 @@ pub type MaskKey = [u8; 4];
 
 /// Masks or unmasks `data` in place; both are the same operation.
 ///
-/// `offset` is the place of `data[0]` in the frame's payload, in bytes, so that a payload may be handled in pieces.
+/// `offset` is the place of `data[0]` in the frame's payload, in bytes, so that a payload may be handled in
+/// pieces.
 pub fn apply_mask(data: &mut [u8], key: MaskKey, offset: u64) {
     let mut turned = key;
     turned.rotate_left((offset % 4) as usize);

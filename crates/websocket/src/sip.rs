@@ -3,15 +3,15 @@
 /// The content of one WebSocket message, text or binary alike (RFC 7118 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content<'a> {
-    /// CRLF CRLF, the ping of RFC 5626 §3.5.1. Some clients (SIP.js) drop the connection unless [`PONG`] comes back within
-    /// seconds, though RFC 6455 has its own Ping.
+    /// CRLF CRLF, the ping of RFC 5626 §3.5.1. Some clients (SIP.js) drop the connection unless [`PONG`]
+    /// comes back within seconds, though RFC 6455 has its own Ping.
     KeepAlivePing,
     /// A single CRLF: the answer to such a ping. Nothing to do.
     KeepAlivePong,
     /// No bytes at all, or only line ends, blanks and NULs that are no ping: nothing to do.
     Empty,
-    /// To be parsed as exactly one SIP message; what would follow its body is an error (RFC 7118 §5.1). Without
-    /// Content-Length the body reaches to the end.
+    /// To be parsed as exactly one SIP message; what would follow its body is an error (RFC 7118 §5.1).
+    /// Without Content-Length the body reaches to the end.
     Message(&'a [u8]),
 }
 

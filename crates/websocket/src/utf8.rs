@@ -13,7 +13,8 @@ pub(crate) struct Progress {
 pub(crate) struct NotUtf8;
 
 impl Progress {
-    /// Looks at what was appended to `data` since the last call. Fails at the first byte that cannot be mended by more bytes.
+    /// Looks at what was appended to `data` since the last call. Fails at the first byte that cannot be
+    /// mended by more bytes.
     pub(crate) fn advance(&mut self, data: &[u8]) -> Result<(), NotUtf8> {
         match std::str::from_utf8(&data[self.valid..]) {
             Ok(_) => self.valid = data.len(),

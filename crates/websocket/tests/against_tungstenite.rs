@@ -1,13 +1,15 @@
 //! tungstenite as the oracle, both ways.
 //!
 //! Where the two differ on purpose ([`expected_difference`] says when a stream may show it):
-//! - *When*: we refuse at the first byte that settles it, tungstenite when the frame is whole. So a stream may be refused here and still wait for
-//!   more bytes there, or hear a Ping between the fragments of a text that is lost already. Both are compared on streams whose frames are whole.
-//! - *Order*: it reports reserved bits, opcodes and control rules after the payload and its size, we in the order of the bytes. The verdict
-//!   (refused or not) and what was heard before it are compared, not which of several broken rules is named.
+//! - *When*: we refuse at the first byte that settles it, tungstenite when the frame is whole. So a stream
+//!   may be refused here and still wait for more bytes there, or hear a Ping between the fragments of a text
+//!   that is lost already. Both are compared on streams whose frames are whole.
+//! - *Order*: it reports reserved bits, opcodes and control rules after the payload and its size, we in the
+//!   order of the bytes. The verdict (refused or not) and what was heard before it are compared, not which of
+//!   several broken rules is named.
 //! - *Lengths that are not minimal*: it lets them pass; RFC 6455 §5.2 forbids them.
-//! - *Close codes*: a code that must not be in a frame it takes, answering 1002; we fail the connection with 1002. It does
-//!   not know 1014, which IANA registered.
+//! - *Close codes*: a code that must not be in a frame it takes, answering 1002; we fail the connection with
+//!   1002. It does not know 1014, which IANA registered.
 //! - *Number of fragments*: it has no limit.
 
 use std::io::{Cursor, Read, Write};

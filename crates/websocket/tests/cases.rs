@@ -1,6 +1,8 @@
-//! The cases of RFC 6455 that conformance suites ask (sections named as the Autobahn suite numbers them), in our own words.
+//! The cases of RFC 6455 that conformance suites ask (sections named as the Autobahn suite numbers them), in
+//! our own words.
 //!
-//! Each case is a stream of frames from a client; the server echoes. Expected: which messages come back, and how it ends.
+//! Each case is a stream of frames from a client; the server echoes. Expected: which messages come back, and
+//! how it ends.
 
 use websocket::{
     CloseCode, Connection, Event, Limits, MessageKind, Phase, ProtocolError as E, Role, apply_mask, encode,

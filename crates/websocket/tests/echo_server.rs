@@ -25,7 +25,8 @@ impl Drop for Server {
 
 impl Server {
     fn start() -> Self {
-        // Cargo builds the examples before it runs the tests of a package, into the folder beside this test's.
+        // Cargo builds the examples before it runs the tests of a package, into the folder beside this
+        // test's.
         let test = std::env::current_exe().expect("loopback and the example work");
         let example = test
             .parent()

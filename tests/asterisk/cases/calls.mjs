@@ -1,4 +1,5 @@
-// Calls between browsers and Asterisk, and through it. Media are real: WebRTC's own counts say whether they flow.
+// Calls between browsers and Asterisk, and through it. Media are real: WebRTC's own counts say whether they
+// flow.
 import assert from "node:assert/strict";
 import { holdAndResume, over, talk } from "../../browser/cases/pair.mjs";
 import { DOMAIN } from "../harness/house.mjs";

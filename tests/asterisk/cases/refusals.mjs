@@ -4,7 +4,10 @@ import { Stranger } from "../harness/stranger.mjs";
 import { DOMAIN, UNREGISTER_HEADER, UNREGISTER_SECRET } from "../harness/house.mjs";
 import { ECHO, calledByAsterisk } from "./calls.mjs";
 
-/** The header field that proves an un-REGISTER of Sipway's, with the true secret, as a stranger could try to smuggle it in. */
+/**
+ * The header field that proves an un-REGISTER of Sipway's, with the true secret, as a stranger could try to
+ * smuggle it in.
+ */
 const FROM = "the name of Asterisk's endpoint";
 const forged = (name = UNREGISTER_HEADER, secret = UNREGISTER_SECRET) => ({
   "no header": [],

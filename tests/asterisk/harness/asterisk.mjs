@@ -23,7 +23,8 @@ export class Asterisk {
 
   /**
    * @param {"local"|"forward"} recipe
-   * @param {Record<string, string>} [changes] lines of the recipe's pjsip.conf, each with what stands there instead
+   * @param {Record<string, string>} [changes] lines of the recipe's pjsip.conf, each with what stands there
+   * instead
    */
   static async start(recipe, changes = {}) {
     const folder = given("ROOM_FOLDER");
@@ -76,7 +77,10 @@ export class Asterisk {
     return until(`Asterisk has ${count} contacts of ${aor}`, async () => (await this.contacts(aor)).length === count, { within, evidence: () => this.contacts(aor) });
   }
 
-  /** Waits until the contacts of an address are on disk, where they outlive a kill. Asterisk writes them once a second. */
+  /**
+   * Waits until the contacts of an address are on disk, where they outlive a kill. Asterisk writes them once
+   * a second.
+   */
   async keepsContacts(aor) {
     const names = (await this.contacts(aor)).map((contact) => /sip:([^@]+)/.exec(contact)[1].slice(0, 8));
     const files = ["astdb.sqlite3", "astdb.sqlite3-wal"].map((name) => join(given("ROOM_FOLDER"), "state", name));

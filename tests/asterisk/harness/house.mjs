@@ -34,7 +34,8 @@ level = "debug"
 const UNREGISTER = /unregister_header = .*\nunregister_secret_file = .*\n/;
 
 /**
- * The configuration as `sipway init` writes it, with what an operator has to put beside it. The ledger and the admin API are the test's own.
+ * The configuration as `sipway init` writes it, with what an operator has to put beside it. The ledger and
+ * the admin API are the test's own.
  * @param {string} register
  * @param {"at-close"|"never"} unregister
  */
@@ -82,7 +83,8 @@ export class House {
   }
 
   /**
-   * A browser's phone in a tab of its own, which goes with the test. It registers by itself; nobody waits for that.
+   * A browser's phone in a tab of its own, which goes with the test. It registers by itself; nobody waits for
+   * that.
    * @param {import("node:test").TestContext} t
    * @param {string} name
    * @param {{password?: string, cable?: Relay}} [more] `cable`: what its connection goes through

@@ -1,4 +1,5 @@
-// Users who register at Asterisk through Sipway, in each of the ways in which Asterisk can learn where they are.
+// Users who register at Asterisk through Sipway, in each of the ways in which Asterisk can learn where they
+// are.
 import { CALLS } from "../cases/calls.mjs";
 import { ENDINGS } from "../cases/endings.mjs";
 import { REFUSALS } from "../cases/refusals.mjs";

@@ -13,7 +13,10 @@ let last = 0;
 /** Who it is, for the table and the records. */
 const sipp = (transport, name) => ({ client: "sipp", transport, name, words: `sipp ${transport}`, aor: `${name}@localhost`, uri: `sip:${name}@localhost` });
 
-/** The scenario's runs against this server over this transport. Debian's sipp knows no TLS: its TCP goes into it. */
+/**
+ * The scenario's runs against this server over this transport. Debian's sipp knows no TLS: its TCP goes into
+ * it.
+ */
 async function over(t, scene, transport, phone) {
   const secured = transport === "tls";
   const relay = secured && (await Relay.to(scene.server.ready.tls, { secured }));

@@ -1,5 +1,5 @@
-// baresip as a desk phone, one process each: told what to do over its control socket (ctrl_tcp: JSON in netstrings), watched by the
-// events that come there and by the SIP messages that it prints.
+// baresip as a desk phone, one process each: told what to do over its control socket (ctrl_tcp: JSON in
+// netstrings), watched by the events that come there and by the SIP messages that it prints.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -51,9 +51,10 @@ export class BaresipPhone extends Phone {
 
   /**
    * Starts a phone; it registers by itself.
-   * @param {{transport: "udp"|"tcp"|"tls", name: string, address: string, friend?: string, domain?: string, login?: {user: string, password: string}}} who
-   *   `address`: `host:port` of the server; `friend`: the user it can write to; `domain`: of its address, `localhost` unless said; `login`:
-   *   the name and password that it proves
+   * @param {{transport: "udp"|"tcp"|"tls", name: string, address: string, friend?: string, domain?: string,
+   * login?: {user: string, password: string}}} who
+   *   `address`: `host:port` of the server; `friend`: the user it can write to; `domain`: of its address,
+   *   `localhost` unless said; `login`: the name and password that it proves
    */
   static async open({ address, friend, login, ...who }) {
     const phone = new BaresipPhone({ client: "baresip", ...who });

@@ -51,7 +51,8 @@ export class BrowserPhone extends Phone {
   /**
    * Opens a phone; it registers by itself.
    * @param {PhonePage} tab
-   * @param {{client: "JsSIP"|"SIP.js", transport: "ws"|"wss", name: string, address: string, domain?: string}} who `address`: `host:port` of the server
+   * @param {{client: "JsSIP"|"SIP.js", transport: "ws"|"wss", name: string, address: string, domain?:
+   * string}} who `address`: `host:port` of the server
    */
   static async open(tab, { address, ...who }, more = {}) {
     const phone = new BrowserPhone(who);

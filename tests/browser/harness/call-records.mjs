@@ -16,10 +16,12 @@ export class CallRecords {
   #events = () => this.#server.events.events.filter(({ type }) => type.startsWith("call."));
 
   /**
-   * Waits for the end of the one call between two phones that nobody has accounted for, and holds its records against what happened.
+   * Waits for the end of the one call between two phones that nobody has accounted for, and holds its records
+   * against what happened.
    * @param {import("./phone.mjs").Phone} caller
    * @param {import("./phone.mjs").Phone} callee who was called
-   * @param {{cause: string, by: string, status?: number, between?: string[], answeredBy?: import("./phone.mjs").Phone}} truth `between`: the types of
+   * @param {{cause: string, by: string, status?: number, between?: string[], answeredBy?:
+   * import("./phone.mjs").Phone}} truth `between`: the types of
    *   its records between `call.started` and `call.ended`
    */
   async ended(caller, callee, { cause, by, status, between = [] }) {

@@ -1,4 +1,5 @@
-// What a test does with a phone of any kind. Each kind keeps `{connected, registered, calls, messages}` as pages/call-state.js says.
+// What a test does with a phone of any kind. Each kind keeps `{connected, registered, calls, messages}` as
+// pages/call-state.js says.
 import { until } from "./conditions.mjs";
 
 /** How long a step of a call may take on a busy machine. */

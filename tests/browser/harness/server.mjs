@@ -30,7 +30,9 @@ async function makeCertificate(folder) {
 }
 
 export class Server {
-  /** @type {{ws: string, wss?: string, udp: string, tcp: string, tls?: string, ledger: string, page: string}} */
+  /**
+   * @type {{ws: string, wss?: string, udp: string, tcp: string, tls?: string, ledger: string, page: string}}
+   */
   ready;
   /** Events printed on stdout, in order. */
   printed = [];
@@ -39,7 +41,8 @@ export class Server {
   #ownLedger;
 
   /**
-   * `sipway run` with a listener of each transport on loopback, an open domain, and what else the configuration says.
+   * `sipway run` with a listener of each transport on loopback, an open domain, and what else the
+   * configuration says.
    * @param {string} [more] sections in TOML
    */
   static configured(more = "") {
@@ -52,7 +55,8 @@ export class Server {
 
   /**
    * `sipway run` with a fresh ledger, an admin API on loopback, and the rest of a configuration.
-   * @param {(made: {folder: string, certificate: string, key: string}) => string | Promise<string>} rest gives sections in TOML; `folder` is that of the file
+   * @param {(made: {folder: string, certificate: string, key: string}) => string | Promise<string>} rest
+   * gives sections in TOML; `folder` is that of the file
    */
   static async run(rest) {
     const server = new Server();
@@ -88,7 +92,8 @@ export class Server {
 
   /**
    * `sipway dev`.
-   * @param {{ledger?: string}} [options] a ledger to start from; otherwise a fresh one that goes with the server
+   * @param {{ledger?: string}} [options] a ledger to start from; otherwise a fresh one that goes with the
+   * server
    */
   static async start({ ledger } = {}) {
     const server = new Server();

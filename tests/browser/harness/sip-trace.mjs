@@ -3,7 +3,10 @@
 /** As baresip prints them: an address line, the message, marked by colours. */
 const MESSAGE = /\x1b\[36;1m#\n\w+ (\S+) -> (\S+)\n(.*?)\x1b\[;m\n/gs; // eslint-disable-line no-control-regex
 
-/** @typedef {{from: string, to: string, startLine: string, header: (name: string) => string|undefined, body: string}} Traced */
+/**
+ * @typedef {{from: string, to: string, startLine: string, header: (name: string) => string|undefined, body:
+ * string}} Traced
+ */
 
 /**
  * Takes whole messages from the front of a text; returns them and what is left.

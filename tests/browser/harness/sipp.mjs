@@ -22,10 +22,13 @@ async function isHeld(transport, port) {
 /**
  * One run of sipp.
  * @param {string} name the scenario
- * @param {{address: string, service: string, transport: "udp"|"tcp", port?: number, outOfCall?: string, media?: "secure"|"plain", login?: {user: string, password: string, domain: string}}} options
- *   `address`: `host:port` of the server; `outOfCall`: the scenario for requests that belong to no call of the first; `media`: what its SDP speaks of,
- *   DTLS as browsers want it or plain RTP; `login`: what its `[authentication]` proves, and the domain that scenarios call `[domain]`
- * @returns {Promise<{ended: Promise<void>, listening: () => Promise<void>, stop: () => Promise<void>}>} `ended` rejects, with the messages
+ * @param {{address: string, service: string, transport: "udp"|"tcp", port?: number, outOfCall?: string,
+ * media?: "secure"|"plain", login?: {user: string, password: string, domain: string}}} options
+ *   `address`: `host:port` of the server; `outOfCall`: the scenario for requests that belong to no call of
+ *   the first; `media`: what its SDP speaks of, DTLS as browsers want it or plain RTP; `login`: what its
+ *   `[authentication]` proves, and the domain that scenarios call `[domain]`
+ * @returns {Promise<{ended: Promise<void>, listening: () => Promise<void>, stop: () => Promise<void>}>}
+ * `ended` rejects, with the messages
  *   seen, when the scenario did not go through
  */
 export async function startSipp(name, { address, service, transport, port, outOfCall, media = "secure", login }) {

@@ -1,6 +1,9 @@
 // What a phone knows of itself, as plain data.
 
-/** `messages`: `{from, text}`, as they came. `refused`: the status of the last REGISTER that was refused (JsSIP). */
+/**
+ * `messages`: `{from, text}`, as they came. `refused`: the status of the last REGISTER that was refused
+ * (JsSIP).
+ */
 export const phoneState = () => ({ connected: false, registered: false, refused: undefined, calls: [], messages: [] });
 
 /**
@@ -20,7 +23,10 @@ export const callState = (direction, remote) => ({
   keys: "",
   /** UPDATEs and re-INVITEs of the other side that were accepted. */
   refreshed: 0,
-  /** What a transfer that we asked for has come to: the status of the REFER, then the status lines of its NOTIFYs. */
+  /**
+   * What a transfer that we asked for has come to: the status of the REFER, then the status lines of its
+   * NOTIFYs.
+   */
   transfer: [],
   /** The final status, if it was refused. */
   status: undefined,

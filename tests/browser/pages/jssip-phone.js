@@ -11,9 +11,10 @@ export class JsSipPhone {
   #expires = {};
 
   /**
-   * @param {{server: string, uri: string, plain?: boolean, session?: number, user?: string, password?: string}} options `plain`: it speaks
-   *   with phones that know RTP alone; `session`: seconds that a session lasts without refresh (RFC 4028), however few; `user`: the
-   *   name that the password belongs to, if it is not the address's
+   * @param {{server: string, uri: string, plain?: boolean, session?: number, user?: string, password?:
+   * string}} options `plain`: it speaks
+   *   with phones that know RTP alone; `session`: seconds that a session lasts without refresh (RFC 4028),
+   *   however few; `user`: the name that the password belongs to, if it is not the address's
    */
   constructor({ server, uri, plain = false, session, user, password }) {
     this.#plain = plain;
@@ -36,7 +37,8 @@ export class JsSipPhone {
     this.#sessions.push(session);
     this.state.calls.push(call);
     if (this.#plain) session.on("sdp", (event) => (event.sdp = event.originator === "local" ? toPlain(event.sdp) : fromPlain(event.sdp, event.type)));
-    // JsSIP leaves Contact out of NOTIFY, where it must be (RFC 6665 §8.2.1). Asterisk refuses such a NOTIFY (400).
+    // JsSIP leaves Contact out of NOTIFY, where it must be (RFC 6665 §8.2.1). Asterisk refuses such a NOTIFY
+    // (400).
     const send = session.sendRequest.bind(session);
     const contact = (method) => (method === JsSIP.C.NOTIFY ? [`Contact: ${session.contact}`] : []);
     session.sendRequest = (method, options = {}) => send(method, { ...options, extraHeaders: [...(options.extraHeaders ?? []), ...contact(method)] });
@@ -83,7 +85,10 @@ export class JsSipPhone {
   }
 
   transfer = (at, target) => this.#refer(at, target);
-  /** Attended: to whoever is in another call of ours. The page knows who that is by an address that can be called. */
+  /**
+   * Attended: to whoever is in another call of ours. The page knows who that is by an address that can be
+   * called.
+   */
   transferTo = (at, other, target) => this.#refer(at, target, this.#session(other));
 
   #refer(at, target, replaces) {

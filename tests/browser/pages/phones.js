@@ -1,5 +1,5 @@
-// Any number of phones in one page, each a user agent of its own on a WebSocket of its own. Both kinds have the same verbs and
-// the same state, so that a test can play any case with any of them.
+// Any number of phones in one page, each a user agent of its own on a WebSocket of its own. Both kinds have
+// the same verbs and the same state, so that a test can play any case with any of them.
 import { JsSipPhone } from "./jssip-phone.js";
 import { SipJsPhone } from "./sipjs-phone.js";
 

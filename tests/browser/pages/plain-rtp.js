@@ -1,5 +1,5 @@
-// SDP between a browser and a phone that knows RTP alone. In a real house a media relay stands between them; here the page stands in
-// for its signalling, and no media flow.
+// SDP between a browser and a phone that knows RTP alone. In a real house a media relay stands between them;
+// here the page stands in for its signalling, and no media flow.
 
 /** What such a phone has no use for. */
 const FOREIGN = /^a=(ice-|candidate|end-of-candidates|fingerprint|setup|rtcp|extmap|msid|ssrc|group|mid)/;

@@ -24,9 +24,10 @@ export class SipJsPhone {
   #sessions = [];
 
   /**
-   * @param {{server: string, uri: string, plain?: boolean, reliable?: boolean, user?: string, password?: string}} options `plain`: it
-   *   speaks with phones that know RTP alone; `reliable`: provisional answers with PRACK (RFC 3262); `user`: the name that the password
-   *   belongs to, if it is not the address's
+   * @param {{server: string, uri: string, plain?: boolean, reliable?: boolean, user?: string, password?:
+   * string}} options `plain`: it
+   *   speaks with phones that know RTP alone; `reliable`: provisional answers with PRACK (RFC 3262); `user`:
+   *   the name that the password belongs to, if it is not the address's
    */
   constructor({ server, uri, plain = false, reliable = false, user, password }) {
     this.#agent = new UserAgent({

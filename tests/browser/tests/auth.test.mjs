@@ -1,4 +1,5 @@
-// Users who prove who they are, in real browsers and with desk phones: by a password, by a token of a login, by a password for a while.
+// Users who prove who they are, in real browsers and with desk phones: by a password, by a token of a login,
+// by a password for a while.
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";

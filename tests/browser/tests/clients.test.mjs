@@ -1,4 +1,5 @@
-// Every client with every client over every transport: JsSIP and SIP.js in Chromium, baresip as a desk phone, sipp with its scripts.
+// Every client with every client over every transport: JsSIP and SIP.js in Chromium, baresip as a desk phone,
+// sipp with its scripts.
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { after, before, test } from "node:test";

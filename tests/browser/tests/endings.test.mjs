@@ -1,4 +1,5 @@
-// Every way in which a browser goes: exactly one flow.closed, with the cause that is true, after everything else about the flow.
+// Every way in which a browser goes: exactly one flow.closed, with the cause that is true, after everything
+// else about the flow.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launchBrowser, launchBrowserProcess } from "../harness/browser.mjs";

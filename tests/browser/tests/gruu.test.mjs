@@ -1,4 +1,5 @@
-// Names that lead to one user agent (RFC 5627): JsSIP makes them the Contacts of its calls, so every request within one is sent to such a name.
+// Names that lead to one user agent (RFC 5627): JsSIP makes them the Contacts of its calls, so every request
+// within one is sent to such a name.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { holdAndResume, over, talk } from "../cases/pair.mjs";

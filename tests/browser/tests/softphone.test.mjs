@@ -1,4 +1,5 @@
-// What the softphone page says: names, one clock, why a call stalls and why it ended; in a window of 400 px, and over https.
+// What the softphone page says: names, one clock, why a call stalls and why it ended; in a window of 400 px,
+// and over https.
 import assert from "node:assert/strict";
 import { request as plainRequest } from "node:http";
 import { request as secureRequest } from "node:https";

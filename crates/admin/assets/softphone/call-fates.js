@@ -1,5 +1,5 @@
-// What the server's events tell of calls: who is in them, whose connection was lost and until when it is waited for, why they
-// ended. By Call-ID. Nothing here touches the page.
+// What the server's events tell of calls: who is in them, whose connection was lost and until when it is
+// waited for, why they ended. By Call-ID. Nothing here touches the page.
 import { nameOf, shortCause } from "./words.js";
 
 /** Calls remembered; the oldest goes first. */
@@ -18,8 +18,8 @@ export class CallFates {
   }
 
   /**
-   * What is known of a call: `caller` and `callee` (names), `flows` (of both), `lost` (`side`, `why`, `until`), `ended` (the data of
-   * `call.ended`).
+   * What is known of a call: `caller` and `callee` (names), `flows` (of both), `lost` (`side`, `why`,
+   * `until`), `ended` (the data of `call.ended`).
    */
   of(callId) {
     return this.#calls.get(callId);

@@ -40,7 +40,10 @@ function factText(key, value, now) {
   return String(value);
 }
 
-/** Any JSON object as label/value rows; objects within it as one row each, or as rows of their own if they are large. */
+/**
+ * Any JSON object as label/value rows; objects within it as one row each, or as rows of their own if they are
+ * large.
+ */
 export function factRows(value, now = Date.now(), path = []) {
   return Object.entries(value).flatMap(([key, inner]) => {
     const here = [...path, key];
@@ -114,8 +117,8 @@ export class FlowPanel {
 }
 
 /**
- * The live event list. Calls `onEvent` once for each event, however often the stream repeats it, with the Call-IDs of the calls that
- * it concerns.
+ * The live event list. Calls `onEvent` once for each event, however often the stream repeats it, with the
+ * Call-IDs of the calls that it concerns.
  */
 export class EventList {
   #list;

@@ -27,7 +27,8 @@ let session;
 let sound; // what this tab sends: { stream, stop() }
 let ticker;
 
-// ---- the server's side -------------------------------------------------------------------------------------------------
+// ---- the server's side
+// -------------------------------------------------------------------------------------------------
 
 const flowPanel = new FlowPanel($("flow"), $("flow-hint"));
 const fates = new CallFates();
@@ -66,7 +67,8 @@ function leaveFlow() {
   flowPanel.follow(undefined);
 }
 
-// ---- registering -------------------------------------------------------------------------------------------------------
+// ---- registering
+// -------------------------------------------------------------------------------------------------------
 
 async function register(name = $("name").value) {
   if (ua) unregister();
@@ -138,7 +140,8 @@ const answered = (response, cause) => (response ? [response.status_code, respons
 
 const target = (name) => (/[@:]/.test(name) ? name : `sip:${encodeURIComponent(name.trim())}@${server.domain}`);
 
-// ---- calls -------------------------------------------------------------------------------------------------------------
+// ---- calls
+// -------------------------------------------------------------------------------------------------------------
 
 /** The microphone, or a soft test tone where that is wished or there is no microphone. */
 async function openSound() {
@@ -271,7 +274,10 @@ function drawLastCall() {
   setText("last-call", `Last call, with ${remote}${durationSeconds ? ` (${minutes(durationSeconds)})` : ""}: ${why}.`);
 }
 
-/** What the server's events say of the call that goes on: a side that was lost is waited for, or all is over there. */
+/**
+ * What the server's events say of the call that goes on: a side that was lost is waited for, or all is over
+ * there.
+ */
 function drawFate() {
   const { lost, ended } = fates.of(state.call.callId) ?? {};
   const mine = state.call.direction === "incoming" ? "callee" : "caller";
@@ -308,7 +314,8 @@ async function measure(fresh) {
   updateCall(measured);
 }
 
-// ---- messages ----------------------------------------------------------------------------------------------------------
+// ---- messages
+// ----------------------------------------------------------------------------------------------------------
 
 function message(name, text) {
   if (!ua) return undefined;
@@ -351,7 +358,8 @@ function drawMessage({ line, direction, peer, text, state: outcome, detail }) {
   line.lastElementChild.textContent = direction === "in" ? `from ${peer}` : `to ${peer} · ${outcome}${detail ? `: ${detail}` : ""}`;
 }
 
-// ---- drawing -----------------------------------------------------------------------------------------------------------
+// ---- drawing
+// -----------------------------------------------------------------------------------------------------------
 
 function update(change) {
   Object.assign(state, change);
@@ -444,7 +452,8 @@ function showPad(open) {
   $("keypad").setAttribute("aria-expanded", String(open));
 }
 
-// ---- the person --------------------------------------------------------------------------------------------------------
+// ---- the person
+// --------------------------------------------------------------------------------------------------------
 
 const onSubmit = (id, act) => $(id).addEventListener("submit", (event) => {
   event.preventDefault();

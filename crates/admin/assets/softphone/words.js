@@ -94,7 +94,8 @@ export function nameOf(who) {
   return decoded(bare.includes("@") ? bare.slice(0, bare.lastIndexOf("@")) : bare) || bare.replace(/^@/, "");
 }
 
-// ---- times: one clock, that of the server, in UTC as in its terminal and in `sipway why` ------------------------------------
+// ---- times: one clock, that of the server, in UTC as in its terminal and in `sipway why`
+// ------------------------------------
 
 /** `13:05:12.123`; empty if it is no time. */
 export function clockTime(when, { millis = true } = {}) {
@@ -120,7 +121,8 @@ function span(data) {
   return Number.isFinite(length) ? `, after ${duration(length)}` : "";
 }
 
-// ---- connections ---------------------------------------------------------------------------------------------------------------
+// ---- connections
+// ---------------------------------------------------------------------------------------------------------------
 
 /** The flow an event is about, if it is about one. */
 export function flowOf(event) {
@@ -144,7 +146,8 @@ function closed(data, calls) {
   return `${names ? `${names}’s connection` : "A connection"} was closed ${BY[data.by] ?? ""}${midCall}: ${CAUSE[data.cause] ?? plain(data.cause)}${code}${reason}${span(data)}${sure}`;
 }
 
-// ---- calls ---------------------------------------------------------------------------------------------------------------------
+// ---- calls
+// ---------------------------------------------------------------------------------------------------------------------
 
 const STATUS = { 404: "there is no such user", 408: "there was no answer", 480: "not online", 486: "busy", 487: "given up", 488: "no sound in common", 503: "the server has no room", 600: "busy", 603: "declined" };
 
@@ -154,7 +157,8 @@ export const statusWords = (status) => (status ? `${status}${STATUS[status] ? `:
 /**
  * Why a call ended, as the end of "…: ".
  * @param {object} data of `call.ended`
- * @param {{caller: string, callee: string, lost?: string}} names of the sides ("you" for one's own), and why a connection was lost
+ * @param {{caller: string, callee: string, lost?: string}} names of the sides ("you" for one's own), and why
+ * a connection was lost
  */
 export function endWords(data, { caller, callee, lost }) {
   const who = { caller, callee }[data.by] || (data.by === "server" ? "the server" : "somebody");

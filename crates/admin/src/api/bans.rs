@@ -1,4 +1,5 @@
-//! `/api/bans`: the addresses that are banned for what they did. `/api/hindered`: the users that took more than they may.
+//! `/api/bans`: the addresses that are banned for what they did. `/api/hindered`: the users that took more
+//! than they may.
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -1,7 +1,7 @@
 //! `/api/events`: what happened and happens, as server-sent events with a CloudEvent each.
 //!
-//! Each reader reads the ledger for itself, from wherever it wants to go on. So there is no seam between what is stored and what
-//! is new, and a slow reader loses nothing: it is behind.
+//! Each reader reads the ledger for itself, from wherever it wants to go on. So there is no seam between what
+//! is stored and what is new, and a slow reader loses nothing: it is behind.
 
 use std::{fmt::Write as _, io, sync::Arc, time::Duration};
 

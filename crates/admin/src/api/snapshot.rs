@@ -1,4 +1,5 @@
-//! `/api/snapshot`: what is open as of one event. With the stream behind that event a reader has everything, once.
+//! `/api/snapshot`: what is open as of one event. With the stream behind that event a reader has everything,
+//! once.
 
 use std::{io, iter::once, sync::Arc};
 
@@ -20,7 +21,8 @@ const AT_ONCE: usize = 64 * 1024;
 
 /// Flows as `flow.opened` told of them, bindings, who is online, and calls, as of the event under `at`.
 ///
-/// Made from a copy of the ledger's books, which is let go as it is sent: some hundred bytes for each flow and each binding.
+/// Made from a copy of the ledger's books, which is let go as it is sent: some hundred bytes for each flow
+/// and each binding.
 pub(super) async fn take(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
     let busy = |error: &str| Failure::new(StatusCode::SERVICE_UNAVAILABLE, error);
     let permit = Arc::clone(&admin.snapshots)

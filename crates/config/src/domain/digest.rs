@@ -107,7 +107,8 @@ pub struct UserQuery {
     pub every: Duration,
 }
 
-/// Passwords for a while, that whoever has the secret can make: as for TURN servers (draft-uberti-behave-turn-rest).
+/// Passwords for a while, that whoever has the secret can make: as for TURN servers
+/// (draft-uberti-behave-turn-rest).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ephemeral {
     /// What they are signed with.
@@ -177,7 +178,8 @@ pub(super) fn read(
     Some(Authentication::Digest { realm, algorithms, digest_uri, users, ephemeral })
 }
 
-/// The users in a database, if that is where they are; nothing if something is wrong, which has been noted then.
+/// The users in a database, if that is where they are; nothing if something is wrong, which has been noted
+/// then.
 fn user_query(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Option<UserQuery>> {
     let path = section.path_field(reading, "users_db");
     if path.is_absent() {

@@ -47,7 +47,8 @@ impl FromToml for Outside {
     }
 }
 
-/// Where nobody proves who they are, nobody gets out unless that is asked for by name: never an open relay by oversight.
+/// Where nobody proves who they are, nobody gets out unless that is asked for by name: never an open relay by
+/// oversight.
 pub(super) fn read(
     reading: &mut Reading<'_>,
     section: &Section<'_>,

@@ -59,7 +59,8 @@ impl File {
         let rotation = (size.is_some() || every.is_some()).then_some(Rotation { size, every, keep });
         let At { value, span } = path.given()?;
         let path = taken.claim(reading, At { value, span: span.clone() })?;
-        // Files that were moved away are this sink's too: it moves and removes whatever stands under their names.
+        // Files that were moved away are this sink's too: it moves and removes whatever stands under their
+        // names.
         for number in (1..=keep.get()).take_while(|_| rotation.is_some()) {
             let mut value = path.clone().into_os_string();
             value.push(format!(".{number}"));

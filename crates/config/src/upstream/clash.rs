@@ -1,4 +1,5 @@
-//! Targets that are this server itself: its requests would come back to it, and the PBX could not have the port.
+//! Targets that are this server itself: its requests would come back to it, and the PBX could not have the
+//! port.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -7,8 +8,8 @@ use crate::host::Host;
 use crate::listener::Listener;
 
 impl UpstreamTarget {
-    /// The listener that is at this target's address. `is_here` says whether an address is one of this machine, for listeners at all of
-    /// them; loopback addresses always are.
+    /// The listener that is at this target's address. `is_here` says whether an address is one of this
+    /// machine, for listeners at all of them; loopback addresses always are.
     #[must_use]
     pub fn listener_in_its_place<'l>(
         &self,

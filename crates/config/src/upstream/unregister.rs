@@ -1,4 +1,5 @@
-//! What a registrar hears of a binding whose connection has ended, and by what it knows that this server says it.
+//! What a registrar hears of a binding whose connection has ended, and by what it knows that this server says
+//! it.
 
 use sip_message::HeaderId;
 use toml::de::DeValue;
@@ -21,8 +22,8 @@ impl Keyword for Unregister {
     const CHOICES: &'static [(&'static str, Self)] = &[("at-close", Self::AtClose), ("never", Self::Never)];
 }
 
-/// The header field by which a registrar knows an un-REGISTER of this server from one of a client. The server removes every field
-/// of this name from all that it forwards, so no client can send it.
+/// The header field by which a registrar knows an un-REGISTER of this server from one of a client. The server
+/// removes every field of this name from all that it forwards, so no client can send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnregisterHeader {
     /// The name of the field.
@@ -31,7 +32,8 @@ pub struct UnregisterHeader {
     pub secret: UnregisterSecret,
 }
 
-/// The name of a header field that SIP gives no meaning: 2 to 64 letters, digits and `-`, the first of them a letter.
+/// The name of a header field that SIP gives no meaning: 2 to 64 letters, digits and `-`, the first of them a
+/// letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderName(String);
 
@@ -39,7 +41,8 @@ impl HeaderName {
     /// The longest name, in characters.
     pub const LONGEST: usize = 64;
 
-    /// The name as it is written in the configuration. Fields are compared with it without case (RFC 3261 §7.3.1).
+    /// The name as it is written in the configuration. Fields are compared with it without case (RFC 3261
+    /// §7.3.1).
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -62,7 +65,8 @@ impl FromToml for HeaderName {
             let label = format!("not 2 to {} letters, digits and `-`", Self::LONGEST);
             return Err(Fault::mended(label, MEND));
         }
-        // Fields of this name are removed from all that is forwarded. One letter is, or may become, a compact form.
+        // Fields of this name are removed from all that is forwarded. One letter is, or may become, a compact
+        // form.
         let known = HeaderId::from_name(name.as_bytes()) != HeaderId::Other
             || name.len() == 1
             || REGISTERED.iter().any(|one| name.eq_ignore_ascii_case(one));
@@ -134,8 +138,8 @@ const REGISTERED: &[&str] = &[
 ];
 
 impl UnregisterHeader {
-    /// Reads `unregister_header` and the secret that goes with it. None without them, or if something is wrong with them, which has
-    /// been noted then.
+    /// Reads `unregister_header` and the secret that goes with it. None without them, or if something is
+    /// wrong with them, which has been noted then.
     pub(super) fn read(
         reading: &mut Reading<'_>,
         section: &Section<'_>,

@@ -239,7 +239,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    /// Whatever happens in whatever order: what is counted is what is there, nobody has more than allowed, the table is bounded.
+    /// Whatever happens in whatever order: what is counted is what is there, nobody has more than allowed,
+    /// the table is bounded.
     #[test]
     fn what_is_counted_is_what_is_there(acts in acts()) {
         let (mut all, mut now) = start();

@@ -108,7 +108,8 @@ fn without_limits_a_user_takes_what_it_wants() {
 }
 
 proptest! {
-    /// Whoever comes, calls and goes, in whatever order: what is counted is what is there, and the table is bounded.
+    /// Whoever comes, calls and goes, in whatever order: what is counted is what is there, and the table is
+    /// bounded.
     #[test]
     fn what_is_counted_is_what_is_there(acts in prop::collection::vec((0..5_u8, 0..4_u8), 0..200)) {
         let (mut users, now) = start(3);

@@ -126,7 +126,8 @@ impl Storage for Directory {
     }
 
     fn unguessable(&self) -> u64 {
-        // The standard library keys its hash maps from the system's random source; two keys, in case one is counted on from.
+        // The standard library keys its hash maps from the system's random source; two keys, in case one is
+        // counted on from.
         let mut hasher = std::hash::RandomState::new().build_hasher();
         hasher.write_u64(std::hash::RandomState::new().build_hasher().finish());
         hasher.finish()

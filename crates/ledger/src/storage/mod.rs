@@ -1,6 +1,7 @@
 //! The few things the ledger asks of a disk, so that a simulated one can stand in.
 //!
-//! Names are relative to the ledger's directory, with `/` between folder and file; there is one level of folders.
+//! Names are relative to the ledger's directory, with `/` between folder and file; there is one level of
+//! folders.
 
 mod directory;
 pub mod sim;
@@ -94,7 +95,8 @@ pub trait Storage: Send + Sync + 'static {
 
 /// An open file. All calls block and take any offset.
 pub trait File: Send + Sync + 'static {
-    /// Read into `buffer` from `offset`; returns how many bytes there were (fewer only at the end of the file).
+    /// Read into `buffer` from `offset`; returns how many bytes there were (fewer only at the end of the
+    /// file).
     ///
     /// # Errors
     /// As the system says.
@@ -107,7 +109,8 @@ pub trait File: Send + Sync + 'static {
     /// Make content and length durable.
     ///
     /// # Errors
-    /// As the system says; after one, what was written since the last success may be lost whatever later calls answer.
+    /// As the system says; after one, what was written since the last success may be lost whatever later
+    /// calls answer.
     fn sync(&self) -> io::Result<()>;
     /// Cut the file to `len` bytes.
     ///

@@ -1,8 +1,9 @@
 //! A disk in memory that behaves as badly as disks do, from a seed.
 //!
-//! What was written and not synced is lost, kept or torn at a crash, write by write and sector by sector. A sync that fails drops some
-//! of what it should have written for good, though reads go on showing it (as Linux does). Names are durable only after their folder was
-//! synced; of changes since, a crash keeps a beginning. The disk can be full, refuse, or hang.
+//! What was written and not synced is lost, kept or torn at a crash, write by write and sector by sector. A
+//! sync that fails drops some of what it should have written for good, though reads go on showing it (as
+//! Linux does). Names are durable only after their folder was synced; of changes since, a crash keeps a
+//! beginning. The disk can be full, refuse, or hang.
 
 mod mounted;
 
@@ -273,7 +274,8 @@ impl Simulated {
         Self { shared: Arc::new(Shared { world: Mutex::new(world), released: Condvar::new() }) }
     }
 
-    /// The directory as the run that begins now sees it: what is left of an earlier run, threads of it included, can only fail.
+    /// The directory as the run that begins now sees it: what is left of an earlier run, threads of it
+    /// included, can only fail.
     #[must_use]
     pub fn mount(&self) -> Mounted {
         Mounted { shared: Arc::clone(&self.shared), run: self.world().run }

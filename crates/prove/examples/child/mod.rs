@@ -31,8 +31,8 @@ struct Ours {
 }
 
 impl Server {
-    /// As the arguments say: the path of a `sipway` binary; or the address where a server has its WebSockets, and the ids of all its
-    /// processes.
+    /// As the arguments say: the path of a `sipway` binary; or the address where a server has its WebSockets,
+    /// and the ids of all its processes.
     pub(crate) fn of(arguments: &mut dyn Iterator<Item = String>) -> Result<Self, Failure> {
         let first =
             arguments.next().ok_or("which server? Give the path of its binary, or ADDRESS:PORT PID...")?;
@@ -72,13 +72,14 @@ impl Server {
         Ok(server)
     }
 
-    /// Processor time so far, system calls included, to 10 ms. That of threads that have ended stays in it, unlike in a sum
-    /// over `/proc/PID/task`.
+    /// Processor time so far, system calls included, to 10 ms. That of threads that have ended stays in it,
+    /// unlike in a sum over `/proc/PID/task`.
     pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
         let mut ticks = 0;
         for process in &self.processes {
             let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-            // The name stands in brackets and may hold spaces; behind it, utime and stime are the 12th and 13th.
+            // The name stands in brackets and may hold spaces; behind it, utime and stime are the 12th and
+            // 13th.
             let (_, numbers) = stat.rsplit_once(')').ok_or("no name in stat")?;
             for number in numbers.split_ascii_whitespace().skip(11).take(2) {
                 ticks += number.parse::<u64>()?;

@@ -64,7 +64,8 @@ impl Client {
         .await
     }
 
-    /// Sends a REGISTER for so many seconds (0 removes the binding), and does not wait for what becomes of it.
+    /// Sends a REGISTER for so many seconds (0 removes the binding), and does not wait for what becomes of
+    /// it.
     ///
     /// # Errors
     /// The connection is over.
@@ -139,8 +140,8 @@ impl Client {
         self.ask(wish).await
     }
 
-    /// Sends a BYE as if a call with this user were up, and does not wait for what becomes of it. `call` becomes the Call-ID,
-    /// 16 hexadecimal digits.
+    /// Sends a BYE as if a call with this user were up, and does not wait for what becomes of it. `call`
+    /// becomes the Call-ID, 16 hexadecimal digits.
     ///
     /// # Errors
     /// The connection is over.

@@ -33,7 +33,8 @@ impl Speech {
         }
     }
 
-    /// Hands over each whole SIP message in `bytes`; it may write an answer, a bare message. `out` gets all answers, framed.
+    /// Hands over each whole SIP message in `bytes`; it may write an answer, a bare message. `out` gets all
+    /// answers, framed.
     pub(super) fn hear(
         &mut self,
         bytes: &mut [u8],

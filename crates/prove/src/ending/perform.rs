@@ -39,8 +39,9 @@ pub struct Parting {
 }
 
 impl Client {
-    /// Says farewell, ends the connection in this way, and waits so long for the server's reaction where the way leaves
-    /// something to wait for. Errors of the socket are no errors here: the server may have ended it first.
+    /// Says farewell, ends the connection in this way, and waits so long for the server's reaction where the
+    /// way leaves something to wait for. Errors of the socket are no errors here: the server may have ended
+    /// it first.
     pub async fn end(mut self, ending: Ending, farewell: &Farewell, patience: Duration) -> Parting {
         let said = match farewell {
             Farewell::Nothing => Ok(()),

@@ -54,7 +54,8 @@ pub struct Said {
     pub arrived: u64,
     /// Those that were not, and should have been.
     pub lost: u64,
-    /// Those that were not, and need not: a RST may throw away what is in front of it, and so may the server's own end.
+    /// Those that were not, and need not: a RST may throw away what is in front of it, and so may the
+    /// server's own end.
     pub cut_short: u64,
 }
 

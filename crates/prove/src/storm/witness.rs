@@ -55,8 +55,8 @@ impl Witness {
         &self.address
     }
 
-    /// Waits for the BYEs that must arrive, then leaves. Gives its own connection, what became of the BYEs that were `sent`,
-    /// and those that never came.
+    /// Waits for the BYEs that must arrive, then leaves. Gives its own connection, what became of the BYEs
+    /// that were `sent`, and those that never came.
     pub(super) async fn end(
         mut self,
         sent: u64,

@@ -101,8 +101,8 @@ async fn tcp_flows_at_one_instant() {
     all_end("tcp", Transport::Tcp, 200, &LastWord::ALL).await;
 }
 
-/// The server's own write may meet the end first. If that was a RST, the write uses up the socket's error and the next read
-/// looks like an end of stream; if it was a FIN, the write fails as if there had been a RST.
+/// The server's own write may meet the end first. If that was a RST, the write uses up the socket's error and
+/// the next read looks like an end of stream; if it was a FIN, the write fails as if there had been a RST.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fin_and_rst_are_told_apart_while_others_write() {
     let directory = Directory::new("reset");

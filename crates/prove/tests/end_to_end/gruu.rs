@@ -1,4 +1,5 @@
-//! Dialogs whose Contacts are GRUUs (RFC 5627): their names are good whatever becomes of connections, and of the server.
+//! Dialogs whose Contacts are GRUUs (RFC 5627): their names are good whatever becomes of connections, and of
+//! the server.
 
 use std::fs;
 use std::net::TcpListener;

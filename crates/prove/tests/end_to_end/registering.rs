@@ -1,4 +1,5 @@
-//! What the 200 to a REGISTER says of extensions, and what is refused for them (RFC 3261 §10.3, RFC 3327, RFC 5626).
+//! What the 200 to a REGISTER says of extensions, and what is refused for them (RFC 3261 §10.3, RFC 3327, RFC
+//! 5626).
 
 use lifecycle::Transport;
 use prove::{Client, Feed, Persona, Setup};

@@ -49,7 +49,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `sipway dev` on free ports, waits until it is ready, and puts the events it prints into the feed.
+    /// Starts `sipway dev` on free ports, waits until it is ready, and puts the events it prints into the
+    /// feed.
     pub(crate) async fn dev(ledger: &Path, feed: &Feed) -> Self {
         let mut command = sipway(&["dev", "--json"]);
         for flag in ["--ws", "--wss", "--udp", "--tcp"] {

@@ -1,4 +1,5 @@
-//! SIGTERM: every flow is closed and told so, `node.stopped` comes last, and the next start has nothing to mend.
+//! SIGTERM: every flow is closed and told so, `node.stopped` comes last, and the next start has nothing to
+//! mend.
 
 use lifecycle::{Cause, Transport};
 use prove::{

@@ -1,5 +1,6 @@
-//! The torture messages of RFC 4475 and RFC 5118, sent to the server over UDP, TCP and WebSocket: each is answered as a
-//! proxy and registrar must answer it, and what comes after it on the same flow is answered too.
+//! The torture messages of RFC 4475 and RFC 5118, sent to the server over UDP, TCP and WebSocket: each is
+//! answered as a proxy and registrar must answer it, and what comes after it on the same flow is answered
+//! too.
 
 use std::fs;
 use std::path::{Path, PathBuf};

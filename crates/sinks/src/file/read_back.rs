@@ -1,8 +1,9 @@
 //! What a file, and those it was rotated to, hold already of the events to come.
 //!
-//! The cursor is saved some time after the lines are written. So after a crash the file is ahead of it. The lines behind the
-//! cursor are compared with the events as these come: a line that is there, byte for byte, is not written again. Nothing is
-//! concluded from an id or a length alone, so a file of another ledger, a copy or a note of somebody costs no event.
+//! The cursor is saved some time after the lines are written. So after a crash the file is ahead of it. The
+//! lines behind the cursor are compared with the events as these come: a line that is there, byte for byte,
+//! is not written again. Nothing is concluded from an id or a length alone, so a file of another ledger, a
+//! copy or a note of somebody costs no event.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -71,8 +72,8 @@ enum Edge {
 }
 
 impl ReadBack {
-    /// Looks for the lines behind `from` in this file, whole up to `end`, and in the files that it was rotated to. What is
-    /// found in those is made durable here.
+    /// Looks for the lines behind `from` in this file, whole up to `end`, and in the files that it was
+    /// rotated to. What is found in those is made durable here.
     ///
     /// # Errors
     /// This file cannot be read. A rotated one that cannot counts as none.
@@ -111,7 +112,8 @@ impl ReadBack {
         Ok(Some(Self { sections, line: Vec::new(), node: node.clone() }))
     }
 
-    /// Whether this event is there, behind the one that was found last. After one that is not, nothing is left to ask.
+    /// Whether this event is there, behind the one that was found last. After one that is not, nothing is
+    /// left to ask.
     ///
     /// # Errors
     /// A file cannot be read.

@@ -1,7 +1,8 @@
 //! Moving a full or old file away: FILE becomes FILE.1, that FILE.2, and so on; the oldest goes.
 //!
-//! Each step is one rename, the highest number first. A crash between two leaves a number free, and the next rotation moves
-//! only what is below it: no file is ever put in the place of another but the one that is to go.
+//! Each step is one rename, the highest number first. A crash between two leaves a number free, and the next
+//! rotation moves only what is below it: no file is ever put in the place of another but the one that is to
+//! go.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -58,7 +59,8 @@ mod tests {
         assert!(!is_due(every, 90, begun, 1, SystemTime::UNIX_EPOCH));
     }
 
-    /// A process that dies after any number of steps: the next rotation begins anew, and only the oldest file goes.
+    /// A process that dies after any number of steps: the next rotation begins anew, and only the oldest file
+    /// goes.
     #[test]
     fn a_crash_between_any_two_steps_loses_no_file() {
         const KEEP: u32 = 4;

@@ -13,8 +13,8 @@ const OURS: [&[u8]; 2] = [EVENT, br#"{"sink":""#];
 /// A line of ours is never longer.
 pub(super) const LONGEST: u64 = 1 << 20;
 
-/// Makes the file of this length end at the end of a line; gives its length then. A torn line of ours is cut: its event is
-/// delivered again. Anything else is not ours to cut, and gets a line end.
+/// Makes the file of this length end at the end of a line; gives its length then. A torn line of ours is cut:
+/// its event is delivered again. Anything else is not ours to cut, and gets a line end.
 pub(crate) fn mend(mut file: &File, length: u64) -> io::Result<u64> {
     let start = length.saturating_sub(LONGEST);
     let mut last = [0];
@@ -47,7 +47,8 @@ pub(crate) fn mend(mut file: &File, length: u64) -> io::Result<u64> {
     }
 }
 
-/// Makes a file of this length, that somebody else wrote to, end at the end of a line; gives its length then. Nothing is cut.
+/// Makes a file of this length, that somebody else wrote to, end at the end of a line; gives its length then.
+/// Nothing is cut.
 pub(super) fn end_line(mut file: &File, length: u64) -> io::Result<u64> {
     let mut last = [b'\n'];
     if length > 0 {

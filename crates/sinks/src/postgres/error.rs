@@ -18,8 +18,9 @@ pub(super) fn failure(doing: &str, error: &Error) -> Failure {
     Failure::new(nature(code), text)
 }
 
-/// By its class (PostgreSQL, appendix A): data that cannot be stored (22) or breaks a rule (23) is the event's fault, and
-/// so are limits (54). Everything else lies with the server or those who run it, and may be mended.
+/// By its class (PostgreSQL, appendix A): data that cannot be stored (22) or breaks a rule (23) is the
+/// event's fault, and so are limits (54). Everything else lies with the server or those who run it, and may
+/// be mended.
 fn nature(code: &str) -> Nature {
     match code.get(..2) {
         Some("22" | "23" | "54") => Nature::Refused,

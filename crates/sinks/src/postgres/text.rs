@@ -1,4 +1,5 @@
-//! JSON that PostgreSQL takes. Its text knows no zero character and no lone surrogate, though JSON can write both.
+//! JSON that PostgreSQL takes. Its text knows no zero character and no lone surrogate, though JSON can write
+//! both.
 
 use std::borrow::Cow;
 

@@ -21,8 +21,8 @@ pub(crate) enum Verdict {
     Unwelcome,
 }
 
-/// RFC 9110 §15: 5xx and the 4xx that speak of time, not of the request, pass. Redirects and those that speak of the
-/// address or of who is asking have nothing to do with the event. The other 4xx refuse it.
+/// RFC 9110 §15: 5xx and the 4xx that speak of time, not of the request, pass. Redirects and those that speak
+/// of the address or of who is asking have nothing to do with the event. The other 4xx refuse it.
 pub(crate) fn verdict(status: StatusCode) -> Verdict {
     match status.as_u16() {
         200..=299 => Verdict::Accepted,

@@ -1,7 +1,9 @@
-//! Which events may be on their way at once: nothing overtakes what concerns the same flow or the same address-of-record.
+//! Which events may be on their way at once: nothing overtakes what concerns the same flow or the same
+//! address-of-record.
 //!
-//! A window of events in order. One may start when every event before it that shares a flow or an address with it is done.
-//! What concerns neither (a start or stop of the node) waits for everything before it, and everything behind waits for it.
+//! A window of events in order. One may start when every event before it that shares a flow or an address
+//! with it is done. What concerns neither (a start or stop of the node) waits for everything before it, and
+//! everything behind waits for it.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -82,8 +84,8 @@ impl Lanes {
         Some(failure)
     }
 
-    /// Events for the next request, out of the first `window`: their places in the window, ascending; none if nothing may
-    /// start. They are under way from now on.
+    /// Events for the next request, out of the first `window`: their places in the window, ascending; none if
+    /// nothing may start. They are under way from now on.
     pub(crate) fn next(&mut self, window: usize, most: Appetite) -> Vec<usize> {
         let (mut chosen, mut bytes) = (Vec::new(), 0);
         // What events before concern that are not done and not chosen.
@@ -175,8 +177,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever answers come in whatever order: each event is done once, none overtakes another of its flow or
-        /// address, and what is taken from the front has no gap.
+        /// Whatever answers come in whatever order: each event is done once, none overtakes another of its
+        /// flow or address, and what is taken from the front has no gap.
         #[test]
         fn nothing_overtakes_what_concerns_the_same(
             what in proptest::collection::vec((proptest::option::weighted(0.8, 0..5_u8), proptest::option::weighted(0.4, 0..5_u8)), 1..60),

@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// Signs with one key, or with two while receivers change from one to the other. A request's id may hold full stops: the timestamp between them and the body is a whole number close
-/// to the present, which no part of an id is, so one signed text cannot be read in two ways.
+/// Signs with one key, or with two while receivers change from one to the other. A request's id may hold full
+/// stops: the timestamp between them and the body is a whole number close to the present, which no part of an
+/// id is, so one signed text cannot be read in two ways.
 #[derive(Clone)]
 pub(crate) struct Signer(Vec<Hmac<Sha256>>);
 

@@ -158,8 +158,8 @@ fn anything() -> impl Strategy<Value = Does> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever a destination does until it behaves, in the end it holds every event, once, in order; and the cursor never
-    /// stands behind what it holds.
+    /// Whatever a destination does until it behaves, in the end it holds every event, once, in order; and the
+    /// cursor never stands behind what it holds.
     #[test]
     fn nothing_is_missing_whatever_the_destination_does(
         script in proptest::collection::vec(anything(), 0..12),

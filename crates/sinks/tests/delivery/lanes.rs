@@ -27,7 +27,8 @@ fn number(id: &str) -> u64 {
     id.rsplit('.').next().unwrap().parse().unwrap()
 }
 
-/// Fails, stalls and refuses by turns; everything arrives, per flow in order, and what was taken is not sent again.
+/// Fails, stalls and refuses by turns; everything arrives, per flow in order, and what was taken is not sent
+/// again.
 fn order_holds(name: &str, more: &str) {
     const EVENTS: u64 = 300;
     let place = Place::new(name);

@@ -63,8 +63,8 @@ pub(crate) fn append_one(ledger: &Ledger, kind: EventKind, number: u64) -> u64 {
     take(ledger, batch)
 }
 
-/// Appends a batch and waits until it is durable; gives its last sequence. A ledger whose next segment is not prepared yet
-/// refuses for a moment what nobody paid for in advance.
+/// Appends a batch and waits until it is durable; gives its last sequence. A ledger whose next segment is not
+/// prepared yet refuses for a moment what nobody paid for in advance.
 pub(crate) fn take(ledger: &Ledger, mut batch: Batch) -> u64 {
     let mut seq = 0;
     eventually("the ledger has room", || match ledger.append(std::mem::take(&mut batch)) {

@@ -200,7 +200,8 @@ fn without_qop_a_nonce_is_good_once_unless_told_otherwise() {
     assert_eq!(register(&mut server, &[&value], NOW), again(Stale::No, ChallengeReason::NotOffered));
 }
 
-/// RFC 8760 §2.4 wants clients to choose. Many take the first challenge, some the last, and most phones know MD5 alone.
+/// RFC 8760 §2.4 wants clients to choose. Many take the first challenge, some the last, and most phones know
+/// MD5 alone.
 #[test]
 fn by_default_the_one_challenge_is_what_every_client_knows() {
     let mut server = authenticator(Settings::new("example.com"));

@@ -1,5 +1,5 @@
-//! Any script of two users with three devices: each call is started once and ended once, nothing happens to it before or
-//! after, and the table is empty when all is over.
+//! Any script of two users with three devices: each call is started once and ended once, nothing happens to
+//! it before or after, and the table is empty when all is over.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -116,7 +116,8 @@ proptest! {
         for step in &steps {
             play(&mut scene, step);
         }
-        // A call may be waited for as long as it may be silent, and who is away after its end as long as the hold.
+        // A call may be waited for as long as it may be silent, and who is away after its end as long as the
+        // hold.
         scene.wait(settings().silence * 2);
         scene.wait(settings().hold * 2);
         prop_assert!(scene.calls.is_empty(), "{:?}", scene.calls);

@@ -1,4 +1,5 @@
-//! A BYE of ours is the next request of the side that it speaks for: in number, to where the other side is, along its routes.
+//! A BYE of ours is the next request of the side that it speaks for: in number, to where the other side is,
+//! along its routes.
 
 use std::time::Duration;
 

@@ -14,7 +14,8 @@ fn way(scene: &Scene) -> Way<u8> {
 
 #[test]
 fn who_was_called_by_another_name_is_waited_for_too() {
-    // By its Contact, as a server behind does; by the name of who redirected to it; and its own Contact may be a GRUU.
+    // By its Contact, as a server behind does; by the name of who redirected to it; and its own Contact may
+    // be a GRUU.
     let contact = "sip:bob-device@bob.invalid;transport=ws";
     let gruu = "sip:carol@x;gr=urn:uuid:1";
     for (called, answers) in [(contact, contact), ("sip:bob@x", contact), ("sip:bob@x", gruu)] {

@@ -63,8 +63,8 @@ static MASKS: [Words; LONGEST + 1] = {
 };
 
 const SLOT_BITS: u32 = 10;
-/// Found by trying: with it no two spellings share a slot, which the table's construction proves. Where a new name spoils
-/// that, a few dozen random odd numbers are enough to find another.
+/// Found by trying: with it no two spellings share a slot, which the table's construction proves. Where a new
+/// name spoils that, a few dozen random odd numbers are enough to find another.
 const MULTIPLIER: u64 = 0x8964_b4cb_fe71_92f1;
 
 /// The slot of a name. Letters that differ in case only have the same.

@@ -14,8 +14,8 @@ pub(super) struct Edit<'m> {
     pub(super) piece: Piece<'m>,
 }
 
-/// Ranks at one place: what was put in front, the latest first; what was put behind that, the earliest first; then
-/// replacements, the latest first.
+/// Ranks at one place: what was put in front, the latest first; what was put behind that, the earliest first;
+/// then replacements, the latest first.
 const FRONT: u32 = 1 << 29;
 const REPLACEMENT: u32 = 1 << 31;
 

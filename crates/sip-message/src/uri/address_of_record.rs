@@ -7,12 +7,13 @@ use super::escape::unescape;
 use super::{Scheme, Uri};
 
 impl Uri<'_> {
-    /// The key of this URI's address-of-record: `user@host`, `host` where there is no user, or `tel:` and the digits.
+    /// The key of this URI's address-of-record: `user@host`, `host` where there is no user, or `tel:` and the
+    /// digits.
     ///
-    /// The scheme (sip and sips are one user), password, port, parameters and headers are gone, the host is in lower case, the user part's
-    /// escapes are undone. What cannot stand plainly in a readable key (control characters, space, `%`, `@`, bytes that
-    /// are not UTF-8) is escaped in one way, with capital digits, so two different users never share a key. Nothing for
-    /// a scheme other than sip, sips and tel.
+    /// The scheme (sip and sips are one user), password, port, parameters and headers are gone, the host is
+    /// in lower case, the user part's escapes are undone. What cannot stand plainly in a readable key
+    /// (control characters, space, `%`, `@`, bytes that are not UTF-8) is escaped in one way, with capital
+    /// digits, so two different users never share a key. Nothing for a scheme other than sip, sips and tel.
     pub fn address_of_record(&self) -> Option<String> {
         let mut key = String::with_capacity(self.bytes.len());
         match self.scheme {
@@ -33,7 +34,8 @@ impl Uri<'_> {
     }
 }
 
-/// Appends the SIP URI of a key with a user ([`Uri::address_of_record`]); nothing, and `None`, for any other key.
+/// Appends the SIP URI of a key with a user ([`Uri::address_of_record`]); nothing, and `None`, for any other
+/// key.
 pub fn write_address_of_record(key: &str, out: &mut Vec<u8>) -> Option<()> {
     let (user, host) = key.rsplit_once('@')?;
     out.extend_from_slice(b"sip:");
@@ -50,8 +52,8 @@ pub fn write_address_of_record(key: &str, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// The key of an address-of-record as a person writes it: `alice@example.com`, `sip:alice@example.com`, with URI
-/// parameters, in angle brackets, behind a display name, with escapes. What is no address stays as it is.
+/// The key of an address-of-record as a person writes it: `alice@example.com`, `sip:alice@example.com`, with
+/// URI parameters, in angle brackets, behind a display name, with escapes. What is no address stays as it is.
 pub fn address_of_record_of(text: &str) -> Cow<'_, str> {
     let text = text.trim();
     let bare =

@@ -6,7 +6,8 @@ use crate::syntax::hex;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Octet {
     pub(super) byte: u8,
-    /// Written as an escape although it belongs to the reserved set: then it is not the same as its plain form.
+    /// Written as an escape although it belongs to the reserved set: then it is not the same as its plain
+    /// form.
     reserved_escape: bool,
 }
 

@@ -83,7 +83,8 @@ fn params_cover(one: &Uri<'_>, two: &Uri<'_>) -> bool {
     })
 }
 
-/// Every header of `one` stands in `two`. Values are compared as text: what they mean is defined header by header.
+/// Every header of `one` stands in `two`. Values are compared as text: what they mean is defined header by
+/// header.
 fn headers_cover(one: Option<&[u8]>, two: Option<&[u8]>) -> bool {
     let split = |headers: Option<&[u8]>| -> Vec<(Vec<u8>, Vec<u8>)> {
         headers

@@ -1,4 +1,5 @@
-//! The work of a proxy on one INVITE from a browser, shared by the benchmark, the example and the allocation count.
+//! The work of a proxy on one INVITE from a browser, shared by the benchmark, the example and the allocation
+//! count.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,5 +1,5 @@
-//! Any script of requests, cancels, repeats, junk and dying hops, over a network that delays, loses and doubles what is
-//! sent over datagrams: what must hold whatever happens.
+//! Any script of requests, cancels, repeats, junk and dying hops, over a network that delays, loses and
+//! doubles what is sent over datagrams: what must hold whatever happens.
 
 mod network;
 #[path = "../paper/mod.rs"]

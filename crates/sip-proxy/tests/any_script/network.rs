@@ -36,7 +36,8 @@ struct Asked {
     method: &'static str,
     text: String,
     reached_proxy: bool,
-    /// Somebody kept silent, or a datagram may have been lost, so that there may be no answer to a non-INVITE.
+    /// Somebody kept silent, or a datagram may have been lost, so that there may be no answer to a
+    /// non-INVITE.
     excused: bool,
     heard: bool,
     /// Different final responses that the proxy sent.

@@ -71,7 +71,8 @@ fn a_cancel_that_was_lost_is_sent_once_more() {
     stage.settles();
 }
 
-/// The server had connected to us, and is connected to now: by another listener perhaps, so it is another branch.
+/// The server had connected to us, and is connected to now: by another listener perhaps, so it is another
+/// branch.
 #[test]
 fn what_went_over_the_servers_own_connection_goes_to_the_server() {
     let mut stage = stage(2, 3);

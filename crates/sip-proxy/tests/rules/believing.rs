@@ -92,7 +92,8 @@ fn a_response_that_is_no_answer_to_the_request_is_dropped_and_the_right_one_is_n
     }
 }
 
-/// Whatever a callee makes of the branch, the CSeq and the Vias, nothing goes to a caller without a Via of the caller's.
+/// Whatever a callee makes of the branch, the CSeq and the Vias, nothing goes to a caller without a Via of
+/// the caller's.
 #[test]
 fn a_response_with_our_via_alone_reaches_nobody() {
     for method in ["MESSAGE", "INVITE", "BYE", "CANCEL"] {
@@ -138,7 +139,8 @@ fn a_response_to_a_request_of_our_own_has_our_via_alone() {
     stage.settles();
 }
 
-/// Whoever is further on sees our branch in the Vias below its own, and could answer in the place of one that is asked.
+/// Whoever is further on sees our branch in the Vias below its own, and could answer in the place of one that
+/// is asked.
 #[test]
 fn a_response_comes_from_where_the_request_went() {
     let mut stage = Stage::new();

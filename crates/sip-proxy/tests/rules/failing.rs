@@ -1,4 +1,5 @@
-//! Hops that are gone, silence, and answers that come too late (RFC 3261 §16.8, §16.9, RFC 4320, RFC 5626 §5.3).
+//! Hops that are gone, silence, and answers that come too late (RFC 3261 §16.8, §16.9, RFC 4320, RFC 5626
+//! §5.3).
 
 use std::time::Duration;
 
@@ -110,7 +111,8 @@ fn two_servers(first: u32, again: u32, other: u32) -> Target<u32> {
     Target { others: others.into_iter().collect(), ..target(first) }
 }
 
-/// RFC 3263 §4.3: another server after 503. It is the same call for the same server: phones that declined would ring twice.
+/// RFC 3263 §4.3: another server after 503. It is the same call for the same server: phones that declined
+/// would ring twice.
 #[test]
 fn a_server_that_has_answered_is_not_asked_again_by_another_transport() {
     for method in ["INVITE", "MESSAGE"] {
@@ -215,7 +217,8 @@ fn where_a_phone_has_rung_no_other_server_is_asked() {
     }
 }
 
-/// RFC 3261 §16.7 step 6: a 503 goes on if we know that nobody else can serve what comes next, and else is a 500.
+/// RFC 3261 §16.7 step 6: a 503 goes on if we know that nobody else can serve what comes next, and else is a
+/// 500.
 #[test]
 fn a_503_goes_to_the_caller_if_nobody_is_left_to_serve_what_comes_next() {
     let asked = |again: Option<u32>, more: Option<&str>| {
@@ -422,7 +425,8 @@ fn of_several_answers_to_a_message_a_408_is_the_worst() {
     }
 }
 
-/// One hop was silent and had its turn taken by another, which timed out; then the first one answers after all.
+/// One hop was silent and had its turn taken by another, which timed out; then the first one answers after
+/// all.
 #[test]
 fn a_success_that_comes_after_a_408_to_a_message_counts() {
     let mut stage = Stage::new();

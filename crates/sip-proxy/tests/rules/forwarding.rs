@@ -176,7 +176,8 @@ fn a_loop_is_seen_and_a_spiral_is_not() {
     stage.receive(60, &through("other", &first).replace("MESSAGE sip:bob@", "MESSAGE sip:carol@"));
     let second = stage.one(60);
     assert!(second.starts_with("MESSAGE sip:carol@"));
-    // And once more, to whom it was for at first: it came from elsewhere then, which may count for the decision.
+    // And once more, to whom it was for at first: it came from elsewhere then, which may count for the
+    // decision.
     stage.receive(60, &through("second", &second).replace("MESSAGE sip:carol@", "MESSAGE sip:bob@"));
     let third = stage.one(60);
     assert!(third.starts_with("MESSAGE sip:bob@"));
@@ -269,8 +270,8 @@ fn a_fork_that_finds_no_room_fails_before_it_is_sent() {
     stage.settles();
 }
 
-/// A proxy behind us may send it back at once, and another shard hears of that: whoever follows calls took the way back for
-/// the way out, and let the caller's own ACK and BYE go nowhere.
+/// A proxy behind us may send it back at once, and another shard hears of that: whoever follows calls took
+/// the way back for the way out, and let the caller's own ACK and BYE go nowhere.
 #[test]
 fn whoever_follows_calls_hears_of_a_request_before_it_is_sent() {
     let mut stage = Stage::new();
@@ -281,7 +282,8 @@ fn whoever_follows_calls_hears_of_a_request_before_it_is_sent() {
     assert_eq!(stage.world.told, [(2, 0), (3, 1)]);
 }
 
-/// RFC 3261 §16.6 step 2, §19.1.1: whoever registers a Contact, redirects, or writes a Route must not write into requests of others.
+/// RFC 3261 §16.6 step 2, §19.1.1: whoever registers a Contact, redirects, or writes a Route must not write
+/// into requests of others.
 #[test]
 fn header_fields_and_the_method_of_a_uri_stay_out_of_every_request_uri() {
     const WRITTEN: &str = "sip:bob@h3.invalid;method=BYE;transport=ws?Subject=x&Route=%3Csip:evil.test%3E";
@@ -313,7 +315,8 @@ fn header_fields_and_the_method_of_a_uri_stay_out_of_every_request_uri() {
     stage.world.named = Some(Target { request_uri: uri(), ..target(3) });
     stage.receive(1, &request_with("BYE", "bob", "u", "Route: <sip:f3@edge.test;lr>\r\n"));
     assert_eq!(stage.lines(), [format!("3: {}", FORM.replace("MESSAGE", "BYE"))]);
-    // What the sender wrote itself (header fields there are refused with 400), by a loose and by a strict router.
+    // What the sender wrote itself (header fields there are refused with 400), by a loose and by a strict
+    // router.
     let mut stage = Stage::new();
     at(&mut stage, "sip:b@h60.test;Method=REGISTER", "");
     assert_eq!(stage.lines(), ["60: MESSAGE sip:b@h60.test"]);

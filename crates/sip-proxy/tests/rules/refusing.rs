@@ -1,4 +1,5 @@
-//! An INVITE that goes to nobody is told of to whoever follows calls: once for each time that it is refused, and no other request.
+//! An INVITE that goes to nobody is told of to whoever follows calls: once for each time that it is refused,
+//! and no other request.
 
 use sip_proxy::{Answer, Settings};
 

@@ -118,8 +118,8 @@ fn clients_before_rfc_3261_are_served() {
     stage.settles();
 }
 
-/// Whoever wrote another's address on an INVITE would have the challenge sent there again and again, and fill the table for
-/// everybody (RFC 3261 §8.2.7, §26.3.2.4).
+/// Whoever wrote another's address on an INVITE would have the challenge sent there again and again, and fill
+/// the table for everybody (RFC 3261 §8.2.7, §26.3.2.4).
 #[test]
 fn a_challenge_over_datagrams_is_said_once_and_nothing_is_kept_of_it() {
     for (hop, method, status, repeats) in [

@@ -1,5 +1,5 @@
-//! The four machines through the public table: each state and event against the RFC figures, every timer with its
-//! default, bounds, and random runs.
+//! The four machines through the public table: each state and event against the RFC figures, every timer with
+//! its default, bounds, and random runs.
 #![allow(clippy::unwrap_used)]
 
 mod driver;

@@ -1,4 +1,5 @@
-//! Ledgers that someone changed: what became of the records is found, whether or not the files' checksums show it.
+//! Ledgers that someone changed: what became of the records is found, whether or not the files' checksums
+//! show it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +18,8 @@ impl Drop for Directory {
     }
 }
 
-/// Has the ledger itself write records, so that all numbers and checksums are right; one list for each run of a node.
+/// Has the ledger itself write records, so that all numbers and checksums are right; one list for each run of
+/// a node.
 fn write(name: &str, runs: &[Vec<Record>]) -> Directory {
     let directory =
         Directory(std::env::temp_dir().join(format!("sipway-forged-{name}-{}", std::process::id())));
@@ -234,7 +236,8 @@ fn a_removed_segment_is_found() {
     }
 }
 
-/// Whoever takes the end away, and the checkpoint that tells of it, leaves the places of those who had read it.
+/// Whoever takes the end away, and the checkpoint that tells of it, leaves the places of those who had read
+/// it.
 #[test]
 fn an_end_that_a_sink_has_read_and_nobody_has_any_more_is_found() {
     let directory = write("read-end", &history());

@@ -1,8 +1,8 @@
 //! What each run of a node says of itself, held against its records.
 //!
-//! Checksums and sequences show whatever a disk did. Who takes a record out, numbers the rest anew and writes new checksums
-//! leaves neither; but every run tells at its start how many flows it found open, and at its end how many it opened and
-//! closed, and behind either nothing of an earlier run may be open.
+//! Checksums and sequences show whatever a disk did. Who takes a record out, numbers the rest anew and writes
+//! new checksums leaves neither; but every run tells at its start how many flows it found open, and at its
+//! end how many it opened and closed, and behind either nothing of an earlier run may be open.
 
 use ledger::Position;
 use lifecycle::{EventKind, Unfinished};
@@ -40,7 +40,8 @@ pub(super) enum Reach {
 enum Known {
     /// Its first record is gone.
     Nothing,
-    /// What was opened and closed before it, and how many flows it says it found open and closed at its start.
+    /// What was opened and closed before it, and how many flows it says it found open and closed at its
+    /// start.
     Start { opened: u64, closed: u64, recovered: u64 },
 }
 
@@ -51,7 +52,8 @@ enum Stage {
     Settling,
     /// It has opened flows.
     Serving,
-    /// It has ended, and says so; how many of its flows had not closed by then (their closes came too late for it).
+    /// It has ended, and says so; how many of its flows had not closed by then (their closes came too late
+    /// for it).
     Stopped { owed: u64 },
 }
 

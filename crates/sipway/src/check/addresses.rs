@@ -65,7 +65,8 @@ pub(super) fn look(config: &Config, running: Option<u32>, findings: &mut Finding
     }
 }
 
-/// Takes an address as the server would, but neither listens nor shares: no connection and no datagram comes here instead.
+/// Takes an address as the server would, but neither listens nor shares: no connection and no datagram comes
+/// here instead.
 fn bind(kind: Kind, address: SocketAddr) -> io::Result<()> {
     let (kind, protocol) = match kind {
         Kind::Stream => (Type::STREAM, Protocol::TCP),

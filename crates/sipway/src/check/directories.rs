@@ -35,8 +35,8 @@ pub(super) fn ledger(config: &Config, findings: &mut Findings) -> Option<u32> {
     holder(&directory.join("LOCK"))
 }
 
-/// Whether the files of sinks can be written, and those that are read with each connection can be read. A sink makes its file, but
-/// no directory.
+/// Whether the files of sinks can be written, and those that are read with each connection can be read. A
+/// sink makes its file, but no directory.
 pub(super) fn sinks(config: &Config, findings: &mut Findings) {
     for sink in &config.sinks {
         let (own, read) = match &sink.target {
@@ -102,8 +102,8 @@ fn or_here(path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
 }
 
-/// The process that has locked a file, as the kernel tells. The lock itself is not asked for: a server that starts meanwhile would
-/// find it taken.
+/// The process that has locked a file, as the kernel tells. The lock itself is not asked for: a server that
+/// starts meanwhile would find it taken.
 fn holder(file: &Path) -> Option<u32> {
     let inode = fs::metadata(file).ok()?.ino();
     let locks = fs::read_to_string("/proc/locks").ok()?;

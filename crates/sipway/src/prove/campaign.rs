@@ -167,7 +167,8 @@ impl Campaign {
         Ok(())
     }
 
-    /// Runs one round with at most so many connections, and reconciles it. Gives how many connections there were.
+    /// Runs one round with at most so many connections, and reconciles it. Gives how many connections there
+    /// were.
     async fn round(&mut self, wave: u64) -> Result<u64, String> {
         let plan = self.rounds.next();
         let flows = wave.min(plan.kind.most());

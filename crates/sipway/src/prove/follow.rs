@@ -28,8 +28,8 @@ pub(super) enum From {
 pub(super) struct Follower(Arc<AtomicBool>);
 
 impl Follower {
-    /// Puts each whole line into the feed. A file that is not there yet is waited for; one that was moved away is read to its
-    /// end before the new one of its name is.
+    /// Puts each whole line into the feed. A file that is not there yet is waited for; one that was moved
+    /// away is read to its end before the new one of its name is.
     pub(super) fn start(path: &Path, from: From, feed: &Feed) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let (path, feed, told) = (path.to_owned(), feed.clone(), Arc::clone(&over));

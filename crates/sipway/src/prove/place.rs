@@ -10,7 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lifecycle::Transport;
 
-/// Ports that are tried: below those that the system hands out, so that none is taken while the server is dead.
+/// Ports that are tried: below those that the system hands out, so that none is taken while the server is
+/// dead.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
 /// How long a silent flow has on the listeners for silence.

@@ -122,7 +122,8 @@ impl Server {
         Some(open.count() as u64)
     }
 
-    /// Processor time of all its threads so far, system calls included, and the time they waited for a processor.
+    /// Processor time of all its threads so far, system calls included, and the time they waited for a
+    /// processor.
     pub(super) fn cpu(&self) -> Option<Cpu> {
         let (child, _) = self.running.as_ref()?;
         let mut cpu = Cpu::default();

@@ -1,5 +1,6 @@
-//! What `sipway check` finds outside the text of a configuration: each finding once, with the mend; 2 where the server would not
-//! start or not do what it is told, 0 where it would. Nothing is made, taken or disturbed.
+//! What `sipway check` finds outside the text of a configuration: each finding once, with the mend; 2 where
+//! the server would not start or not do what it is told, 0 where it would. Nothing is made, taken or
+//! disturbed.
 
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,7 +21,8 @@ async fn check(file: &Path, more: &[&str]) -> Ended {
     run(check).await
 }
 
-/// A case: what stands in the configuration, what is put into the directory before, the exit code, and what must be said.
+/// A case: what stands in the configuration, what is put into the directory before, the exit code, and what
+/// must be said.
 struct Case<'a> {
     name: &'a str,
     config: &'a str,
@@ -170,7 +172,8 @@ async fn each_finding_is_told_once_with_its_mend() {
     }
 }
 
-/// A key that everybody may read, and a certificate that is not the key's: an error, and no word of "no errors".
+/// A key that everybody may read, and a certificate that is not the key's: an error, and no word of "no
+/// errors".
 #[tokio::test]
 async fn a_certificate_that_cannot_be_used_is_an_error_and_an_open_key_a_warning() {
     let directory = Directory::new("check-key");

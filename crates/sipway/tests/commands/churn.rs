@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use crate::process::{PATIENCE, Server};
 
-/// What is answered while the ledger has no room: with small segments, for as long as the next one is in the making.
+/// What is answered while the ledger has no room: with small segments, for as long as the next one is in the
+/// making.
 const NO_ROOM: u16 = 503;
 
 /// Whoever is refused for want of room knocks again.

@@ -1,4 +1,5 @@
-//! A hostile crowd: many connections at a time, each of which does harm in one way, and comes again when it is thrown out.
+//! A hostile crowd: many connections at a time, each of which does harm in one way, and comes again when it
+//! is thrown out.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

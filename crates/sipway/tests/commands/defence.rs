@@ -1,5 +1,5 @@
-//! What one address may take: guesses, floods, scanners; and whose address it is behind a proxy. Clients come from several addresses of
-//! 127.0.0.0/8, of which only 127.0.0.1 is exempt.
+//! What one address may take: guesses, floods, scanners; and whose address it is behind a proxy. Clients come
+//! from several addresses of 127.0.0.0/8, of which only 127.0.0.1 is exempt.
 
 use std::net::{IpAddr, SocketAddr};
 

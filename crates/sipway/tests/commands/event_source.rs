@@ -88,7 +88,8 @@ impl Answer {
         serde_json::from_slice(&self.body().await).unwrap()
     }
 
-    /// What a stream of events says next; none at its end. The sizes of chunks stand on lines of their own, between.
+    /// What a stream of events says next; none at its end. The sizes of chunks stand on lines of their own,
+    /// between.
     pub(crate) async fn said(&mut self) -> Option<Said> {
         let hearing = async {
             let mut id = None;

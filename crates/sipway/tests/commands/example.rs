@@ -1,4 +1,5 @@
-//! A server that runs as `sipway.example.toml` says, every key of it: who may come in, and where the events go.
+//! A server that runs as `sipway.example.toml` says, every key of it: who may come in, and where the events
+//! go.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! A small disk that is really full: nobody comes in, every close is written, and when there is room again all goes on.
+//! A small disk that is really full: nobody comes in, every close is written, and when there is room again
+//! all goes on.
 
 use std::fs::{self, File};
 use std::io::Write as _;

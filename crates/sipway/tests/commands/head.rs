@@ -1,4 +1,5 @@
-//! HEAD gets what GET gets but the body, and what follows on the connection is framed right (RFC 9110 §9.3.2, RFC 9112 §6.3).
+//! HEAD gets what GET gets but the body, and what follows on the connection is framed right (RFC 9110 §9.3.2,
+//! RFC 9112 §6.3).
 
 use std::net::SocketAddr;
 

@@ -1,7 +1,7 @@
 //! A hostile crowd storms the server while users go on as ever.
 //!
-//! The test has a crowd of 1,000. `SIPWAY_HOSTILE=10000` makes it another, `SIPWAY_HOSTILE_FAILURES='"off"'` has nobody banned; with
-//! `--nocapture` it prints what was measured.
+//! The test has a crowd of 1,000. `SIPWAY_HOSTILE=10000` makes it another, `SIPWAY_HOSTILE_FAILURES='"off"'`
+//! has nobody banned; with `--nocapture` it prints what was measured.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

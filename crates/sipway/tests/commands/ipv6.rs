@@ -1,5 +1,5 @@
-//! Everything by IPv6: listeners of every kind, messages between them, addresses in Via, Record-Route and events; and a listener
-//! that is told to the world by another address than the one that it is bound to.
+//! Everything by IPv6: listeners of every kind, messages between them, addresses in Via, Record-Route and
+//! events; and a listener that is told to the world by another address than the one that it is bound to.
 
 use lifecycle::Transport;
 use prove::{Client, Setup, Target};

@@ -139,7 +139,8 @@ async fn what_cannot_be_put_back_ends_with_the_process_that_had_it() {
     assert_eq!(removals(&directory.at("ledger")).await.len(), 1);
 }
 
-/// What a registrar behind has stored of a device, it calls after a restart as before: nothing but the binding has to be kept for that.
+/// What a registrar behind has stored of a device, it calls after a restart as before: nothing but the
+/// binding has to be kept for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registrar_behind_reaches_a_phone_by_the_same_contact_after_a_restart() {
     let directory = Directory::new("kept-contact");

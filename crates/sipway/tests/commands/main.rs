@@ -1,5 +1,5 @@
-//! The `sipway` binary as its users meet it: exit codes, what it says when something is wrong, signals, and a server that
-//! runs as the annotated configuration says.
+//! The `sipway` binary as its users meet it: exit codes, what it says when something is wrong, signals, and a
+//! server that runs as the annotated configuration says.
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 mod behind;

@@ -1,4 +1,5 @@
-//! A configuration that cannot be used: every mistake at once, each with its place and the mend, and nothing done.
+//! A configuration that cannot be used: every mistake at once, each with its place and the mend, and nothing
+//! done.
 
 use crate::directory::Directory;
 use crate::process::{Ended, run, sipway};

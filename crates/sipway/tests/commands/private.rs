@@ -1,4 +1,5 @@
-//! What the server keeps is for its own user alone, and `dev` is open to nobody else unless that is asked for.
+//! What the server keeps is for its own user alone, and `dev` is open to nobody else unless that is asked
+//! for.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

@@ -61,8 +61,8 @@ async fn a_run_with_every_kind_of_round_adds_up() {
     assert!(err.lines().next().is_none() && out.contains("it adds up"), "{out}{err}");
 }
 
-/// Copies what a server prints to a file in the form of a server that has neither ids nor causes. It forgets the tenth close
-/// and tells the twentieth twice.
+/// Copies what a server prints to a file in the form of a server that has neither ids nor causes. It forgets
+/// the tenth close and tells the twentieth twice.
 async fn tell_wrongly(server: &mut Server, file: &Path) {
     let mut closes = 0;
     let mut written = fs::File::create(file).unwrap();

@@ -37,8 +37,8 @@ async fn a_signal_closes_every_flow_and_says_so() {
     }
 }
 
-/// What makes an orderly end long: a consumer that does not answer. A second signal gives it up; the ledger is whole all
-/// the same.
+/// What makes an orderly end long: a consumer that does not answer. A second signal gives it up; the ledger
+/// is whole all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_hurries() {
     let directory = Directory::new("twice");

@@ -1,4 +1,5 @@
-//! The scanner suite that is met every day, from PyPI: it finds nothing, no user and no password, is banned, and fills no log.
+//! The scanner suite that is met every day, from PyPI: it finds nothing, no user and no password, is banned,
+//! and fills no log.
 
 use std::future::{Future, pending};
 use std::path::PathBuf;
@@ -21,7 +22,8 @@ async fn scan(home: &Directory, tool: &str, arguments: &[&str], until: impl Futu
     let mut command = Command::new("python3");
     command.arg(place.join("bin").join(tool)).args(arguments).arg("--verbose");
     command.env("PYTHONPATH", &place).env("HOME", home.path()).stdin(Stdio::null()).kill_on_drop(true);
-    // It waits for answers long after there are none: what it has found by the time it is banned is all that it finds.
+    // It waits for answers long after there are none: what it has found by the time it is banned is all that
+    // it finds.
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut scanner = command.spawn().unwrap();
     tokio::select! {

@@ -47,7 +47,8 @@ async fn standard_error_that_is_closed() {
     serves_to_the_end(Server::dev(command).await, &ledger).await;
 }
 
-/// The addresses themselves meet a closed pipe; they are not known then, so the ledger tells that it ran and ended in order.
+/// The addresses themselves meet a closed pipe; they are not known then, so the ledger tells that it ran and
+/// ended in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn standard_output_that_was_never_read() {
     for arguments in [&["--json"][..], &[]] {

@@ -1,4 +1,5 @@
-//! A registrar behind that does not take our un-REGISTERs is seen to, and the secret that proves them is seen nowhere.
+//! A registrar behind that does not take our un-REGISTERs is seen to, and the secret that proves them is seen
+//! nowhere.
 
 use lifecycle::Transport;
 use prove::{Client, Setup};

@@ -1,4 +1,5 @@
-//! `sipway why`: plain sentences about connections that were closed, are open, or were open when the process died.
+//! `sipway why`: plain sentences about connections that were closed, are open, or were open when the process
+//! died.
 
 use std::path::Path;
 

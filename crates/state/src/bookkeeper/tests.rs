@@ -1,5 +1,6 @@
-//! Whatever is opened, closed, bound, rolled, checkpointed, dropped, damaged or cut off in between: a start owes what a fold
-//! over everything that was ever written owes, nothing a sink has not read is gone, and no hole is without its word.
+//! Whatever is opened, closed, bound, rolled, checkpointed, dropped, damaged or cut off in between: a start
+//! owes what a fold over everything that was ever written owes, nothing a sink has not read is gone, and no
+//! hole is without its word.
 
 use std::collections::BTreeMap;
 

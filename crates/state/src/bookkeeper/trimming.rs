@@ -1,4 +1,5 @@
-//! Drops old records: the tombstone is written first, and what it speaks of removed once it has come by in the durable log.
+//! Drops old records: the tombstone is written first, and what it speaks of removed once it has come by in
+//! the durable log.
 
 use std::sync::PoisonError;
 
@@ -20,7 +21,8 @@ impl Bookkeeper {
         (segments.first()?.first < kept).then_some(kept)
     }
 
-    /// Removes what the newest tombstone speaks of; as far as the readers are now, wherever they were when it was written.
+    /// Removes what the newest tombstone speaks of; as far as the readers are now, wherever they were when it
+    /// was written.
     pub(super) fn remove(&mut self) {
         let Some(mut to) = self.doomed() else { return };
         match self.ledger.cursors() {
@@ -163,7 +165,8 @@ impl Bookkeeper {
     }
 }
 
-/// When a segment begins that follows another: no record of the one before is much newer. None if it has no record yet.
+/// When a segment begins that follows another: no record of the one before is much newer. None if it has no
+/// record yet.
 fn begun(ledger: &Ledger, first: Position) -> Option<u64> {
     let mut reader = ledger.reader(ReadFrom::After(Position::new(first.incarnation, first.seq - 1)));
     let block = reader.next_block().ok()??;

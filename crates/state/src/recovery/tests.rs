@@ -19,7 +19,8 @@ fn opened(disk: &Simulated) -> Opened {
     Ledger::open_on(Arc::new(disk.mount()), settings).unwrap()
 }
 
-/// Starts on what is there, with all bindings that are there staying; gives who is online, and all that was ever told of it.
+/// Starts on what is there, with all bindings that are there staying; gives who is online, and all that was
+/// ever told of it.
 fn start(disk: &Simulated) -> (Vec<(String, u32)>, Vec<EventKind>) {
     let opened = opened(disk);
     let (_, _, users) = recover(&opened, NOW, |_| None).unwrap();

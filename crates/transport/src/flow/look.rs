@@ -18,8 +18,8 @@ pub(super) enum Look {
     OverLimit,
 }
 
-/// When a flow's timer runs out next, if nothing moves it. A stream's peer need not answer anything (RFC 5626 §4.4 has only
-/// the client ask), so there the kernel asks the peer's kernel.
+/// When a flow's timer runs out next, if nothing moves it. A stream's peer need not answer anything (RFC 5626
+/// §4.4 has only the client ask), so there the kernel asks the peer's kernel.
 pub(super) fn next_look(link: &Link) -> Instant {
     let liveness = match link.framing() {
         Framing::WebSocket => link.liveness.get().deadline(),

@@ -1,4 +1,5 @@
-//! A connection that is no flow yet: reading until it is clear what its peer wants, and parting if nothing comes of it.
+//! A connection that is no flow yet: reading until it is clear what its peer wants, and parting if nothing
+//! comes of it.
 
 use std::{mem, net::SocketAddr, rc::Rc, time::Duration};
 
@@ -265,8 +266,8 @@ impl Pending {
     }
 }
 
-/// Whether these first bytes, where TLS should begin, are an HTTP request's. A TLS record begins with a control
-/// character.
+/// Whether these first bytes, where TLS should begin, are an HTTP request's. A TLS record begins with a
+/// control character.
 fn begins_http(input: &[u8]) -> bool {
     [&b"GET "[..], b"POST ", b"HEAD ", b"PUT ", b"OPTIONS "].iter().any(|method| input.starts_with(method))
         && !input.windows(7).any(|window| window == b"SIP/2.0")

@@ -104,8 +104,8 @@ fn a_flood_does_not_keep_others_waiting() {
                 .iter()
                 .position(|message| message == b"echo me too")
                 .unwrap();
-            // A turn is one read of 32 KiB, 2979 such messages. With nothing but the runtime's own budget it would be
-            // 128 reads.
+            // A turn is one read of 32 KiB, 2979 such messages. With nothing but the runtime's own budget it
+            // would be 128 reads.
             assert!(between < 10 * 2979, "{between} messages of the flood came first");
         }
         flooding.shutdown(std::net::Shutdown::Both).unwrap();

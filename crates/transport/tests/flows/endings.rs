@@ -58,7 +58,8 @@ fn a_close_frame_is_the_cause_even_if_our_write_fails_before_it_is_read() {
         let link = place.paper.links.borrow()[0].clone();
         client.raw(&close_frame(1000, "done")).await;
         client.reset();
-        // Nothing else runs on this thread meanwhile: the reset is known to the socket, the Close frame unread.
+        // Nothing else runs on this thread meanwhile: the reset is known to the socket, the Close frame
+        // unread.
         let mut sent = 0;
         while link.send(b"anyone there?").is_ok() {
             sent += 1;

@@ -1,4 +1,5 @@
-//! Behind proxies: whose connection it is, by the PROXY protocol, X-Forwarded-For and Forwarded, and who is believed.
+//! Behind proxies: whose connection it is, by the PROXY protocol, X-Forwarded-For and Forwarded, and who is
+//! believed.
 
 use std::time::Duration;
 

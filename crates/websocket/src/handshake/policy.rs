@@ -2,15 +2,16 @@
 
 use super::request::HeaderValue;
 
-/// Which handshakes are accepted. The default asks for the sub-protocol `sip` and takes any path, host and origin.
+/// Which handshakes are accepted. The default asks for the sub-protocol `sip` and takes any path, host and
+/// origin.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
     /// Allowed paths, compared exactly and without the query; empty: any.
     pub paths: &'a [&'a str],
     /// Allowed values of Host, letter case aside: `name` with any port, or `name:port`; empty: any.
     pub hosts: &'a [&'a str],
-    /// Allowed origins as browsers write them, letter case aside: `https://app.example.com`, or `https://*.example.com` for
-    /// any name below that one; empty: any.
+    /// Allowed origins as browsers write them, letter case aside: `https://app.example.com`, or
+    /// `https://*.example.com` for any name below that one; empty: any.
     pub origins: &'a [&'a str],
     /// What a request without Origin is worth: it comes from something that is no browser.
     pub missing_origin: MissingOrigin,
@@ -25,7 +26,8 @@ pub struct Policy<'a> {
 /// How to take a request without Origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingOrigin {
-    /// Native apps and servers may come in. They could send any Origin anyway: the header protects browsers' users only.
+    /// Native apps and servers may come in. They could send any Origin anyway: the header protects browsers'
+    /// users only.
     Allow,
     /// Browsers only, as far as a header can tell.
     Refuse,

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::Write as _;
 
-/// Why there is no `101`. [`examine`](super::examine) finds most of them; the last few are the caller's to say.
+/// Why there is no `101`. [`examine`](super::examine) finds most of them; the last few are the caller's to
+/// say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// 400: not an HTTP/1.x request line.

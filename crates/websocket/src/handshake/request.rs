@@ -15,7 +15,8 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// 1.0 or 1.1.
     pub version: HttpVersion,
-    /// Bytes of the head with the empty line that ends it. What follows is not HTTP's any more after an upgrade.
+    /// Bytes of the head with the empty line that ends it. What follows is not HTTP's any more after an
+    /// upgrade.
     pub head_len: usize,
     headers: SmallVec<[httparse::Header<'a>; 16]>,
 }
@@ -130,8 +131,8 @@ impl<'a> Request<'a> {
         self.values(name).next()
     }
 
-    /// The elements of a comma-separated header, over all its lines, in order; empty ones and lines that are not UTF-8 left out.
-    /// For headers whose elements hold no quoted commas.
+    /// The elements of a comma-separated header, over all its lines, in order; empty ones and lines that are
+    /// not UTF-8 left out. For headers whose elements hold no quoted commas.
     pub fn list<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'_, 'a, 'n> {
         self.values(name)
             .filter_map(HeaderValue::as_str)
@@ -175,7 +176,8 @@ impl<'a> Request<'a> {
         self.value("sec-websocket-key")
     }
 
-    /// The sub-protocols offered, over all lines, in the client's order of preference; what is no token is left out.
+    /// The sub-protocols offered, over all lines, in the client's order of preference; what is no token is
+    /// left out.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'_, 'a> {
         self.list("sec-websocket-protocol").filter(|name| name.bytes().all(is_token))
     }
@@ -184,7 +186,8 @@ impl<'a> Request<'a> {
         self.list("upgrade").any(|token| token.eq_ignore_ascii_case("websocket"))
     }
 
-    /// A body would be read as frames: by the next hop as part of this request, by us as the client's first words.
+    /// A body would be read as frames: by the next hop as part of this request, by us as the client's first
+    /// words.
     pub(super) fn has_body(&self) -> bool {
         self.values("transfer-encoding").next().is_some()
             || self.values("content-length").any(|length| length.as_bytes() != b"0")

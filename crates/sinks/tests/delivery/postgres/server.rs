@@ -29,7 +29,8 @@ fn programs() -> PathBuf {
     found.pop().expect("this test needs a PostgreSQL server: apt-get install postgresql (./test does it)")
 }
 
-/// A command of the server, which refuses to be run by root: then it is run by the user that its package made.
+/// A command of the server, which refuses to be run by root: then it is run by the user that its package
+/// made.
 fn command(program: &str) -> Command {
     let program = programs().join(program);
     if !am_root() {
@@ -95,7 +96,8 @@ impl Server {
     pub(crate) fn go_on(&mut self) {
         let until = Instant::now() + PATIENCE;
         loop {
-            // Right after a kill the rest of the old one may still hold the memory: then the new one ends at once.
+            // Right after a kill the rest of the old one may still hold the memory: then the new one ends at
+            // once.
             if self.process.as_mut().is_none_or(|process| process.try_wait().unwrap().is_some()) {
                 let log =
                     std::fs::File::options().create(true).append(true).open(self.home.join("log")).unwrap();
