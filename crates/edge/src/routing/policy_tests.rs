@@ -44,6 +44,7 @@ use crate::{
 };
 
 mod calling;
+mod headers;
 mod redirecting;
 mod registering;
 mod replacing;
