@@ -1,5 +1,5 @@
-//! Which clients are let in and heard: how all addresses stand, behind one lock that is held for a look-up; and what is counted
-//! and logged of it.
+//! Which clients are let in and heard. How all addresses stand is one table behind a lock that is held for
+//! one look-up. What it refuses is counted and logged here.
 
 use std::{
     cell::{Cell, RefCell},
@@ -158,8 +158,8 @@ impl AdmissionControl {
         }
     }
 
-    /// A datagram comes. None if it is not listened to. Others may have had the address banned, or have said all that it may, by
-    /// writing it on theirs: neither silences who is registered there.
+    /// A datagram comes. None if it is dropped. A registered phone is heard even if its address is banned or
+    /// has sent too much: others may have written that address on their datagrams.
     pub(crate) fn hear_datagram(
         &self,
         address: IpAddr,
@@ -349,8 +349,8 @@ impl AdmittedClient {
         }
     }
 
-    /// It did something that only strangers do. Those who are known may mistype, and guess no more than strangers; their address
-    /// is not banned for it.
+    /// It did something that counts against unauthenticated clients. An authenticated client may mistype, but
+    /// may guess no more than others. Its address is not banned for that.
     pub(crate) fn offends(&self, offence: Offence) -> Consequence {
         match (self.trust.get(), self.source, offence) {
             (_, None, _) => Consequence::None,

@@ -1,5 +1,5 @@
-//! Limits for clients that have not proved to be a user: how much they may send, and what counts against them. How addresses stand
-//! is in `admission_control`.
+//! Limits for clients that have not proved to be a user: how much they may send, and what counts against
+//! them. How addresses stand is in `admission_control`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -113,8 +113,8 @@ impl Shard {
         }
     }
 
-    /// Who pays for a call that a request begins: the user that has proved to send it, or else the one that has registered over this
-    /// way; nobody, if no limits hold.
+    /// The user against whose quota a call counts that a request begins: the user that it has proved to come
+    /// from, or else the one that has registered over this hop. None if no limits hold.
     pub(crate) fn quota_holder(&self, from: Hop, proved: Option<&str>) -> Option<Arc<User>> {
         self.source(from)?;
         match (proved, from) {

@@ -1,9 +1,10 @@
 //! Who may call whom, and where a request goes: the security policy of the server.
 //!
-//! [`Routing`] decides. It reads the [`Tables`](tables::Tables) that all shards share and asks the shard of the sender about flows
-//! ([`FlowLookup`]) and proofs ([`SenderProof`]). It sends nothing and has no socket, so `policy_tests` can
-//! hold its rules as rows.
-//! [`ProxyEnvironment`](environment::ProxyEnvironment) puts one message at a time to it and does what follows.
+//! [`Routing`] decides. It reads the [`Tables`](tables::Tables) that all shards share, and asks the sender's
+//! shard about flows ([`FlowLookup`](flow_lookup::FlowLookup)) and proofs
+//! ([`SenderProof`](flow_lookup::SenderProof)). It sends nothing and has no socket, so `policy_tests` can
+//! hold its rules as rows. [`ProxyEnvironment`](environment::ProxyEnvironment) puts one message at a time to
+//! it, and does what follows.
 //!
 //! - `sender`: who sends a request, and what that lets the sender do.
 //! - `decision`: where a request goes that no route leads on.

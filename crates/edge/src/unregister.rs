@@ -1,4 +1,4 @@
-//! What connections leave behind at registrars behind us: it is taken back by REGISTERs of our own.
+//! What connections leave behind at registrars behind us. REGISTERs of our own remove it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -143,8 +143,8 @@ impl Registrar {
         }
     }
 
-    /// What the registrar has left of a binding that another of the same user agent has taken the place of here: it may know it by another
-    /// name, or know nothing of flows and so have both.
+    /// What the registrar still has of a binding that another one of the same user agent has replaced here.
+    /// It may know the binding by another name, or know nothing of flows and so have both.
     pub(crate) fn left_by(
         self,
         shared: &Shared,
@@ -214,8 +214,9 @@ pub(crate) async fn run(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Device>) 
     }
 }
 
-/// With the Call-ID of the registration and the next CSeq: should the user agent have come back meanwhile by another way than through
-/// here, it has sent the same number or a higher one, and the registrar lets its binding be (RFC 3261 §10.3 step 7).
+/// Sends an un-REGISTER with the Call-ID of the registration and the next CSeq. If the user agent has come
+/// back by another way meanwhile, it has sent the same number or a higher one, and the registrar keeps its
+/// binding (RFC 3261 §10.3 step 7).
 async fn unregister(shared: &Shared, pending: &PendingUnregister) {
     let PendingUnregister { registrar, aor, contact, call_id, cseq, _untold } = pending;
     let Some(upstream) = shared.upstreams.get(registrar.upstream) else { return };
@@ -248,9 +249,9 @@ async fn unregister(shared: &Shared, pending: &PendingUnregister) {
     tracing::debug!(%aor, status = refused, "the registrar did not take a binding back");
 }
 
-/// Whether the answer to an un-REGISTER lists the Contact that it was to remove. The registrar has then removed nothing: it
-/// keeps the Contact under another URI than the un-REGISTER named. A Contact of ours is known by its token, whatever host
-/// and port the registrar has put in.
+/// Whether the answer to an un-REGISTER lists the Contact that it was to remove. The registrar has then
+/// removed nothing: it keeps the Contact under another URI than the un-REGISTER named. A Contact of ours is
+/// known by its token, whatever host and port the registrar has put in.
 fn is_still_listed(shared: &Shared, removed: &str, answered: &Answered) -> bool {
     let response = answered.response.as_deref().and_then(|bytes| Message::parse(bytes).ok());
     let (Some(response), Ok(removed)) = (response, NameAddr::parse(removed.as_bytes())) else { return false };

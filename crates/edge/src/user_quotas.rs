@@ -1,5 +1,5 @@
-//! What users take, over whatever addresses: the tables of the pure crate behind locks that are held for a look-up, and what is
-//! counted and logged of them.
+//! What users take, over whatever addresses. The tables of the pure crate are behind locks that are held for
+//! one look-up. What they refuse is counted and logged here.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ use crate::admission_control::Trust;
 /// Users of whom something is known and who have no connection: those that have spoken within seconds.
 const WITHOUT_CONNECTION: usize = 100_000;
 
-/// When somebody may come again who has too many connections or calls: nobody knows when one of them will end.
+/// When a user may try again that has too many connections or calls. Nobody knows when one of them will end.
 const LATER: Duration = Duration::from_secs(10);
 
 /// The quotas of all users.
@@ -77,7 +77,8 @@ impl UserQuotas {
         locked(&self.guesses).limit(config.user_limits.failures, config.limits.forget);
     }
 
-    /// Whom limits hold for: the user of an address-of-record, unless none hold, or as many as can be are remembered.
+    /// The user of an address-of-record, if limits hold for it. None too if as many users as can be are
+    /// remembered.
     pub(crate) fn user(&self, aor: &str) -> Option<Arc<User>> {
         // Kept until there is a user: who becomes exempt meanwhile is there then, to be told.
         let exempt = self.exempt.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
-//! Whose answers are believed to what was sent on a hop, when they come by another one.
+//! Which hop may answer a request that was sent on another one.
 //!
-//! A branch of ours cannot be guessed, but whoever is further on reads it: in the Vias below its own. Such an element could
-//! answer a caller past the server that is to decide about the call.
+//! Nobody can guess a branch of ours, but elements further on read it in the Vias below their own. Such an
+//! element could answer a caller past the server that decides about the call.
 
 use std::{
     net::IpAddr,
@@ -16,17 +16,18 @@ use crate::{
     shard::Shard,
 };
 
-/// The log says once in so long that a server's answers come from elsewhere.
+/// How often the log says that a server's answers come from elsewhere.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 impl<F: FlowLookup> Routing<'_, F> {
-    /// Whether what comes from one hop may answer what was sent on another. `address` is where it comes from, if that is a flow of
-    /// another shard.
+    /// Whether a response from one hop may answer a request that was sent on another. `address` is where the
+    /// response comes from, if that is a flow of another shard.
     ///
-    /// - A connection is answered on itself, and a server behind us answers by any of its connections. When the one that a request
-    ///   came by has ended, a server makes another (RFC 3261 §18.2.2). On our own machine it is known by nothing but its address.
-    /// - A NAT may change the port of a datagram, and a host with several IPv6 addresses may send from another one of its /64.
-    ///   The answer comes to the socket that the Via names.
+    /// - A request on a connection is answered on that connection. A server behind us answers by any of its
+    ///   connections: if the one that a request came by has ended, it makes another (RFC 3261 §18.2.2). A
+    ///   server on our own machine is known by its address alone.
+    /// - A NAT may change the port of a datagram, and a host with several IPv6 addresses may send from
+    ///   another one of its /64. The response comes to the socket that the Via names.
     /// - A server behind us may answer from the address of another server behind us.
     pub(crate) fn answers_for(&self, sent: Hop, from: Hop, address: Option<IpAddr>) -> bool {
         let upstreams = self.tables.upstreams;
@@ -46,7 +47,7 @@ impl<F: FlowLookup> Routing<'_, F> {
 }
 
 impl Shard {
-    /// The operator has to hear of it: calls to that server fail as if it were silent.
+    /// Tells the operator, since calls to that server fail as if it were silent.
     pub(crate) fn tell_of_foreign_answer(&self, sent: Hop, from: Hop) {
         tracing::debug!(?sent, ?from, "a response does not come from where its request went");
         if !self.shared.upstreams.knows(sent) {

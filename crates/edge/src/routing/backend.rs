@@ -1,4 +1,5 @@
-//! Domains with a server behind: where requests for it go, and what becomes of a REGISTER of those whose users register there.
+//! Domains with a server behind: where requests for it go, and how a REGISTER is handled if the users
+//! register there.
 
 use std::time::Instant;
 
@@ -30,7 +31,7 @@ use crate::{
     unregister::{send_all, take_back},
 };
 
-/// Seconds after which a request may come again for which no server is known; names are looked up as often.
+/// Seconds after which a client may try again if no server is known. Names are looked up as often.
 const LOOK_AGAIN: &str = "2";
 
 /// Where requests for an upstream go.
@@ -71,7 +72,7 @@ impl<F: FlowLookup> Routing<'_, F> {
     /// Where a REGISTER goes for users who register at an upstream.
     ///
     /// # Errors
-    /// It is for nobody of the domain it is sent to, or its sender may not register that user.
+    /// 404 if To names no user of the domain, and 403 if the sender may not register that user.
     pub(crate) fn forward_register(
         &self,
         upstream: Number,
@@ -93,15 +94,16 @@ impl<F: FlowLookup> Routing<'_, F> {
     }
 }
 
-/// Whether From names the user that To names. RFC 3261 §10.2 lets another user register somebody, and PBXs choose by From whose rules hold:
-/// with the name of a trunk that needs no password, a client could register or unregister anybody.
+/// Whether From and To name the same user. RFC 3261 §10.2 lets one user register another, and PBXs choose by
+/// From whose rules hold. With the name of a trunk that needs no password, a client could register or
+/// unregister anybody.
 fn registers_itself(request: &Message<'_>) -> bool {
     let from = request.from().ok().and_then(|from| from.uri().ok()?.address_of_record());
     from.is_some() && from == request.to().ok().and_then(|to| to.uri().ok()?.address_of_record())
 }
 
-/// The Contact values of a REGISTER or its answer by their places, with the seconds that each asks for or has, if it says so; without `*`
-/// and what is malformed.
+/// The Contact values of a REGISTER or of its answer, by their places, with the seconds that each asks for or
+/// has. Without `*` and malformed values.
 pub(crate) fn contact_values<'m>(
     message: &Message<'m>,
 ) -> impl Iterator<Item = (usize, NameAddr<'m>, Option<u32>)> {
@@ -153,11 +155,12 @@ pub(crate) fn write_contacts(shard: &Shard, request: &Message<'_>, from: Hop, ou
     Contacts::These
 }
 
-/// A REGISTER is about to be forwarded. What it may leave behind at the registrar is known from here on.
+/// A REGISTER is about to be forwarded. From here on it is known what it may leave behind at the registrar.
 pub(crate) fn registering(shard: &Shard, request: &Message<'_>, from: Hop) -> Option<Registering> {
     let shared = &shard.shared;
     let registrar = Registrar::for_request(&shared.domains, request)?;
-    // Where the registrar sees Contacts of ours, what it sends to one waits for the REGISTER that is under way.
+    // If the registrar sees Contacts of ours, a request to one of them waits for the REGISTER that is under
+    // way.
     let takes_back = shared.upstreams.get(registrar.upstream)?.unregister == Unregister::AtClose;
     if !takes_back && registrar.by == Registration::Path {
         return None;
@@ -165,14 +168,15 @@ pub(crate) fn registering(shard: &Shard, request: &Message<'_>, from: Hop) -> Op
     Some(Registering::new(shared, registrar.devices(shard, request, from)))
 }
 
-/// What a REGISTER must wait for: an un-REGISTER of ours that is under way for the same registration.
+/// The un-REGISTER of ours that a REGISTER must wait for: one for the same registration that is under way.
 pub(crate) fn held(shard: &Shard, request: &Message<'_>, from: Hop) -> Option<Held> {
     let shared = &*shard.shared;
     let registrar = Registrar::for_request(&shared.domains, request)?;
     shared.registrations.hold(&registrar.devices(shard, request, from))
 }
 
-/// What a request must wait for: the REGISTER of the device that it is for, where the device is not registered yet.
+/// The REGISTER that a request must wait for: that of the device it is for, if the device is not registered
+/// yet.
 pub(crate) fn held_call(shard: &Shard, request: &[u8]) -> Option<Held> {
     let shared = &*shard.shared;
     let mut words = request.split(|byte| *byte == b' ');
@@ -184,7 +188,8 @@ pub(crate) fn held_call(shard: &Shard, request: &[u8]) -> Option<Held> {
     shared.registrations.hold_call(device)
 }
 
-/// The registrar has done what a REGISTER asked for: the same is done here, so that the bindings end with their connection.
+/// The registrar has accepted a REGISTER. The same bindings are made here, so that they end with their
+/// connection.
 pub(crate) fn registered(
     shard: &Shard,
     domain: DomainRef<'_>,
@@ -207,7 +212,8 @@ pub(crate) fn registered(
     let Some(Origin { way, transport, remote, flow }) = Origin::of(shard, from) else {
         return take_back(shared, registrar, request, &aor);
     };
-    // What may be registered, and for how long, is the registrar's business; the bound of the whole table holds.
+    // The registrar decides what may be registered and for how long. The bound of the whole table still
+    // holds.
     let policy = sip_registrar::Policy {
         min_expires: 0,
         shorter: sip_registrar::Shorter::Raised,
@@ -237,20 +243,20 @@ pub(crate) fn registered(
                     shard.end_flow(FlowNumber(flow.counter), ending);
                 }
             }
-            // Who takes something back has not said who it is: a registrar may let anybody do that.
+            // A client that removes a binding has proved nothing: a registrar may let anybody do that.
             if longest == 0 {
                 return;
             }
             shard.proved(from);
             if let Some(number) = shard.flow_of(from) {
                 shard.identify(number, &aor);
-                // Its registrar has let it in: what it is told is that its connection ends.
+                // Its registrar has let it in, so its connection ends with a reason.
                 if shard.belongs_to(from, &aor).is_err() {
                     shard.end_flow(number, too_many());
                 }
             }
         }
-        // Nobody would take it away when its connection ends.
+        // Nobody would remove it when its connection ends.
         Err(error) => {
             tracing::debug!(%aor, %error, "a registration at the backend is not kept here");
             take_back(shared, registrar, request, &aor);
@@ -258,7 +264,7 @@ pub(crate) fn registered(
     }
 }
 
-/// Where the users of a domain register, and by what it knows them.
+/// Where the users of a domain register, and by what the registrar knows them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registrar {
     pub(crate) upstream: Number,
@@ -275,7 +281,8 @@ impl Registrar {
         Self::of(domains.find(&request.request_uri().ok()?.host()?)?)
     }
 
-    /// Whose registration a Contact is there. Where the registrar sees Contacts of ours, each device has one.
+    /// Which registration a Contact is at the registrar. If the registrar sees Contacts of ours, each device
+    /// has one.
     pub(crate) fn device(self, tokens: &FlowTokens, aor: &str, address: &NameAddr<'_>) -> Device {
         self.device_by(tokens, aor, address.instance(), address.reg_id(), address.uri_bytes())
     }
@@ -294,7 +301,7 @@ impl Registrar {
         contact: &[u8],
     ) -> Device {
         let key = match (self.by, instance.zip(reg_id)) {
-            // It knows flows apart, or else Contacts.
+            // The registrar knows flows apart, or else Contacts.
             (Registration::Path, Some((instance, reg_id))) => {
                 [b"f", &reg_id.to_be_bytes()[..], instance].concat().into()
             }

@@ -31,8 +31,9 @@ pub(crate) enum Destination<'t> {
 impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     /// Where another element's URI in the topmost Route is reached.
     ///
-    /// Requests leave for other elements only along routes that we signed, and those of users whose domain has a server behind us that
-    /// gave them its name as a Service-Route (RFC 3608): never an open relay.
+    /// Requests leave for other elements in two cases only: along routes that we signed, and for users whose
+    /// domain has this server behind it and who have its name as a Service-Route (RFC 3608). So this is never
+    /// an open relay.
     ///
     /// # Errors
     /// What to answer instead.
@@ -52,7 +53,8 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         self.reserve_call_slot(incoming, &sender, state)?;
         let (Sender::User { home, .. } | Sender::Anybody(Some(home))) = sender else { return Err(denied()) };
         let behind = home.backend().and_then(|number| upstreams.get(number)).ok_or_else(denied)?;
-        // Who registers here has nothing to register there; the server behind may take all that comes from its trunk.
+        // A user who registers here has nothing to register there. A server behind may take everything from
+        // users who register there.
         let registers = incoming.request.method() == Some(Method::Register);
         if !behind.has(hop) || registers && home.registrar().is_none() {
             return Err(denied());
@@ -120,7 +122,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         self.targets_of_user(&uri, domain, &sender, incoming).map(Destination::Forward)
     }
 
-    /// Where a request goes for a user of a domain, whose sender is let in.
+    /// Where a request for a user of a domain goes, after its sender was let in.
     fn targets_of_user(
         &self,
         uri: &Uri<'_>,
@@ -130,14 +132,14 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     ) -> Result<Targets, Answer> {
         let tables = &self.tables;
         let from_upstream = matches!(sender, Sender::Behind);
-        // What comes from a backend is never sent back to it.
+        // A request from a backend is never sent back to it.
         let backend = domain.backend().filter(|_| !from_upstream && request.method() != Some(Method::Ack));
         if let Some(upstream) = backend.filter(|_| domain.registrar().is_some()) {
             return upstream_targets(tables, upstream, request);
         }
         let Some(aor) = uri.address_of_record() else { return Err(Answer::new(404, "Not Found")) };
         let instance = gruu::instance(tables, domain, uri);
-        // A server behind may ask whom it likes.
+        // A server behind may ask any device.
         if instance.is_none() && !from_upstream && event_state::is_asked_for(request) {
             if let Some(upstream) = backend {
                 sender.may_call_outside(domain, tables.metrics)?;
@@ -158,8 +160,9 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         }
     }
 
-    /// Where a request goes that a server behind sends to a user at our address, as PBXs do that know a trunk by its address alone:
-    /// `sip:alice@10.0.0.1` is alice of the domain that has a trunk. None if it is no such request, or several domains have one.
+    /// Where a request goes that a server behind sends to a user at our own address. PBXs that know a trunk
+    /// by its address alone do so: `sip:alice@10.0.0.1` is alice of the domain that has a trunk. None if the
+    /// request is of another kind, or if several domains have a trunk.
     fn over_trunk(
         &self,
         uri: &Uri<'_>,
@@ -183,8 +186,9 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         })
     }
 
-    /// Whose call an INVITE is to take the place of, and the domain of that user: he is called there, on that device, and by whatever
-    /// name. Where a server behind us decides about calls, only its own side of a call is reached this way.
+    /// The side of a call that an INVITE takes the place of, and the domain of that side's user. The user is
+    /// called there on that device, whatever the Request-URI is. In a domain whose calls a server behind
+    /// decides about, only the server's own side is reached this way.
     fn replaced(
         &self,
         invite: &Message<'_>,
@@ -200,7 +204,8 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         may.then_some((domain, replaced))
     }
 
-    /// Where a request goes that a server behind us sends to a Contact that stands for a device; none if this is none.
+    /// Where a request goes that a server behind sends to a Contact of ours, which stands for a device. None
+    /// if the URI is no such Contact.
     pub(crate) fn to_contact(&self, uri: &Uri<'_>, now: Instant) -> Option<Result<Targets, Answer>> {
         if !self.may_be_signed(uri) {
             return None;
@@ -210,7 +215,8 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         Some(target.map(|target| smallvec![target]).ok_or_else(|| Answer::of_status(480)))
     }
 
-    /// Where a request goes that a server behind us sends along a Path of ours; none if there is none in it.
+    /// Where a request goes that a server behind sends along a Path of ours. None if there is no Path of ours
+    /// in it.
     fn along_path(
         &self,
         incoming: Incoming<'_>,

@@ -1,4 +1,5 @@
-//! What a shard's proxy asks of the server: it puts each question to the rules and does what follows from the answer.
+//! The environment of a shard's proxy: it puts each question to the rules and does what follows from the
+//! answer.
 
 use std::{
     net::{IpAddr, SocketAddr},

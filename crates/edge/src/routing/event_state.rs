@@ -1,13 +1,14 @@
-//! Event state of users (RFC 3903, RFC 6665): who is asked for it, and what is said where nobody has it.
+//! Event state of users (RFC 3903, RFC 6665): who is asked for it, and the answer if nobody has it.
 //!
-//! This server keeps none: neither presence nor a mailbox. A server behind may; then it is asked, and not the user's devices, which
-//! would be asked for what they cannot know. What only a device knows is asked of the devices.
+//! This server keeps no event state, neither presence nor a mailbox. A server behind may keep it, and is then
+//! asked instead of the user's devices, which cannot know it. Devices are asked for what only they know.
 
 use sip_message::{HeaderId, Message, Method};
 use sip_proxy::Answer;
 
-/// Event packages that user agents answer for: their own dialogs (RFC 4235), their conference (RFC 4575), a reference that they follow
-/// (RFC 3515), keys that are pressed (RFC 4730), and whether they are free again (RFC 6910).
+/// Event packages that user agents answer for: their dialogs (RFC 4235), their conference (RFC 4575), a
+/// reference that they follow (RFC 3515), keys that are pressed (RFC 4730), and whether they are free again
+/// (RFC 6910).
 const OF_USER_AGENTS: [&str; 5] = ["dialog", "conference", "refer", "kpml", "call-completion"];
 
 /// Methods that the server understands or passes on, for `Allow`.
@@ -17,19 +18,20 @@ const METHODS: &str =
 /// Who has the event state of users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keeper {
-    /// Nobody: their devices are asked for what is theirs.
+    /// Nobody. Devices are asked for what they know.
     Nobody,
     /// A server behind.
     ServerBehind,
 }
 
-/// Whether a request is for the event state of a user: it begins something, by a method of event state.
+/// Whether a request asks for the event state of a user, outside of a dialog.
 pub(crate) fn is_asked_for(request: &Message<'_>) -> bool {
     matches!(request.method(), Some(Method::Subscribe | Method::Publish))
         && request.to().is_ok_and(|to| to.tag().is_none())
 }
 
-/// The answer to a request for event state of a user where no server behind keeps it; none if the user's devices are to answer.
+/// The answer to a request for event state if no server behind keeps it. None if the user's devices are to
+/// answer.
 pub(crate) fn refuse(request: &Message<'_>) -> Option<Answer> {
     if request.method() == Some(Method::Publish) {
         return Some(allowing(Answer::new(405, "Method Not Allowed"), Keeper::Nobody));
@@ -40,7 +42,8 @@ pub(crate) fn refuse(request: &Message<'_>) -> Option<Answer> {
     (!known).then(|| Answer::new(489, "Bad Event").header("Allow-Events", OF_USER_AGENTS.join(", ")))
 }
 
-/// An answer that says what may be asked here (RFC 3261 §11.2). Which events a server behind knows is its own to say.
+/// Adds what may be asked here to an answer (RFC 3261 §11.2). Which events a server behind knows is its own
+/// to say.
 pub(crate) fn allowing(answer: Answer, keeper: Keeper) -> Answer {
     match keeper {
         Keeper::Nobody => answer.header("Allow", METHODS).header("Allow-Events", OF_USER_AGENTS.join(", ")),

@@ -22,14 +22,14 @@ pub(crate) trait FlowLookup {
     /// The address of the client at the other end of a flow.
     fn remote(&self, flow: FlowNumber) -> Option<SocketAddr>;
 
-    /// Whether a flow is surely gone. Flows of other shards are not known here: they say so when they are sent to.
+    /// Whether a flow is surely gone. Flows of other shards report it when something is sent to them.
     fn is_gone(&self, flow: FlowNumber) -> bool;
 
     /// The flow that a hop stands for now, if it is one.
     fn current_flow(&self, hop: Hop) -> Option<FlowNumber>;
 
-    /// The user whose quota a call counts against that comes by this hop: the one that is proved, or else the one that has registered
-    /// over it. None if no limits hold.
+    /// The user against whose quota a call counts that comes by this hop: the proved one, or else the one
+    /// that has registered over it. None if no limits hold.
     fn quota_holder(&self, from: Hop, proved: Option<&str>) -> Option<Arc<User>>;
 
     /// Where messages on a hop come from; 0.0.0.0:0 if that is not known any more.
@@ -56,8 +56,8 @@ pub(crate) trait SenderProof {
     /// Judges the credentials in a request. Those that are wrong are counted against the sender.
     ///
     /// # Errors
-    /// What to answer: a challenge, 400 for credentials that no client should send, 403 where no request proves anything, or 503
-    /// for those that were not looked at.
+    /// The answer: a challenge, 400 for credentials that no client should send, 403 if no request proves
+    /// anything here, or 503 for credentials that were not looked at.
     fn prove(
         &self,
         domain: DomainRef<'_>,
@@ -66,7 +66,7 @@ pub(crate) trait SenderProof {
         role: Role,
     ) -> Result<Proof, Answer>;
 
-    /// The credentials in a request were good: its sender is no stranger any more.
+    /// The credentials in a request were good: its sender counts as authenticated from now on.
     fn authenticated(&self, from: Hop);
 
     /// A request has proved to come from this user, whose quota it counts against from now on.

@@ -1,5 +1,6 @@
-//! Flow tokens (RFC 5626 §5.2): a hop, signed, in the user part of a Record-Route of ours. Whoever sends it back gets
-//! onto that hop, so nobody else may be able to make one, and only the other end of the dialog may use it.
+//! Flow tokens (RFC 5626 §5.2): a hop, signed, in the user part of a Record-Route of ours. A request that
+//! brings a token back is sent on that hop. So nobody else may be able to make one, and only the other end of
+//! the dialog may use it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -23,7 +24,8 @@ pub(crate) struct FlowTokens {
 /// Bytes that tell one device of an address-of-record from another.
 const TAG: usize = 12;
 
-/// A device of an address-of-record, without its name and its Contact: the same whatever it is reached by, in every run.
+/// A device of an address-of-record, without its name and its Contact. It is the same in every run, whatever
+/// it is reached by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Device {
     /// Of the address-of-record ([`location::number_of`]).
@@ -50,7 +52,7 @@ pub(crate) enum Token {
         /// Who may use it.
         other: Hop,
     },
-    /// We made it in an earlier run. Flows of that run are gone: what is none is left of it, and that is at most one of these.
+    /// We made it in an earlier run. Flows of that run are gone, so at most one of the two hops is left.
     Earlier {
         /// Where it leads.
         hop: Option<Hop>,
@@ -155,7 +157,7 @@ impl FlowTokens {
         let Some((incarnation, rest)) = body.split_first_chunk() else { return Token::NotOurs };
         let Some((hop, rest)) = take(rest) else { return Token::NotOurs };
         let Some((other, [])) = take(rest) else { return Token::NotOurs };
-        // What is reached without a flow is where it was in an earlier run, too, as its bindings are.
+        // A hop without a flow is still where it was in an earlier run, as its bindings are.
         let lasts = |hop: Hop| !matches!(hop, Hop::Flow(_));
         if u64::from_be_bytes(*incarnation) == self.incarnation || (lasts(hop) && lasts(other)) {
             Token::Ours { hop, other }

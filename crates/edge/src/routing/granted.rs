@@ -1,5 +1,5 @@
-//! What a registrar behind us has granted: its 2xx is the proof that a REGISTER was obeyed, however it lists
-//! the Contacts. Registrars rewrite hosts (NAT handling), drop or reorder parameters, and some list nothing.
+//! What a registrar behind us has granted. Its 2xx proves that a REGISTER was obeyed, however it lists the
+//! Contacts. Registrars rewrite hosts (NAT handling), drop or reorder parameters, and some list nothing.
 
 use sip_message::{Contact, HeaderId, Message, NameAddr, Rewrite, Uri};
 use smallvec::SmallVec;
@@ -10,7 +10,7 @@ use crate::routing::{
     rewritten_contact,
 };
 
-/// Seconds that a registration lasts where nobody says a word of it (RFC 3261 §10.2.1.1).
+/// Seconds that a registration lasts if nobody says how long (RFC 3261 §10.2.1.1).
 const USUAL: u32 = 3600;
 
 /// A REGISTER as it was granted.
@@ -29,7 +29,7 @@ struct Listed<'m> {
     address: NameAddr<'m>,
 }
 
-/// What was granted; none for a query, which changes nothing.
+/// What was granted. None for a query, which changes nothing.
 pub(crate) fn granted(
     tokens: &FlowTokens,
     registrar: Registrar,

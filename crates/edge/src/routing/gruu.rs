@@ -1,5 +1,5 @@
-//! Public GRUUs of ours (RFC 5627): whom one names, and how that user agent is reached. Dialogs of user agents that have one
-//! use it as their Contact, so it is the Request-URI of what is sent to them within.
+//! Public GRUUs of ours (RFC 5627): which user agent a GRUU names, and how it is reached. User agents use
+//! their GRUU as the Contact of a dialog, so it is the Request-URI of the requests within.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::routing::{tables::Tables, targets};
 
 type Bindings = Location<ledger::Reservation>;
 
-/// The instance that a URI of a domain names, as far as it is ours to know: a registrar behind us resolves its own.
+/// The instance that a URI of a domain names. A registrar behind us resolves its own.
 pub(crate) fn instance(
     tables: &Tables<'_>,
     domain: DomainRef<'_>,
@@ -27,8 +27,8 @@ pub(crate) fn instance(
     uri.unescaped_gr()
 }
 
-/// The bindings of that instance, in order of preference. Written in another case it is the same, unless it is somebody else's
-/// as it stands (RFC 3261 §19.1.4, RFC 4122 §3).
+/// The bindings of that instance, in order of preference. An instance in another case is the same one, unless
+/// there is one that is written exactly so (RFC 3261 §19.1.4, RFC 4122 §3).
 pub(crate) fn bindings<'l>(
     location: &'l Bindings,
     aor: &'l str,
@@ -44,7 +44,7 @@ pub(crate) fn bindings<'l>(
 
 /// The address-of-record and the instance of a GRUU of ours.
 fn read(tables: &Tables<'_>, uri: &[u8]) -> Option<(String, SmallVec<[u8; 64]>)> {
-    // Next to no request has one.
+    // Very few requests have one.
     if tables.policy.gruu == Gruu::Off || !uri.windows(4).any(|part| part.eq_ignore_ascii_case(b";gr=")) {
         return None;
     }
@@ -61,8 +61,8 @@ pub(crate) fn is_there(tables: &Tables<'_>, request: &Message<'_>, now: Instant)
     bindings(&tables.location(), &aor, &instance, now).next().is_some()
 }
 
-/// The way to a user agent that is called by its GRUU and reached by a hop: under the Contact that it has there, and by its other flows
-/// should that hop be gone.
+/// The target of a user agent that is called by its GRUU and reached by a hop. It has the Contact of that
+/// hop, and its other flows for when the hop is gone.
 pub(crate) fn target(tables: &Tables<'_>, uri: &[u8], hop: Hop, now: Instant) -> Option<Target<Hop>> {
     let (aor, instance) = read(tables, uri)?;
     let (mut request_uri, mut others) = (None, SmallVec::new());
@@ -76,7 +76,7 @@ pub(crate) fn target(tables: &Tables<'_>, uri: &[u8], hop: Hop, now: Instant) ->
     Some(Target { hop, request_uri, routes: SmallVec::new(), q: 1000, others, when_gone: 480 })
 }
 
-/// Whether a REGISTER has a GRUU of its own user for a Contact, which would lead back here (RFC 5627 §5.1).
+/// Whether a Contact of a REGISTER is a GRUU of the same user, which would lead back here (RFC 5627 §5.1).
 pub(crate) fn is_registered(tables: &Tables<'_>, request: &Message<'_>, aor: &str) -> bool {
     request.contacts().any(|(_, contact)| match contact {
         Ok(sip_message::Contact::Addr(contact)) => {

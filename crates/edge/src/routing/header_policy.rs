@@ -1,4 +1,5 @@
-//! What of a message goes on to whom: what it says of its sender (RFC 3325), credentials, and proofs of ours.
+//! Which header fields go on to whom: identities (RFC 3325), credentials, and the field by which registrars
+//! recognise our own requests.
 
 use sip_message::{HeaderId, Message, Method, Rewrite, write_address_of_record};
 use sip_proxy::Dialog;
@@ -6,12 +7,12 @@ use upstream::Hop;
 
 use crate::routing::{Routing, flow_lookup::FlowLookup, sender::claimed};
 
-/// Said of a caller by equipment that is older than RFC 3325; PBXs believe it.
+/// Equipment that is older than RFC 3325 names the caller in it, and PBXs believe it.
 const REMOTE_PARTY_ID: &[u8] = b"Remote-Party-ID";
 
 impl<F: FlowLookup> Routing<'_, F> {
-    /// Takes out what the sender says of itself that only servers may say, and credentials that were meant for us; tells a
-    /// server behind us whose request it is.
+    /// Removes identity headers that only servers may set, and credentials that were meant for us. Adds the
+    /// proved identity of the sender for a server behind us.
     pub(crate) fn amend<'m>(
         &self,
         request: &'m Message<'m>,
@@ -33,8 +34,8 @@ impl<F: FlowLookup> Routing<'_, F> {
         }
     }
 
-    /// Removes what proves to a registrar that a request is this server's own. Nothing that is forwarded keeps it, whoever sent it and
-    /// wherever it goes: a server behind may forward what a client sent.
+    /// Removes the field by which a registrar recognises this server's own requests. No forwarded message
+    /// keeps it: a server behind may forward what a client sent.
     pub(crate) fn strip_proofs<'m>(&self, message: &'m Message<'m>, rewrite: &mut Rewrite<'m>) {
         let upstreams = self.tables.upstreams;
         if upstreams.has_proofs() {
@@ -44,7 +45,7 @@ impl<F: FlowLookup> Routing<'_, F> {
         }
     }
 
-    /// Takes out what only servers that trust each other may say of a user.
+    /// Removes identity headers that only servers that trust each other may set.
     pub(crate) fn strip<'m>(
         &self,
         message: &'m Message<'m>,
@@ -58,7 +59,7 @@ impl<F: FlowLookup> Routing<'_, F> {
         }
         rewrite.remove(HeaderId::PAssertedIdentity);
         rewrite.remove(HeaderId::PPreferredIdentity);
-        // From one user to another nobody believes it.
+        // Between users nobody believes it.
         if from || to {
             for header in message.all(HeaderId::Other) {
                 if header.name.eq_ignore_ascii_case(REMOTE_PARTY_ID) {
@@ -69,7 +70,8 @@ impl<F: FlowLookup> Routing<'_, F> {
         Stripped::Identities
     }
 
-    /// Whoever has credentials that were made for us could try passwords with them, or be us with a token.
+    /// Removes credentials that were made for us. Another element could try passwords with them, or use a
+    /// token as its own.
     fn keep_credentials<'m>(&self, request: &'m Message<'m>, rewrite: &mut Rewrite<'m>) {
         for header in request.all(HeaderId::ProxyAuthorization).chain(request.all(HeaderId::Authorization)) {
             if self.tables.domains.asked_for(header.value) {
@@ -78,8 +80,8 @@ impl<F: FlowLookup> Routing<'_, F> {
         }
     }
 
-    /// Appends whose request this is, if that is proved: outside of a dialog it was before the request came this far, in
-    /// [`sender`](Self::sender).
+    /// Appends the identity of the sender, if it is proved. Outside of a dialog [`sender`](Self::sender) has
+    /// proved it before the request came this far.
     fn write_identity(
         &self,
         request: &Message<'_>,
@@ -88,7 +90,7 @@ impl<F: FlowLookup> Routing<'_, F> {
         out: &mut Vec<u8>,
     ) -> Option<()> {
         let aor = match (dialog, request.method()) {
-            // Its registrar asks for a proof of its own.
+            // The registrar asks for a proof of its own.
             (_, Some(Method::Register)) => return None,
             (Dialog::Outside, _) => {
                 let claimed = claimed(request)?;
@@ -110,8 +112,8 @@ impl<F: FlowLookup> Routing<'_, F> {
 /// What was taken out of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stripped {
-    /// It goes from one server to another.
+    /// Nothing: the message goes from one server to another.
     Nothing,
-    /// What there was of asserted and preferred identities.
+    /// Asserted and preferred identities.
     Identities,
 }

@@ -1,7 +1,7 @@
 //! Which Contacts of a REGISTER lead to where it came from. A registration is reached at the socket that it
-//! came from and nowhere else, so nobody has us send to third parties, and a phone behind a NAT is reached. A
-//! Contact that names somebody else would get its requests there all the same, and so is left out of the
-//! registration. docs/CONFORMANCE.md has the rule.
+//! came from and nowhere else. So nobody can make us send to third parties, and a phone behind a NAT is
+//! reached. A Contact that names another host would get its requests at that socket all the same, so the
+//! registration goes without it. docs/CONFORMANCE.md has the rule.
 
 use std::net::IpAddr;
 
@@ -20,12 +20,13 @@ pub(crate) struct Source {
     proxies: Proxies,
 }
 
-/// Whether a sender may be a proxy, as its messages say by several Vias or a Path.
+/// Whether we believe that a sender is a proxy, as several Vias or a Path say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proxies {
-    /// It may: what comes of it, its own connection takes.
+    /// We do: the sender's own connection takes what follows from it.
     Believed,
-    /// Anybody may write so on a datagram, and another's address too: that would get a copy of each request for every Contact.
+    /// We do not: a datagram may have a forged source address, whose owner would get a copy of each request
+    /// for every Contact.
     Unproved,
 }
 
@@ -48,9 +49,9 @@ impl Source {
 /// How many Contacts a REGISTER may bind to the socket that it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Most {
-    /// One: a registrar behind us would send each of them a copy of a request.
+    /// One. A registrar behind us would send a copy of a request to each of them.
     One,
-    /// Several: one of them gets a request.
+    /// Several. One of them gets a request.
     Several,
 }
 
@@ -59,7 +60,8 @@ pub(crate) enum Most {
 enum Leads {
     /// To the socket.
     Here,
-    /// To another host, by its name. It may be the same: a phone does not know what its NAT makes of it.
+    /// To another host, by its name. It may be the same host: a phone does not know its address outside of
+    /// its NAT.
     Elsewhere,
     /// To nothing that takes SIP requests.
     Nowhere,
@@ -78,12 +80,12 @@ struct Asked<'m> {
 /// Which Contact values are left out, by their places.
 pub(crate) type LeftOut = SmallVec<[bool; 4]>;
 
-/// Says which Contact values of a REGISTER are left out. What is to be taken back is not looked at.
+/// Which Contact values of a REGISTER are left out. Values that are to be removed do not count.
 ///
 /// # Errors
-/// None that is to be bound is left.
+/// 403: no Contact that is to be bound is left.
 pub(crate) fn left_out(request: &Message<'_>, source: Source, most: Most) -> Result<LeftOut, Answer> {
-    // Through a proxy, it is the proxy's socket, and the proxy leads on from there.
+    // Behind a proxy the socket is the proxy's, and the proxy knows the way from there.
     let via = match (request.vias().next(), request.vias().nth(1), source.proxies) {
         (Some(Ok(via)), None, _) | (Some(Ok(via)), Some(_), Proxies::Unproved) => Some(via),
         _ => None,
@@ -136,7 +138,7 @@ pub(crate) fn left_out(request: &Message<'_>, source: Source, most: Most) -> Res
 fn leads(uri: &Uri<'_>, via: Host<'_>, source: Option<IpAddr>) -> Leads {
     let Some(host) = uri.host() else { return Leads::Nowhere };
     let is_source = host.ip().is_some_and(|ip| Some(ip) == source);
-    // RFC 7118 §5: a name that no address has stands for the connection.
+    // RFC 7118 §5: a name in `.invalid` stands for the connection.
     let invalid = matches!(host, Host::Name(name) if ends_in_invalid(name));
     if is_source || invalid || host.same(&via) { Leads::Here } else { Leads::Elsewhere }
 }
@@ -146,7 +148,7 @@ fn ends_in_invalid(name: &[u8]) -> bool {
     name.len().checked_sub(INVALID.len()).is_some_and(|at| name[at..].eq_ignore_ascii_case(INVALID))
 }
 
-/// The request without the values that are left out; none if none is.
+/// The request without the values that are left out. None if none is left out.
 pub(crate) fn without(request: &Message<'_>, left_out: &[bool]) -> Option<Vec<u8>> {
     if !left_out.contains(&true) {
         return None;

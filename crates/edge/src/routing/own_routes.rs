@@ -1,4 +1,4 @@
-//! Routes of ours: what a URI is to us, and who may be led on by it (RFC 3261 §16.4).
+//! Routes of ours: what a URI means to us, and which senders a route leads on (RFC 3261 §16.4).
 
 use std::time::Instant;
 
@@ -31,13 +31,13 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         match self.signed(uri, user) {
             Token::Ours { hop, other } => self.follow((hop, other), incoming, state),
             Token::Earlier { hop, .. } => self.follow_earlier(hop, incoming, state),
-            // A name of a user of ours, or a token that was tampered with: a route has no use for the former.
+            // The name of a user of ours, or a token that was tampered with. A route has no use for either.
             Token::NotOurs if self.is_here(uri) => Owned::Forged,
             Token::NotOurs => Owned::No,
         }
     }
 
-    /// Where a route of ours leads that was made for one hop and for requests that come over the other.
+    /// Where a route of ours leads. It was made for one hop, and for requests that come over the other.
     fn follow(
         &self,
         (hop, other): (Hop, Hop),
@@ -45,9 +45,9 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         state: &mut RequestState,
     ) -> Owned<Hop> {
         let (tables, Incoming { request, from, .. }) = (&self.tables, incoming);
-        // A side of a call may have moved since.
+        // A side of the call may have moved since.
         let moved = hop != from && request.to().is_ok_and(|to| to.tag().is_some());
-        // A server's own connection may be over: the server is not.
+        // A server's own connection may have ended, while the server is still there.
         let now = |hop| tables.upstreams.now(hop, Some(request));
         match if moved {
             tables.calls.way(tables.upstreams, request, hop, from)
@@ -65,7 +65,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
             sip_dialog::Way::Unknown => {}
         }
         let (hop, other) = (now(hop), now(other));
-        // Each side of a dialog holds both routes: its own, and the one that leads to the other side.
+        // Each side of a dialog holds both routes: its own, and the one to the other side.
         let sender = |one| same_peer(one, from) || self.is_at(one, from);
         let came_back = || moved && tables.calls.has_moved(request, other, from);
         if !(sender(hop) || sender(other) || self.same_upstream(other, from) || came_back()) {
@@ -73,30 +73,33 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
                 Hop::Flow(number) => !tables.location().is_open(number.id(tables.registry.incarnation())),
                 Hop::Udp { .. } | Hop::Peer { .. } => false,
             };
-            // Somebody who came back too late, as far as can be told.
+            // The sender seems to have come back too late.
             return if ended(hop) || ended(other) { Owned::Over } else { Owned::Forged };
         }
         if self.is_gone(hop) { Owned::Gone } else { Owned::Flow(hop) }
     }
 
-    /// How a user agent is reached that a request within a dialog names by a GRUU of ours, along a route of ours that leads to `hop`.
+    /// How a user agent is reached that a request within a dialog names by a GRUU of ours. The route leads to
+    /// `hop`.
     pub(crate) fn named(&self, incoming: Incoming<'_>, hop: Hop) -> Option<Target<Hop>> {
         let uri = incoming.request.request_uri_bytes()?;
         let mut target = gruu::target(&self.tables, uri, hop, incoming.now)?;
-        // The user agent is not where the route leads: two who are let in nowhere could call anybody, one failing for the other.
+        // The user agent is not at that hop. Two clients that are let in nowhere could otherwise call
+        // anybody: one would let the other's request fail.
         if target.request_uri.is_none() && !self.is_authorized(incoming) {
             target.others.clear();
         }
         Some(target)
     }
 
-    /// Whether both are servers behind us: any of them may send along a Path that another has stored.
+    /// Whether both are servers behind us. Any of them may send along a Path that another has stored.
     pub(crate) fn same_upstream(&self, one: Hop, other: Hop) -> bool {
         let upstreams = self.tables.upstreams;
         upstreams.knows(one) && upstreams.knows(other)
     }
 
-    /// Whether a flow comes from the address that we speak to a peer at: it may open connections to us, too.
+    /// Whether a flow comes from the address at which we connect to a peer. The peer may open connections to
+    /// us, too.
     pub(crate) fn is_at(&self, peer: Hop, from: Hop) -> bool {
         match (peer, from) {
             (Hop::Peer { remote, .. }, Hop::Flow(number)) => {
@@ -106,7 +109,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         }
     }
 
-    /// Whether an address-of-record is registered over this way.
+    /// Whether an address-of-record is registered over this hop.
     pub(crate) fn is_bound(&self, aor: &str, from: Hop, now: Instant) -> bool {
         self.tables
             .location()
@@ -114,14 +117,14 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
             .any(|binding| self.flows.current_flow(from).map_or(from, Hop::Flow) == Hop::of(binding))
     }
 
-    /// Whether a URI's host and port are those of a listener of ours. Scheme and transport are not looked at: a listener is
-    /// named by what its address is, however a peer means to get there.
+    /// Whether a URI's host and port are those of a listener of ours. Scheme and transport do not matter.
     pub(crate) fn is_here(&self, uri: &Uri<'_>) -> bool {
         let Some(host) = uri.host() else { return false };
         self.tables.listeners.iter().any(|bound| bound.is_at(&host) && bound.has_port(uri.port()))
     }
 
-    /// Whether a URI names a domain of ours and no user of it, at a port of ours or at none (RFC 3261 §16.4).
+    /// Whether a URI names a domain of ours without a user, at a port of ours or without one (RFC 3261
+    /// §16.4).
     fn is_served(&self, uri: &Uri<'_>) -> bool {
         let tables = &self.tables;
         uri.is_sip()
@@ -129,10 +132,10 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
             && tables.listeners.iter().any(|bound| bound.has_port(uri.port()))
     }
 
-    /// Whether the host of a URI is one at which a token of ours counts. A server may put the address and port that it saw a
-    /// request come from in the place of those that we wrote (`rewrite_contact` of Asterisk, NAT helpers). That is the port of a
-    /// connection, and behind a NAT an address that we do not know, so any address will do: the signature says that the URI is
-    /// ours. Nobody puts in another name, so a name must be one of ours.
+    /// Whether a token of ours counts at the host of a URI. Any address will do, since servers and NAT
+    /// helpers replace the address and port that we wrote by those they saw (`rewrite_contact` of Asterisk).
+    /// The signature says that the URI is ours. No element puts in another name, so a name must be one of
+    /// ours.
     pub(crate) fn may_be_signed(&self, uri: &Uri<'_>) -> bool {
         let tables = &self.tables;
         uri.host().is_some_and(|host| {
@@ -142,12 +145,12 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         })
     }
 
-    /// What the user part of a URI says, if the URI may be ours.
+    /// What the user part of a URI means, if the URI may be ours.
     fn signed(&self, uri: &Uri<'_>, user: &[u8]) -> Token {
         if self.may_be_signed(uri) { self.tables.flow_tokens.read(user) } else { Token::NotOurs }
     }
 
-    /// Only flows of this shard are surely known to be gone; others say so when they are sent to.
+    /// Whether a hop is surely gone. Flows of other shards report it when something is sent to them.
     fn is_gone(&self, hop: Hop) -> bool {
         match hop {
             Hop::Flow(number) => self.flows.is_gone(number),

@@ -1,7 +1,8 @@
 //! The security policy as rows: who sends what to whom, and what becomes of it.
 //!
-//! A row names its sender in words (see [`Sent`]), its request, and what is expected: where the request goes, or the status and
-//! reason of the answer. Nothing here has a socket, and nothing waits. [`Site`] says which domains and devices there are.
+//! A row names its sender in words (see [`Sent`]), its request, and what is expected: where the request goes,
+//! or the status and reason of the answer. Nothing here has a socket, and nothing waits. [`Site`] says which
+//! domains and devices there are.
 
 use std::{
     cell::RefCell,
@@ -332,7 +333,7 @@ impl Site {
     }
 }
 
-/// One who sends a request, as tests describe it: what it brings, then whom From names.
+/// A sender of requests, as tests describe it: what it brings, then the user in From.
 ///
 /// - `nobody X`: has proved nothing and brings nothing.
 /// - `proves X`: brings credentials of X in this request.
@@ -446,7 +447,7 @@ impl FlowLookup for Sent {
 }
 
 impl SenderProof for Sent {
-    /// Credentials are good if the sender is said to bring some; how they are judged is tested where that is done.
+    /// Credentials are good if the sender is said to bring some. How they are judged is tested in `identity`.
     fn prove(&self, domain: DomainRef<'_>, _: &Message<'_>, _: Hop, role: Role) -> Result<Proof, Answer> {
         if domain.is_open() || domain.registrar().is_some() {
             return Ok(Proof::NotAsked);

@@ -1,4 +1,5 @@
-//! Redirections (3xx) by users of domains that follow them: only to where the caller's own requests may go.
+//! Redirections (3xx) by users of domains that follow them. They lead only where the caller's own requests
+//! may go.
 
 use std::net::SocketAddr;
 
@@ -19,7 +20,8 @@ use crate::routing::{
 };
 
 impl<F: FlowLookup + SenderProof> Routing<'_, F> {
-    /// Where a contact of a redirection leads; none where it is passed on, or leads nowhere that requests may go.
+    /// Where a contact of a redirection leads. None if the redirection is passed on, or if the caller's
+    /// requests may not go there.
     pub(crate) fn follow_redirect(&self, contact: &Uri<'_>, incoming: Incoming<'_>) -> Option<Targets> {
         let tables = &self.tables;
         let asked = incoming.request.request_uri().ok()?.host()?;
@@ -38,11 +40,13 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
 
     fn way_of(&self, contact: &Uri<'_>, home: DomainRef<'_>, incoming: Incoming<'_>) -> Option<Targets> {
         let (tables, Incoming { request, now, .. }) = (&self.tables, incoming);
-        // Header fields in it would be put into the request (RFC 3261 §19.1.5): not by a stranger to the caller.
+        // Header fields in the contact would get into the request (RFC 3261 §19.1.5). The callee must not
+        // choose these.
         if !matches!(contact.scheme(), Scheme::Sip | Scheme::Sips) || contact.headers().is_some() {
             return None;
         }
-        // Whoever proves itself by each request was let in to this domain, and to no other. The same proof is good once.
+        // A sender that proves its identity in each request was let in to this domain only. The same proof is
+        // good once.
         let sender = self.standing(incoming);
         let Some(domain) = tables.domains.find(&contact.host()?) else {
             return self.behind(contact, home, sender?);
@@ -69,12 +73,12 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         Some(targets)
     }
 
-    /// The way to a server behind the domain that a contact names by its address.
+    /// The hop to a server behind the domain, if the contact names it by its address.
     fn behind(&self, contact: &Uri<'_>, home: DomainRef<'_>, sender: Sender<'_>) -> Option<Targets> {
         let tables = &self.tables;
         let address = SocketAddr::new(contact.host()?.ip()?, contact.port().unwrap_or(5060));
         let hop = tables.upstreams.at(address)?;
-        // What comes from a backend is never sent back to it.
+        // A request from a backend is never sent back to it.
         if matches!(sender, Sender::Behind) || !tables.upstreams.get(home.backend()?)?.has(hop) {
             return None;
         }

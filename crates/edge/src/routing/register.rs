@@ -1,4 +1,5 @@
-//! REGISTER: who may (RFC 3261 §10). What it changes, and the records of it, are in `registry`.
+//! REGISTER: which senders may register a user (RFC 3261 §10). The bindings and their records are made in
+//! `state::Registry`.
 
 use config::ReplacedFlow;
 use identity::{DomainRef, Proof, QuotaExceeded, brought};
@@ -24,8 +25,8 @@ use crate::{
     shard::{By, Shard},
 };
 
-/// What the peer of a flow that was replaced is told. With 1000: a user agent that is told so does not come again, or it
-/// would throw out the newer one.
+/// What the peer of a replaced flow is told, with the code 1000. A user agent that is told so does not come
+/// again, or it would throw out the newer flow.
 pub(crate) const REPLACED: &str = "this user agent is registered on a newer connection";
 
 /// Where a REGISTER came from, as a binding has it.
@@ -52,7 +53,7 @@ impl Origin {
     }
 }
 
-/// What a REGISTER may bind, whose sender may register that user.
+/// What a REGISTER may bind, after its sender was let in.
 #[derive(Debug)]
 pub(crate) struct Permission {
     /// The user.
@@ -106,7 +107,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         if gruu::is_registered(tables, request, &aor) {
             return Err(Answer::new(403, "Contact Is A GRUU"));
         }
-        // A flow that was vouched for by a token is its user's, and no other's.
+        // A token or a certificate vouches for a flow: it is its user's, and no other's.
         let known = match from {
             Hop::Flow(number) => self.flows.identity(number).filter(|known| known.by == By::Voucher),
             Hop::Udp { .. } | Hop::Peer { .. } => None,
@@ -229,8 +230,8 @@ fn bind(
     Ok(tell_outbound(answer, outbound, shard, from))
 }
 
-/// Says that the registration is one over a flow (RFC 5626 §6), and if it is a flow to us, after how many seconds of silence we
-/// give it up (§5.4). Over UDP we keep none: that would take STUN.
+/// Says that the registration is one over a flow (RFC 5626 §6). For a flow to us, also says after how many
+/// seconds of silence we give it up (§5.4). Over UDP there is no such flow: that would take STUN.
 fn tell_outbound(answer: Answer, outbound: Outbound, shard: &Shard, from: Hop) -> Answer {
     let silence = match (outbound, from) {
         (Outbound::Direct, Hop::Flow(number)) => {

@@ -7,11 +7,12 @@ use sip_message::{Host, Message, Rport};
 /// The port of a Via that names none (RFC 3261 §18.2.2).
 const DEFAULT_PORT: u16 = 5060;
 
-/// Where this message goes, if the request that it answers came from `source`: a request of ours goes there and nowhere else.
+/// Where a response goes, if the request came from `source`. A request of ours goes to `source` itself.
 ///
-/// RFC 3261 §18.2.2 wants the port of the Via, RFC 3581 that of the source if the sender asks for it. A sender whose Via has another
-/// address than its packets is behind a NAT, or has a name; there, the port of the Via would be a guess, and that of the source
-/// is where it was heard from. `maddr` is not followed: whoever writes it chooses who gets our datagrams.
+/// RFC 3261 §18.2.2 wants the port of the Via, RFC 3581 that of the source if the sender asks for it. A
+/// sender whose Via has another address than its packets is behind a NAT, or has a name. There the port of
+/// the Via would be a guess, and the source is where the sender was heard from. `maddr` is not followed: it
+/// would let the sender choose who gets our datagrams.
 pub(crate) fn response_address(message: &[u8], source: SocketAddr) -> SocketAddr {
     if !message.starts_with(b"SIP/2.0 ") {
         return source;

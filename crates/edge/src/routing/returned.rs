@@ -1,5 +1,6 @@
-//! Dialogs that outlive the process or a connection. A route of an earlier run tells what was no flow, so what goes to a server or
-//! to a phone over UDP still finds it; whoever had a flow is found when it has registered again with the Contact that it had.
+//! Dialogs that outlive the process or a connection. A route of an earlier run still tells hops that were no
+//! flows, so a request still finds a server behind, or a phone over UDP. A device that had a flow is found
+//! once it has registered again with the Contact of the dialog.
 
 use std::net::SocketAddr;
 
@@ -15,12 +16,13 @@ use crate::routing::{
 };
 
 impl<F: FlowLookup + SenderProof> Routing<'_, F> {
-    /// Where a route leads that was signed in an earlier run for a pair of hops, of which those that were flows are gone.
+    /// Where a route leads that an earlier run signed for a pair of hops. Those that were flows are gone.
     ///
-    /// The flow that was one of the pair cannot be recognised, so the signature alone lets a request pass, from any connection.
-    /// Whoever has stolen the route can do what it lets: send what belongs to a dialog, with a To tag and a method that begins
-    /// nothing, to this one server or phone. That needs the Call-ID and both tags to have an effect, and who knows these has seen
-    /// the dialog itself. All other requests along the route are judged as if there were none.
+    /// The flow of the pair cannot be recognised any more, so the signature alone lets a request pass, from
+    /// any connection. With a stolen route a client can therefore send requests that belong to a dialog and
+    /// begin nothing, to this one server or phone. They have an effect only with the Call-ID and both tags,
+    /// and a client that knows these has seen the dialog itself. Every other request along the route is
+    /// judged as if there were no route.
     pub(crate) fn follow_earlier(
         &self,
         hop: Option<Hop>,
@@ -31,7 +33,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         let Some(hop) = hop.filter(|_| request.to().is_ok_and(|to| to.tag().is_some())) else {
             return Owned::Gone;
         };
-        // Its own side's.
+        // The sender is that hop itself.
         if same_peer(hop, from) || self.is_at(hop, from) || self.same_upstream(hop, from) {
             return Owned::Flow(hop);
         }
@@ -49,10 +51,11 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         if goes_on || self.may_send(incoming, hop, state) { Owned::Flow(hop) } else { Owned::Forged }
     }
 
-    /// Where a request within a dialog goes whose route leads to a flow that is gone. The user agent has come back if the user that To
-    /// names is registered with the very Contact that the request is for, at one place; or if a server behind asks for a Contact of
-    /// ours that stands for it. If the flow was a server's, the Request-URI may name that. The sender must be one who may send
-    /// requests there outside of dialogs, too.
+    /// Where a request within a dialog goes if its route leads to a flow that is gone. The user agent has
+    /// come back if the user in To is registered at one place with the very Contact of the request, or if a
+    /// server behind asks for a Contact of ours that stands for it. If the flow was a server's, the
+    /// Request-URI may name that server. The sender must be one that may send requests there outside of
+    /// dialogs, too.
     pub(crate) fn find_returned(
         &self,
         incoming: Incoming<'_>,
@@ -83,7 +86,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
                 .bindings(&aor, now)
                 .filter(|binding| Uri::parse(binding.contact()).is_ok_and(|contact| contact.same(&asked)));
             let found = same.next()?;
-            // Two devices under one name: only one of them was in the dialog.
+            // There are two devices under one name, and only one of them was in the dialog.
             if same.next().is_some() {
                 return None;
             }
@@ -99,7 +102,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         Some(self.authorize(incoming, domain, state).map(|_| smallvec![target]))
     }
 
-    /// The server behind that a Request-URI names by its address, if the sender may send there what it will.
+    /// The server behind whose address is in the Request-URI, if the sender may send it any request.
     fn named_server(&self, asked: &Uri<'_>, incoming: Incoming<'_>, state: &mut RequestState) -> Option<Hop> {
         let upstreams = self.tables.upstreams;
         let address = SocketAddr::new(asked.host()?.ip()?, asked.port().unwrap_or(5060));

@@ -1,11 +1,11 @@
-//! Contacts of ours that stand for those of user agents, at registrars that call along no Path:
-//! `sip:TOKEN@here`. The token names a device of an address-of-record, and says nothing of how it is reached.
-//! That is looked up when the device is called. So the same device has the same Contact over any number of
-//! connections and after a restart, and nothing is kept but its binding.
+//! Contacts of ours that stand for those of user agents, for registrars that send calls along no Path:
+//! `sip:TOKEN@here`. The token names a device of an address-of-record. How the device is reached is looked up
+//! when it is called. So a device has the same Contact over any number of connections and after a restart,
+//! and nothing is kept but its binding.
 //!
-//! A device is known by its `+sip.instance`. One that names none is known by its Contact URI as a whole: two
-//! phones of a user may well have the same user part. A browser's page without an instance has a host and
-//! user of its own making, so another page is another device.
+//! A device is known by its `+sip.instance`. Without one it is known by its whole Contact URI, since two
+//! phones of a user may have the same user part. A browser's page without an instance invents its host and
+//! user, so another page is another device.
 
 use std::time::Instant;
 
@@ -28,8 +28,8 @@ pub(crate) fn key(instance: Option<&[u8]>, contact: &[u8]) -> SmallVec<[u8; 128]
     }
 }
 
-/// What is the same of two URIs that are one Contact. Parameters that need not stand in both (RFC 3261
-/// §19.1.4) are not looked at.
+/// The part of a URI that is the same in all forms of one Contact. Parameters that need not stand in both
+/// forms (RFC 3261 §19.1.4) are left out.
 pub(crate) fn key_of_uri(contact: &[u8]) -> SmallVec<[u8; 128]> {
     let mut key = SmallVec::from_slice(b"u");
     let Ok(uri) = Uri::parse(contact) else {
@@ -68,7 +68,7 @@ pub(crate) fn write(tables: &Tables<'_>, upstream: Number, device: Device, out: 
     true
 }
 
-/// The device that a URI of ours stands for. That its host may be ours is for the caller to see.
+/// The device that a URI of ours stands for. The caller must check that its host may be ours.
 pub(crate) fn read(tokens: &FlowTokens, uri: &Uri<'_>) -> Option<Device> {
     tokens.read_device(uri.user()?)
 }
@@ -79,8 +79,8 @@ pub(crate) fn device_of<R>(tokens: &FlowTokens, binding: &Binding<R>) -> Device 
 }
 
 /// Appends the Contact values of a REGISTER as the registrar is to see them: ours in place of the user
-/// agents', which have no flow to the registrar itself. Each device has one Contact, so where a REGISTER has
-/// several of one, that which is to stay counts. What is to be taken back stays if the device is here by
+/// agents', which have no flow to the registrar. Each device has one Contact. If a REGISTER has several of
+/// one device, the one that is to stay counts. A Contact that is to be removed stays if the device is here by
 /// another connection. False if they cannot be written.
 pub(crate) fn write_all(
     tables: &Tables<'_>,
@@ -128,8 +128,8 @@ fn is_elsewhere(tables: &Tables<'_>, device: Device, address: &NameAddr<'_>) -> 
     })
 }
 
-/// Appends the Contact values of a registrar's answer as the user agent is to see them. Nothing if none of
-/// them is ours.
+/// Appends the Contact values of a registrar's answer as the user agent is to see them. Appends nothing if
+/// none of them is ours.
 pub(crate) fn restore_all(
     tables: &Tables<'_>,
     registrar: Registrar,
@@ -164,8 +164,8 @@ pub(crate) fn restore_all(
     }
 }
 
-/// The user agent's own Contact URI that a registrar's stands for: as this REGISTER names it, or as it is
-/// bound.
+/// The user agent's own Contact URI behind one of the registrar's list: as this REGISTER names it, or as it
+/// is bound.
 fn original(
     tables: &Tables<'_>,
     registrar: Registrar,
@@ -185,8 +185,8 @@ fn original(
     bindings.find(|binding| device_of(tables.flow_tokens, binding) == device).map(|b| b.contact().to_vec())
 }
 
-/// All of a Contact's parameters but `reg-id`: flows are our affair, and a registrar that knows RFC 5626
-/// would refuse one that comes through somebody without a Path.
+/// Appends all parameters of a Contact but `reg-id`. Flows are our affair, and a registrar that knows RFC
+/// 5626 would refuse a `reg-id` that comes through a proxy without a Path.
 fn write_params(address: &NameAddr<'_>, out: &mut Vec<u8>) {
     for param in address.params().iter().filter(|param| !param.name.eq_ignore_ascii_case(b"reg-id")) {
         out.push(b';');

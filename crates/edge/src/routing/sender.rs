@@ -1,4 +1,4 @@
-//! Who a request comes from, what that lets them do, and what is told of it to others (RFC 3325).
+//! Who sends a request, and what that sender may do (RFC 3261 §22, RFC 3325).
 
 use config::Outside;
 use identity::{DomainRef, Proof, QuotaExceeded, brought};
@@ -18,26 +18,27 @@ use crate::{
     shard::Known,
 };
 
-/// Who a request comes from.
+/// The sender of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Sender<'d> {
-    /// A server behind us: it speaks for whom it will.
+    /// A server behind us. It may speak for any user.
     Behind,
-    /// A user of this domain, who has proved to be that.
+    /// A user who has proved to be one of this domain.
     User {
-        /// Where it is a user.
+        /// The user's domain.
         home: DomainRef<'d>,
-        /// Its name there, escapes undone.
+        /// The user's name there, with escapes undone.
         name: Vec<u8>,
-        /// Whether its token lets it call to the outside.
+        /// Whether the user's token allows calls to the outside.
         outside: Grant,
     },
-    /// Anybody: of this domain, which asks nobody for a proof, or of none of ours.
+    /// A client that has proved nothing: a user of an open domain, or of no domain of ours.
     Anybody(Option<DomainRef<'d>>),
 }
 
 impl Sender<'_> {
-    /// Whether this is a user of the domain, or says so where no proof is asked; or is a server behind us.
+    /// Whether the sender is a user of this domain. In an open domain its word is enough; a server behind
+    /// always counts as one.
     pub(crate) fn is_at_home_in(&self, domain: DomainRef<'_>) -> bool {
         match self {
             Self::Behind => true,
@@ -46,7 +47,8 @@ impl Sender<'_> {
         }
     }
 
-    /// Whether its requests may go to the outside: to the server behind a domain, for somebody who is not registered here.
+    /// Whether the sender's requests may go to the outside: to the server behind a domain, for somebody who
+    /// is not registered here.
     ///
     /// # Errors
     /// 403; the refusal is counted.
@@ -72,8 +74,8 @@ impl Sender<'_> {
     }
 }
 
-/// Whom a request says that it comes from: From, or where that tells nobody (RFC 3323 §4.1), P-Preferred-Identity
-/// (RFC 3325 §9.2).
+/// The user that a request names as its sender: From. If From is anonymous (RFC 3323 §4.1), it is
+/// P-Preferred-Identity (RFC 3325 §9.2).
 pub(crate) fn claimed<'b>(request: &Message<'b>) -> Option<Uri<'b>> {
     let from = request.from().ok()?.uri().ok()?;
     if !from.host().is_some_and(|host| host.same(&Host::Name(b"anonymous.invalid"))) {
@@ -84,7 +86,8 @@ pub(crate) fn claimed<'b>(request: &Message<'b>) -> Option<Uri<'b>> {
 }
 
 impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
-    /// Who a request comes from, as far as that was proved before it came; none if it has a proof of its own to bring.
+    /// The sender of a request, as far as earlier requests have proved it. None if this request must bring a
+    /// proof of its own.
     pub(crate) fn standing(&self, incoming: Incoming<'_>) -> Option<Sender<'t>> {
         let (tables, Incoming { request, from, now }) = (&self.tables, incoming);
         if tables.upstreams.knows(from) {
@@ -105,13 +108,13 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         registered.then_some(Sender::User { home, name, outside: Grant::NotGiven })
     }
 
-    /// Whom a request says that it comes from, if that is a user of a domain of ours.
+    /// The user that a request names as its sender, if its domain is ours.
     fn home<'b>(&self, request: &Message<'b>) -> Option<(Uri<'b>, DomainRef<'t>)> {
         let claimed = claimed(request)?;
         Some((claimed, self.tables.domains.find(&claimed.host()?)?))
     }
 
-    /// Who has proved to be somebody over a connection.
+    /// The user that a connection has proved to be.
     fn known(&self, from: Hop) -> Option<Known> {
         match from {
             Hop::Flow(number) => self.flows.identity(number),
@@ -119,13 +122,13 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         }
     }
 
-    /// Who a request comes from that is not sent along a route of ours. A To tag proves nothing.
+    /// The sender of a request that is not sent along a route of ours. A To tag proves nothing.
     ///
-    /// A user of a domain with passwords or tokens must have proved to be that user, on this flow or in this request; one of
-    /// a domain whose registrar is behind us must have registered there over this way.
+    /// A user of a domain with passwords or tokens must have proved its identity on this flow or in this
+    /// request. A user of a domain whose registrar is behind us must have registered there over this flow.
     ///
     /// # Errors
-    /// What to answer to one who has not proved it: the same, whether there is such a user or not.
+    /// The answer to a client that has not proved it. It is the same whether or not the user exists.
     pub(crate) fn sender(
         &self,
         incoming: Incoming<'_>,
@@ -142,11 +145,11 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         let name = claimed.unescaped_user().map(|name| name.to_vec()).unwrap_or_default();
         let aor = claimed.address_of_record();
         let known = self.known(from);
-        // Its connection was vouched for: for somebody else.
+        // A token or certificate vouches for its connection, but for another user.
         if home.is_by_token() && known.is_some() && brought(request).is_none() {
             return Err(Answer::new(403, "Not Your Address"));
         }
-        // It cannot be challenged, and repeats the credentials of its INVITE (RFC 3261 §22.1).
+        // An ACK cannot be challenged. It repeats the credentials of its INVITE (RFC 3261 §22.1).
         if request.method() == Some(Method::Ack) {
             return Err(Answer::new(403, "Strangers Are Not Let In"));
         }
@@ -171,8 +174,8 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         Ok(sender)
     }
 
-    /// Whose call it is that was refused: a server's behind us, or that of a user who has proved to be it or is registered over this way.
-    /// None if it may be anybody's.
+    /// Who made a call that was refused: a server behind us, or a user who has proved its identity or is
+    /// registered over this flow. None if it may be anybody.
     pub(crate) fn whose_call(&self, incoming: Incoming<'_>, proved: Proved) -> Option<Refused> {
         let Incoming { request: invite, from, now } = incoming;
         let standing = self.standing(incoming);
@@ -186,10 +189,11 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         known.then_some(Refused::User(aor))
     }
 
-    /// Who sends a request for a user of a domain, if he may.
+    /// The sender of a request for a user of a domain, if that sender may call there. A call takes one of the
+    /// places of its user.
     ///
     /// # Errors
-    /// What to answer to one who may not; or the user has as many calls as it may have.
+    /// The answer to a sender that may not, or whose user has as many calls as it may have.
     pub(crate) fn authorize(
         &self,
         incoming: Incoming<'_>,
@@ -204,17 +208,19 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         Ok(sender)
     }
 
-    /// Whether somebody is let in to the domain that a request is for, by what was proved before it came.
+    /// Whether the sender may call users of the domain that a request is for, by what earlier requests have
+    /// proved.
     pub(crate) fn is_authorized(&self, incoming: Incoming<'_>) -> bool {
         let host = incoming.request.request_uri().ok().and_then(|uri| uri.host());
         let open = host.and_then(|host| self.tables.domains.find(&host)).is_some_and(DomainRef::is_open);
         open || matches!(self.standing(incoming), Some(Sender::User { .. } | Sender::Behind))
     }
 
-    /// Whether a request may begin something now. What belongs to something that is may go on, so that it can end.
+    /// Refuses a request that begins something while its user sends too many messages. Requests within a
+    /// dialog pass, so that calls can end.
     ///
     /// # Errors
-    /// 503: its user says more than it may.
+    /// 503: its user sends more messages than it may.
     pub(crate) fn refuse_if_throttled(
         &self,
         request: &Message<'_>,
@@ -226,10 +232,10 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         }
     }
 
-    /// A request that begins a call has a place among those of its user.
+    /// Takes a place among the calls of its user, if the request begins a call.
     ///
     /// # Errors
-    /// There is none.
+    /// 503: the user has as many calls as it may have.
     pub(crate) fn reserve_call_slot(
         &self,
         Incoming { request, from, .. }: Incoming<'_>,
@@ -254,9 +260,9 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         Ok(())
     }
 
-    /// Whether somebody may send a request along a route of ours that says that it belongs to a dialog, which is no call that is
-    /// known here. A server behind may ask no more than that tag before it calls anybody: what could begin something there needs
-    /// what it would need without the tag.
+    /// Whether the sender may send this request along a route of ours, with a To tag, if the call is not
+    /// known here. A server behind may check no more than that tag before it calls somebody. So a request
+    /// that could begin something there needs the same rights as one without the tag.
     pub(crate) fn may_begin(&self, incoming: Incoming<'_>, to: Hop, state: &mut RequestState) -> bool {
         let begins = matches!(
             incoming.request.method(),
@@ -265,7 +271,8 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         !begins || !self.tables.upstreams.knows(to) || self.may_send(incoming, to, state)
     }
 
-    /// Whether somebody may send a request to a server behind, or to a phone, that no dialog gives a right to.
+    /// Whether the sender may send a request to a server behind, or to a phone, without a dialog that allows
+    /// it.
     pub(crate) fn may_send(&self, incoming: Incoming<'_>, to: Hop, state: &mut RequestState) -> bool {
         let tables = &self.tables;
         match self.sender(incoming, state) {

@@ -1,4 +1,4 @@
-//! How a user agent is reached: at one of its bindings, or in a call that another takes the place of.
+//! How a user agent is reached: by one of its bindings, or in a call that another takes the place of.
 
 use std::{
     net::SocketAddr,
@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-/// The ways to a user, or to the one instance of it that is called. Bindings of one `+sip.instance` are flows to one user agent, which is
-/// not to get a request twice: they are tried in turn (RFC 5626 §5.3).
+/// The targets of a user, or of the one instance that is called. Bindings of one `+sip.instance` are flows to
+/// one user agent. They are tried in turn, since it must not get a request twice (RFC 5626 §5.3).
 pub(crate) fn targets(
     tables: &Tables<'_>,
     aor: &str,
@@ -59,8 +59,8 @@ fn grouped<'l>(
     targets
 }
 
-/// The way to a device that a server behind us calls by a Contact of ours: over the newest of its connections, and should that fail
-/// over the others. None if it is not here.
+/// The target of a device that a server behind calls by a Contact of ours: the newest of its connections,
+/// then the others. None if the device is not here.
 pub(crate) fn device(tables: &Tables<'_>, device: Device, now: Instant) -> Option<Target<Hop>> {
     let location = tables.location();
     let mut sockets = Sockets::default();
@@ -81,7 +81,8 @@ pub(crate) fn device(tables: &Tables<'_>, device: Device, now: Instant) -> Optio
     found
 }
 
-/// Where one request goes: to none of these twice, whatever Contacts lead there. Behind a proxy there may be several user agents.
+/// The hops that one request goes to. It goes to none of them twice, whatever Contacts lead there, except
+/// that there may be several user agents behind a proxy.
 #[derive(Default)]
 struct Sockets(SmallVec<[Hop; 8]>);
 
@@ -111,7 +112,8 @@ impl Sockets {
     }
 }
 
-/// What is no SIP URI can be no Request-URI of what we send: none is bound any more, but one may have been kept from before.
+/// A URI that is no SIP URI cannot be a Request-URI of ours. None is bound any more, but one may have been
+/// kept from before.
 fn takes_requests(binding: &Binding<ledger::Reservation>) -> bool {
     Uri::parse(binding.contact()).is_ok_and(|contact| contact.is_sip())
 }
@@ -125,7 +127,7 @@ fn flow(target: &mut Target<Hop>) -> Other<Hop> {
     }
 }
 
-/// The ways to a binding, should others to its user agent fail.
+/// The other hops to a binding, for when the ones before fail.
 pub(crate) fn flows(
     tables: &Tables<'_>,
     binding: &Binding<ledger::Reservation>,
@@ -135,7 +137,7 @@ pub(crate) fn flows(
     std::iter::once(Other::Flow { hop, request_uri, routes }).chain(others)
 }
 
-/// The way to a binding.
+/// The target of a binding.
 fn target(tables: &Tables<'_>, binding: &Binding<ledger::Reservation>) -> Target<Hop> {
     let (hop, others) = match wants_tcp(tables, binding) {
         Some(peer) => (peer, smallvec![Other::Hop { hop: Hop::of(binding), server: SAME_SERVER }]),
@@ -151,8 +153,8 @@ fn target(tables: &Tables<'_>, binding: &Binding<ledger::Reservation>) -> Target
     }
 }
 
-/// How long a user agent may say nothing on one flow until another of its flows is tried: as long as it may leave a ping
-/// unanswered there.
+/// How long a user agent may be silent on one flow before another of its flows is tried: as long as it may
+/// leave a ping unanswered there.
 pub(crate) fn patience(tables: &Tables<'_>, hop: Hop) -> Option<Duration> {
     match hop {
         Hop::Flow(_) | Hop::Udp { .. } => tables.listener(hop.listener()).map(Bound::pong_timeout),
@@ -160,7 +162,7 @@ pub(crate) fn patience(tables: &Tables<'_>, hop: Hop) -> Option<Duration> {
     }
 }
 
-/// The way to whoever has a call that another takes the place of.
+/// The target of the side of a call that another takes the place of.
 pub(crate) fn in_its_place(
     tables: &Tables<'_>,
     replaced: sip_dialog::Replaced<Hop>,
@@ -179,7 +181,8 @@ pub(crate) fn in_its_place(
     }])
 }
 
-/// The answer where nobody is. Users of the domain are told whether there is such a user; to others all who are not there are alike.
+/// The answer if the user is not registered. Users of the domain learn whether there is such a user (404 or
+/// 480). For others all users who are away look alike (480).
 pub(crate) fn nobody_there(domain: DomainRef<'_>, uri: &Uri<'_>, sender: &Sender<'_>) -> Answer {
     if !sender.is_at_home_in(domain) {
         return Answer::of_status(480);
@@ -192,8 +195,8 @@ pub(crate) fn nobody_there(domain: DomainRef<'_>, uri: &Uri<'_>, sender: &Sender
     if known { Answer::of_status(480) } else { Answer::new(404, "Not Found") }
 }
 
-/// The way to a phone that has registered over UDP and says in its Contact that it wants to be reached by TCP. We connect to nobody
-/// but to where the registration came from.
+/// The hop to a phone that has registered over UDP and whose Contact asks for TCP. We connect only to the
+/// address that the registration came from.
 fn wants_tcp(tables: &Tables<'_>, binding: &Binding<ledger::Reservation>) -> Option<Hop> {
     let Hop::Udp { remote, .. } = Hop::of(binding) else { return None };
     let contact = Uri::parse(binding.contact()).ok()?;

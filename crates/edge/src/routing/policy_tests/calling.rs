@@ -190,7 +190,8 @@ fn the_outside_is_for_those_whom_the_domain_lets_out() {
             ("proves-outside ada@token.test", "INVITE", "sip:100@token.test", "the pbx"),
             ("token ada@token.test", "INVITE", "sip:100@token.test", NOT_OUTSIDE),
             ("proves ada@token.test", "INVITE", "sip:100@token.test", NOT_OUTSIDE),
-            // An open domain has no users who could be let out; everybody who says to be of it is, if it says so.
+            // An open domain has no users with proofs. If it lets everybody out, its own users may, by their
+            // word.
             ("nobody ada@public.test", "INVITE", "sip:100@public.test", "the pbx"),
             ("nobody eve@elsewhere.test", "INVITE", "sip:100@public.test", NOT_OUTSIDE),
             ("known ada@home.test", "INVITE", "sip:100@public.test", NOT_OUTSIDE),
@@ -220,7 +221,8 @@ fn nothing_is_relayed_to_others() {
             ("pbx 100@elsewhere.test", "INVITE", "sip:100@192.0.2.8", NO_RELAY),
             ("nobody eve@elsewhere.test", "INVITE", "tel:+15551234", "416 Unsupported URI Scheme"),
             ("nobody eve@elsewhere.test", "REGISTER", "sip:elsewhere.test", "403 Domain Not Served"),
-            // Our own address names no user of ours: several domains have a trunk, so not for a server behind either.
+            // Our own address names no user here, since several domains have a trunk. That holds for a server
+            // behind, too.
             ("known ada@home.test", "INVITE", "sip:bob@192.0.2.1", NO_RELAY),
             ("pbx 100@elsewhere.test", "INVITE", "sip:bob@192.0.2.1:5060", NO_RELAY),
             ("nobody eve@elsewhere.test", "OPTIONS", "sip:192.0.2.1:5060", "200 OK"),

@@ -75,7 +75,7 @@ fn what_a_request_says_of_its_sender_is_for_servers_that_trust_each_other() {
     }));
 }
 
-/// An element further on reads our branch in the Vias below its own, and could answer past the server that is to decide.
+/// An element further on reads our branch, and could answer past the server that decides.
 #[test]
 fn an_answer_is_believed_from_where_its_request_went() {
     let site = Site::populated();

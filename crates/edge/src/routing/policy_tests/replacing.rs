@@ -14,7 +14,7 @@ fn an_invite_takes_the_place_of_a_call_where_its_sender_may_call_that_side() {
     const CALLEE: &str = "to-tag=b;from-tag=a";
     const NOT_LET_IN: &str = "403 Strangers Are Not Let In";
     const NO_RELAY: &str = "403 Relaying Denied";
-    // Sender, Call-ID, the side that it replaces, and where it goes. The Request-URI is a Contact that leads nowhere.
+    // Sender, Call-ID, the side that it replaces, and where it goes. Nothing is at the Request-URI.
     let rows = [
         ("known ada@home.test", "carl@home.test-bob@home.test", CALLEE, "bob"),
         ("known ada@home.test", "carl@home.test-bob@home.test", CALLER, "carl"),

@@ -97,7 +97,7 @@ fn a_route_of_ours_serves_the_two_sides_that_it_was_made_for() {
     );
 }
 
-/// A call that is known here is for its two sides, whatever they prove, and for nobody who knows its Call-ID and tags.
+/// A known call is for its two sides, whatever they prove. Its Call-ID and tags alone give no right.
 #[test]
 fn a_route_of_a_known_call_serves_its_sides_and_nobody_else() {
     let site = Site::populated();
@@ -143,7 +143,8 @@ fn a_route_that_we_did_not_sign_is_no_way() {
     let rows = [
         (forged.as_str(), "forbidden"),
         ("sip:bob@192.0.2.1:5060;lr", "forbidden"),
-        // A token counts at our names and at any address, which servers put in its place; at another's name it is not ours.
+        // A token counts at our names and at any address, which servers put in. At another name it is not
+        // ours.
         (&elsewhere, "another element's"),
         (&at_domain, "bob"),
         (&at_nat, "bob"),
@@ -161,7 +162,8 @@ fn a_route_that_we_did_not_sign_is_no_way() {
     }));
 }
 
-/// Whoever had a flow then cannot be recognised, so the route lets anybody end what goes on, and nobody begin anything.
+/// A sender that had a flow then cannot be recognised. So such a route lets anybody end a dialog, and nobody
+/// begin anything.
 #[test]
 fn a_route_of_an_earlier_run_lets_dialogs_go_on_and_end() {
     let site = Site::populated();
@@ -232,7 +234,8 @@ fn a_route_to_another_element_is_for_users_whose_domain_has_that_server_behind()
     }));
 }
 
-/// Whoever has lost a flow is found by the Contact that the dialog has, and only by those who may call there without a dialog.
+/// A device that has lost its flow is found by the Contact of the dialog, for those who may call it without a
+/// dialog.
 #[test]
 fn a_device_that_came_back_is_reached_by_those_who_are_let_in() {
     let site = Site::populated();
@@ -267,7 +270,7 @@ fn a_device_that_came_back_is_reached_by_those_who_are_let_in() {
     }));
 }
 
-/// Along a route a GRUU names who is at its end. Two who are let in nowhere could call anybody, one failing for the other.
+/// Along a route a GRUU names the user agent at its end. Its other flows are for senders that are let in.
 #[test]
 fn other_flows_of_a_gruu_are_for_those_who_are_let_in() {
     let site = Site::populated();
