@@ -1,6 +1,6 @@
 //! Who may call whom, and where a request goes: the security policy of the server.
 //!
-//! [`Routing`] decides. It reads the [`Tables`](tables::Tables) that all shards share, and asks the sender's
+//! [`Routing`] decides. It reads the [`Tables`] that all shards share, and asks the sender's
 //! shard about flows ([`FlowLookup`](flow_lookup::FlowLookup)) and proofs
 //! ([`SenderProof`](flow_lookup::SenderProof)). It sends nothing and has no socket, so `policy_tests` can
 //! hold its rules as rows. [`ProxyEnvironment`](environment::ProxyEnvironment) puts one message at a time to

@@ -43,7 +43,7 @@ pub(crate) struct Shared {
     pub(crate) pending_unregisters: mpsc::Sender<Device>,
     pub(crate) registrations: Registrations,
     pub(crate) untold: Untold,
-    /// Open flows of user agents: all but those that lead to others ([`crate::shard::Leads`]).
+    /// Open flows of user agents: all but those that lead to others ([`upstream::PeerKind`]).
     pub(crate) user_flows: AtomicUsize,
     pub(crate) flow_tokens: FlowTokens,
     pub(crate) policy: sip_registrar::Policy,

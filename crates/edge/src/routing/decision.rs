@@ -51,7 +51,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         self.refuse_if_throttled(incoming.request, state)?;
         let sender = self.sender(incoming, state)?;
         self.reserve_call_slot(incoming, &sender, state)?;
-        let (Sender::User { home, .. } | Sender::Anybody(Some(home))) = sender else { return Err(denied()) };
+        let (Sender::User { home, .. } | Sender::Unproved(Some(home))) = sender else { return Err(denied()) };
         let behind = home.backend().and_then(|number| upstreams.get(number)).ok_or_else(denied)?;
         // A user who registers here has nothing to register there. A server behind may take everything from
         // users who register there.
@@ -131,7 +131,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         Incoming { request, now, .. }: Incoming<'_>,
     ) -> Result<Targets, Answer> {
         let tables = &self.tables;
-        let from_upstream = matches!(sender, Sender::Behind);
+        let from_upstream = matches!(sender, Sender::Server);
         // A request from a backend is never sent back to it.
         let backend = domain.backend().filter(|_| !from_upstream && request.method() != Some(Method::Ack));
         if let Some(upstream) = backend.filter(|_| domain.registrar().is_some()) {
@@ -180,7 +180,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         let meant = Uri::parse(&meant).ok()?;
         let targets = targets::targets(tables, &meant.address_of_record()?, None, now);
         Some(if targets.is_empty() {
-            Err(nobody_there(domain, &meant, &Sender::Behind))
+            Err(nobody_there(domain, &meant, &Sender::Server))
         } else {
             Ok(targets)
         })

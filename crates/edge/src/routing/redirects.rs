@@ -47,14 +47,14 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         }
         // A sender that proves its identity in each request was let in to this domain only. The same proof is
         // good once.
-        let sender = self.standing(incoming);
+        let sender = self.known_sender(incoming);
         let Some(domain) = tables.domains.find(&contact.host()?) else {
             return self.behind(contact, home, sender?);
         };
         contact.user()?;
         let let_in = domain.is(home)
             || domain.is_open()
-            || matches!(&sender, Some(Sender::User { .. } | Sender::Behind));
+            || matches!(&sender, Some(Sender::User { .. } | Sender::Server));
         if !let_in || domain.registrar().is_some() {
             return None;
         }
@@ -63,7 +63,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         if !targets.is_empty() || instance.is_some() {
             return Some(targets);
         }
-        let sender = sender.filter(|sender| !matches!(sender, Sender::Behind))?;
+        let sender = sender.filter(|sender| !matches!(sender, Sender::Server))?;
         let upstream = domain.backend()?;
         sender.may_call_outside(domain, tables.metrics).ok()?;
         let mut targets = upstream_targets(tables, upstream, request).ok()?;
@@ -79,7 +79,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         let address = SocketAddr::new(contact.host()?.ip()?, contact.port().unwrap_or(5060));
         let hop = tables.upstreams.at(address)?;
         // A request from a backend is never sent back to it.
-        if matches!(sender, Sender::Behind) || !tables.upstreams.get(home.backend()?)?.has(hop) {
+        if matches!(sender, Sender::Server) || !tables.upstreams.get(home.backend()?)?.has(hop) {
             return None;
         }
         sender.may_call_outside(home, tables.metrics).ok()?;

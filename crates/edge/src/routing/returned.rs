@@ -108,7 +108,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         let address = SocketAddr::new(asked.host()?.ip()?, asked.port().unwrap_or(5060));
         let hop = upstreams.at(address)?;
         let sender = self.sender(incoming, state).ok()?;
-        let (Sender::User { home, .. } | Sender::Anybody(Some(home))) = sender else { return None };
+        let (Sender::User { home, .. } | Sender::Unproved(Some(home))) = sender else { return None };
         let behind = home.backend().and_then(|number| upstreams.get(number))?.has(hop);
         let may = home.registrar().is_some() || sender.may_call_outside(home, self.tables.metrics).is_ok();
         (behind && may).then_some(hop)

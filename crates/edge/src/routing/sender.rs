@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum Sender<'d> {
     /// A server behind us. It may speak for any user.
-    Behind,
+    Server,
     /// A user who has proved to be one of this domain.
     User {
         /// The user's domain.
@@ -33,7 +33,7 @@ pub(crate) enum Sender<'d> {
         outside: Grant,
     },
     /// A client that has proved nothing: a user of an open domain, or of no domain of ours.
-    Anybody(Option<DomainRef<'d>>),
+    Unproved(Option<DomainRef<'d>>),
 }
 
 impl Sender<'_> {
@@ -41,9 +41,9 @@ impl Sender<'_> {
     /// always counts as one.
     pub(crate) fn is_at_home_in(&self, domain: DomainRef<'_>) -> bool {
         match self {
-            Self::Behind => true,
-            Self::User { home, .. } | Self::Anybody(Some(home)) => domain.is(*home),
-            Self::Anybody(None) => false,
+            Self::Server => true,
+            Self::User { home, .. } | Self::Unproved(Some(home)) => domain.is(*home),
+            Self::Unproved(None) => false,
         }
     }
 
@@ -54,14 +54,14 @@ impl Sender<'_> {
     /// 403; the refusal is counted.
     pub(crate) fn may_call_outside(&self, domain: DomainRef<'_>, metrics: &Metrics) -> Result<(), Answer> {
         let may = match (self, domain.outside()) {
-            (Self::Behind, _) => true,
-            (Self::Anybody(_), Outside::Everybody)
+            (Self::Server, _) => true,
+            (Self::Unproved(_), Outside::Everybody)
             | (Self::User { .. }, Outside::Users)
             | (Self::User { outside: Grant::Given, .. }, Outside::Claim(_)) => self.is_at_home_in(domain),
             (Self::User { name, .. }, Outside::Only(names)) => {
                 self.is_at_home_in(domain) && names.iter().any(|one| one.as_bytes() == name)
             }
-            (Self::Anybody(_), Outside::Users | Outside::Only(_) | Outside::Claim(_))
+            (Self::Unproved(_), Outside::Users | Outside::Only(_) | Outside::Claim(_))
             | (Self::User { outside: Grant::NotGiven, .. }, Outside::Claim(_))
             | (Self::User { .. }, Outside::Everybody)
             | (_, Outside::Nobody) => false,
@@ -88,14 +88,14 @@ pub(crate) fn claimed<'b>(request: &Message<'b>) -> Option<Uri<'b>> {
 impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     /// The sender of a request, as far as earlier requests have proved it. None if this request must bring a
     /// proof of its own.
-    pub(crate) fn standing(&self, incoming: Incoming<'_>) -> Option<Sender<'t>> {
+    pub(crate) fn known_sender(&self, incoming: Incoming<'_>) -> Option<Sender<'t>> {
         let (tables, Incoming { request, from, now }) = (&self.tables, incoming);
         if tables.upstreams.knows(from) {
-            return Some(Sender::Behind);
+            return Some(Sender::Server);
         }
-        let Some((claimed, home)) = self.home(request) else { return Some(Sender::Anybody(None)) };
+        let Some((claimed, home)) = self.home(request) else { return Some(Sender::Unproved(None)) };
         if home.is_open() {
-            return Some(Sender::Anybody(Some(home)));
+            return Some(Sender::Unproved(Some(home)));
         }
         let aor = claimed.address_of_record()?;
         let name = claimed.unescaped_user().map(|name| name.to_vec()).unwrap_or_default();
@@ -134,11 +134,11 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         incoming: Incoming<'_>,
         state: &mut RequestState,
     ) -> Result<Sender<'t>, Answer> {
-        if let Some(sender) = self.standing(incoming) {
+        if let Some(sender) = self.known_sender(incoming) {
             return Ok(sender);
         }
         let Incoming { request, from, .. } = incoming;
-        let Some((claimed, home)) = self.home(request) else { return Ok(Sender::Anybody(None)) };
+        let Some((claimed, home)) = self.home(request) else { return Ok(Sender::Unproved(None)) };
         if home.registrar().is_some() {
             return Err(Answer::new(403, "Register First"));
         }
@@ -164,7 +164,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
             Proof::Vouched(vouched) if aor.as_deref() == Some(vouched.identity.as_str()) => {
                 Sender::User { home, name, outside: vouched.outside }
             }
-            Proof::NotAsked => Sender::Anybody(Some(home)),
+            Proof::NotAsked => Sender::Unproved(Some(home)),
             Proof::User(_) | Proof::Vouched(_) => return Err(Answer::new(403, "Not Your Address")),
         };
         if let (Sender::User { .. }, Some(aor)) = (&sender, &aor) {
@@ -178,13 +178,13 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     /// registered over this flow. None if it may be anybody.
     pub(crate) fn whose_call(&self, incoming: Incoming<'_>, proved: Proved) -> Option<Refused> {
         let Incoming { request: invite, from, now } = incoming;
-        let standing = self.standing(incoming);
-        if matches!(standing, Some(Sender::Behind)) {
+        let known_sender = self.known_sender(incoming);
+        if matches!(known_sender, Some(Sender::Server)) {
             return Some(Refused::Server(self.flows.address(from).ip().to_string()));
         }
         let aor = claimed(invite)?.address_of_record()?;
         let known = proved == Proved::Yes
-            || matches!(standing, Some(Sender::User { .. }))
+            || matches!(known_sender, Some(Sender::User { .. }))
             || self.is_bound(&aor, from, now);
         known.then_some(Refused::User(aor))
     }
@@ -201,7 +201,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         state: &mut RequestState,
     ) -> Result<Sender<'t>, Answer> {
         let sender = self.sender(incoming, state)?;
-        if !domain.is_open() && matches!(sender, Sender::Anybody(_)) {
+        if !domain.is_open() && matches!(sender, Sender::Unproved(_)) {
             return Err(Answer::new(403, "Strangers Are Not Let In"));
         }
         self.reserve_call_slot(incoming, &sender, state)?;
@@ -213,7 +213,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     pub(crate) fn is_authorized(&self, incoming: Incoming<'_>) -> bool {
         let host = incoming.request.request_uri().ok().and_then(|uri| uri.host());
         let open = host.and_then(|host| self.tables.domains.find(&host)).is_some_and(DomainRef::is_open);
-        open || matches!(self.standing(incoming), Some(Sender::User { .. } | Sender::Behind))
+        open || matches!(self.known_sender(incoming), Some(Sender::User { .. } | Sender::Server))
     }
 
     /// Refuses a request that begins something while its user sends too many messages. Requests within a
@@ -248,12 +248,12 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
             return Ok(());
         }
         let user = match sender {
-            Sender::Behind => None,
+            Sender::Server => None,
             Sender::User { .. } => {
                 let aor = claimed(request).and_then(|claimed| claimed.address_of_record());
                 aor.and_then(|aor| self.flows.quota_holder(from, Some(&aor)))
             }
-            Sender::Anybody(_) => self.flows.quota_holder(from, None),
+            Sender::Unproved(_) => self.flows.quota_holder(from, None),
         };
         let quotas = self.tables.quotas;
         state.call = user.map(|user| quotas.call(&user)).transpose().map_err(QuotaExceeded::answer)?;
@@ -276,13 +276,13 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     pub(crate) fn may_send(&self, incoming: Incoming<'_>, to: Hop, state: &mut RequestState) -> bool {
         let tables = &self.tables;
         match self.sender(incoming, state) {
-            Ok(Sender::Behind) => true,
-            Ok(sender @ (Sender::User { home, .. } | Sender::Anybody(Some(home)))) => {
+            Ok(Sender::Server) => true,
+            Ok(sender @ (Sender::User { home, .. } | Sender::Unproved(Some(home)))) => {
                 !tables.upstreams.knows(to)
                     || home.registrar().is_some()
                     || sender.may_call_outside(home, tables.metrics).is_ok()
             }
-            Ok(Sender::Anybody(None)) | Err(_) => false,
+            Ok(Sender::Unproved(None)) | Err(_) => false,
         }
     }
 }
