@@ -1,9 +1,11 @@
-//! How long a start takes after a long history, with checkpoints and without: `start_time [RECORDS] [LIVE [DIRECTORY]]`.
+//! How long a start takes after a long history, with checkpoints and without: `start_time [RECORDS] [LIVE
+//! [DIRECTORY]]`.
 //!
-//! With a directory, it only leaves the history there, for other readers to be measured: a connection every 1.2 s of January 2026.
+//! With a directory, it only leaves the history there, for other readers to be measured: a connection every
+//! 1.2 s of January 2026.
 //!
-//! Writes a ledger of connections that came and went, and some that are open when the process dies; starts a server on
-//! it and says what that cost.
+//! Writes a ledger of connections that came and went, and some that are open when the process dies; starts a
+//! server on it and says what that cost.
 
 use std::{error::Error, path::Path, time::Duration};
 

@@ -10,14 +10,15 @@ use crate::{dialling, inbox::ShardMessage, shared::Shared};
 /// The final answer to a request of our own.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    /// The status of the final response: 408 if none came before the transaction ended, 503 if the request could not be sent.
+    /// The status of the final response: 408 if none came before the transaction ended, 503 if the request
+    /// could not be sent.
     pub(crate) status: u16,
     /// The response as it came; none if none did.
     pub(crate) response: Option<Box<[u8]>>,
 }
 
-/// Sends a request of our own through the proxy and waits for its final answer. None if none came within `patience`, or before the
-/// transaction ended.
+/// Sends a request of our own through the proxy and waits for its final answer. None if none came within
+/// `patience`, or before the transaction ended.
 pub(crate) async fn ask(shared: &Shared, hop: Hop, ask: &Ask<'_>, patience: Duration) -> Option<Answered> {
     let request = ask.write(&shared.listeners.get(usize::from(hop.listener()))?.host, "");
     let (answer, answered) = oneshot::channel();

@@ -1,5 +1,5 @@
-//! The running audit: the kernel's sockets, the shards' tables and the ledger, held against each other; and so are who is online
-//! and which calls go on, in their tables and in the ledger.
+//! The running audit: the kernel's sockets, the shards' tables and the ledger, held against each other; and
+//! so are who is online and which calls go on, in their tables and in the ledger.
 //!
 //! Costs a look at every flow, off the shards: they hand over a part of their table at a time.
 
@@ -40,7 +40,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// What a busy machine may add to a handshake and to a parting.
 const SLACK: Duration = Duration::from_secs(3);
 
-/// Differences recorded after one look, so that a mass of them does not flood the ledger; the rest has its turn later.
+/// Differences recorded after one look, so that a mass of them does not flood the ledger; the rest has its
+/// turn later.
 const MOST_EVENTS: usize = 16;
 
 /// Differences that a view names; the rest is counted.

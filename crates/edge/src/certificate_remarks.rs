@@ -111,7 +111,8 @@ impl CertificateRemark {
     }
 }
 
-/// All that there is to say of the certificates of listeners and upstreams, at this time in seconds since the Unix epoch.
+/// All that there is to say of the certificates of listeners and upstreams, at this time in seconds since the
+/// Unix epoch.
 #[must_use]
 pub fn certificate_remarks(config: &Config, now: u64) -> Vec<CertificateRemark> {
     let mut remarks = Vec::new();
@@ -213,7 +214,8 @@ fn in_time(certificate: &X509Certificate<'_>, which: Which, now: u64) -> Option<
     }
 }
 
-/// Whether the first certificate is for a name (RFC 6125 §6.4: alternative names, and `*` for the leftmost label alone).
+/// Whether the first certificate is for a name (RFC 6125 §6.4: alternative names, and `*` for the leftmost
+/// label alone).
 fn for_others(chain: &[CertificateDer<'static>], host: &str) -> Option<Flaw> {
     let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
     let alternative = certificate.subject_alternative_name().ok().flatten();

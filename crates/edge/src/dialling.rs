@@ -1,4 +1,5 @@
-//! Connections that a shard makes: one to each peer, when there is something to say, used both ways (RFC 5923).
+//! Connections that a shard makes: one to each peer, when there is something to say, used both ways (RFC
+//! 5923).
 
 use std::{rc::Rc, time::Duration};
 
@@ -9,7 +10,8 @@ use upstream::{FlowNumber, Hop};
 
 use crate::{flow::Flow, inbox::Loss, shard::Shard, shared::Shared};
 
-/// Peers that a shard is connected to, or connects to, at a time; beyond, what is for another is as if it were gone.
+/// Peers that a shard is connected to, or connects to, at a time; beyond, what is for another is as if it
+/// were gone.
 pub(crate) const MOST: usize = 4096;
 
 /// How long a connection to a phone may take.
@@ -61,7 +63,8 @@ pub(crate) fn shard_of(shared: &Shared, hop: Hop) -> usize {
 }
 
 impl Shard {
-    /// Sends to a peer of this shard, or has it wait until there is a connection; says whether that went well.
+    /// Sends to a peer of this shard, or has it wait until there is a connection; says whether that went
+    /// well.
     pub(crate) fn send_to_peer(&self, hop: Hop, message: &[u8]) -> bool {
         let mut made = self.made.borrow_mut();
         if let Some(Made::Open(number)) = made.get(&hop) {

@@ -1,8 +1,8 @@
 //! Paced closing: a drain and the end of the process empty every shard in the same way.
 //!
-//! The order to do so is one value that all shards watch. Each closes its own flows, one after another, so spread over
-//! the time given that the clients do not come back elsewhere as one wave. First go the flows without calls, then the
-//! others: who is in a call gets as much time as there is.
+//! The order to do so is one value that all shards watch. Each closes its own flows, one after another, so
+//! spread over the time given that the clients do not come back elsewhere as one wave. First go the flows
+//! without calls, then the others: who is in a call gets as much time as there is.
 
 use std::{
     rc::Rc,
@@ -28,7 +28,8 @@ const AT_ONCE: usize = 256;
 /// The end of the process need not go slower than one flow in this time.
 const GENTLE: Duration = Duration::from_millis(10);
 
-/// How long connections of servers behind may outlast those of users: what these leave behind is taken back by them.
+/// How long connections of servers behind may outlast those of users: what these leave behind is taken back
+/// by them.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How often the end of the server looks whether all flows are closed.
@@ -104,8 +105,8 @@ pub struct Progress {
 pub struct ShuttingDown;
 
 impl Handle {
-    /// Lets no new flow in and closes the open ones (`drain`, WebSocket code 1012), spread over so much time from now.
-    /// Said again, it goes on with the new time.
+    /// Lets no new flow in and closes the open ones (`drain`, WebSocket code 1012), spread over so much time
+    /// from now. Said again, it goes on with the new time.
     ///
     /// # Errors
     /// The process ends already.
@@ -184,8 +185,8 @@ impl Handle {
 }
 
 impl Shared {
-    /// Has every shard close its flows, spread over so much time from now, and those that lead to servers behind at most `farewell`
-    /// later. With few flows the end of the process takes less.
+    /// Has every shard close its flows, spread over so much time from now, and those that lead to servers
+    /// behind at most `farewell` later. With few flows the end of the process takes less.
     pub(crate) fn begin_emptying(
         &self,
         purpose: Purpose,
@@ -270,8 +271,8 @@ impl Shared {
         }
     }
 
-    /// Why no flow that leads there may open now, if none may. As long as there is something to be said for users, servers behind are
-    /// connected to.
+    /// Why no flow that leads there may open now, if none may. As long as there is something to be said for
+    /// users, servers behind are connected to.
     pub(crate) fn shut_because(&self, leads: PeerKind) -> Option<&'static str> {
         match &*self.stance.borrow() {
             Stance::Serving => None,
@@ -314,8 +315,9 @@ pub(crate) async fn run(shard: Rc<Shard>, mut stance: watch::Receiver<Stance>) {
     }
 }
 
-/// Closes every flow of a shard by a plan: the oldest first, but those with calls behind all others, and servers behind these.
-/// Meanwhile no user comes in, and once all are gone no server is connected to, so each is met by going through the table thrice.
+/// Closes every flow of a shard by a plan: the oldest first, but those with calls behind all others, and
+/// servers behind these. Meanwhile no user comes in, and once all are gone no server is connected to, so each
+/// is met by going through the table thrice.
 async fn empty(shard: &Shard, plan: Plan) {
     let ending = plan.ending();
     for which in [Leaving::UsersWithoutCalls, Leaving::Users, Leaving::All] {
@@ -363,8 +365,8 @@ struct Turn {
 }
 
 impl Turn {
-    /// The next step when so many flows share so much time. Asked anew at every step, so what one step took too long the
-    /// others make up for.
+    /// The next step when so many flows share so much time. Asked anew at every step, so what one step took
+    /// too long the others make up for.
     fn next(left: Duration, flows: usize) -> Self {
         if left.is_zero() || flows == 0 {
             return Self { pause: Duration::ZERO, flows: AT_ONCE };

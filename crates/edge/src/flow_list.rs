@@ -73,8 +73,8 @@ impl FlowQuery {
 }
 
 impl Handle {
-    /// The first flows that are asked for, by their ids. Without an address-of-record every flow is looked at, so this
-    /// takes the shards a moment that grows with what they hold.
+    /// The first flows that are asked for, by their ids. Without an address-of-record every flow is looked
+    /// at, so this takes the shards a moment that grows with what they hold.
     pub async fn flows(&self, query: FlowQuery) -> Vec<FlowView> {
         if let Some(aor) = &query.aor {
             return self.flows_of(aor, &query).await;
@@ -138,7 +138,8 @@ impl Handle {
         (some, left_off)
     }
 
-    /// Pings a flow's peer (WebSocket Ping, or CRLF CRLF on a stream, RFC 5626 §4.4.1) and waits for its answer.
+    /// Pings a flow's peer (WebSocket Ping, or CRLF CRLF on a stream, RFC 5626 §4.4.1) and waits for its
+    /// answer.
     pub async fn ping(&self, flow: FlowId, patience: Duration) -> Pinged {
         let Some(number) = self.own(flow) else { return Pinged::NoSuchFlow };
         let (answer, answered) = oneshot::channel();

@@ -1,4 +1,5 @@
-//! What can be asked and ordered of a running server. The rest of it stands where the things are: `flow_list`, `draining`, `reload`.
+//! What can be asked and ordered of a running server. The rest of it stands where the things are:
+//! `flow_list`, `draining`, `reload`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -85,8 +86,8 @@ impl Handle {
         &self.0.metrics
     }
 
-    /// When the certificates of listeners expire that are served with now, in seconds since the Unix epoch, by the listener's name.
-    /// None of those that were made at the start.
+    /// When the certificates of listeners expire that are served with now, in seconds since the Unix epoch,
+    /// by the listener's name. None of those that were made at the start.
     pub fn certificates(&self) -> impl Iterator<Item = (&str, i64)> {
         self.0.listeners.iter().filter_map(|bound| {
             let own = bound.certificate.as_ref()?.own()?;
@@ -100,8 +101,8 @@ impl Handle {
         self.0.state.live()
     }
 
-    /// Whether one flow more could open now. What orders and the disk have to say besides is in [`Handle::progress`] and
-    /// [`Ledger::health`].
+    /// Whether one flow more could open now. What orders and the disk have to say besides is in
+    /// [`Handle::progress`] and [`Ledger::health`].
     ///
     /// # Errors
     /// Why it would be refused, for people.
@@ -186,13 +187,14 @@ impl Handle {
         self.0.audit.last()
     }
 
-    /// What the ledger says is open, as of its last durable record: a copy, about as large as what is open. None if the server
-    /// is ending, or has more of these to make than it can.
+    /// What the ledger says is open, as of its last durable record: a copy, about as large as what is open.
+    /// None if the server is ending, or has more of these to make than it can.
     pub async fn standing(&self) -> Option<LedgerSnapshot> {
         self.0.orders.snapshot().await
     }
 
-    /// Whether every shard answers within this time: they have one thread each, and one that is stuck serves nobody.
+    /// Whether every shard answers within this time: they have one thread each, and one that is stuck serves
+    /// nobody.
     pub async fn shards_answer(&self, within: Duration) -> Answering {
         let until = tokio::time::Instant::now() + within;
         for shard in 0..self.0.inboxes.shards() {

@@ -1,9 +1,9 @@
 //! The server: flows, proxy and ledger made one.
 //!
-//! [`Server::start`] binds every listener, opens the ledger, writes the closes that an earlier process owed, and starts
-//! one thread per shard. A `shard` owns its flows and its transactions; what all shards share stands in
-//! `shared`. Reading order for "what happens when a tab closes": `transport::flow` sees it, `flow` and `registry` write it,
-//! `shard` fails what waited for it.
+//! [`Server::start`] binds every listener, opens the ledger, writes the closes that an earlier process owed,
+//! and starts one thread per shard. A `shard` owns its flows and its transactions; what all shards share
+//! stands in `shared`. Reading order for "what happens when a tab closes": `transport::flow` sees it, `flow`
+//! and `registry` write it, `shard` fails what waited for it.
 #![forbid(unsafe_code)]
 
 mod admission_control;

@@ -55,7 +55,8 @@ struct Handshake {
 }
 
 impl Bound {
-    /// Whether the sent-by of a Via is the one that we write on this listener. A port that is left out may be ours.
+    /// Whether the sent-by of a Via is the one that we write on this listener. A port that is left out may be
+    /// ours.
     pub(crate) fn is_sent_by(&self, via: &Via<'_>) -> bool {
         if self.via.ends_with(via.sent_by()) && self.via.len() == self.via_start + via.sent_by().len() {
             return true;

@@ -1,5 +1,6 @@
-//! The ledger says who called whom. Its directory and its files are for the user of the server alone, whatever the umask was when they were
-//! made: new files are made so, and this mends those of earlier versions.
+//! The ledger says who called whom. Its directory and its files are for the user of the server alone,
+//! whatever the umask was when they were made: new files are made so, and this mends those of earlier
+//! versions.
 
 use std::{
     fs,
@@ -19,8 +20,9 @@ const FILES: [&str; 3] = ["LOCK", "heartbeat", "route-secret"];
 /// Anything for the group or for others.
 const LOOSE: u32 = 0o077;
 
-/// Takes the permissions of everybody else away from what a ledger left in this directory. The directory itself stays as it is, with a
-/// warning, if it holds files of others, too: the events of a file sink may be meant for somebody.
+/// Takes the permissions of everybody else away from what a ledger left in this directory. The directory
+/// itself stays as it is, with a warning, if it holds files of others, too: the events of a file sink may be
+/// meant for somebody.
 pub(crate) fn tighten(directory: &Path) {
     let mut foreign = false;
     for (name, path) in entries(directory) {

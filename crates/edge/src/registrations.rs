@@ -86,8 +86,9 @@ impl Registrations {
         self.registering.load(Ordering::Acquire) > 0
     }
 
-    /// What a request to a device that is not registered must wait for: a REGISTER of the device that is under way. A registrar may
-    /// send to a Contact as soon as it has written its 2xx, before that has been read here.
+    /// What a request to a device that is not registered must wait for: a REGISTER of the device that is
+    /// under way. A registrar may send to a Contact as soon as it has written its 2xx, before that has been
+    /// read here.
     pub(crate) fn hold_call(&self, device: Device) -> Option<Held> {
         let mut table = self.table();
         let entry = table.get_mut(&device).filter(|entry| entry.registers > 0)?;

@@ -1,4 +1,5 @@
-//! What a running server takes over from a configuration that was read again: certificates, users, and what one address may take.
+//! What a running server takes over from a configuration that was read again: certificates, users, and what
+//! one address may take.
 
 use config::{Config, TlsMaterial};
 use transport::certificate::{CertificateError, Fitting, Replaced};
@@ -22,9 +23,9 @@ pub enum ReloadError {
 }
 
 impl Handle {
-    /// Takes over the certificates of listeners that are there by the same name, the users of domains, and `[defence]`: all or
-    /// none. New handshakes and new proofs are judged by them; open flows stay. Gives the names of the listeners that have
-    /// another certificate now.
+    /// Takes over the certificates of listeners that are there by the same name, the users of domains, and
+    /// `[defence]`: all or none. New handshakes and new proofs are judged by them; open flows stay. Gives the
+    /// names of the listeners that have another certificate now.
     ///
     /// # Errors
     /// The first certificate or users file that cannot be used.

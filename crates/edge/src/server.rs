@@ -50,7 +50,8 @@ const BINDINGS_PER_FLOW: usize = 4;
 /// Descriptors that are not for flows: listeners, the ledger, sinks, admin, what lingers.
 const SPARE_DESCRIPTORS: u64 = 128;
 
-/// Those of them that no connection gets, whatever comes in: the ledger, sinks and admin open theirs at any time.
+/// Those of them that no connection gets, whatever comes in: the ledger, sinks and admin open theirs at any
+/// time.
 const KEPT_DESCRIPTORS: u64 = 64;
 
 /// Between two warnings that no connection can be accepted.
@@ -68,9 +69,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server: every listener is bound before the ledger is touched, and nothing is served before what an
-    /// earlier process owed is written. Must be called within a runtime; it blocks on the disk. `pages` takes plain
-    /// HTTP requests that come to `ws` listeners.
+    /// Starts a server: every listener is bound before the ledger is touched, and nothing is served before
+    /// what an earlier process owed is written. Must be called within a runtime; it blocks on the disk.
+    /// `pages` takes plain HTTP requests that come to `ws` listeners.
     ///
     /// # Errors
     /// See [`StartError`]; nothing runs then.
@@ -78,8 +79,8 @@ impl Server {
         Self::start_on(Arc::new(Directory::new(&config.ledger.directory)), config, pages)
     }
 
-    /// The same with the ledger on this storage. What stands beside it (the secret of our routes) is still in the
-    /// directory of the configuration.
+    /// The same with the ledger on this storage. What stands beside it (the secret of our routes) is still in
+    /// the directory of the configuration.
     ///
     /// # Errors
     /// See [`StartError`]; nothing runs then.
@@ -280,9 +281,9 @@ impl Server {
         self.handle.clone()
     }
 
-    /// Ends the server in order: no new flows, every flow closed and its close durable, then `node.stopped`, then a
-    /// checkpoint for the next start. The flows are closed at a pace that takes `over` (less with few flows, or after
-    /// [`Handle::hurry`]); what is not closed by `patience` is closed by the next start.
+    /// Ends the server in order: no new flows, every flow closed and its close durable, then `node.stopped`,
+    /// then a checkpoint for the next start. The flows are closed at a pace that takes `over` (less with few
+    /// flows, or after [`Handle::hurry`]); what is not closed by `patience` is closed by the next start.
     ///
     /// # Errors
     /// What the disk did not take in time.
@@ -363,8 +364,8 @@ fn write_secret(path: &std::path::Path) -> io::Result<[u8; 32]> {
     Ok(secret)
 }
 
-/// Descriptors that the process may have, after asking for as many as it can get: the usual soft limit of 1,024 is
-/// made for programs that use `select`.
+/// Descriptors that the process may have, after asking for as many as it can get: the usual soft limit of
+/// 1,024 is made for programs that use `select`.
 fn descriptors() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

@@ -95,7 +95,8 @@ impl std::fmt::Debug for Shard {
     }
 }
 
-/// Runs a shard until its inbox is closed. `sockets` are its UDP sockets, by listener, which are read from once `looked_up` says so.
+/// Runs a shard until its inbox is closed. `sockets` are its UDP sockets, by listener, which are read from
+/// once `looked_up` says so.
 pub(crate) async fn run(
     index: u8,
     shared: Arc<Shared>,
@@ -217,8 +218,9 @@ impl Shard {
         })
     }
 
-    /// Does something that belongs to no flow. A panic in it must not take the shard with it, as one in a flow's task takes
-    /// only the flow: borrows end with it, and tables are changed by methods that leave them whole.
+    /// Does something that belongs to no flow. A panic in it must not take the shard with it, as one in a
+    /// flow's task takes only the flow: borrows end with it, and tables are changed by methods that leave
+    /// them whole.
     fn contained(&self, act: impl FnOnce()) -> Contained {
         if std::panic::catch_unwind(AssertUnwindSafe(act)).is_ok() {
             return Contained::Done;
@@ -235,8 +237,8 @@ impl Shard {
         }
     }
 
-    /// Whether a message has to wait: a REGISTER for an un-REGISTER of ours, any other request for the REGISTER of the device that it
-    /// is for. It is received when that has its answer.
+    /// Whether a message has to wait: a REGISTER for an un-REGISTER of ours, any other request for the
+    /// REGISTER of the device that it is for. It is received when that has its answer.
     fn is_held(&self, from: Hop, bytes: &[u8]) -> bool {
         let registrations = &self.shared.registrations;
         let held = if bytes.starts_with(b"REGISTER ") {
@@ -475,8 +477,8 @@ impl Shard {
         }
     }
 
-    /// Tells every shard, this one included, that nothing comes from a hop any more. Safe to call from anywhere:
-    /// the proxies hear of it when they are not at work.
+    /// Tells every shard, this one included, that nothing comes from a hop any more. Safe to call from
+    /// anywhere: the proxies hear of it when they are not at work.
     pub(crate) fn announce_gone(&self, hop: Hop, loss: Loss) {
         for shard in (0..self.shared.inboxes.shards()).filter(|&shard| shard != usize::from(self.index)) {
             let _ = self.shared.tell(shard, ShardMessage::Gone(hop, loss));

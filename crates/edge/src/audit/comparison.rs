@@ -1,8 +1,9 @@
-//! Three views of the same flows, and two of users and of calls, held against each other. Pure: no sockets, no clock.
+//! Three views of the same flows, and two of users and of calls, held against each other. Pure: no sockets,
+//! no clock.
 //!
-//! Flows come and go while the views are taken, so nothing counts that was seen once. A flow differs when it did in two looks
-//! running. A socket without a flow is no difference while it may be shaking hands or parting from its peer: a socket has
-//! one stretch of each, before and after its flow, and both are bounded.
+//! Flows come and go while the views are taken, so nothing counts that was seen once. A flow differs when it
+//! did in two looks running. A socket without a flow is no difference while it may be shaking hands or
+//! parting from its peer: a socket has one stretch of each, before and after its flow, and both are bounded.
 
 mod kept;
 
@@ -161,13 +162,14 @@ pub(crate) struct Patience {
     pub(crate) after: Duration,
 }
 
-/// What is remembered from look to look. Grows with the sockets held and with what differs, with nothing else.
+/// What is remembered from look to look. Grows with the sockets held and with what differs, with nothing
+/// else.
 #[derive(Debug)]
 pub(crate) struct Comparison {
     patience: Patience,
     suspects: BTreeMap<Subject, Suspect>,
-    /// Sockets that were seen at a listener, as long as they are held: one whose connection is gone shows in no table of
-    /// the kernel's any more.
+    /// Sockets that were seen at a listener, as long as they are held: one whose connection is gone shows in
+    /// no table of the kernel's any more.
     known: HashMap<u64, Known>,
 }
 

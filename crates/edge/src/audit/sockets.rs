@@ -22,8 +22,8 @@ pub(crate) struct Socket {
 /// The state of a socket that listens, in the kernel's tables.
 const LISTEN: &str = "0A";
 
-/// Takes the kernel's view: sockets at these listeners, and those that flows have, which may be connections of our own making.
-/// Blocks for about as long as there are sockets in this network namespace.
+/// Takes the kernel's view: sockets at these listeners, and those that flows have, which may be connections
+/// of our own making. Blocks for about as long as there are sockets in this network namespace.
 ///
 /// # Errors
 /// There is no `/proc`, or it may not be read.

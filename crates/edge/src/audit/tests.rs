@@ -1,5 +1,5 @@
-//! The comparison against connections whose whole life is known: nothing is found in what only comes and goes, however the looks
-//! fall, and everything that is planted is.
+//! The comparison against connections whose whole life is known: nothing is found in what only comes and
+//! goes, however the looks fall, and everything that is planted is.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -248,7 +248,8 @@ proptest! {
     }
 }
 
-/// The views of one healthy flow and of whatever `plant` makes of them, look after look, a second and a half apart.
+/// The views of one healthy flow and of whatever `plant` makes of them, look after look, a second and a half
+/// apart.
 fn planted(plant: impl Fn(&mut Views)) -> Vec<(Subject, Standing)> {
     let (began, mut comparison) = (Instant::now(), comparison());
     let mut last = Vec::new();

@@ -35,7 +35,8 @@ fn chain(names: &[&str], time: Time, by: &CertifiedIssuer<'static, KeyPair>) -> 
     (format!("{}{}", own.pem(), by.pem()), key.serialize_pem())
 }
 
-/// What is said of a wss listener that advertises `sip.example.com`, and of an upstream with the same identity and this authority.
+/// What is said of a wss listener that advertises `sip.example.com`, and of an upstream with the same
+/// identity and this authority.
 fn said(chain: &str, key: &str, ca: &str) -> Vec<(String, Severity)> {
     let text = "[[listener]]\nname = \"wss\"\ntransport = \"wss\"\nbind = \"127.0.0.1:0\"\nadvertise = \"sip.example.com\"\n\
                 certificate = \"chain.pem\"\nprivate_key = \"key.pem\"\n\

@@ -214,8 +214,8 @@ impl Shard {
         self.flows.borrow().get(&number).and_then(|entry| entry.known.borrow().clone())
     }
 
-    /// The user agent on a flow brought credentials that name it for a time. The flow is known by them from now on, and ends
-    /// when they run out.
+    /// The user agent on a flow brought credentials that name it for a time. The flow is known by them from
+    /// now on, and ends when they run out.
     pub(crate) fn vouch(&self, number: FlowNumber, vouched: &Vouched) {
         if let Some(entry) = self.flows.borrow().get(&number) {
             let Vouched { identity, until, outside } = vouched;
@@ -228,8 +228,9 @@ impl Shard {
         }
     }
 
-    /// The user agent on a flow has proved who it is. One whose name does not fit stays unknown: cut, it could be another's. Whom
-    /// a token or a certificate vouches for stays the flow's user: some could not prove that again.
+    /// The user agent on a flow has proved who it is. One whose name does not fit stays unknown: cut, it
+    /// could be another's. Whom a token or a certificate vouches for stays the flow's user: some could not
+    /// prove that again.
     pub(crate) fn identify(&self, number: FlowNumber, identity: &str) {
         if identity.len() <= LONGEST_IDENTITY
             && let Some(entry) = self.flows.borrow().get(&number)

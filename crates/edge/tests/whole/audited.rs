@@ -1,4 +1,5 @@
-//! A difference that someone planted in a server's ledger while it serves: the running audit tells everyone who should know.
+//! A difference that someone planted in a server's ledger while it serves: the running audit tells everyone
+//! who should know.
 
 use std::{
     io,

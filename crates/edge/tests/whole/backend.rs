@@ -64,7 +64,8 @@ pub(crate) fn is(method: &'static str) -> impl Fn(&Message<'_>) -> bool {
     move |message| message.method().is_some_and(|is| is.as_bytes() == method.as_bytes())
 }
 
-/// A request within a dialog, from what one side has seen of it: its Record-Routes and the other side's Contact.
+/// A request within a dialog, from what one side has seen of it: its Record-Routes and the other side's
+/// Contact.
 pub(crate) fn within(
     method: &str,
     seen: &Message<'_>,
@@ -87,13 +88,15 @@ pub(crate) fn within(
     .into_bytes()
 }
 
-/// One side calls, the other answers, and the answering side hangs up: every request along the routes that were recorded.
+/// One side calls, the other answers, and the answering side hangs up: every request along the routes that
+/// were recorded.
 pub(crate) async fn call(caller: (&mut Client, &str), callee: (&mut Client, &str)) {
     // Twice through here, and once through the PBX.
     call_along(5, caller, callee).await;
 }
 
-/// The same along at least so many recorded routes: two for each time through here, one for each through the PBX.
+/// The same along at least so many recorded routes: two for each time through here, one for each through the
+/// PBX.
 pub(crate) async fn call_along(routes: usize, caller: (&mut Client, &str), callee: (&mut Client, &str)) {
     let ((caller, from), (callee, to)) = (caller, callee);
     callee.set_answering(Answering::KeepsSilent);
@@ -125,7 +128,8 @@ pub(crate) async fn call_along(routes: usize, caller: (&mut Client, &str), calle
     let (a, b) = (value(&answered, HeaderId::From), value(&answered, HeaderId::To));
     let mut routes: Vec<&[u8]> = answered.record_routes().map(|(value, _)| value.bytes).collect();
     routes.reverse();
-    // An ACK that is lost on the way is said again, as it is for every repeat of the 200 (RFC 3261 §13.2.2.4).
+    // An ACK that is lost on the way is said again, as it is for every repeat of the 200 (RFC 3261
+    // §13.2.2.4).
     let acknowledged = async {
         loop {
             caller.send(&within("ACK", &answered, (&a, &b), routes.clone(), 1)).unwrap();

@@ -1,4 +1,5 @@
-//! Whoever writes somebody's address on datagrams has it banned, and must not silence the phones that are registered there.
+//! Whoever writes somebody's address on datagrams has it banned, and must not silence the phones that are
+//! registered there.
 
 use std::{net::SocketAddr, time::Duration};
 

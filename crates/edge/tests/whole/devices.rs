@@ -174,8 +174,8 @@ async fn an_unregister_waits_for_a_register_that_is_under_way() {
     }
 }
 
-/// A registrar may ask whether a new contact is there as soon as it has written its 200, as Asterisk does with
-/// `qualify_frequency`. Its 200 and its request are read by whatever thread is free.
+/// A registrar may ask whether a new contact is there as soon as it has written its 200, as Asterisk does
+/// with `qualify_frequency`. Its 200 and its request are read by whatever thread is free.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_to_a_device_waits_for_the_register_that_is_under_way() {
     for (by, refused) in [("auto", None), ("contact-rewrite", None), ("auto", Some(403))] {

@@ -248,8 +248,8 @@ async fn a_phone_without_qop_proves_its_password_once_with_each_nonce() {
     house.end().await;
 }
 
-/// A user who may ask another for a password in our name could use here what he is told: a call to a number that costs,
-/// in the other's name.
+/// A user who may ask another for a password in our name could use here what he is told: a call to a number
+/// that costs, in the other's name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_user_asks_another_for_a_password_in_our_name() {
     let house = house("digest-relay", "", "alice:wonder\nbob:builder\n");

@@ -1,4 +1,5 @@
-//! Presence and other state of users: asked of a server behind, or of nobody. What only devices know is asked of them.
+//! Presence and other state of users: asked of a server behind, or of nobody. What only devices know is asked
+//! of them.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! One user agent on two connections (RFC 5626): it is asked once, and by the other connection when one fails.
+//! One user agent on two connections (RFC 5626): it is asked once, and by the other connection when one
+//! fails.
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub(crate) async fn flow(house: &House, instance: &str, reg_id: u8) -> Client {
     client
 }
 
-/// Asks ada something; the answer, and how often each of her connections was asked. An INVITE is answered 486, all else 200.
+/// Asks ada something; the answer, and how often each of her connections was asked. An INVITE is answered
+/// 486, all else 200.
 pub(crate) async fn asked<const N: usize>(
     bob: &mut Client,
     (method, uri): (&str, &str),

@@ -176,7 +176,8 @@ async fn a_dialog_with_a_gruu_reaches_its_user_agent_wherever_that_is_by_now() {
         assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
         assert_eq!(uri(&came), LATER);
 
-        // So does the other side, of which the routes know nothing: the name leads to the right one all the same.
+        // So does the other side, of which the routes know nothing: the name leads to the right one all the
+        // same.
         if method == "SUBSCRIBE" {
             bob.end(Ending::Close(CloseWord::Normal, AfterClose::Wait), &Farewell::Nothing, PATIENCE).await;
             bob = house.registered("bob").await;

@@ -83,7 +83,8 @@ fn recipe(first: &str, given: &[(&str, &str)]) -> String {
     })
 }
 
-/// One that runs until it is dropped. On an address of its own, so that it is nobody else who speaks from there.
+/// One that runs until it is dropped. On an address of its own, so that it is nobody else who speaks from
+/// there.
 pub(crate) struct Kamailio {
     pub(crate) address: SocketAddr,
     directory: PathBuf,
@@ -128,8 +129,8 @@ impl Kamailio {
         Some(Self::run_at(free, name, "disable_tcp=yes", path).await)
     }
 
-    /// One that asks users for the password `wonder`, and takes un-REGISTERs of a server at this address with this secret by the recipe
-    /// of docs/PBX.md; none: it asks for every one.
+    /// One that asks users for the password `wonder`, and takes un-REGISTERs of a server at this address with
+    /// this secret by the recipe of docs/PBX.md; none: it asks for every one.
     pub(crate) async fn run_with_passwords(name: &str, ours: Option<(&str, &str)>) -> Self {
         let recipe = ours.map_or_else(String::new, |(address, secret)| {
             recipe("# kamailio.cfg: un-REGISTERs", &[("10.0.0.1", address), ("SECRET", secret)])
@@ -163,7 +164,8 @@ impl Kamailio {
         Self::run_text(free, name, tcp, path, &text).await
     }
 
-    /// The port may be somebody else's by the time that Kamailio takes it, or over TCP: then another is tried.
+    /// The port may be somebody else's by the time that Kamailio takes it, or over TCP: then another is
+    /// tried.
     async fn run_text(free: std::net::UdpSocket, name: &str, tcp: &str, path: &str, text: &str) -> Self {
         let mut address = free.local_addr().unwrap();
         drop(free);

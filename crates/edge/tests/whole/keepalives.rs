@@ -1,4 +1,5 @@
-//! What phones and NAT helpers send besides SIP is no attack, on any transport; and what registered phones get wrong is none either.
+//! What phones and NAT helpers send besides SIP is no attack, on any transport; and what registered phones
+//! get wrong is none either.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Keys of a login that stand at a web address: fetched when the server starts, again when a token names another, and kept while
-//! they cannot be had.
+//! Keys of a login that stand at a web address: fetched when the server starts, again when a token names
+//! another, and kept while they cannot be had.
 
 use std::{
     sync::{Arc, Mutex},

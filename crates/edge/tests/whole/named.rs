@@ -160,7 +160,8 @@ async fn a_name_leads_to_servers_and_later_to_others() {
     house.end().await;
 }
 
-/// Whoever comes while names are looked up the first time waits for that, by whatever transport, but not for long.
+/// Whoever comes while names are looked up the first time waits for that, by whatever transport, but not for
+/// long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_before_the_first_answer_of_dns_waits_for_it() {
     let pbx = ServerBehind::tcp(404, Then::Stays).await;

@@ -111,8 +111,9 @@ async fn over_tls_each_side_proves_who_it_is() {
     assert!(pbx.came().requests[0].contains("\r\nVia: SIP/2.0/TLS "));
     one.until("opened", |_| made(&one) == (1, 0)).await;
     one.end().await;
-    // One whose certificate somebody else has signed is not believed, and one who asks for ours is not told a foreign one is good.
-    // The first is no connection at all, so nobody is served by it (RFC 3261 §16.7 step 6); the second ends once it has been made.
+    // One whose certificate somebody else has signed is not believed, and one who asks for ours is not told a
+    // foreign one is good. The first is no connection at all, so nobody is served by it (RFC 3261 §16.7 step
+    // 6); the second ends once it has been made.
     for (name, trusted, own, told) in [
         ("outgoing-tls-who", &other, (&*certificate, &*key), 503),
         ("outgoing-tls-we", &authority, (&*foreign, &*foreign_key), 500),

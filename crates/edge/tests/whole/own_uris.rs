@@ -1,4 +1,5 @@
-//! How URIs that name this server are known: by what we signed, by our addresses, by the domains that we serve.
+//! How URIs that name this server are known: by what we signed, by our addresses, by the domains that we
+//! serve.
 
 use lifecycle::Transport;
 use sip_message::{HeaderId, Message};
@@ -150,7 +151,8 @@ async fn a_route_that_names_a_served_domain_is_as_good_as_none() {
     for request in &pbx.came().requests {
         assert!(!request.contains("\r\nRoute:"), "{request}");
     }
-    // It opens no way that there is not without it: none to others, and none by a user's name or another port.
+    // It opens no way that there is not without it: none to others, and none by a user's name or another
+    // port.
     let beyond = format!("Route: <sip:localhost;lr>, <sip:{};lr>\r\n", pbx.address);
     for (route, uri) in [
         ("Route: <sip:localhost;lr>\r\n", "sip:eve@elsewhere.example"),

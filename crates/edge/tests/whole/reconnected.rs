@@ -1,4 +1,5 @@
-//! A connection to a server behind ends in mid-call. A server is no user agent: the call goes on, and whoever hangs up is heard.
+//! A connection to a server behind ends in mid-call. A server is no user agent: the call goes on, and whoever
+//! hangs up is heard.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,5 @@
-//! Calls that are refused here: of each whose caller is known there is a record, and no flood fills the ledger with them.
+//! Calls that are refused here: of each whose caller is known there is a record, and no flood fills the
+//! ledger with them.
 
 use lifecycle::{EventKind, Transport};
 use metrics::Count;
@@ -24,7 +25,8 @@ fn invite(uri: &str) -> String {
     request("INVITE", uri, ALICE, &format!("<{uri}>"), "")
 }
 
-/// The calls that have ended: caller, callee, cause, who ended it, and what the caller was told. Each has started before.
+/// The calls that have ended: caller, callee, cause, who ended it, and what the caller was told. Each has
+/// started before.
 fn ended(house: &House) -> Vec<String> {
     let (mut started, mut ended) = (Vec::new(), Vec::new());
     for (kind, text) in house.events() {

@@ -1,4 +1,5 @@
-//! Calls that go on behind a restart: their routes are signed by the run before, and the flows that they name are gone.
+//! Calls that go on behind a restart: their routes are signed by the run before, and the flows that they name
+//! are gone.
 
 use prove::{Answering, Client};
 use sip_message::Message;
@@ -132,7 +133,8 @@ async fn a_stolen_route_of_an_earlier_run_ends_what_it_belongs_to_and_begins_not
     assert_eq!(answer_to(&mut thief, without.into_bytes()).await, 403);
     let changed = text.replace("Route: <sip:", "Route: <sip:A");
     assert_eq!(answer_to(&mut thief, changed.into_bytes()).await, 403);
-    // What goes on or ends a dialog gets there, and the server says whether there is that dialog: it needs the tags.
+    // What goes on or ends a dialog gets there, and the server says whether there is that dialog: it needs
+    // the tags.
     thief.send(&users.request("BYE", 31)).unwrap();
     let mut line = pbx.accept().await;
     let came = line.next("a request", |message| message.is_request()).await;

@@ -71,7 +71,8 @@ impl Pbx {
     }
 }
 
-/// A server with a PBX behind it, for users who register here. Two UDP listeners: the PBX is spoken to by the first.
+/// A server with a PBX behind it, for users who register here. Two UDP listeners: the PBX is spoken to by the
+/// first.
 pub(crate) fn house(name: &str, pbx: &Pbx, domains: &str) -> House {
     let config = format!(
         "[[listener]]\nname = \"inside\"\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n\
@@ -211,7 +212,8 @@ async fn outside_is_for_those_who_may() {
     house.end().await;
 }
 
-/// A call that came from the server behind gives a way there. It is for that call, whoever else may be reached by it.
+/// A call that came from the server behind gives a way there. It is for that call, whoever else may be
+/// reached by it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_from_the_outside_opens_no_way_to_the_outside() {
     let pbx = Pbx::new().await;

@@ -1,4 +1,5 @@
-//! A user with two phones that say no more of themselves than their address: a call stays with the one that answered it.
+//! A user with two phones that say no more of themselves than their address: a call stays with the one that
+//! answered it.
 
 use lifecycle::EventKind;
 use prove::{Answering, Client};

@@ -1,4 +1,5 @@
-//! Un-REGISTERs of the server itself: what proves them to be its own, that nobody else can say it, and what is seen of those that fail.
+//! Un-REGISTERs of the server itself: what proves them to be its own, that nobody else can say it, and what
+//! is seen of those that fail.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -18,7 +19,8 @@ use crate::{
 
 const SECRET: &str = "s3cret-0123456789abcdef";
 
-/// One upstream for each of these URIs, and a domain that registers there: the first of them is the domain of the tests.
+/// One upstream for each of these URIs, and a domain that registers there: the first of them is the domain of
+/// the tests.
 fn house(name: &str, servers: &[(&str, String)]) -> House {
     let mut text = "[[listener]]\ntransport = \"udp\"\nbind = \"127.0.0.1:0\"\n".to_owned();
     for (number, (keys, uri)) in servers.iter().enumerate() {
@@ -143,7 +145,8 @@ async fn an_unregister_of_ours_proves_itself_and_nothing_else_that_is_forwarded_
     }
 }
 
-/// A user agent that a server behind calls says it to that server in its answer; and one server behind says it to another.
+/// A user agent that a server behind calls says it to that server in its answer; and one server behind says
+/// it to another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn neither_answers_nor_servers_behind_carry_the_field_on() {
     let pbx = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -299,7 +302,8 @@ async fn a_stranger_unregisters_nobody_at_a_kamailio_that_takes_our_field_for_pr
     house.end().await;
 }
 
-/// Asterisk finds by From the endpoint whose rules hold. One without a password, such as a trunk's, would let a client register anybody.
+/// Asterisk finds by From the endpoint whose rules hold. One without a password, such as a trunk's, would let
+/// a client register anybody.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_registers_the_user_that_it_names_in_from_and_no_other() {
     let pbx = ServerBehind::udp(UdpSocket::bind("127.0.0.1:0").await.unwrap(), 200).await;

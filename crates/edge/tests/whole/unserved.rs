@@ -1,4 +1,5 @@
-//! Servers behind that decline, ask to be left alone, are not there, or say nothing: who is asked then, and what the caller hears.
+//! Servers behind that decline, ask to be left alone, are not there, or say nothing: who is asked then, and
+//! what the caller hears.
 
 use std::{
     net::SocketAddr,
@@ -52,7 +53,8 @@ async fn a_server_that_answers_503_is_asked_once_and_goes_on_to_be_asked() {
         let mut ada = house.connect("ada").await;
         let before = came();
         let answer = invite(&mut ada, 1300).await;
-        // It may serve others well: it says nothing of when it may be asked again (RFC 3261 §16.7 step 6, §21.5.4).
+        // It may serve others well: it says nothing of when it may be asked again (RFC 3261 §16.7 step 6,
+        // §21.5.4).
         assert!(answer.starts_with("SIP/2.0 500 ") && !answer.contains("\r\nRetry-After:"), "{answer}");
         house.until("acknowledged", |_| came().1 == before.1 + 2).await;
         assert_eq!(came(), (before.0, before.1 + 2), "INVITE and ACK by TCP, nothing by UDP");
@@ -128,7 +130,8 @@ fn nobody() -> SocketAddr {
     std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// REGISTER had no answer at all and INVITE 408 after half a minute, while the API said that the server was up.
+/// REGISTER had no answer at all and INVITE 408 after half a minute, while the API said that the server was
+/// up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_never_there_is_down_at_the_first_refusal_and_everybody_hears_503_at_once() {
     let address = nobody();

@@ -1,5 +1,5 @@
-//! What one user may take, from whatever addresses: connections, messages, calls, and guesses at its password. Clients come from several
-//! addresses of 127.0.0.0/8.
+//! What one user may take, from whatever addresses: connections, messages, calls, and guesses at its
+//! password. Clients come from several addresses of 127.0.0.0/8.
 
 use std::{net::IpAddr, time::SystemTime};
 

@@ -89,7 +89,8 @@ pub(crate) fn credentials(
     format!("{name}: {}\r\n", answer(&challenge, method, uri, user, password, "c0ffee", nc))
 }
 
-/// Whoever has no password learns nothing of who has one: by structure, so also not by what is done for the answer.
+/// Whoever has no password learns nothing of who has one: by structure, so also not by what is done for the
+/// answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_user_and_a_wrong_password_are_told_the_same() {
     let house = house("who-same");
