@@ -289,3 +289,61 @@ fn a_proof_is_noted_for_its_flow_whether_or_not_it_is_of_the_user_that_from_name
         assert_eq!(effects(who), "", "{who}");
     }
 }
+
+/// A refused call is written down for a user only if it is known to be that user's.
+#[test]
+fn a_refused_call_is_its_users_if_that_is_proved_or_registered_there() {
+    let site = Site::populated();
+    let rows = [
+        ("nobody eve@elsewhere.test", "nobody's"),
+        ("nobody ada@home.test", "nobody's"),
+        ("nobody ada@open.test", "nobody's"),
+        ("proves ada@home.test", "of ada@home.test"),
+        ("proves ada@home.test as carl@home.test", "nobody's"),
+        ("known ada@home.test", "of ada@home.test"),
+        ("known ada@home.test as carl@home.test", "nobody's"),
+        ("registered ada@behind.test", "of ada@behind.test"),
+        ("registered ada@behind.test as carl@behind.test", "nobody's"),
+        ("phone phone@home.test", "of phone@home.test"),
+        ("phone ada@home.test", "nobody's"),
+        ("pbx ada@home.test", "of the server 192.0.2.9"),
+    ];
+    hold(rows.map(|(who, expected)| {
+        let sent = Sent::new(who, &site);
+        let request = sent.asks("INVITE", "sip:zoe@home.test", "");
+        let message = Message::parse(request.as_bytes()).unwrap();
+        let incoming = Incoming { request: &message, from: sent.hop, now: site.now };
+        let routing = Routing { tables: site.tables(), flows: &sent };
+        let mut state = sent.state();
+        let _ = routing.decide(incoming, &mut state);
+        let whose = match routing.whose_call(incoming, state.proved) {
+            None => "nobody's".to_owned(),
+            Some(crate::calls::Refused::User(aor)) => format!("of {aor}"),
+            Some(crate::calls::Refused::Server(address)) => format!("of the server {address}"),
+        };
+        (who.to_owned(), expected, whose)
+    }));
+}
+
+/// PUBLISH is understood only where a server behind keeps event state.
+#[test]
+fn options_say_what_may_be_asked_of_a_domain() {
+    let site = Site::populated();
+    let sent = Sent::new("nobody eve@elsewhere.test", &site);
+    let rows = [
+        ("sip:home.test", "without PUBLISH"),
+        ("sip:trunk.test", "with PUBLISH"),
+        ("sip:behind.test", "with PUBLISH"),
+        ("sip:192.0.2.1:5060", "with PUBLISH"),
+    ];
+    hold(rows.map(|(uri, expected)| {
+        let request = sent.asks("OPTIONS", uri, "");
+        let message = Message::parse(request.as_bytes()).unwrap();
+        let incoming = Incoming { request: &message, from: sent.hop, now: site.now };
+        let routing = Routing { tables: site.tables(), flows: &sent };
+        let answer = routing.decide(incoming, &mut sent.state()).unwrap_err();
+        let allow = answer.headers.iter().find(|(name, _)| *name == "Allow").expect("there is an Allow");
+        let publish = allow.1.windows(7).any(|part| part == b"PUBLISH");
+        (uri.to_owned(), expected, if publish { "with PUBLISH" } else { "without PUBLISH" }.to_owned())
+    }));
+}
