@@ -15,7 +15,8 @@ use lifecycle::{
 use location::Binding;
 use metrics::{Count, Gauge};
 use sip_dialog::{
-    Agent, Book, Call, Calls, End, Farewell, Hurt, Moment, Party, Refusal, Registered, Rooms, Sent, Side,
+    AffectedCalls, Agent, Call, CallWriter, Calls, End, Farewell, Moment, Party, Refusal, Registered, Rooms,
+    Sent, Side,
 };
 use sip_message::{Message, Method};
 use sip_proxy::Answer;
@@ -126,7 +127,7 @@ impl CallTable {
         request: &Message<'_>,
         named: Hop,
         from: Hop,
-    ) -> sip_dialog::Way<Hop> {
+    ) -> sip_dialog::RouteOutcome<Hop> {
         // A call that a proxy behind us sends back here is seen from both its ends: between them the proxy speaks for each.
         let speaks_for = |side, from| same_peer(side, from) || upstreams.knows(from);
         self.calls().way(request, named, from, speaks_for)
@@ -264,7 +265,7 @@ impl Shared {
     /// A flow is about to lose its bindings and to be closed. Its calls are held for the user agents that are registered over it, or
     /// go on over another flow of theirs; at the end of the process they end. Those of a server behind us do not mind: it is no user
     /// agent, and is reached by another connection.
-    pub(crate) fn calls_lose_flow(&self, number: FlowNumber, cause: Cause) -> Hurt {
+    pub(crate) fn calls_lose_flow(&self, number: FlowNumber, cause: Cause) -> AffectedCalls {
         let (hop, id) = (Hop::Flow(number), number.id(self.state.incarnation()));
         if cause == Cause::Shutdown {
             let farewell = self.calls.farewell;
@@ -276,7 +277,7 @@ impl Shared {
         let location = self.state.location();
         let agents: Vec<Agent> = location.bindings_of_flow(id).map(agent).collect();
         if agents.is_empty() && self.upstreams.anew(hop).is_some() {
-            return Hurt::default();
+            return AffectedCalls::default();
         }
         self.with_calls(|calls, desk, now| {
             let hurt = calls.hop_gone(desk, hop, &agents, now);
@@ -421,7 +422,7 @@ impl Desk<'_> {
     }
 }
 
-impl Book for Desk<'_> {
+impl CallWriter for Desk<'_> {
     type Hop = Hop;
     type Room = Room;
 

@@ -33,12 +33,12 @@ pub(crate) struct Flow {
     pub(crate) number: FlowNumber,
     /// What its messages come from.
     pub(crate) hop: Hop,
-    open: OpenFlow<Book>,
+    open: OpenFlow<CallWriter>,
 }
 
 /// Where a flow's end is written.
 #[derive(Debug)]
-pub(crate) struct Book {
+pub(crate) struct CallWriter {
     shard: Rc<Shard>,
     link: Rc<Link>,
     number: FlowNumber,
@@ -99,7 +99,7 @@ impl Flow {
             if let Some(vouched) = &opening.vouched {
                 shard.vouch(number, vouched);
             }
-            Book { shard: Rc::clone(shard), link, number, hop, known }
+            CallWriter { shard: Rc::clone(shard), link, number, hop, known }
         };
         let id = number.id(shared.state.incarnation());
         let open = shared.state.open(id, Arc::clone(&facts), at, room, book).await.map_err(refuse)?;
@@ -112,7 +112,7 @@ impl Flow {
     }
 }
 
-impl CloseBook for Book {
+impl CloseBook for CallWriter {
     type Room = Reservation;
 
     fn now_micros(&self) -> u64 {

@@ -6,7 +6,7 @@ use lifecycle::{CallBy, CallCause, Text};
 use sip_message::{Contact, HeaderId, Message, NameAddr};
 use smallvec::SmallVec;
 
-use crate::{Agent, Moment, asking::Asking, sdp::Offer, state::State};
+use crate::{Agent, Moment, pending_invites::Asking, sdp::Offer, state::State};
 
 /// The longest of what a call keeps of a message: of a Call-ID, From, To or Contact, and of all
 /// Record-Routes. A call with more passes untracked.

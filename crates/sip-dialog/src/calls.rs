@@ -10,7 +10,7 @@ use sip_message::Message;
 use smallvec::SmallVec;
 
 use crate::{
-    Book, Call, End, Hop, Moment, Rooms, Side,
+    Call, CallWriter, End, Hop, Moment, Rooms, Side,
     bye::bye,
     call::{Stage, Standing},
     key::{Key, Tags, key},
@@ -159,7 +159,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// A call begins, if there is room for it and for its records; otherwise it passes untracked.
     pub(crate) fn begin(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         invite: &Message<'_>,
         from: H,
         now: Moment,
@@ -172,7 +172,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// A call begins, if there is room for it and for its records.
     pub(crate) fn start(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         invite: &Message<'_>,
         from: H,
         now: Moment,
@@ -200,7 +200,7 @@ impl<H: Hop, R> Calls<H, R> {
     }
 
     /// The first 2xx was seen.
-    pub(crate) fn record_answer(&mut self, book: &mut impl Book<Hop = H, Room = R>, number: u64) {
+    pub(crate) fn record_answer(&mut self, book: &mut impl CallWriter<Hop = H, Room = R>, number: u64) {
         if let Some(entry) = self.calls.get_mut(&number)
             && let Some(room) = entry.answered.take()
         {
@@ -255,7 +255,7 @@ impl<H: Hop, R> Calls<H, R> {
 
     /// The one place where a call ends: its `call.ended` uses up the room that it had from its beginning. It
     /// goes from the table, unless somebody is away who is to be told when he comes back.
-    pub(crate) fn end(&mut self, book: &mut impl Book<Hop = H, Room = R>, number: u64, end: &End) {
+    pub(crate) fn end(&mut self, book: &mut impl CallWriter<Hop = H, Room = R>, number: u64, end: &End) {
         let Some(entry) = self.calls.get_mut(&number) else { return };
         let Some(room) = entry.ended.take() else { return };
         let call = &mut entry.call;
@@ -305,7 +305,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// Tells whoever of a dialog can be reached that it is over.
     pub(crate) fn send_byes(
         &self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         number: u64,
         tag: &[u8],
         reason: &str,
@@ -322,7 +322,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// Ends every call for one cause: for the end of the process.
     pub fn end_all(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         cause: CallCause,
         farewell: Farewell,
         now: Moment,
@@ -337,7 +337,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// Ends one call by a rule of ours.
     pub(crate) fn shut(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         number: u64,
         cause: CallCause,
         farewell: Farewell,

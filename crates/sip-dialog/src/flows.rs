@@ -4,7 +4,7 @@ use lifecycle::{CallBy, CallCause, NAMED_CALLS, Text};
 use smallvec::SmallVec;
 
 use crate::{
-    Agent, Book, Calls, End, Hop, Moment, Side,
+    Agent, CallWriter, Calls, End, Hop, Moment, Side,
     bye::bye,
     call::{Leg, Stage, Standing},
     calls::Farewell,
@@ -18,7 +18,7 @@ const HUNG_UP: &str = "Q.850;cause=16;text=\"The other side hung up\"";
 
 /// Calls that a flow's end hurt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Hurt {
+pub struct AffectedCalls {
     /// Call-IDs of the first few.
     pub named: Vec<Text<128>>,
     /// How many in all.
@@ -27,7 +27,7 @@ pub struct Hurt {
     pub expected: Vec<Box<str>>,
 }
 
-impl Hurt {
+impl AffectedCalls {
     fn add(&mut self, call_id: &Text<128>) {
         self.total += 1;
         if self.named.len() < NAMED_CALLS {
@@ -41,12 +41,12 @@ impl<H: Hop, R> Calls<H, R> {
     /// are lost at once.
     pub fn hop_gone(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         hop: H,
         agents: &[Agent],
         now: Moment,
-    ) -> Hurt {
-        let mut hurt = Hurt::default();
+    ) -> AffectedCalls {
+        let mut hurt = AffectedCalls::default();
         for number in self.by_hop.remove(&hop).unwrap_or_default() {
             let Some(call) = self.call_mut(number) else { continue };
             if !call.is_hurt_by(hop) {
@@ -71,13 +71,13 @@ impl<H: Hop, R> Calls<H, R> {
     /// A flow ended because the process does: its calls end with it. Who has said BYE before has hung up.
     pub fn hop_shut(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         hop: H,
         cause: CallCause,
         farewell: Farewell,
         now: Moment,
-    ) -> Hurt {
-        let mut hurt = Hurt::default();
+    ) -> AffectedCalls {
+        let mut hurt = AffectedCalls::default();
         for number in self.by_hop.remove(&hop).unwrap_or_default() {
             let end = self.hung_up(number, hop);
             let Some(call) = self.call_mut(number) else { continue };
@@ -103,7 +103,7 @@ impl<H: Hop, R> Calls<H, R> {
 
     fn legs_gone(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         number: u64,
         hop: H,
         agents: &[Agent],
@@ -187,7 +187,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// the callee's.
     fn lose(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         number: u64,
         side: Side,
         tag: &[u8],
@@ -221,7 +221,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// A user agent has registered over a hop: legs that were held for it are there from now on, and it is
     /// told of calls that ended meanwhile. Only one that was let in as the user it says may be announced
     /// here.
-    pub fn came_back(&mut self, book: &mut impl Book<Hop = H, Room = R>, agent: &Agent, hop: H) {
+    pub fn came_back(&mut self, book: &mut impl CallWriter<Hop = H, Room = R>, agent: &Agent, hop: H) {
         let Some(numbers) = self.away.get(agent.aor()).cloned() else { return };
         for number in numbers {
             let Some(call) = self.call_mut(number) else { continue };
@@ -341,7 +341,12 @@ impl<H: Hop, R> Calls<H, R> {
 
     /// Does what is due by now, for at most so many calls; says for how many. As many as it was allowed:
     /// there may be more.
-    pub fn expire(&mut self, book: &mut impl Book<Hop = H, Room = R>, now: Moment, at_most: usize) -> usize {
+    pub fn expire(
+        &mut self,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
+        now: Moment,
+        at_most: usize,
+    ) -> usize {
         let mut done = 0;
         while done < at_most
             && let Some(&(at, number)) = self.due.first()
@@ -353,7 +358,7 @@ impl<H: Hop, R> Calls<H, R> {
         done
     }
 
-    fn fall_due(&mut self, book: &mut impl Book<Hop = H, Room = R>, number: u64, now: Moment) {
+    fn fall_due(&mut self, book: &mut impl CallWriter<Hop = H, Room = R>, number: u64, now: Moment) {
         let Some(call) = self.call_mut(number) else { return };
         let dead = call.dead_at <= now.instant;
         match call.stage {

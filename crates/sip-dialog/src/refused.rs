@@ -11,7 +11,7 @@ use lifecycle::{CallBy, CallCause, Text};
 use sip_message::Message;
 
 use crate::{
-    Book, Calls, End, Hop, Moment,
+    CallWriter, Calls, End, Hop, Moment,
     key::{Tags, key},
 };
 
@@ -75,7 +75,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// nobody. One that comes again, as a repeat or as a fork, is the same call.
     pub fn refused(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         (status, reason): (u16, &str),
         invite: &Message<'_>,
         (from, sent): (H, Sent),

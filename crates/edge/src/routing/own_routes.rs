@@ -52,17 +52,17 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         match if moved {
             tables.calls.way(tables.upstreams, request, hop, from)
         } else {
-            sip_dialog::Way::Unknown
+            sip_dialog::RouteOutcome::Unknown
         } {
-            sip_dialog::Way::To(hop) if self.is_gone(now(hop)) => return Owned::Gone,
-            sip_dialog::Way::To(hop) => return Owned::Flow(now(hop)),
-            sip_dialog::Way::Held => return Owned::Held,
-            sip_dialog::Way::Gone => return Owned::Over,
-            sip_dialog::Way::Stranger => return Owned::Forged,
-            sip_dialog::Way::Unknown if moved && !self.may_begin(incoming, hop, state) => {
+            sip_dialog::RouteOutcome::To(hop) if self.is_gone(now(hop)) => return Owned::Gone,
+            sip_dialog::RouteOutcome::To(hop) => return Owned::Flow(now(hop)),
+            sip_dialog::RouteOutcome::Held => return Owned::Held,
+            sip_dialog::RouteOutcome::Gone => return Owned::Over,
+            sip_dialog::RouteOutcome::Stranger => return Owned::Forged,
+            sip_dialog::RouteOutcome::Unknown if moved && !self.may_begin(incoming, hop, state) => {
                 return Owned::Forged;
             }
-            sip_dialog::Way::Unknown => {}
+            sip_dialog::RouteOutcome::Unknown => {}
         }
         let (hop, other) = (now(hop), now(other));
         // Each side of a dialog holds both routes: its own, and the one to the other side.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lifecycle::{CallBy, CallCause};
-use sip_dialog::{Side, Way};
+use sip_dialog::{RouteOutcome, Side};
 
 use crate::paper::{ALICE, BOB, Done, Scene, agent, answer, ended, invite, settings, within};
 
@@ -102,7 +102,7 @@ fn a_bye_that_is_refused_here_ends_no_call() {
             ALICE,
             |one, other| one == other,
         );
-        assert_eq!(named, Way::To(BOB));
+        assert_eq!(named, RouteOutcome::To(BOB));
     }
     for status in [200, 430] {
         let mut scene = Scene::new(settings());
@@ -139,13 +139,13 @@ fn who_comes_back_speaks_to_a_proxy_behind_from_where_he_is_now() {
         [&from_bob, &from_alice].map(|text| sip_message::Message::parse(text.as_bytes()).unwrap());
     assert!(!scene.calls.has_moved(&from_bob, BOB, 7, same));
     // The proxy may speak for him meanwhile.
-    assert_eq!(scene.calls.way(&from_bob, ALICE, PBX, same), Way::To(ALICE));
+    assert_eq!(scene.calls.way(&from_bob, ALICE, PBX, same), RouteOutcome::To(ALICE));
     scene.back(&agent("bob"), 7);
     assert!(scene.calls.has_moved(&from_bob, BOB, 7, same));
     assert!(!scene.calls.has_moved(&from_bob, BOB, 8, same));
     assert!(!scene.calls.has_moved(&from_bob, PBX, 7, same));
     assert!(!scene.calls.has_moved(&from_alice, BOB, 7, same));
-    assert_eq!(scene.calls.way(&from_alice, BOB, PBX, same), Way::To(7));
+    assert_eq!(scene.calls.way(&from_alice, BOB, PBX, same), RouteOutcome::To(7));
 }
 
 /// Alice's INVITE has been challenged.

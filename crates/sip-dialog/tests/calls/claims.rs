@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lifecycle::{CallBy, CallCause};
-use sip_dialog::{Side, Way};
+use sip_dialog::{RouteOutcome, Side};
 use sip_message::Message;
 
 use crate::paper::{
@@ -14,7 +14,7 @@ use crate::paper::{
 const OTHER: u8 = 3;
 
 /// Where a request of Alice's to Bob leads.
-fn way(scene: &Scene) -> Way<u8> {
+fn way(scene: &Scene) -> RouteOutcome<u8> {
     let info = within("INFO", Side::Caller, "b", 90, "");
     scene.calls.way(&Message::parse(info.as_bytes()).unwrap(), BOB, ALICE, |one, other| one == other)
 }
@@ -38,7 +38,7 @@ fn a_call_does_not_go_to_another_phone_of_the_same_user() {
         let mut scene = call_with(DESK);
         scene.gone(BOB, std::slice::from_ref(&desk));
         scene.back(&device("bob@x", other, None, "r2"), OTHER);
-        assert_eq!(way(&scene), Way::Held, "{other}");
+        assert_eq!(way(&scene), RouteOutcome::Held, "{other}");
         scene.wait(HOLD);
         let done = scene.done();
         assert_eq!(ended(&done), [(CallCause::FlowLost, CallBy::Callee)], "{other}");
@@ -49,7 +49,7 @@ fn a_call_does_not_go_to_another_phone_of_the_same_user() {
         let mut scene = call_with(DESK);
         scene.gone(BOB, std::slice::from_ref(&desk));
         scene.back(&device("bob@x", contact, None, call_id), OTHER);
-        assert_eq!(way(&scene), Way::To(OTHER), "{contact}");
+        assert_eq!(way(&scene), RouteOutcome::To(OTHER), "{contact}");
     }
 }
 
@@ -58,12 +58,12 @@ fn a_flow_that_stands_keeps_its_call_when_another_phone_registers_the_same_conta
     let (one, two) = (device("bob@x", DESK, None, "r1"), device("bob@x", DESK, None, "r2"));
     let mut scene = call_with(DESK);
     scene.calls.moved(&one, &two, &[], BOB, OTHER);
-    assert_eq!(way(&scene), Way::To(BOB));
+    assert_eq!(way(&scene), RouteOutcome::To(BOB));
     // When it ends there is no registration of it any more, and it is waited for all the same.
     assert_eq!(scene.gone(BOB, &[]), 1);
-    assert_eq!((way(&scene), scene.done()), (Way::Held, vec![]));
+    assert_eq!((way(&scene), scene.done()), (RouteOutcome::Held, vec![]));
     scene.back(&device("bob@x", "sip:bob@10.0.0.7:5060", None, "r1"), 7);
-    assert_eq!(way(&scene), Way::To(7));
+    assert_eq!(way(&scene), RouteOutcome::To(7));
 }
 
 #[test]
@@ -72,16 +72,16 @@ fn of_two_phones_on_one_connection_only_the_one_that_moves_takes_its_call_along(
     let (one, two) = (device("bob@x", DESK, None, "r1"), device("bob@x", second, None, "r2"));
     let mut scene = call_with(second);
     scene.calls.moved(&one, &one, std::slice::from_ref(&two), BOB, OTHER);
-    assert_eq!(way(&scene), Way::To(BOB));
+    assert_eq!(way(&scene), RouteOutcome::To(BOB));
     scene.calls.moved(&two, &two, std::slice::from_ref(&one), BOB, OTHER);
-    assert_eq!(way(&scene), Way::To(OTHER));
+    assert_eq!(way(&scene), RouteOutcome::To(OTHER));
     // And when the connection ends, the one whose Contact it is is waited for.
     let mut scene = call_with(second);
     scene.gone(BOB, &[one.clone(), two.clone()]);
     scene.back(&one, 7);
-    assert_eq!(way(&scene), Way::Held);
+    assert_eq!(way(&scene), RouteOutcome::Held);
     scene.back(&two, 8);
-    assert_eq!(way(&scene), Way::To(8));
+    assert_eq!(way(&scene), RouteOutcome::To(8));
 }
 
 #[test]
@@ -93,23 +93,23 @@ fn who_speaks_in_the_call_over_the_flow_that_stands_has_it() {
     let mut scene = Scene::new(settings());
     scene.call();
     scene.calls.moved(&tab("bob-device"), &tab("second"), &[], BOB, OTHER);
-    assert_eq!(way(&scene), Way::To(OTHER));
+    assert_eq!(way(&scene), RouteOutcome::To(OTHER));
     scene.request(&within("INFO", Side::Callee, "b", 1, ""), BOB, ALICE);
-    assert_eq!(way(&scene), Way::To(BOB));
+    assert_eq!(way(&scene), RouteOutcome::To(BOB));
     assert_eq!(scene.gone(OTHER, &[tab("second")]), 0);
-    assert_eq!((way(&scene), scene.done()), (Way::To(BOB), vec![]));
+    assert_eq!((way(&scene), scene.done()), (RouteOutcome::To(BOB), vec![]));
 
     // The second closes and the first has not spoken: it stands, and has the call.
     let mut scene = Scene::new(settings());
     scene.call();
     scene.calls.moved(&tab("bob-device"), &tab("second"), &[], BOB, OTHER);
     assert_eq!(scene.gone(OTHER, &[tab("second")]), 1);
-    assert_eq!(way(&scene), Way::To(BOB));
+    assert_eq!(way(&scene), RouteOutcome::To(BOB));
     // It was the old connection of one page, and is over too.
     assert_eq!(scene.gone(BOB, &[]), 1);
-    assert_eq!(way(&scene), Way::Held);
+    assert_eq!(way(&scene), RouteOutcome::Held);
     scene.back(&tab("third"), 8);
-    assert_eq!(way(&scene), Way::To(8));
+    assert_eq!(way(&scene), RouteOutcome::To(8));
 
     // The second knows nothing of the call: both the first and Alice are told, whoever asked.
     let mut scene = Scene::new(settings());

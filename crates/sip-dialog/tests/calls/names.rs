@@ -1,13 +1,13 @@
 //! User agents that were called by another name than they registered.
 
 use lifecycle::{CallBy, CallCause};
-use sip_dialog::{Side, Way};
+use sip_dialog::{RouteOutcome, Side};
 use sip_message::Message;
 
 use crate::paper::{ALICE, BOB, Scene, agent, answer, device, ended, invite, settings, within};
 
 /// Where a request to whoever answered leads.
-fn way(scene: &Scene) -> Way<u8> {
+fn way(scene: &Scene) -> RouteOutcome<u8> {
     let info = within("INFO", Side::Caller, "b", 2, "");
     scene.calls.way(&Message::parse(info.as_bytes()).unwrap(), BOB, ALICE, |one, other| one == other)
 }
@@ -32,12 +32,12 @@ fn who_was_called_by_another_name_is_waited_for_too() {
         };
         let mut scene = begun();
         scene.gone(BOB, &[agent("eve"), registered.clone()]);
-        assert_eq!((scene.done(), way(&scene)), (vec![], Way::Held), "{called} {answers}");
+        assert_eq!((scene.done(), way(&scene)), (vec![], RouteOutcome::Held), "{called} {answers}");
         scene.back(&carol("later"), 7);
-        assert_eq!(way(&scene), Way::To(7));
+        assert_eq!(way(&scene), RouteOutcome::To(7));
         let mut scene = begun();
         scene.calls.moved(&registered, &registered, &[], BOB, 7);
-        assert_eq!(way(&scene), Way::To(7));
+        assert_eq!(way(&scene), RouteOutcome::To(7));
         // Somebody else who was there is not waited for in her stead.
         let mut scene = begun();
         scene.gone(BOB, &[agent("eve")]);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lifecycle::CallCause;
-use sip_dialog::{Agent, Book, Call, Calls, End, Moment, Registered, Rooms, Settings, Side};
+use sip_dialog::{Agent, Call, CallWriter, Calls, End, Moment, Registered, Rooms, Settings, Side};
 use sip_message::Message;
 
 /// A way to a peer.
@@ -34,7 +34,7 @@ pub(crate) struct Paper {
     pub(crate) full: bool,
 }
 
-impl Book for Paper {
+impl CallWriter for Paper {
     type Hop = Hop;
     type Room = Room;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lifecycle::{CallBy, CallCause};
-use sip_dialog::{Farewell, Side, Way};
+use sip_dialog::{Farewell, RouteOutcome, Side};
 use sip_message::Message;
 
 use crate::paper::{
@@ -17,7 +17,7 @@ fn scene() -> Scene {
     Scene::new(settings())
 }
 
-fn way(scene: &Scene, request: &str, named: u8, from: u8) -> Way<u8> {
+fn way(scene: &Scene, request: &str, named: u8, from: u8) -> RouteOutcome<u8> {
     scene.calls.way(&Message::parse(request.as_bytes()).unwrap(), named, from, |one, other| one == other)
 }
 
@@ -144,25 +144,25 @@ fn who_comes_back_within_the_hold_has_the_call_on_the_new_flow_both_ways() {
         assert_eq!(scene.gone(hop, &[agent(user)]), 1);
         assert_eq!((scene.calls.live(), scene.calls.held()), (1, 1));
         let (mine, theirs) = (within("INFO", side, "b", 5, ""), within("BYE", other_side(side), "b", 5, ""));
-        assert_eq!(way(&scene, &theirs, hop, other), Way::Held);
+        assert_eq!(way(&scene, &theirs, hop, other), RouteOutcome::Held);
         // A stranger, and another of the user's devices, do not get it.
         scene.back(&agent("mallory"), 9);
         scene.back(&device(&format!("{user}@x"), "sip:other@o.invalid", None, "other"), 9);
-        assert_eq!(way(&scene, &theirs, hop, other), Way::Held);
-        assert_eq!(way(&scene, &mine, other, 9), Way::Stranger);
+        assert_eq!(way(&scene, &theirs, hop, other), RouteOutcome::Held);
+        assert_eq!(way(&scene, &mine, other, 9), RouteOutcome::Stranger);
         scene.wait(HOLD - Duration::from_millis(1));
         scene.back(&agent(user), 7);
         scene.wait(HOLD);
         assert_eq!((scene.done(), scene.calls.held()), (vec![], 0));
         // Its routes name the old flow.
-        assert_eq!(way(&scene, &theirs, hop, other), Way::To(7));
-        assert_eq!(way(&scene, &mine, other, 7), Way::To(other));
-        assert_eq!(way(&scene, &mine, hop, 7), Way::To(7), "its own side");
-        assert_eq!(way(&scene, &mine, 99, 7), Way::Unknown, "a route of something else");
+        assert_eq!(way(&scene, &theirs, hop, other), RouteOutcome::To(7));
+        assert_eq!(way(&scene, &mine, other, 7), RouteOutcome::To(other));
+        assert_eq!(way(&scene, &mine, hop, 7), RouteOutcome::To(7), "its own side");
+        assert_eq!(way(&scene, &mine, 99, 7), RouteOutcome::Unknown, "a route of something else");
         scene.request(&theirs, other, 7);
         scene.response(&answer(&theirs, 200, ""), Some(7));
         assert_eq!(ended(&scene.done()).len(), 1);
-        assert_eq!(way(&scene, &theirs, hop, other), Way::Unknown);
+        assert_eq!(way(&scene, &theirs, hop, other), RouteOutcome::Unknown);
     }
 }
 
@@ -255,7 +255,7 @@ fn both_sides_may_go_and_both_may_come_back() {
     scene.back(&agent("alice"), 7);
     scene.wait(HOLD);
     assert_eq!(scene.done(), []);
-    assert_eq!(way(&scene, &within("INFO", Side::Caller, "b", 5, ""), BOB, 7), Way::To(8));
+    assert_eq!(way(&scene, &within("INFO", Side::Caller, "b", 5, ""), BOB, 7), RouteOutcome::To(8));
     // And both may stay away: nobody is left to be told.
     scene.gone(7, &[agent("alice")]);
     scene.gone(8, &[agent("bob")]);
@@ -270,7 +270,7 @@ fn a_bye_while_the_other_is_away_ends_the_call_and_waits_for_him() {
     scene.call();
     scene.gone(BOB, &[agent("bob")]);
     let bye = within("BYE", Side::Caller, "b", 2, "");
-    assert_eq!(way(&scene, &bye, BOB, ALICE), Way::Held);
+    assert_eq!(way(&scene, &bye, BOB, ALICE), RouteOutcome::Held);
     scene.own(200, &bye);
     let done = scene.done();
     assert_eq!((ended(&done), sent(&done).len()), (vec![(CallCause::Hangup, CallBy::Caller)], 0));
@@ -331,9 +331,9 @@ fn a_registration_that_takes_over_moves_the_call_before_the_old_flow_ends() {
     let mut scene = scene();
     scene.call();
     scene.calls.moved(&agent("someone"), &agent("someone"), &[], BOB, 7);
-    assert_eq!(way(&scene, &within("INFO", Side::Caller, "b", 2, ""), BOB, ALICE), Way::To(BOB));
+    assert_eq!(way(&scene, &within("INFO", Side::Caller, "b", 2, ""), BOB, ALICE), RouteOutcome::To(BOB));
     scene.calls.moved(&agent("bob"), &agent("bob"), &[], BOB, 7);
-    assert_eq!(way(&scene, &within("INFO", Side::Caller, "b", 2, ""), BOB, ALICE), Way::To(7));
+    assert_eq!(way(&scene, &within("INFO", Side::Caller, "b", 2, ""), BOB, ALICE), RouteOutcome::To(7));
     assert_eq!(scene.gone(BOB, &[]), 0);
     assert_eq!((scene.done(), scene.calls.live()), (vec![], 1));
     assert_eq!(scene.gone(7, &[agent("bob")]), 1);
@@ -435,7 +435,7 @@ fn a_full_ledger_or_table_lets_calls_pass_untracked() {
     scene.request(&invite(1), ALICE, BOB);
     scene.response(&answer(&invite(1), 200, "b"), Some(BOB));
     assert_eq!((scene.done(), scene.calls.untracked()), (vec![], 1));
-    assert_eq!(way(&scene, &within("BYE", Side::Caller, "b", 2, ""), BOB, ALICE), Way::Unknown);
+    assert_eq!(way(&scene, &within("BYE", Side::Caller, "b", 2, ""), BOB, ALICE), RouteOutcome::Unknown);
     scene.paper.full = false;
     scene.call();
     scene.request(&invite(3).replace("call-1", "call-2"), ALICE, BOB);

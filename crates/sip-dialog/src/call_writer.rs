@@ -28,7 +28,7 @@ pub struct Rooms<R> {
 }
 
 /// Where calls are written down, and requests of our own leave from. Every call is answered at once.
-pub trait Book {
+pub trait CallWriter {
     /// A way to a peer.
     type Hop: Hop;
     /// Room for one record.

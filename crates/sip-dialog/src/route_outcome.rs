@@ -6,7 +6,7 @@ use crate::{Calls, Hop, Side, call::Standing};
 
 /// Where a route of ours leads a request of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way<H> {
+pub enum RouteOutcome<H> {
     /// This way: the hop that the route names, or the one that its user agent has moved to.
     To(H),
     /// Its user agent is away, and may come back.
@@ -23,28 +23,34 @@ impl<H: Hop, R> Calls<H, R> {
     /// Where a route that names `named` leads a request that came from `from`. `same_peer` says whether two
     /// hops lead to one peer.
     #[must_use]
-    pub fn way(&self, request: &Message<'_>, named: H, from: H, same_peer: impl Fn(H, H) -> bool) -> Way<H> {
-        let Some((call, at, side)) = self.find(request) else { return Way::Unknown };
+    pub fn way(
+        &self,
+        request: &Message<'_>,
+        named: H,
+        from: H,
+        same_peer: impl Fn(H, H) -> bool,
+    ) -> RouteOutcome<H> {
+        let Some((call, at, side)) = self.find(request) else { return RouteOutcome::Unknown };
         let dialog = &call.dialogs[at];
         let (sender, receiver) = match side {
             Side::Caller => (&call.caller, &dialog.callee),
             Side::Callee => (&dialog.callee, &call.caller),
         };
         if named != sender.named && named != receiver.named {
-            return Way::Unknown;
+            return RouteOutcome::Unknown;
         }
         // While its old connection stands, it may speak over that one too. A proxy behind may speak for who
         // is away.
         if from != sender.named && !same_peer(sender.hop().unwrap_or(sender.named), from) {
-            return Way::Stranger;
+            return RouteOutcome::Stranger;
         }
         if named == sender.named && named != receiver.named {
-            return Way::To(from);
+            return RouteOutcome::To(from);
         }
         match receiver.standing {
-            Standing::At(hop) => Way::To(hop),
-            Standing::Away { .. } => Way::Held,
-            Standing::Gone => Way::Gone,
+            Standing::At(hop) => RouteOutcome::To(hop),
+            Standing::Away { .. } => RouteOutcome::Held,
+            Standing::Gone => RouteOutcome::Gone,
         }
     }
 

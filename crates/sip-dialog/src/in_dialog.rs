@@ -6,11 +6,11 @@ use lifecycle::{CallBy, CallCause, Text};
 use sip_message::{HeaderId, Message, Method, StartLine};
 
 use crate::{
-    Book, Calls, End, Hop, Moment, Side,
-    asking::Failed,
+    CallWriter, Calls, End, Hop, Moment, Side,
     bye::bye,
     call::{Closing, Dialog, Pending, Session, Stage},
     key::{Tags, key},
+    pending_invites::Failed,
     sdp::{Offer, offer},
 };
 
@@ -36,7 +36,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// each place that an INVITE is sent to; for others it does nothing.
     pub fn forwarded(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         request: &Message<'_>,
         from: H,
         to: H,
@@ -52,7 +52,7 @@ impl<H: Hop, R> Calls<H, R> {
 
     fn invited(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         invite: &Message<'_>,
         tags: Tags<'_>,
         from: H,
@@ -139,7 +139,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// from.
     pub fn answered(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         status: u16,
         head: &Message<'_>,
         (asked, by): (H, Option<H>),
@@ -219,7 +219,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// whoever of the other side may still have it.
     fn forgotten(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         number: u64,
         at: usize,
         asker: Side,
@@ -256,7 +256,7 @@ impl<H: Hop, R> Calls<H, R> {
 
     fn invite_answered(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         number: u64,
         status: u16,
         head: &Message<'_>,
@@ -310,7 +310,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// A 2xx to the INVITE: a dialog is there.
     fn confirmed(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         number: u64,
         answer: &Message<'_>,
         (asked, hop): (H, H),
@@ -350,7 +350,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// An offer was accepted.
     fn agreed(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         number: u64,
         at: usize,
         cseq: u32,
@@ -392,7 +392,7 @@ impl<H: Hop, R> Calls<H, R> {
     /// One dialog is over; with the last one the call is.
     pub(crate) fn dialog_over(
         &mut self,
-        book: &mut impl Book<Hop = H, Room = R>,
+        book: &mut impl CallWriter<Hop = H, Room = R>,
         number: u64,
         at: usize,
         end: &End,
