@@ -14,7 +14,7 @@ use edge::Server;
 use ledger::{Batch, Durability, Ledger, ReadFrom, Settings};
 use lifecycle::{
     Cause, Certainty, ClosedAt, Direction, Ending, Event, EventId, EventKind, FlowClosed, FlowFacts,
-    FlowOpened, Text, Transport, Unfinished,
+    FlowOpened, OpenState, Text, Transport,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ fn write(
     settings.durability = Durability::Memory;
     let ledger = Ledger::open(directory, settings)?.ledger;
     let mut reader = ledger.reader(ReadFrom::Oldest);
-    let (mut books, mut rolled) = (Unfinished::default(), 0);
+    let (mut books, mut rolled) = (OpenState::default(), 0);
     let mut counter = 0;
     while counter < records {
         let mut batch = Batch::new();

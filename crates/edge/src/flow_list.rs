@@ -8,7 +8,7 @@ use std::{
 
 use defence::Client;
 use lifecycle::{FlowFacts, FlowId};
-use location::Way;
+use location::BindingHop;
 use sip_message::address_of_record_of;
 use tokio::sync::oneshot;
 use transport::PingFailed;
@@ -98,8 +98,8 @@ impl Handle {
             let location = self.0.state.location();
             let ways = location.bindings(&aor, Instant::now()).map(|binding| binding.way());
             ways.filter_map(|way| match way {
-                Way::Flow(flow) => Some(flow),
-                Way::Udp { .. } => None,
+                BindingHop::Flow(flow) => Some(flow),
+                BindingHop::Udp { .. } => None,
             })
             .filter(|&flow| query.after.is_none_or(|after| flow > after))
             .collect()

@@ -366,7 +366,7 @@ pub enum Event<'a> {
     AuditDiffered(AuditDiffered<'a>),
     /// A connection became a flow.
     FlowOpened(FlowOpened<'a>),
-    /// A flow ended. Only [`crate::OpenFlow`] and [`crate::Unfinished`] make one.
+    /// A flow ended. Only [`crate::OpenFlow`] and [`crate::OpenState`] make one.
     FlowClosed(FlowClosed<'a>),
     /// An address-of-record got a new contact.
     BindingAdded(BindingAdded<'a>),

@@ -7,8 +7,8 @@
 //!   cancelled task closes the flow with cause `internal_error`);
 //! - [`Cause`], [`By`] and [`Certainty`] are the closed vocabulary of why a flow ended;
 //! - [`Event`] is what goes into the ledger, and [`cloud_event`] is what leaves for consumers;
-//! - [`Choice`] says which of them someone asks for;
-//! - [`Unfinished`] folds a ledger's records back into what an earlier incarnation left open, from their
+//! - [`EventFilter`] says which of them someone asks for;
+//! - [`OpenState`] folds a ledger's records back into what an earlier incarnation left open, from their
 //!   beginning or from a snapshot of what an earlier fold knew;
 //! - [`Liveness`] judges a peer by the bytes it sent, and by nothing else; [`Usage`] holds a flow to its
 //!   [`FlowLimits`].
@@ -17,22 +17,22 @@
 mod binding;
 mod call;
 mod cause;
-mod choice;
 mod cloud_event;
 mod ending;
 mod event;
+mod event_filter;
 mod facts;
 mod findings;
 mod flow;
 mod id;
-mod left_call;
-mod left_user;
+mod jitter;
 mod limits;
 mod liveness;
+mod open_call;
+mod open_state;
+mod open_user;
 mod snapshot;
-mod spread;
 mod text;
-mod unfinished;
 mod user;
 
 pub use binding::{BindingAdded, BindingRemoved, RemovalCause, UnknownRemovalCause};
@@ -41,23 +41,23 @@ pub use call::{
     CallHeld, CallParty, CallStarted, UnknownCallCause,
 };
 pub use cause::{By, Cause, Certainty, UnknownCause};
-pub use choice::{Choice, InvalidMoment, mentions, moment};
 pub use cloud_event::{cloud_event, event_time};
 pub use ending::Ending;
 pub use event::{
     AuditDiffered, ClosedAt, DifferenceKind, Event, EventKind, FlowClosed, FlowOpened, LedgerTrimmed,
     NAMED_CURSORS, NodeStarted, NodeStopped, PassedCursor, TRIMMED_ROOM, TrimReason, UnknownKind,
 };
+pub use event_filter::{EventFilter, InvalidMoment, mentions, moment};
 pub use facts::{Direction, FlowFacts, TlsFacts, Transport};
 pub use findings::{Findings, NAMED_FINDINGS};
 pub use flow::{ADDITION_ROOM, CLOSE_ROOM, CloseBook, OpenFlow, REMOVAL_ROOM, Traffic};
 pub use id::{EventId, FlowId, Incarnation, InvalidId, Node};
-pub use left_call::{LeftCall, LeftCalls};
-pub use left_user::{LastBinding, LeftUser, LeftUsers};
+pub use jitter::jittered;
 pub use limits::{FlowLimits, Usage};
 pub use liveness::{Liveness, LivenessStep};
+pub use open_call::{OpenCall, OpenCalls};
+pub use open_state::{NAMED_BINDINGS, NAMED_CALLS, Open, OpenBinding, OpenFlowState, OpenState, Trimmed};
+pub use open_user::{LastBinding, OpenUser, OpenUsers};
 pub use snapshot::SnapshotError;
-pub use spread::sooner;
 pub use text::Text;
-pub use unfinished::{LeftBinding, LeftFlow, NAMED_BINDINGS, NAMED_CALLS, Open, Trimmed, Unfinished};
 pub use user::{OFFLINE_ROOM, ONLINE_ROOM, UserOffline, UserOnline};

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Cause, Ending, sooner};
+use crate::{Cause, Ending, jittered};
 
 /// Seconds over which a flow's message rate is taken: so many times the rate may come at once.
 const BURST: u32 = 10;
@@ -15,7 +15,7 @@ const BURST: u32 = 10;
 pub struct FlowLimits {
     /// Longest time without a SIP message from the peer; keepalives do not count.
     pub idle: Option<Duration>,
-    /// Longest life. A flow gets up to a quarter less ([`sooner`]), so that flows opened together do not end
+    /// Longest life. A flow gets up to a quarter less ([`jittered`]), so that flows opened together do not end
     /// together.
     pub lifetime: Option<Duration>,
     /// Messages and keepalives in a second, taken over ten seconds: ten times as many may come at once.
@@ -39,7 +39,7 @@ impl Usage {
     /// A flow that was opened at `now`, as its owner's `turn`-th.
     #[must_use]
     pub fn new(now: Instant, turn: u64, limits: &FlowLimits) -> Self {
-        let ends = limits.lifetime.map(|lifetime| now + sooner(lifetime, turn));
+        let ends = limits.lifetime.map(|lifetime| now + jittered(lifetime, turn));
         Self { last_message: now, ends, vouched_until: None, said_until: now }
     }
 

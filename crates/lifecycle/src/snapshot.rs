@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EventId, Findings, FlowFacts, LastBinding, LeftBinding, LeftCall, LeftCalls, LeftUsers, Text, Trimmed,
-    Unfinished,
+    EventId, Findings, FlowFacts, LastBinding, OpenBinding, OpenCall, OpenCalls, OpenState, OpenUsers, Text,
+    Trimmed,
 };
 
 /// The form written. A reader knows this one and every older one.
@@ -88,7 +88,7 @@ struct UsersWire {
 struct CallsWire {
     started: u64,
     ended: u64,
-    open: Vec<(Box<str>, LeftCall)>,
+    open: Vec<(Box<str>, OpenCall)>,
     ended_without_start: Found<(Id, String)>,
     started_twice: Found<(Id, String)>,
 }
@@ -109,8 +109,8 @@ fn from_found<T, W>(found: Found<W>, from: impl Fn(W) -> T) -> Findings<T> {
     Findings { named: found.named.into_iter().map(from).collect(), count: found.count }
 }
 
-impl Unfinished {
-    /// What this fold knows, as bytes for [`Unfinished::restore`].
+impl OpenState {
+    /// What this fold knows, as bytes for [`OpenState::restore`].
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         let mut numbers = std::collections::HashMap::with_capacity(self.pool.len());
@@ -123,7 +123,7 @@ impl Unfinished {
             (flow.clone(), left.opened_at, left.remote, number)
         });
         let flows = flows.collect();
-        let binding = |((flow, left), count): (&(Option<Box<str>>, LeftBinding), &u32)| {
+        let binding = |((flow, left), count): (&(Option<Box<str>>, OpenBinding), &u32)| {
             (flow.clone(), left.aor.clone(), left.contact.clone(), *count)
         };
         let named = |(id, flow): &(EventId, String)| (to_id(*id), flow.clone());
@@ -180,18 +180,18 @@ impl Unfinished {
             closed_without_open: from_found(wire.closed_without_open, named),
             opened_twice: from_found(wire.opened_twice, named),
             unreadable: from_found(wire.unreadable, from_id),
-            calls: LeftCalls {
+            calls: OpenCalls {
                 open: wire.calls.open.into_iter().collect(),
                 started: wire.calls.started,
                 ended: wire.calls.ended,
                 ended_without_start: from_found(wire.calls.ended_without_start, named),
                 started_twice: from_found(wire.calls.started_twice, named),
             },
-            users: LeftUsers {
+            users: OpenUsers {
                 online_twice: from_found(wire.users.online_twice, named),
                 offline_without_online: from_found(wire.users.offline_without_online, named),
                 offline_with_binding: from_found(wire.users.offline_with_binding, named),
-                ..LeftUsers::default()
+                ..OpenUsers::default()
             },
             ..Self::default()
         };
@@ -208,7 +208,7 @@ impl Unfinished {
         (restored.users.came, restored.users.went) = (wire.users.came, wire.users.went);
         for (flow, aor, contact, count) in wire.bindings {
             restored.users.count(&aor, count);
-            restored.bindings.insert((flow, LeftBinding { aor, contact }), count);
+            restored.bindings.insert((flow, OpenBinding { aor, contact }), count);
         }
         Ok(restored)
     }

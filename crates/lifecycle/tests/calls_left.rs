@@ -3,7 +3,7 @@
 
 use lifecycle::{
     CallAnswered, CallBy, CallCause, CallEnded, CallParty, CallStarted, Certainty, ClosedAt, Direction,
-    Event, EventId, EventKind, FlowFacts, FlowOpened, Text, Transport, Unfinished,
+    Event, EventId, EventKind, FlowFacts, FlowOpened, OpenState, Text, Transport,
 };
 use proptest::prelude::*;
 
@@ -81,15 +81,15 @@ fn ended(call: &str) -> (EventKind, Vec<u8>) {
     }))
 }
 
-fn fold(records: &[(EventKind, Vec<u8>)]) -> Unfinished {
-    let mut unfinished = Unfinished::default();
+fn fold(records: &[(EventKind, Vec<u8>)]) -> OpenState {
+    let mut unfinished = OpenState::default();
     for (sequence, (kind, payload)) in (1..).zip(records) {
         unfinished.fold(EventId { incarnation: 1, sequence }, sequence, *kind, payload);
     }
     unfinished
 }
 
-fn settled(unfinished: &Unfinished) -> Vec<(EventKind, serde_json::Value)> {
+fn settled(unfinished: &OpenState) -> Vec<(EventKind, serde_json::Value)> {
     let mut owed = Vec::new();
     unfinished.settle(
         9_000_000,
@@ -136,7 +136,7 @@ fn a_snapshot_from_before_there_were_calls_is_still_good() {
     let mut old: serde_json::Value = serde_json::from_slice(&fold(&[opened("e.1.f1")]).snapshot()).unwrap();
     old["version"] = 1.into();
     old.as_object_mut().unwrap().remove("calls").unwrap();
-    let restored = Unfinished::restore(old.to_string().as_bytes()).unwrap();
+    let restored = OpenState::restore(old.to_string().as_bytes()).unwrap();
     assert_eq!(restored, fold(&[opened("e.1.f1")]));
 }
 
@@ -155,11 +155,11 @@ proptest! {
                 _ => ended(&call),
             }
         }).collect();
-        let mut folded = Unfinished::default();
+        let mut folded = OpenState::default();
         for (sequence, ((kind, payload), cut)) in (1..).zip(records.iter().zip(&cuts)) {
             folded.fold(EventId { incarnation: 1, sequence }, sequence, *kind, payload);
             if *cut {
-                folded = Unfinished::restore(&folded.snapshot()).unwrap();
+                folded = OpenState::restore(&folded.snapshot()).unwrap();
             }
         }
         prop_assert_eq!(&folded, &fold(&records));

@@ -6,8 +6,8 @@ use std::{cell::RefCell, panic::AssertUnwindSafe, rc::Rc};
 use lifecycle::{
     ADDITION_ROOM, BindingAdded, BindingRemoved, CLOSE_ROOM, Cause, CloseBook, Direction, Ending, Event,
     EventId, EventKind, FlowClosed, FlowFacts, FlowId, FlowOpened, LedgerTrimmed, NAMED_BINDINGS,
-    NAMED_CALLS, NAMED_CURSORS, Node, OpenFlow, PassedCursor, REMOVAL_ROOM, RemovalCause, SnapshotError,
-    TRIMMED_ROOM, Text, TlsFacts, Traffic, Transport, TrimReason, Trimmed, Unfinished,
+    NAMED_CALLS, NAMED_CURSORS, Node, OpenFlow, OpenState, PassedCursor, REMOVAL_ROOM, RemovalCause,
+    SnapshotError, TRIMMED_ROOM, Text, TlsFacts, Traffic, Transport, TrimReason, Trimmed,
 };
 use proptest::prelude::*;
 
@@ -96,8 +96,8 @@ fn a_panic_closes_the_flow_once() {
     assert_eq!(written.borrow()[0]["reason"], "a handler panicked");
 }
 
-fn fold(records: &[(EventKind, Vec<u8>)]) -> Unfinished {
-    let mut unfinished = Unfinished::default();
+fn fold(records: &[(EventKind, Vec<u8>)]) -> OpenState {
+    let mut unfinished = OpenState::default();
     for (sequence, (kind, payload)) in (1..).zip(records) {
         unfinished.fold(EventId { incarnation: 1, sequence }, sequence, *kind, payload);
     }
@@ -294,19 +294,19 @@ fn a_fold_remembers_what_was_dropped() {
     let trimmed = Some(Trimmed { first: id(1, 1), last: id(3, 17) });
     let folded = fold(&[tombstone]);
     assert_eq!(folded.trimmed(), trimmed);
-    assert_eq!(Unfinished::restore(&folded.snapshot()).unwrap().trimmed(), trimmed);
+    assert_eq!(OpenState::restore(&folded.snapshot()).unwrap().trimmed(), trimmed);
 }
 
 #[test]
 fn snapshots_of_newer_programs_and_damaged_ones_are_refused() {
-    let refused = Unfinished::restore(br#"{"version":4}"#);
+    let refused = OpenState::restore(br#"{"version":4}"#);
     assert!(matches!(refused, Err(SnapshotError::Newer { found: 4 })), "{refused:?}");
     let whole = fold(&[opened("e.1.f1", &facts())]).snapshot();
     for end in 0..whole.len() {
-        assert!(Unfinished::restore(&whole[..end]).is_err(), "{end}");
+        assert!(OpenState::restore(&whole[..end]).is_err(), "{end}");
     }
     let stray = String::from_utf8(whole).unwrap().replace(r#""facts":[{"#, r#""facts":[],"was":[{"#);
-    assert!(matches!(Unfinished::restore(stray.as_bytes()), Err(SnapshotError::NoFacts)), "{stray}");
+    assert!(matches!(OpenState::restore(stray.as_bytes()), Err(SnapshotError::NoFacts)), "{stray}");
 }
 
 /// Flows that differ in their address alone cost little more than that.
@@ -318,7 +318,7 @@ fn a_snapshot_tells_shared_facts_once() {
     };
     let (few, many) = (fold(&flows(1)).snapshot().len(), fold(&flows(1001)).snapshot().len());
     assert!((many - few) / 1000 < 64, "{few} and {many} bytes");
-    let restored = Unfinished::restore(&fold(&flows(3)).snapshot()).unwrap();
+    let restored = OpenState::restore(&fold(&flows(3)).snapshot()).unwrap();
     assert_eq!(restored.flows()["e.1.f3"].facts().remote.port(), 3);
 }
 
@@ -342,10 +342,10 @@ proptest! {
                 _ => (EventKind::FlowOpened, b"{".to_vec()),
             }
         }).collect();
-        let mut pieces = Unfinished::default();
+        let mut pieces = OpenState::default();
         for ((sequence, (kind, payload)), cut) in (1..).zip(&records).zip(cuts) {
             if cut {
-                pieces = Unfinished::restore(&pieces.snapshot()).unwrap();
+                pieces = OpenState::restore(&pieces.snapshot()).unwrap();
             }
             pieces.fold(EventId { incarnation: 1, sequence }, sequence, *kind, payload);
         }

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use lifecycle::{
-    BindingAdded, BindingRemoved, Event, EventId, EventKind, LastBinding, LeftUser, OFFLINE_ROOM,
-    ONLINE_ROOM, RemovalCause, Text, Transport, Unfinished, UserOffline, UserOnline,
+    BindingAdded, BindingRemoved, Event, EventId, EventKind, LastBinding, OFFLINE_ROOM, ONLINE_ROOM,
+    OpenState, OpenUser, RemovalCause, Text, Transport, UserOffline, UserOnline,
 };
 use proptest::prelude::*;
 
@@ -47,8 +47,8 @@ fn offline(aor: &str) -> Record {
     }))
 }
 
-fn fold(records: &[Record]) -> Unfinished {
-    let mut unfinished = Unfinished::default();
+fn fold(records: &[Record]) -> OpenState {
+    let mut unfinished = OpenState::default();
     for (sequence, (kind, payload)) in (1..).zip(records) {
         unfinished.fold(EventId { incarnation: 1, sequence }, sequence * 1000, *kind, payload);
     }
@@ -64,7 +64,7 @@ fn what_took_the_last_binding_of_a_user_is_known_until_another_comes() {
         removed("ada@x", Some("e.1.f1"), RemovalCause::FlowClosed),
     ];
     let user = |records: &[Record]| fold(records).users.users().get(&Text::new("ada@x")).cloned();
-    let with = |bindings, last| Some(LeftUser { bindings, online_at: Some(5_000_000), last });
+    let with = |bindings, last| Some(OpenUser { bindings, online_at: Some(5_000_000), last });
     assert_eq!(user(&records), with(1, None));
     records.push(removed("ada@x", None, RemovalCause::Expired));
     let last = LastBinding { at: 5000, cause: RemovalCause::Expired, flow: None };
@@ -104,7 +104,7 @@ fn a_snapshot_from_before_there_were_users_is_still_good() {
     let mut old: serde_json::Value = serde_json::from_slice(&fold(&records).snapshot()).unwrap();
     old["version"] = 2.into();
     old.as_object_mut().unwrap().remove("users").unwrap();
-    let restored = Unfinished::restore(old.to_string().as_bytes()).unwrap();
+    let restored = OpenState::restore(old.to_string().as_bytes()).unwrap();
     assert_eq!(restored, fold(&records));
     assert_eq!(restored.users.users()[&Text::new("a@x")].bindings, 2);
 }
@@ -140,7 +140,7 @@ proptest! {
         steps in proptest::collection::vec((0u8..3, 0u8..4, any::<bool>()), 0..60),
     ) {
         let mut records = Vec::new();
-        let mut pieces = Unfinished::default();
+        let mut pieces = OpenState::default();
         for (sequence, (user, what, cut)) in (1..).zip(steps) {
             let aor = format!("u{user}@x");
             let (kind, payload) = match what {
@@ -152,7 +152,7 @@ proptest! {
             pieces.fold(EventId { incarnation: 1, sequence }, sequence * 1000, kind, &payload);
             records.push((kind, payload));
             if cut {
-                pieces = Unfinished::restore(&pieces.snapshot()).unwrap();
+                pieces = OpenState::restore(&pieces.snapshot()).unwrap();
             }
         }
         let users = &pieces.users;

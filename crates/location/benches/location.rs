@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use lifecycle::{FlowId, Transport};
-use location::{Location, Register, Way};
+use location::{BindingHop, Location, Register};
 use sip_message::Message;
 use sip_registrar::Policy;
 
@@ -40,7 +40,7 @@ fn register_parsed(
     now: Instant,
 ) {
     let (remote, transport) = (SocketAddr::from(([192, 0, 2, 1], 4000)), Transport::Wss);
-    let register = Register { request, aor, way: Way::Flow(over), transport, remote, identity: None };
+    let register = Register { request, aor, way: BindingHop::Flow(over), transport, remote, identity: None };
     let mut contacts = Vec::with_capacity(256);
     let done = location.register(&register, &Policy::default(), now, &mut contacts, || Ok::<_, ()>([0; 3]));
     assert!(done.is_ok());

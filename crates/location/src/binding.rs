@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 /// How requests reach a binding's user agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Way {
+pub enum BindingHop {
     /// Over the flow that registered it (ws, wss, tcp, tls), and no other.
     Flow(FlowId),
     /// By datagrams from the socket of this listener to the binding's remote address.
@@ -24,7 +24,7 @@ pub enum Way {
 pub struct Binding<R> {
     texts: Texts,
     pub(crate) remote: SocketAddr,
-    pub(crate) way: Way,
+    pub(crate) way: BindingHop,
     pub(crate) expires: Instant,
     /// What was reserved for the record of this binding's end.
     pub room: R,
@@ -120,15 +120,15 @@ impl<R> Binding<R> {
     }
 
     /// How requests reach it.
-    pub fn way(&self) -> Way {
+    pub fn way(&self) -> BindingHop {
         self.way
     }
 
     /// The flow that owns it; none over UDP.
     pub fn flow(&self) -> Option<FlowId> {
         match self.way {
-            Way::Flow(flow) => Some(flow),
-            Way::Udp { .. } => None,
+            BindingHop::Flow(flow) => Some(flow),
+            BindingHop::Udp { .. } => None,
         }
     }
 
@@ -184,7 +184,7 @@ impl<R> Binding<R> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
     pub(crate) remote: SocketAddr,
-    pub(crate) way: Way,
+    pub(crate) way: BindingHop,
     pub(crate) expires: Instant,
     pub(crate) cseq: u32,
     pub(crate) reg_id: u32,

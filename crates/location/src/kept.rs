@@ -6,7 +6,7 @@ use std::time::Instant;
 use lifecycle::Transport;
 
 use crate::binding::{Facts, NO_Q, SocketPeer, Texts};
-use crate::{Binding, Location, Way};
+use crate::{Binding, BindingHop, Location};
 
 /// Everything that there is to know of a binding over UDP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Kept {
 impl<R> Binding<R> {
     /// What is to be kept of it; nothing of one that goes with its flow.
     pub fn kept(&self) -> Option<Kept> {
-        let Way::Udp { listener } = self.way else { return None };
+        let BindingHop::Udp { listener } = self.way else { return None };
         Some(Kept {
             aor: self.aor().to_owned(),
             contact: self.contact().to_vec(),
@@ -82,7 +82,7 @@ impl<R> Location<R> {
         }
         let facts = Facts {
             remote: kept.remote,
-            way: Way::Udp { listener: kept.listener },
+            way: BindingHop::Udp { listener: kept.listener },
             expires: kept.expires,
             cseq: kept.cseq,
             reg_id: kept.reg_id.unwrap_or(0),

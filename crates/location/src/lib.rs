@@ -22,7 +22,7 @@ mod presence;
 mod register;
 
 pub use aor_index::number_of;
-pub use binding::{Binding, SocketPeer, Way};
+pub use binding::{Binding, BindingHop, SocketPeer};
 pub use kept::Kept;
 pub use location::{Location, Taken};
 pub use presence::{Came, Gone, Owed, Presence};

@@ -12,7 +12,7 @@ use crate::aor_index::AorIndex;
 use crate::expiry::Expiry;
 use crate::flow_index::FlowIndex;
 use crate::phones::Phones;
-use crate::{Binding, Way};
+use crate::{Binding, BindingHop};
 
 #[cfg(test)]
 mod tests;
@@ -286,8 +286,8 @@ impl<R> Location<R> {
     fn link_to_flow(&mut self, slot: u32) {
         let entry = &self.entries[slot as usize];
         let head = match entry.binding.way {
-            Way::Flow(flow) => self.flows.entry(flow).or_insert(NONE),
-            Way::Udp { .. } => &mut self.unowned,
+            BindingHop::Flow(flow) => self.flows.entry(flow).or_insert(NONE),
+            BindingHop::Udp { .. } => &mut self.unowned,
         };
         let after = std::mem::replace(head, slot);
         self.entries[slot as usize].next_of_flow = after;
@@ -303,12 +303,12 @@ impl<R> Location<R> {
             self.entries[before as usize].next_of_flow = after;
         } else {
             match binding.way {
-                Way::Flow(flow) => {
+                BindingHop::Flow(flow) => {
                     if let Some(head) = self.flows.get_mut(&flow) {
                         *head = after;
                     }
                 }
-                Way::Udp { .. } => self.unowned = after,
+                BindingHop::Udp { .. } => self.unowned = after,
             }
         }
         if let Some(after) = self.entries.get_mut(after as usize) {

@@ -2,21 +2,21 @@
 
 use std::{collections::HashMap, net::SocketAddr};
 
-use crate::Way;
+use crate::BindingHop;
 
 /// How many bindings each address has on each listener. Whoever registers chooses its own.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Phones(HashMap<(u16, SocketAddr), u32>);
 
 impl Phones {
-    pub(crate) fn come(&mut self, way: Way, remote: SocketAddr) {
-        if let Way::Udp { listener } = way {
+    pub(crate) fn come(&mut self, way: BindingHop, remote: SocketAddr) {
+        if let BindingHop::Udp { listener } = way {
             *self.0.entry((listener, remote)).or_default() += 1;
         }
     }
 
-    pub(crate) fn go(&mut self, way: Way, remote: SocketAddr) {
-        let Way::Udp { listener } = way else { return };
+    pub(crate) fn go(&mut self, way: BindingHop, remote: SocketAddr) {
+        let BindingHop::Udp { listener } = way else { return };
         if let Some(count) = self.0.get_mut(&(listener, remote)) {
             *count -= 1;
             if *count == 0 {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lifecycle::{LastBinding, LeftUsers, RemovalCause, Text};
+use lifecycle::{LastBinding, OpenUsers, RemovalCause, Text};
 
 /// Users by their address-of-record as records name it, with a hold-off: who is without a binding for a
 /// moment stays.
@@ -72,7 +72,7 @@ impl<R> Presence<R> {
 
     /// Users whom an earlier process left online. The hold-off of those without a binding begins now.
     #[must_use]
-    pub fn carried_over(left: LeftUsers, hold: Duration, most: usize, now: Instant) -> Self {
+    pub fn carried_over(left: OpenUsers, hold: Duration, most: usize, now: Instant) -> Self {
         let mut presence = Self::new(hold, most);
         for (aor, left) in left.into_users() {
             let Some(online_at) = left.online_at else { continue };
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn who_was_left_online_has_the_whole_hold_off_to_come_back_and_pays_then() {
-        let mut left = LeftUsers::default();
+        let mut left = OpenUsers::default();
         for aor in ["gone@x", "back@x", "phone@x"].map(Text::new) {
             left.added(&aor);
             left.came(aor, 3);

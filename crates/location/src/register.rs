@@ -9,7 +9,7 @@ use sip_registrar::{Bound, Change, Decision, Part, Policy, Refusal, Wish, decide
 use smallvec::SmallVec;
 
 use crate::binding::{Facts, NO_Q, SocketPeer, TEXTS, Texts, join};
-use crate::{Binding, Location, Way};
+use crate::{Binding, BindingHop, Location};
 
 /// A REGISTER that was found to be allowed, and how it came.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,7 @@ pub struct Register<'a> {
     /// The key of its address-of-record: [`sip_registrar::address_of_record`].
     pub aor: &'a str,
     /// The flow that it came over, or the UDP listener.
-    pub way: Way,
+    pub way: BindingHop,
     /// What it travelled by.
     pub transport: Transport,
     /// The address that it came from.
@@ -154,7 +154,7 @@ impl<R> Location<R> {
                 Change::Refresh { .. } => {}
             }
         }
-        if let Way::Flow(flow) = register.way
+        if let BindingHop::Flow(flow) = register.way
             && comes > 0
             && !self.is_open(flow)
         {
@@ -183,8 +183,8 @@ struct Plan<'r> {
 fn bound<'a, R>(binding: &'a Binding<R>, register: &Register<'_>) -> Bound<'a> {
     let same = binding.way == register.way
         && match binding.way {
-            Way::Flow(_) => true,
-            Way::Udp { .. } => binding.remote == register.remote,
+            BindingHop::Flow(_) => true,
+            BindingHop::Udp { .. } => binding.remote == register.remote,
         };
     Bound {
         contact: binding.contact(),
@@ -192,7 +192,7 @@ fn bound<'a, R>(binding: &'a Binding<R>, register: &Register<'_>) -> Bound<'a> {
         reg_id: binding.reg_id(),
         call_id: binding.call_id(),
         cseq: binding.cseq,
-        way: if same { sip_registrar::Way::Same } else { sip_registrar::Way::Other },
+        way: if same { sip_registrar::HopMatch::Same } else { sip_registrar::HopMatch::Other },
     }
 }
 

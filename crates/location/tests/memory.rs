@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use lifecycle::{FlowId, Transport};
-use location::{Location, Register, Way};
+use location::{BindingHop, Location, Register};
 use sip_message::Message;
 use sip_registrar::Policy;
 
@@ -25,7 +25,7 @@ fn register(location: &mut Location<Room>, counter: u64, now: Instant) {
     let register = Register {
         request: &Message::parse(text.as_bytes()).expect("a whole message"),
         aor: &format!("user{counter:06}@example.com"),
-        way: Way::Flow(flow),
+        way: BindingHop::Flow(flow),
         transport: Transport::Wss,
         remote: SocketAddr::from(([192, 0, 2, 1], 4000)),
         identity: Some(&format!("user{counter:06}")),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lifecycle::{FlowId, RemovalCause, Transport};
-use location::{Binding, Location, Register, RegisterError, SocketPeer, Way, number_of};
+use location::{Binding, BindingHop, Location, Register, RegisterError, SocketPeer, number_of};
 use sip_message::Message;
 use sip_registrar::{Policy, Refusal, Shorter};
 
@@ -59,7 +59,7 @@ impl Edge {
 
     fn register_over(
         &mut self,
-        way: Way,
+        way: BindingHop,
         remote: &str,
         headers: &[&str],
     ) -> Result<Outcome, RegisterError<()>> {
@@ -71,7 +71,7 @@ impl Edge {
         );
         let request = Message::parse(text.as_bytes()).expect("a whole message");
         let remote: SocketAddr = remote.parse().expect("an address");
-        let transport = if matches!(way, Way::Udp { .. }) { Transport::Udp } else { Transport::Wss };
+        let transport = if matches!(way, BindingHop::Udp { .. }) { Transport::Udp } else { Transport::Wss };
         let register =
             Register { request: &request, aor: ALICE, way, transport, remote, identity: Some("alice") };
         let reserve = || {
@@ -86,7 +86,7 @@ impl Edge {
     }
 
     fn register(&mut self, counter: u64, headers: &[&str]) -> Result<Outcome, RegisterError<()>> {
-        self.register_over(Way::Flow(flow(counter)), "192.0.2.1:4000", headers)
+        self.register_over(BindingHop::Flow(flow(counter)), "192.0.2.1:4000", headers)
     }
 
     fn contacts(&self) -> Vec<(String, Option<u64>)> {
@@ -214,7 +214,7 @@ fn nothing_is_changed_when_anything_fails() {
     let register = Register {
         request: &Message::parse(text.as_bytes()).unwrap(),
         aor: ALICE,
-        way: Way::Flow(flow(1)),
+        way: BindingHop::Flow(flow(1)),
         transport: Transport::Ws,
         remote: SocketAddr::from(([192, 0, 2, 1], 1)),
         identity: None,
@@ -249,13 +249,13 @@ fn the_table_has_an_end() {
 #[test]
 fn a_udp_binding_goes_with_its_remote_address() {
     let mut edge = Edge::new();
-    let udp = Way::Udp { listener: 0 };
+    let udp = BindingHop::Udp { listener: 0 };
     let phone = "Contact: <sip:alice@10.0.0.5:5060>";
     edge.register_over(udp, "192.0.2.1:5060", &[phone]).unwrap();
     assert_eq!(edge.register_over(udp, "192.0.2.1:5060", &[phone]).unwrap().2, 1);
     let moved = edge.register_over(udp, "192.0.2.1:7000", &[phone]).unwrap();
     assert_eq!((moved.0[0].1, moved.1), (RemovalCause::Replaced, 1));
-    let moved = edge.register_over(Way::Udp { listener: 1 }, "192.0.2.1:7000", &[phone]).unwrap();
+    let moved = edge.register_over(BindingHop::Udp { listener: 1 }, "192.0.2.1:7000", &[phone]).unwrap();
     assert_eq!((moved.0[0].1, moved.1), (RemovalCause::Replaced, 1));
     let binding = edge.location.bindings(ALICE, edge.now).next().unwrap();
     assert_eq!((binding.remote().port(), binding.flow()), (7000, None));
@@ -267,7 +267,7 @@ fn a_udp_binding_goes_with_its_remote_address() {
 fn what_belongs_to_no_flow_is_put_back_as_it_was() {
     let phone = "Path: <sip:p1;lr>, <sip:p2;lr>\r\nContact: <sip:a@h;x=1>;q=0.3;expires=600;+sip.instance=\"<urn:x>\";reg-id=2";
     let mut edge = Edge::with_flows(&[1]);
-    edge.register_over(Way::Udp { listener: 3 }, "[2001:db8::1]:5060", &[phone]).unwrap();
+    edge.register_over(BindingHop::Udp { listener: 3 }, "[2001:db8::1]:5060", &[phone]).unwrap();
     edge.register(1, &[SIPJS]).unwrap();
     let kept: Vec<_> = edge.location.bindings(ALICE, edge.now).filter_map(Binding::kept).collect();
     let [kept] = kept.as_slice() else { panic!("the one over UDP alone: {kept:?}") };
@@ -281,11 +281,11 @@ fn what_belongs_to_no_flow_is_put_back_as_it_was() {
     // It is the same binding to its user agent: what is older than its last REGISTER is refused, what is
     // newer refreshes it.
     assert!(matches!(
-        next.register_over(Way::Udp { listener: 3 }, "[2001:db8::1]:5060", &[phone]),
+        next.register_over(BindingHop::Udp { listener: 3 }, "[2001:db8::1]:5060", &[phone]),
         Err(RegisterError::Refused(Refusal::OutOfOrder))
     ));
     next.cseq = 10;
-    let done = next.register_over(Way::Udp { listener: 3 }, "[2001:db8::1]:5060", &[phone]).unwrap();
+    let done = next.register_over(BindingHop::Udp { listener: 3 }, "[2001:db8::1]:5060", &[phone]).unwrap();
     assert_eq!((done.0.len(), done.1, done.2), (0, 0, 1));
 
     let mut full = Edge::new();
@@ -323,7 +323,7 @@ fn many_users_on_one_flow() {
         let register = Register {
             request: &Message::parse(text.as_bytes()).unwrap(),
             aor: &format!("{user}@h"),
-            way: Way::Flow(flow(1)),
+            way: BindingHop::Flow(flow(1)),
             transport: Transport::Tcp,
             remote: SocketAddr::from(([192, 0, 2, 1], 1)),
             identity: None,
@@ -344,8 +344,8 @@ fn a_number_leads_to_an_address_of_record_in_every_run() {
     let mut edge = Edge::with_flows(&[1, 2]);
     let number = number_of(&[7; 16], ALICE);
     assert_eq!(edge.location.bindings_of_number(number, edge.now).count(), 0);
-    edge.register_over(Way::Flow(flow(1)), "192.0.2.1:1", &[JSSIP_1]).unwrap();
-    edge.register_over(Way::Flow(flow(2)), "192.0.2.2:2", &[SIPJS]).unwrap();
+    edge.register_over(BindingHop::Flow(flow(1)), "192.0.2.1:1", &[JSSIP_1]).unwrap();
+    edge.register_over(BindingHop::Flow(flow(2)), "192.0.2.2:2", &[SIPJS]).unwrap();
     let found: Vec<String> = edge.location.bindings_of_number(number, edge.now).map(contact).collect();
     assert_eq!(found, edge.location.bindings(ALICE, edge.now).map(contact).collect::<Vec<_>>());
     assert_eq!(found.len(), 2);
@@ -366,7 +366,7 @@ fn who_is_at_a_socket_is_the_user_agent_unless_the_register_came_through_a_proxy
         ("Path: <sip:p.test;lr>", SocketPeer::Proxy),
         ("Via: SIP/2.0/WS a.test;branch=z9hG4bK1", SocketPeer::UserAgent),
     ] {
-        edge.register_over(Way::Flow(flow(1)), "192.0.2.1:1", &[SIPJS, more]).unwrap();
+        edge.register_over(BindingHop::Flow(flow(1)), "192.0.2.1:1", &[SIPJS, more]).unwrap();
         let binding = edge.location.bindings(ALICE, edge.now).next().unwrap();
         assert_eq!(binding.socket_peer(), peer, "{more}");
     }

@@ -6,7 +6,7 @@ use ledger::Reservation;
 use lifecycle::{
     Cause, CloseBook, Direction, Ending, FlowClosed, FlowFacts, FlowId, OpenFlow, Text, Traffic, Transport,
 };
-use location::{Register, RegisterError, Way};
+use location::{BindingHop, Register, RegisterError};
 use sip_message::Message;
 use sip_registrar::Policy;
 use state::Registry;
@@ -241,7 +241,7 @@ impl Bindings {
         let register = Register {
             request: &request,
             aor: &aor,
-            way: id.map_or(Way::Udp { listener: 1 }, Way::Flow),
+            way: id.map_or(BindingHop::Udp { listener: 1 }, BindingHop::Flow),
             transport: if id.is_some() { Transport::Wss } else { Transport::Udp },
             remote: SocketAddr::from(([192, 0, 2, 9], 5060)),
             identity: None,

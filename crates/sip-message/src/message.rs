@@ -195,7 +195,7 @@ impl<'b> Message<'b> {
     }
 
     /// The `tag` of From; nothing if there is none. Of a sound From it is the same as by [`Message::from`],
-    /// sooner.
+    /// jittered.
     pub fn from_tag(&self) -> Option<&'b [u8]> {
         let value = self.value(HeaderId::From)?;
         // As nearly everybody writes it. What is all token holds no quote, so the bracket is the address's.

@@ -8,7 +8,7 @@ use crate::{Policy, Refusal, Wish};
 
 /// How a binding there is relates to the flow that the REGISTER came over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Way {
+pub enum HopMatch {
     /// The binding is reached over the same flow (over UDP: the same socket and remote address).
     Same,
     /// It is reached in another way.
@@ -29,7 +29,7 @@ pub struct Bound<'a> {
     /// The CSeq number of that REGISTER.
     pub cseq: u32,
     /// Whether the request came the way that this binding goes.
-    pub way: Way,
+    pub way: HopMatch,
 }
 
 impl Bound<'_> {
@@ -108,7 +108,7 @@ pub fn decide<'r>(
                     (None, _) => changes.push(Change::Add(wish)),
                     (Some(binding), 0) => changes.push(Change::Remove { binding }),
                     (Some(binding), _)
-                        if bound[binding].way == Way::Same
+                        if bound[binding].way == HopMatch::Same
                             && bound[binding].contact == wish.uri.as_bytes() =>
                     {
                         changes.push(Change::Refresh { binding, with: wish });

@@ -36,7 +36,7 @@ mod refusal;
 mod wish;
 
 pub use contacts::{Listed, write_contacts};
-pub use decide::{Bound, Change, Decision, Way, decide};
+pub use decide::{Bound, Change, Decision, HopMatch, decide};
 pub use extensions::{Outbound, granted_gruu, returned_path, supported, unsupported};
 pub use gruu::{Gruu, write_gruu};
 pub use policy::{Policy, Shorter};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use sip_message::{Contact, Message, Uri};
-use sip_registrar::{Bound, Change, Listed, Policy, Shorter, Way, decide, write_contacts};
+use sip_registrar::{Bound, Change, HopMatch, Listed, Policy, Shorter, decide, write_contacts};
 
 const POLICY: Policy = Policy {
     min_expires: 60,
@@ -35,13 +35,13 @@ fn contact() -> impl Strategy<Value = String> {
     ]
 }
 
-fn bound() -> impl Strategy<Value = (String, Option<(String, u32)>, String, u32, Way)> {
+fn bound() -> impl Strategy<Value = (String, Option<(String, u32)>, String, u32, HopMatch)> {
     (
         "sip:[ab]@h(;x=[12])?",
         proptest::option::of(("[ab]", 1u32..3)),
         "c[12]",
         0u32..4,
-        prop_oneof![Just(Way::Same), Just(Way::Other)],
+        prop_oneof![Just(HopMatch::Same), Just(HopMatch::Other)],
     )
 }
 
@@ -98,7 +98,7 @@ proptest! {
             }
             if let (Change::Refresh { with, .. }, Some(binding)) = (change, binding) {
                 prop_assert_eq!(bound[binding].contact, with.uri.as_bytes());
-                prop_assert_eq!(bound[binding].way, Way::Same);
+                prop_assert_eq!(bound[binding].way, HopMatch::Same);
             }
             match change {
                 Change::Add(_) => left += 1,

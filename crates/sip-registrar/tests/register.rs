@@ -2,8 +2,8 @@
 
 use sip_message::Message;
 use sip_registrar::{
-    Bound, CONTACT_VALUES, Change, Listed, Part, Policy, Refusal, Shorter, Way, address_of_record, decide,
-    write_contacts,
+    Bound, CONTACT_VALUES, Change, HopMatch, Listed, Part, Policy, Refusal, Shorter, address_of_record,
+    decide, write_contacts,
 };
 
 const POLICY: Policy = Policy {
@@ -35,12 +35,17 @@ const fn bound(contact: &str) -> Bound<'_> {
         reg_id: None,
         call_id: b"c1",
         cseq: 5,
-        way: Way::Same,
+        way: HopMatch::Same,
     }
 }
 
 const fn paired<'a>(contact: &'a str, instance: &'a str, reg_id: u32) -> Bound<'a> {
-    Bound { instance: Some(instance.as_bytes()), reg_id: Some(reg_id), way: Way::Other, ..bound(contact) }
+    Bound {
+        instance: Some(instance.as_bytes()),
+        reg_id: Some(reg_id),
+        way: HopMatch::Other,
+        ..bound(contact)
+    }
 }
 
 /// The changes as text: `+uri/expires`, `=index/expires`, `~index>uri/expires`, `-index`, separated by
@@ -182,7 +187,7 @@ fn bindings_are_found_by_uri_equality() {
     ] {
         does(&[&format!("Contact: {contact}")], &[bound(have)], expected);
     }
-    let other = Bound { way: Way::Other, ..bound("sip:a@h") };
+    let other = Bound { way: HopMatch::Other, ..bound("sip:a@h") };
     does(&["Contact: <sip:a@h>"], &[other], "~0>sip:a@h/600");
 }
 

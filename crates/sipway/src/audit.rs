@@ -9,7 +9,7 @@ mod runs;
 mod tests;
 
 use ledger::{Checkpoint, LogReader, Position, ReadError, Tail};
-use lifecycle::{EventId, EventKind, Node, Unfinished};
+use lifecycle::{EventId, EventKind, Node, OpenState};
 
 use crate::{command::Audit, ledger_place::LedgerPlace, outcome::Outcome, speech::say};
 use runs::{Reach, Runs};
@@ -88,7 +88,7 @@ enum Beginning {
 
 /// What the ledger adds up to.
 struct Books {
-    flows: Unfinished,
+    flows: OpenState,
     /// What runs say of themselves.
     runs: Runs,
     beginning: Beginning,
@@ -113,7 +113,7 @@ impl Books {
     /// Before the first record. `checkpoints` are those that will be met, oldest first.
     fn empty(checkpoints: Vec<Checkpoint>) -> Self {
         Self {
-            flows: Unfinished::default(),
+            flows: OpenState::default(),
             runs: Runs::default(),
             beginning: Beginning::Whole,
             checkpoints,
@@ -180,7 +180,7 @@ impl Books {
 
     /// The fold has reached a checkpoint: takes over what it knows, or holds it against what the records say.
     fn compare(&mut self, checkpoint: &Checkpoint) {
-        let Ok(known) = Unfinished::restore(&checkpoint.payload) else {
+        let Ok(known) = OpenState::restore(&checkpoint.payload) else {
             return self.contradicted.push(checkpoint.position);
         };
         let trimmed = matches!(self.beginning, Beginning::Trimmed { .. });

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ledger::{LogReader, Position, ReadError, ReadFrom};
-use lifecycle::{Choice, EventId, EventKind, FlowId, Node, cloud_event, moment};
+use lifecycle::{EventFilter, EventId, EventKind, FlowId, Node, cloud_event, moment};
 use sinks::describe;
 
 use crate::{backwards::id_of, command::Events, now::now, outcome::Outcome, speech::complain};
@@ -78,13 +78,13 @@ pub(crate) fn run(events: &Events) -> Outcome {
     }
 }
 
-fn chosen(events: &Events) -> Result<Choice, String> {
+fn chosen(events: &Events) -> Result<EventFilter, String> {
     let now = now();
     let time = |flag: &str, text: &Option<String>| {
         let time = text.as_deref().map(|text| moment(text, now)).transpose();
         time.map_err(|error| format!("--{flag}: {error}"))
     };
-    Ok(Choice {
+    Ok(EventFilter {
         types: events.types.clone(),
         flow: events.flow.clone(),
         aor: events.aor.as_deref().map(|aor| sip_message::address_of_record_of(aor).into_owned()),
@@ -94,7 +94,7 @@ fn chosen(events: &Events) -> Result<Choice, String> {
 }
 
 /// Goes to where the first event that is wanted may be.
-fn begin(events: &Events, choice: &Choice, reader: &mut LogReader, node: &Node) -> Result<(), Outcome> {
+fn begin(events: &Events, choice: &EventFilter, reader: &mut LogReader, node: &Node) -> Result<(), Outcome> {
     if let Some(after) = &events.after {
         let (of, id) = EventId::parse(after).map_err(Outcome::failed)?;
         if of != *node {

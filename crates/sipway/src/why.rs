@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ledger::{LogReader, Position, ReadError};
 use lifecycle::{
-    EventId, EventKind, FlowId, LeftBinding, LeftCall, Node, Text, Unfinished, event_time, mentions,
+    EventId, EventKind, FlowId, Node, OpenBinding, OpenCall, OpenState, Text, event_time, mentions,
 };
 use serde_json::Value;
 use sinks::{ago, clock, counted, describe, why_closed, why_open};
@@ -58,9 +58,9 @@ pub(crate) fn run(why: &Why) -> Outcome {
 
 /// What a user has now.
 struct Present {
-    bindings: Vec<(Option<String>, LeftBinding)>,
+    bindings: Vec<(Option<String>, OpenBinding)>,
     /// By the calls' ids.
-    calls: Vec<(Box<str>, LeftCall)>,
+    calls: Vec<(Box<str>, OpenCall)>,
 }
 
 struct Inquiry<'a> {
@@ -168,7 +168,7 @@ impl Inquiry<'_> {
         let mut flows: Vec<String> = Vec::new();
         let mut closes: BTreeMap<String, Found> = BTreeMap::new();
         let (mut last_removed, mut last_call) = (None, None);
-        let mut unexplained: BTreeSet<&LeftBinding> = present.iter().map(|(_, binding)| binding).collect();
+        let mut unexplained: BTreeSet<&OpenBinding> = present.iter().map(|(_, binding)| binding).collect();
         let mut since = None;
         backwards::read(self.reader, wanted, |_, found| {
             for found in found.into_iter().rev() {
@@ -176,7 +176,7 @@ impl Inquiry<'_> {
                 let flow = data["flow"].as_str().unwrap_or_default().to_owned();
                 match found.kind {
                     EventKind::BindingAdded => {
-                        let is = |binding: &&LeftBinding| {
+                        let is = |binding: &&OpenBinding| {
                             data["contact"] == binding.contact.as_str() && data["aor"] == binding.aor.as_str()
                         };
                         if let Some(binding) = unexplained.iter().copied().find(is) {
@@ -222,11 +222,11 @@ impl Inquiry<'_> {
     fn present(&mut self, aor: &str) -> Result<Present, ReadError> {
         let checkpoints = self.reader.checkpoints().map_err(ReadError::Fault)?;
         let restored = checkpoints.iter().find_map(|checkpoint| {
-            Some((checkpoint.position, Unfinished::restore(&checkpoint.payload).ok()?))
+            Some((checkpoint.position, OpenState::restore(&checkpoint.payload).ok()?))
         });
         let (from, mut books) = match restored {
             Some((position, books)) => (ledger::ReadFrom::After(position), books),
-            None => (ledger::ReadFrom::Oldest, Unfinished::default()),
+            None => (ledger::ReadFrom::Oldest, OpenState::default()),
         };
         self.reader.seek(from);
         while let Some(block) = self.reader.next_block()? {
@@ -243,11 +243,11 @@ impl Inquiry<'_> {
         let own = books.bindings().filter(|(_, binding)| binding.aor.as_str() == aor);
         let bindings = own.map(|(flow, binding)| (flow.map(ToOwned::to_owned), binding.clone())).collect();
         let calls = books.calls.into_open().into_iter();
-        let own = |call: &LeftCall| [&call.caller, &call.callee].iter().any(|one| one.aor.as_str() == aor);
+        let own = |call: &OpenCall| [&call.caller, &call.callee].iter().any(|one| one.aor.as_str() == aor);
         Ok(Present { bindings, calls: calls.filter(|(_, call)| own(call)).collect() })
     }
 
-    fn online(&self, aor: &str, present: &[(Option<String>, LeftBinding)], since: Option<u64>) -> String {
+    fn online(&self, aor: &str, present: &[(Option<String>, OpenBinding)], since: Option<u64>) -> String {
         let since = since.map(event_time).map_or_else(String::new, |since| {
             format!(" since {} ({})", ago(&since, self.now), clock(&since))
         });

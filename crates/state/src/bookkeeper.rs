@@ -21,7 +21,7 @@ use std::{
 };
 
 use ledger::{Batch, Health, Ledger, Position, ReadError, Reader, Reservation};
-use lifecycle::{EventId, EventKind, Node, TRIMMED_ROOM, Unfinished};
+use lifecycle::{EventId, EventKind, Node, OpenState, TRIMMED_ROOM};
 use metrics::{Count, Gauge, Metrics};
 use tokio::sync::oneshot;
 
@@ -91,7 +91,7 @@ pub struct LedgerSnapshot {
     /// That record: what came later is not in it.
     pub at: Position,
     /// What is open.
-    pub unfinished: Unfinished,
+    pub unfinished: OpenState,
 }
 
 /// What a step came to.
@@ -110,7 +110,7 @@ pub(crate) struct Bookkeeper {
     policy: Retention,
     metrics: Arc<Metrics>,
     gate: Arc<Gate>,
-    unfinished: Unfinished,
+    unfinished: OpenState,
     reader: Reader,
     /// The last record folded.
     at: Position,
@@ -187,7 +187,7 @@ impl Bookkeeper {
     }
 
     /// What the records come to, as far as they were read.
-    pub(crate) fn books(&self) -> &Unfinished {
+    pub(crate) fn books(&self) -> &OpenState {
         &self.unfinished
     }
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use ledger::{Ledger, Reservation};
-use lifecycle::{LeftBinding, REMOVAL_ROOM, RemovalCause, Text};
+use lifecycle::{OpenBinding, REMOVAL_ROOM, RemovalCause, Text};
 use location::Kept;
 use rusqlite::{Connection, params};
 
@@ -104,7 +104,7 @@ pub struct Found {
     file: Connection,
     listeners: Vec<String>,
     /// By what the ledger knows of them: the address-of-record and the contact, both cut to a bounded length.
-    rows: BTreeMap<LeftBinding, Vec<(Kept, u64)>>,
+    rows: BTreeMap<OpenBinding, Vec<(Kept, u64)>>,
 }
 
 /// A binding that is there again.
@@ -163,7 +163,7 @@ fn load(path: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Result<
         return Err(rusqlite::Error::IntegralValueOutOfRange(0, layout));
     }
     file.execute_batch(MAKE)?;
-    let mut rows: BTreeMap<LeftBinding, Vec<(Kept, u64)>> = BTreeMap::new();
+    let mut rows: BTreeMap<OpenBinding, Vec<(Kept, u64)>> = BTreeMap::new();
     let mut all = file.prepare(
         "SELECT aor, contact, instance, reg_id, q, call_id, cseq, path, identity, user_agent, listener, remote, \
          expires_at FROM binding",
@@ -192,7 +192,7 @@ fn load(path: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Result<
             remote,
             expires: now + Duration::from_micros(expires_at.saturating_sub(at)),
         };
-        let known = LeftBinding { aor: Text::new(&kept.aor), contact: Text::new(&kept.contact) };
+        let known = OpenBinding { aor: Text::new(&kept.aor), contact: Text::new(&kept.contact) };
         rows.entry(known).or_default().push((kept, expires_at));
     }
     drop(found);
@@ -202,7 +202,7 @@ fn load(path: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Result<
 
 impl Found {
     /// Whether a binding that the ledger has stays, or else why it goes.
-    pub fn take(&mut self, left: &LeftBinding, ledger: &Ledger, at: u64) -> Result<Staying, RemovalCause> {
+    pub fn take(&mut self, left: &OpenBinding, ledger: &Ledger, at: u64) -> Result<Staying, RemovalCause> {
         let row = self.rows.get_mut(left).and_then(Vec::pop);
         let (kept, expires_at) = row.ok_or(RemovalCause::NodeCrash)?;
         if expires_at <= at {

@@ -7,8 +7,8 @@ use std::{
 
 use ledger::{Batch, Ledger, Opened, Position, ReadFrom, Reader, Refused};
 use lifecycle::{
-    BindingRemoved, Event, EventId, EventKind, LastBinding, LeftBinding, LeftUsers, NodeStarted,
-    RemovalCause, Text, Unfinished, UserOnline,
+    BindingRemoved, Event, EventId, EventKind, LastBinding, NodeStarted, OpenBinding, OpenState, OpenUsers,
+    RemovalCause, Text, UserOnline,
 };
 
 use crate::RecoveryError;
@@ -41,7 +41,7 @@ pub struct Recovered {
 
 /// What the records up to some place come to, and a reader that stands there.
 pub struct Books {
-    pub(crate) unfinished: Unfinished,
+    pub(crate) unfinished: OpenState,
     pub(crate) reader: Reader,
     /// The last record folded.
     pub(crate) at: Position,
@@ -58,8 +58,8 @@ pub struct Books {
 pub fn recover(
     opened: &Opened,
     now: u64,
-    end: impl FnMut(&LeftBinding) -> Option<RemovalCause>,
-) -> Result<(Recovered, Books, LeftUsers), RecoveryError> {
+    end: impl FnMut(&OpenBinding) -> Option<RemovalCause>,
+) -> Result<(Recovered, Books, OpenUsers), RecoveryError> {
     settle(opened, now, end, |batch| write(&opened.ledger, batch))
 }
 
@@ -67,9 +67,9 @@ pub fn recover(
 pub(crate) fn settle(
     opened: &Opened,
     now: u64,
-    mut end: impl FnMut(&LeftBinding) -> Option<RemovalCause>,
+    mut end: impl FnMut(&OpenBinding) -> Option<RemovalCause>,
     mut write: impl FnMut(Batch) -> Result<(), RecoveryError>,
-) -> Result<(Recovered, Books, LeftUsers), RecoveryError> {
+) -> Result<(Recovered, Books, OpenUsers), RecoveryError> {
     let (books, records) = fold(opened)?;
     let unfinished = &books.unfinished;
     let last_alive = opened.last_beat.map_or(0, |beat| beat.at).max(last_record(opened));
@@ -90,7 +90,7 @@ pub(crate) fn settle(
     // Small segments have small blocks, and a batch must fit one.
     let enough = BATCH.min(ledger.largest_payload() / 4);
     let mut kept = 0;
-    let ends = |left: &LeftBinding| {
+    let ends = |left: &OpenBinding| {
         let cause = end(left);
         kept += u64::from(cause.is_none());
         cause
@@ -123,7 +123,7 @@ pub(crate) fn settle(
 
 /// Users with bindings that stay, and of whom it was never recorded that they came: by a version that did
 /// not.
-fn come_online(users: &LeftUsers) -> Vec<Text<160>> {
+fn come_online(users: &OpenUsers) -> Vec<Text<160>> {
     let never = users.users().iter().filter(|(_, user)| user.online_at.is_none());
     never.map(|(aor, _)| aor.clone()).collect()
 }
@@ -157,7 +157,7 @@ fn begin(opened: &Opened) -> Result<Books, RecoveryError> {
     }
     let mut unread = None;
     if let Some(checkpoint) = &opened.checkpoint {
-        match Unfinished::restore(&checkpoint.payload) {
+        match OpenState::restore(&checkpoint.payload) {
             Ok(unfinished) => {
                 // One that is newer and damaged is kept in place of an older good one.
                 let sure = opened.unusable_checkpoints.is_empty();
@@ -183,7 +183,7 @@ fn begin(opened: &Opened) -> Result<Books, RecoveryError> {
         return Err(RecoveryError::NoCheckpoint { oldest, why });
     }
     Ok(Books {
-        unfinished: Unfinished::default(),
+        unfinished: OpenState::default(),
         reader: opened.ledger.reader(ReadFrom::Oldest),
         at: Position::START,
         checkpoints: Vec::new(),

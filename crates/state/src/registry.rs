@@ -18,7 +18,7 @@ use lifecycle::{
     OpenFlow, REMOVAL_ROOM, RemovalCause, Text, UserOnline,
 };
 use location::{
-    Binding, Came, Kept, Location, Owed, Presence, Register, RegisterError, Registration, Taken, Way,
+    Binding, BindingHop, Came, Kept, Location, Owed, Presence, Register, RegisterError, Registration, Taken,
 };
 use metrics::{Count, Gauge, Metrics};
 use sip_registrar::Policy;
@@ -437,7 +437,7 @@ impl std::fmt::Debug for Registry {
 
 /// Flows whose binding went to this one: the same user agent (RFC 5626 §4.2: `+sip.instance` and `reg-id`) is
 /// here now.
-fn flows_left(registration: &Registration<'_, Reservation>, here: Way) -> SmallVec<[FlowId; 1]> {
+fn flows_left(registration: &Registration<'_, Reservation>, here: BindingHop) -> SmallVec<[FlowId; 1]> {
     let replaced = registration.removed.iter().filter(|(_, cause)| *cause == RemovalCause::Replaced);
     let elsewhere = replaced.filter(|(binding, _)| binding.reg_id().is_some() && binding.way() != here);
     elsewhere.filter_map(|(binding, _)| binding.flow()).collect()

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ledger::{Batch, Ledger, ReadError, Settings, Stepped as Did, Stepper, storage::Storage};
-use lifecycle::{Node, RemovalCause, Unfinished};
+use lifecycle::{Node, OpenState, RemovalCause};
 use location::Presence;
 
 use crate::{
@@ -83,7 +83,7 @@ impl Stepped {
 
     /// What the records come to, as far as the bookkeeper has read.
     #[must_use]
-    pub fn books(&self) -> &Unfinished {
+    pub fn books(&self) -> &OpenState {
         self.bookkeeper.books()
     }
 }

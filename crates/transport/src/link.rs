@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lifecycle::{Cause, Ending, Liveness, Traffic, Usage, sooner};
+use lifecycle::{Cause, Ending, Liveness, Traffic, Usage, jittered};
 use tokio::{
     net::tcp::OwnedWriteHalf,
     sync::{Notify, oneshot},
@@ -334,7 +334,7 @@ impl Link {
 
     /// The flow is open, as its owner's `turn`-th: it gets times of its own.
     pub(crate) fn begin(&self, turn: u64) {
-        let liveness = self.liveness.get().with_ping_after(sooner(self.settings.ping_after, turn));
+        let liveness = self.liveness.get().with_ping_after(jittered(self.settings.ping_after, turn));
         self.liveness.set(liveness);
         let usage = Usage::new(liveness.last_received(), turn, &self.settings.limits);
         self.usage.set(match self.usage.get().vouched() {

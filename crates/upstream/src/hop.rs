@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ledger::Reservation;
 use lifecycle::{FlowId, Incarnation};
-use location::{Binding, Way};
+use location::{Binding, BindingHop};
 
 /// A way to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,8 +35,8 @@ impl Hop {
     #[must_use]
     pub fn of(binding: &Binding<Reservation>) -> Self {
         match binding.way() {
-            Way::Flow(FlowId { counter, .. }) => Self::Flow(FlowNumber(counter)),
-            Way::Udp { listener } => {
+            BindingHop::Flow(FlowId { counter, .. }) => Self::Flow(FlowNumber(counter)),
+            BindingHop::Udp { listener } => {
                 Self::Udp { listener: u8::try_from(listener).unwrap_or(u8::MAX), remote: binding.remote() }
             }
         }

@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Servers of one name at most; others are left out.
 const MOST_SERVERS: usize = 64;
 
-/// An answer is asked for again no sooner, and no later, than this.
+/// An answer is asked for again no jittered, and no later, than this.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3600);
 

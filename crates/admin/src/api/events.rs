@@ -16,7 +16,7 @@ use axum::{
 };
 use futures_util::stream;
 use ledger::{More, Position, ReadError, ReadFrom, Reader};
-use lifecycle::{Choice, EventId, EventKind, Node, UnknownKind, cloud_event, moment};
+use lifecycle::{EventFilter, EventId, EventKind, Node, UnknownKind, cloud_event, moment};
 use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking, time::timeout};
 
 use super::{Admin, MOST_READERS, answer::Failure};
@@ -77,14 +77,14 @@ pub(super) async fn stream(
 
 /// What a request asks for.
 struct Asked {
-    choice: Choice,
+    choice: EventFilter,
     after: Option<Position>,
 }
 
 impl Asked {
     fn read(parameters: &[(String, String)], headers: &HeaderMap, node: &Node) -> Result<Self, Failure> {
         let wrong = |error: String| Failure::new(StatusCode::BAD_REQUEST, error);
-        let mut asked = Self { choice: Choice::default(), after: None };
+        let mut asked = Self { choice: EventFilter::default(), after: None };
         let now = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(0);
         for (name, value) in parameters {
             let choice = &mut asked.choice;
@@ -151,7 +151,7 @@ fn id_of(position: Position) -> EventId {
 struct Following {
     reader: Reader,
     node: Node,
-    choice: Choice,
+    choice: EventFilter,
     /// The last event that was read, wanted or not.
     at: Position,
     /// The last one that the other side was told of.

@@ -11,7 +11,7 @@ use axum::{
 };
 use edge::LedgerSnapshot;
 use futures_util::stream;
-use lifecycle::{Event, EventId, FlowOpened, LeftCall, Node, event_time};
+use lifecycle::{Event, EventId, FlowOpened, Node, OpenCall, event_time};
 use serde_json::json;
 
 use super::{Admin, answer::Failure};
@@ -69,7 +69,7 @@ fn parts(standing: LedgerSnapshot, node: Node) -> Box<dyn Iterator<Item = Vec<u8
         separated(number, user.to_string().into_bytes())
     });
     let calls = open.calls.into_open().into_iter().enumerate().map(|(number, (call, left))| {
-        let LeftCall { call_id, started_at, answered_at, caller, callee } = left;
+        let OpenCall { call_id, started_at, answered_at, caller, callee } = left;
         let mut told = json!({
             "call": call, "call_id": call_id, "started_at": event_time(started_at), "caller": caller, "callee": callee,
         });

@@ -17,7 +17,7 @@ use config::{Config, Imagined};
 use defence::User;
 use ledger::{Ledger, Settings, Stepper, storage::sim::Simulated};
 use lifecycle::{Node, Text};
-use location::{Location, Presence, Register, Way};
+use location::{BindingHop, Location, Presence, Register};
 use metrics::Metrics;
 use sip_auth::Role;
 use sip_message::Message;
@@ -257,13 +257,13 @@ impl Site {
         let user = aor.split('@').next().unwrap();
         let (way, contact, transport, remote) = match hop {
             Hop::Flow(number) => (
-                Way::Flow(number.id(self.registry.incarnation())),
+                BindingHop::Flow(number.id(self.registry.incarnation())),
                 format!("sip:{user}@d{}.invalid", number.count()),
                 lifecycle::Transport::Ws,
                 "203.0.113.1:1".parse().unwrap(),
             ),
             Hop::Udp { listener, remote } => (
-                Way::Udp { listener: listener.into() },
+                BindingHop::Udp { listener: listener.into() },
                 format!("sip:{user}@{remote}"),
                 lifecycle::Transport::Udp,
                 remote,

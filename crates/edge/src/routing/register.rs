@@ -4,7 +4,7 @@
 use config::ReplacedFlow;
 use identity::{DomainRef, Proof, QuotaExceeded, brought};
 use lifecycle::{Cause, Ending};
-use location::{Register, RegisterError, Way};
+use location::{BindingHop, Register, RegisterError};
 use metrics::Count;
 use sip_auth::Role;
 use sip_message::{HeaderId, Message};
@@ -31,7 +31,7 @@ pub(crate) const REPLACED: &str = "this user agent is registered on a newer conn
 
 /// Where a REGISTER came from, as a binding has it.
 pub(crate) struct Origin {
-    pub(crate) way: Way,
+    pub(crate) way: BindingHop,
     pub(crate) transport: lifecycle::Transport,
     pub(crate) remote: std::net::SocketAddr,
     /// The flow's id as text.
@@ -42,12 +42,12 @@ impl Origin {
     /// None if its flow is gone.
     pub(crate) fn of(shard: &Shard, from: Hop) -> Option<Self> {
         if let Hop::Udp { listener, remote } = from {
-            let way = Way::Udp { listener: u16::from(listener) };
+            let way = BindingHop::Udp { listener: u16::from(listener) };
             return Some(Self { way, transport: lifecycle::Transport::Udp, remote, flow: None });
         }
         let number = shard.flow_of(from)?;
         let (facts, flow) = shard.facts(number)?;
-        let way = Way::Flow(number.id(shard.shared.state.incarnation()));
+        let way = BindingHop::Flow(number.id(shard.shared.state.incarnation()));
         let remote = shard.remote(number).unwrap_or(facts.remote);
         Some(Self { way, transport: facts.transport, remote, flow: Some(flow) })
     }

@@ -13,7 +13,7 @@ use sip_registrar::{Policy, Refusal, Shorter};
 
 use super::{Location, NONE};
 use crate::phones::Phones;
-use crate::{Register, RegisterError, Way};
+use crate::{BindingHop, Register, RegisterError};
 
 const POLICY: Policy = Policy {
     min_expires: 1,
@@ -388,8 +388,8 @@ impl World {
         let request = Message::parse(text.as_bytes()).expect("a whole message");
         let remote = SocketAddr::from(([127, 0, 0, 1], 9));
         let (way, transport) = match over {
-            Some(place) => (Way::Flow(self.flow(place)), Transport::Ws),
-            None => (Way::Udp { listener: 0 }, Transport::Udp),
+            Some(place) => (BindingHop::Flow(self.flow(place)), Transport::Ws),
+            None => (BindingHop::Udp { listener: 0 }, Transport::Udp),
         };
         let aor = name(aor);
         let register =

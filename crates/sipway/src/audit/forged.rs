@@ -261,7 +261,7 @@ fn an_end_that_a_sink_has_read_and_nobody_has_any_more_is_found() {
 fn a_removed_end_is_found() {
     let directory = write("end", &history());
     let at = Position::new(4, 2);
-    let mut fold = Unfinished::default();
+    let mut fold = OpenState::default();
     fold.fold(EventId { incarnation: 4, sequence: 2 }, 1, EventKind::FlowOpened, opened("4.f1").1.as_bytes());
     let settings = Settings { spare_bytes: 0, durability: Durability::Memory, ..Settings::new("edge1") };
     let ledger = Ledger::open(&directory.0, settings).unwrap().ledger;

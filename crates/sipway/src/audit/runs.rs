@@ -5,7 +5,7 @@
 //! end how many it opened and closed, and behind either nothing of an earlier run may be open.
 
 use ledger::Position;
-use lifecycle::{EventKind, Unfinished};
+use lifecycle::{EventKind, OpenState};
 use serde::Deserialize;
 use sinks::counted;
 
@@ -82,7 +82,7 @@ impl Runs {
         at: Position,
         kind: EventKind,
         payload: &[u8],
-        folded: &Unfinished,
+        folded: &OpenState,
         reach: Reach,
     ) {
         if at.incarnation != self.incarnation {
@@ -107,7 +107,7 @@ impl Runs {
         }
     }
 
-    fn begin(&mut self, at: Position, kind: EventKind, payload: &[u8], folded: &Unfinished, reach: Reach) {
+    fn begin(&mut self, at: Position, kind: EventKind, payload: &[u8], folded: &OpenState, reach: Reach) {
         let run = at.incarnation;
         self.incarnation = run;
         self.stage = Stage::Settling;
@@ -137,7 +137,7 @@ impl Runs {
     }
 
     /// Holds what `node.stopped` says against what was read of its run.
-    fn stop(&mut self, at: Position, payload: &[u8], folded: &Unfinished) {
+    fn stop(&mut self, at: Position, payload: &[u8], folded: &OpenState) {
         let run = self.incarnation;
         let Ok(StoppedWire { flows_opened, flows_closed }) = serde_json::from_slice(payload) else {
             self.stage = Stage::Stopped { owed: 0 };
@@ -166,7 +166,7 @@ impl Runs {
     }
 
     /// Flows that may not be open any more.
-    fn left_open(&mut self, folded: &Unfinished, over: impl Fn(&str) -> bool, when: &str) {
+    fn left_open(&mut self, folded: &OpenState, over: impl Fn(&str) -> bool, when: &str) {
         let mut left = folded.flows().keys().map(|flow| &**flow).filter(|flow| over(flow));
         let named: Vec<&str> = left.by_ref().take(NAMED).collect();
         if named.is_empty() {

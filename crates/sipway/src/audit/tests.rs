@@ -10,7 +10,7 @@ use super::*;
 struct Written {
     directory: PathBuf,
     ledger: Ledger,
-    books: Unfinished,
+    books: OpenState,
     /// Where the records begin that stay.
     cut: Position,
 }
@@ -34,7 +34,7 @@ impl Written {
             ..Settings::new("edge1")
         };
         let ledger = Ledger::open(&directory, settings).unwrap().ledger;
-        let mut written = Self { directory, ledger, books: Unfinished::default(), cut: Position::START };
+        let mut written = Self { directory, ledger, books: OpenState::default(), cut: Position::START };
         written.append(EventKind::NodeStarted, br#"{"flows_recovered":0}"#);
         written.open("edge1.1.early");
         written.fill();
@@ -176,7 +176,7 @@ fn what_was_wrong_before_the_beginning_is_still_found() {
 #[test]
 fn a_checkpoint_that_lies_is_found() {
     let mut written = Written::new("lies");
-    written.books = Unfinished::default();
+    written.books = OpenState::default();
     written.checkpoint();
     assert_eq!(wrong(&written.audit()), ["false checkpoints"]);
 }

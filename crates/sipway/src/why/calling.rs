@@ -1,6 +1,6 @@
 //! A user's calls: those that go on, and the last one that ended, as far as was read for the rest.
 
-use lifecycle::{LeftCall, event_time};
+use lifecycle::{OpenCall, event_time};
 use serde_json::Value;
 use sinks::{ago, clock, counted, describe};
 
@@ -20,7 +20,7 @@ impl Inquiry<'_> {
     pub(super) fn calls(
         &self,
         aor: &str,
-        mut open: Vec<(Box<str>, LeftCall)>,
+        mut open: Vec<(Box<str>, OpenCall)>,
         last: Option<&Found>,
     ) -> Vec<String> {
         open.sort_by_key(|(_, call)| std::cmp::Reverse(call.started_at));
@@ -43,7 +43,7 @@ impl Inquiry<'_> {
         sentences
     }
 
-    fn goes_on(&self, aor: &str, id: &str, call: &LeftCall) -> String {
+    fn goes_on(&self, aor: &str, id: &str, call: &OpenCall) -> String {
         let since = event_time(call.answered_at.unwrap_or(call.started_at));
         let since = format!("{} ({})", ago(&since, self.now), clock(&since));
         let (called, other) = if call.caller.aor.as_str() == aor {

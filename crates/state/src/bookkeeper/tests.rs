@@ -77,7 +77,7 @@ fn facts(number: u8) -> FlowFacts {
     }
 }
 
-fn settled(unfinished: &Unfinished) -> Vec<(EventKind, Vec<u8>)> {
+fn settled(unfinished: &OpenState) -> Vec<(EventKind, Vec<u8>)> {
     let mut settled = Vec::new();
     unfinished.settle(
         0,
@@ -107,8 +107,8 @@ impl World {
         &self.run.as_ref().expect("it runs").opened.ledger
     }
 
-    fn fold_all(&self) -> Unfinished {
-        let mut all = Unfinished::default();
+    fn fold_all(&self) -> OpenState {
+        let mut all = OpenState::default();
         self.written.iter().for_each(|(at, (kind, payload))| all.fold(event_id(*at), 1, *kind, payload));
         all
     }
@@ -270,8 +270,8 @@ impl World {
 }
 
 /// All records there are, tombstones apart; and a fold over them.
-fn read(ledger: &Ledger, from: ReadFrom) -> (Payloads, Unfinished) {
-    let (mut records, mut fold) = (BTreeMap::new(), Unfinished::default());
+fn read(ledger: &Ledger, from: ReadFrom) -> (Payloads, OpenState) {
+    let (mut records, mut fold) = (BTreeMap::new(), OpenState::default());
     let mut reader = ledger.reader(from);
     while let Some(block) = reader.next_block().expect("the log reads") {
         for record in block.records() {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     BindingRemoved, Cause, Certainty, ClosedAt, Ending, Event, EventId, EventKind, Findings, FlowClosed,
-    FlowFacts, LastBinding, LeftCalls, LeftUsers, RemovalCause, Text,
+    FlowFacts, LastBinding, OpenCalls, OpenUsers, RemovalCause, Text,
 };
 
 /// Addresses-of-record that a `flow.closed` names; the rest is counted.
@@ -24,7 +24,7 @@ const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPE
 
 /// A flow that was opened and not closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftFlow {
+pub struct OpenFlowState {
     /// When it opened, in microseconds since the Unix epoch.
     pub opened_at: u64,
     /// The peer's end.
@@ -33,7 +33,7 @@ pub struct LeftFlow {
     pub(crate) shared: Arc<FlowFacts>,
 }
 
-impl LeftFlow {
+impl OpenFlowState {
     /// What was known of it when it opened.
     #[must_use]
     pub fn facts(&self) -> FlowFacts {
@@ -52,7 +52,7 @@ pub struct Trimmed {
 
 /// A binding that was added and not removed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LeftBinding {
+pub struct OpenBinding {
     /// The address-of-record.
     pub aor: Text<160>,
     /// The contact URI.
@@ -63,29 +63,29 @@ pub struct LeftBinding {
 #[derive(Debug)]
 pub struct Open<Bindings> {
     /// Flows by id.
-    pub flows: BTreeMap<Box<str>, LeftFlow>,
+    pub flows: BTreeMap<Box<str>, OpenFlowState>,
     /// Bindings, with the flow they belong to.
     pub bindings: Bindings,
     /// Who is online, by address-of-record.
-    pub users: LeftUsers,
+    pub users: OpenUsers,
     /// Calls.
-    pub calls: LeftCalls,
+    pub calls: OpenCalls,
 }
 
 /// Folds records, oldest first, into what is still open at the end, and counts what does not add up. What it
 /// holds grows with the flows and bindings that are open, never with the records folded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unfinished {
-    pub(crate) flows: BTreeMap<Box<str>, LeftFlow>,
+pub struct OpenState {
+    pub(crate) flows: BTreeMap<Box<str>, OpenFlowState>,
     /// The facts in use, and by how many flows: many browsers differ in their address alone.
     pub(crate) pool: HashMap<Arc<FlowFacts>, usize>,
     /// How many of each there are: contacts are cut to a bounded length, so two may look alike.
-    pub(crate) bindings: BTreeMap<(Option<Box<str>>, LeftBinding), u32>,
+    pub(crate) bindings: BTreeMap<(Option<Box<str>>, OpenBinding), u32>,
     pub(crate) trimmed: Option<Trimmed>,
     /// What is known of calls.
-    pub calls: LeftCalls,
+    pub calls: OpenCalls,
     /// Who is online.
-    pub users: LeftUsers,
+    pub users: OpenUsers,
     /// `flow.opened` records seen.
     pub opened: u64,
     /// `flow.closed` records seen.
@@ -115,11 +115,11 @@ struct ClosedWire {
 struct BindingWire {
     flow: Option<Box<str>>,
     #[serde(flatten)]
-    binding: LeftBindingWire,
+    binding: OpenBindingWire,
 }
 
 #[derive(Deserialize)]
-struct LeftBindingWire {
+struct OpenBindingWire {
     aor: Text<160>,
     contact: Text<320>,
     #[serde(default)]
@@ -132,7 +132,7 @@ struct TrimmedWire {
     last: String,
 }
 
-impl Unfinished {
+impl OpenState {
     /// Takes in the next record, written at so many microseconds since the Unix epoch.
     pub fn fold(&mut self, id: EventId, at: u64, kind: EventKind, payload: &[u8]) {
         let readable = match kind {
@@ -173,17 +173,22 @@ impl Unfinished {
         Some(())
     }
 
-    pub(crate) fn insert(&mut self, flow: Box<str>, opened_at: u64, facts: FlowFacts) -> Option<LeftFlow> {
+    pub(crate) fn insert(
+        &mut self,
+        flow: Box<str>,
+        opened_at: u64,
+        facts: FlowFacts,
+    ) -> Option<OpenFlowState> {
         let remote = facts.remote;
         let shared = Arc::new(FlowFacts { remote: NOWHERE, ..facts });
         let pooled = self.pool.entry(shared);
         let shared = Arc::clone(pooled.key());
         *pooled.or_default() += 1;
-        self.flows.insert(flow, LeftFlow { opened_at, remote, shared })
+        self.flows.insert(flow, OpenFlowState { opened_at, remote, shared })
     }
 
     /// Lets go of facts that no flow has any more.
-    fn forget(&mut self, left: &LeftFlow) {
+    fn forget(&mut self, left: &OpenFlowState) {
         if let Some(users) = self.pool.get_mut(&left.shared) {
             *users -= 1;
             if *users == 0 {
@@ -205,7 +210,7 @@ impl Unfinished {
     fn fold_added(&mut self, payload: &[u8]) -> Option<()> {
         let BindingWire { flow, binding } = serde_json::from_slice(payload).ok()?;
         self.users.added(&binding.aor);
-        let key = (flow, LeftBinding { aor: binding.aor, contact: binding.contact });
+        let key = (flow, OpenBinding { aor: binding.aor, contact: binding.contact });
         *self.bindings.entry(key).or_default() += 1;
         Some(())
     }
@@ -213,7 +218,7 @@ impl Unfinished {
     fn fold_removed(&mut self, at: u64, payload: &[u8]) -> Option<()> {
         let BindingWire { flow, binding } = serde_json::from_slice(payload).ok()?;
         let cause = binding.cause?;
-        let key = (flow, LeftBinding { aor: binding.aor, contact: binding.contact });
+        let key = (flow, OpenBinding { aor: binding.aor, contact: binding.contact });
         if let Some(count) = self.bindings.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
@@ -227,7 +232,7 @@ impl Unfinished {
 
     /// Hands over what is open: flows by id, and bindings with the flow they belong to.
     #[must_use]
-    pub fn into_open(self) -> Open<impl Iterator<Item = (Option<Box<str>>, LeftBinding)> + use<>> {
+    pub fn into_open(self) -> Open<impl Iterator<Item = (Option<Box<str>>, OpenBinding)> + use<>> {
         let each =
             self.bindings.into_iter().flat_map(|(key, count)| std::iter::repeat_n(key, count as usize));
         Open { flows: self.flows, bindings: each, users: self.users, calls: self.calls }
@@ -235,7 +240,7 @@ impl Unfinished {
 
     /// Flows that are open at the end of the records, by id.
     #[must_use]
-    pub const fn flows(&self) -> &BTreeMap<Box<str>, LeftFlow> {
+    pub const fn flows(&self) -> &BTreeMap<Box<str>, OpenFlowState> {
         &self.flows
     }
 
@@ -246,7 +251,7 @@ impl Unfinished {
     }
 
     /// Bindings that are there at the end of the records, with the flow they belong to.
-    pub fn bindings(&self) -> impl Iterator<Item = (Option<&str>, &LeftBinding)> {
+    pub fn bindings(&self) -> impl Iterator<Item = (Option<&str>, &OpenBinding)> {
         let each = self.bindings.iter().flat_map(|(key, &count)| std::iter::repeat_n(key, count as usize));
         each.map(|(flow, binding)| (flow.as_deref(), binding))
     }
@@ -259,17 +264,17 @@ impl Unfinished {
         &self,
         last_alive: u64,
         now: u64,
-        mut end: impl FnMut(&LeftBinding) -> Option<RemovalCause>,
+        mut end: impl FnMut(&OpenBinding) -> Option<RemovalCause>,
         mut write: impl FnMut(Event<'_>),
     ) {
         let ending = Ending::of(Cause::NodeCrash);
         self.calls.settle(last_alive, now, &mut write);
         let mut hurt = self.calls.by_flow();
-        let mut by_flow: BTreeMap<Option<&str>, Vec<&LeftBinding>> = BTreeMap::new();
+        let mut by_flow: BTreeMap<Option<&str>, Vec<&OpenBinding>> = BTreeMap::new();
         for (flow, binding) in self.bindings() {
             by_flow.entry(flow).or_default().push(binding);
         }
-        let removed = |flow, binding: &LeftBinding, cause| BindingRemoved {
+        let removed = |flow, binding: &OpenBinding, cause| BindingRemoved {
             aor: binding.aor.clone(),
             contact: binding.contact.clone(),
             flow,

@@ -10,7 +10,7 @@ use crate::{
 
 /// A call that was started and has not ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftCall {
+pub struct OpenCall {
     /// Call-ID.
     pub call_id: Text<128>,
     /// When it started, in microseconds since the Unix epoch.
@@ -26,8 +26,8 @@ pub struct LeftCall {
 
 /// The part of a fold that is about calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeftCalls {
-    pub(crate) open: BTreeMap<Box<str>, LeftCall>,
+pub struct OpenCalls {
+    pub(crate) open: BTreeMap<Box<str>, OpenCall>,
     /// `call.started` records seen.
     pub started: u64,
     /// `call.ended` records seen.
@@ -59,7 +59,7 @@ struct Ended {
     call: Box<str>,
 }
 
-impl LeftCalls {
+impl OpenCalls {
     /// Takes in the next record about a call; none if it cannot be read.
     pub(crate) fn fold(&mut self, id: EventId, kind: EventKind, payload: &[u8]) -> Option<()> {
         match kind {
@@ -68,7 +68,7 @@ impl LeftCalls {
                 let Started { call, call_id, started_at, caller, callee } = read;
                 self.started += 1;
                 let left =
-                    LeftCall { call_id, started_at: micros(started_at), answered_at: None, caller, callee };
+                    OpenCall { call_id, started_at: micros(started_at), answered_at: None, caller, callee };
                 if self.open.insert(call.clone(), left).is_some() {
                     self.started_twice.push((id, call.into()));
                 }
@@ -100,13 +100,13 @@ impl LeftCalls {
 
     /// Calls that are open at the end of the records, by id.
     #[must_use]
-    pub const fn open(&self) -> &BTreeMap<Box<str>, LeftCall> {
+    pub const fn open(&self) -> &BTreeMap<Box<str>, OpenCall> {
         &self.open
     }
 
     /// Hands over the calls that are open, by id.
     #[must_use]
-    pub fn into_open(self) -> BTreeMap<Box<str>, LeftCall> {
+    pub fn into_open(self) -> BTreeMap<Box<str>, OpenCall> {
         self.open
     }
 

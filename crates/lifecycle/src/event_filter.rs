@@ -10,7 +10,7 @@ use crate::EventKind;
 
 /// Which events someone asks for: all that every field allows. The default is all there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Choice {
+pub struct EventFilter {
     /// Of these types; empty: of all.
     pub types: Vec<EventKind>,
     /// Of this flow.
@@ -34,7 +34,7 @@ struct About<'a> {
     bindings: Vec<Cow<'a, str>>,
 }
 
-impl Choice {
+impl EventFilter {
     /// Whether an event is among them. `at` is in microseconds since the Unix epoch.
     #[must_use]
     pub fn takes(&self, kind: EventKind, at: u64, payload: &[u8]) -> bool {
@@ -115,25 +115,35 @@ mod tests {
     #[test]
     fn every_field_of_a_choice_narrows_it() {
         let closed = br#"{"flow":"e.1.f1","bindings":["ada@x","b\"b@x"],"bindings_total":2}"#;
-        let takes = |choice: &Choice| choice.takes(EventKind::FlowClosed, 100, closed);
-        assert!(takes(&Choice::default()));
+        let takes = |choice: &EventFilter| choice.takes(EventKind::FlowClosed, 100, closed);
+        assert!(takes(&EventFilter::default()));
         let text = |text: &str| Some(text.to_owned());
         for (choice, taken) in [
-            (Choice { types: vec![EventKind::FlowOpened], ..Choice::default() }, false),
-            (Choice { types: vec![EventKind::FlowOpened, EventKind::FlowClosed], ..Choice::default() }, true),
-            (Choice { flow: text("e.1.f1"), ..Choice::default() }, true),
-            (Choice { flow: text("e.1.f"), ..Choice::default() }, false),
-            (Choice { aor: text("ada@x"), ..Choice::default() }, true),
-            (Choice { aor: text("b\"b@x"), ..Choice::default() }, true),
-            (Choice { aor: text("a@x"), ..Choice::default() }, false),
-            (Choice { aor: text("ada@x"), flow: text("e.1.f2"), ..Choice::default() }, false),
-            (Choice { since: Some(100), until: Some(101), ..Choice::default() }, true),
-            (Choice { since: Some(101), ..Choice::default() }, false),
-            (Choice { until: Some(100), ..Choice::default() }, false),
+            (EventFilter { types: vec![EventKind::FlowOpened], ..EventFilter::default() }, false),
+            (
+                EventFilter {
+                    types: vec![EventKind::FlowOpened, EventKind::FlowClosed],
+                    ..EventFilter::default()
+                },
+                true,
+            ),
+            (EventFilter { flow: text("e.1.f1"), ..EventFilter::default() }, true),
+            (EventFilter { flow: text("e.1.f"), ..EventFilter::default() }, false),
+            (EventFilter { aor: text("ada@x"), ..EventFilter::default() }, true),
+            (EventFilter { aor: text("b\"b@x"), ..EventFilter::default() }, true),
+            (EventFilter { aor: text("a@x"), ..EventFilter::default() }, false),
+            (EventFilter { aor: text("ada@x"), flow: text("e.1.f2"), ..EventFilter::default() }, false),
+            (EventFilter { since: Some(100), until: Some(101), ..EventFilter::default() }, true),
+            (EventFilter { since: Some(101), ..EventFilter::default() }, false),
+            (EventFilter { until: Some(100), ..EventFilter::default() }, false),
         ] {
             assert_eq!(takes(&choice), taken, "{choice:?}");
         }
         let added = br#"{"aor":"ada@x","contact":"sip:ada@x","flow":"e.1.f1"}"#;
-        assert!(Choice { aor: text("ada@x"), ..Choice::default() }.takes(EventKind::BindingAdded, 1, added));
+        assert!(EventFilter { aor: text("ada@x"), ..EventFilter::default() }.takes(
+            EventKind::BindingAdded,
+            1,
+            added
+        ));
     }
 }

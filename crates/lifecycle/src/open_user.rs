@@ -20,7 +20,7 @@ pub struct LastBinding {
 
 /// A user with bindings, or who has not been told to be offline yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeftUser {
+pub struct OpenUser {
     /// How many bindings there are.
     pub bindings: u32,
     /// When the user came online, in microseconds since the Unix epoch; none of one of whom that was not
@@ -32,8 +32,8 @@ pub struct LeftUser {
 
 /// The part of a fold that is about users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeftUsers {
-    pub(crate) users: BTreeMap<Text<160>, LeftUser>,
+pub struct OpenUsers {
+    pub(crate) users: BTreeMap<Text<160>, OpenUser>,
     pub(crate) online: usize,
     /// `user.online` records seen.
     pub came: u64,
@@ -58,7 +58,7 @@ struct Offline {
     aor: Text<160>,
 }
 
-impl LeftUsers {
+impl OpenUsers {
     /// A binding came.
     pub fn added(&mut self, aor: &Text<160>) {
         self.count(aor, 1);
@@ -143,13 +143,13 @@ impl LeftUsers {
 
     /// Users who are online or have a binding, by address-of-record.
     #[must_use]
-    pub const fn users(&self) -> &BTreeMap<Text<160>, LeftUser> {
+    pub const fn users(&self) -> &BTreeMap<Text<160>, OpenUser> {
         &self.users
     }
 
     /// Hands them over.
     #[must_use]
-    pub fn into_users(self) -> BTreeMap<Text<160>, LeftUser> {
+    pub fn into_users(self) -> BTreeMap<Text<160>, OpenUser> {
         self.users
     }
 }
