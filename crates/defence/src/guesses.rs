@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Source, level::Level, remembered::Remembered};
+use crate::{Source, leaky_bucket::LeakyBucket, remembered::Remembered};
 
 /// Failures that an address has for a name that is guessed.
 pub const TRIES: u32 = 3;
@@ -46,8 +46,8 @@ pub struct Guesses {
     forget: Duration,
     /// Nobody outside knows which names share a number: there are so many numbers that none do.
     numbers: RandomState,
-    names: Remembered<u64, Level>,
-    tries: Remembered<u64, Level>,
+    names: Remembered<u64, LeakyBucket>,
+    tries: Remembered<u64, LeakyBucket>,
     let_in: Lately,
 }
 
@@ -130,12 +130,14 @@ impl Guesses {
     pub fn failed(&mut self, who: &Try<'_>, now: Instant) {
         let Some((of_name, of_try)) = self.costs() else { return };
         let forget = self.forget;
-        let is_spare = |level: &Level| level.is_empty(now);
+        let is_spare = |level: &LeakyBucket| level.is_empty(now);
         let (number, there) = (self.number(who), self.number_there(who));
-        let Some(failures) = self.names.find_or_make(&number, || Level::empty(now), is_spare) else { return };
+        let Some(failures) = self.names.find_or_make(&number, || LeakyBucket::empty(now), is_spare) else {
+            return;
+        };
         // One that is guessed stays at the limit, and gets below it as time goes by.
         if !failures.takes(of_name, forget, now)
-            && let Some(tries) = self.tries.find_or_make(&there, || Level::empty(now), is_spare)
+            && let Some(tries) = self.tries.find_or_make(&there, || LeakyBucket::empty(now), is_spare)
         {
             tries.takes(of_try, forget, now);
         }

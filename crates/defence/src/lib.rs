@@ -4,35 +4,35 @@
 //! - [`ClientAddress`]: by what a listener knows its clients: by their sockets, or by what a trusted proxy in
 //!   front of it tells, with the PROXY protocol ([`proxy_header`]), `X-Forwarded-For` or `Forwarded`
 //!   ([`forwarded`]).
-//! - [`Standings`]: how every address stands by [`Limits`]: what it has open, how fast it comes, how often it
+//! - [`AddressTable`]: how every address stands by [`Limits`]: what it has open, how fast it comes, how often it
 //!   failed, whether it is banned.
 //! - [`Users`]: what every user takes, by [`UserLimits`]; [`Guesses`]: how often passwords were guessed for
-//!   each; [`Hindered`]: which users were hindered lately.
+//!   each; [`ThrottledUsers`]: which users were hindered lately.
 //! - [`Paced`]: how often something is done for each of many names.
 //!
 //! Pure: no sockets, no clock.
 #![forbid(unsafe_code)]
 
+mod address_table;
 mod client;
 pub mod forwarded;
 mod guesses;
-mod hindered;
-mod level;
+mod leaky_bucket;
 mod limits;
 mod network;
 mod paced;
 pub mod proxy_header;
 mod remembered;
 mod source;
-mod standings;
+mod throttled_users;
 mod users;
 
+pub use address_table::{AddressTable, Arrived, Ban, Judgement, Log, Turned};
 pub use client::{Client, ClientAddress};
 pub use guesses::{Guesses, TRIES, Try};
-pub use hindered::{Hindered, HinderedUser};
 pub use limits::{Limits, Offence, Why};
 pub use network::{BadNetwork, Network, Networks};
 pub use paced::{Often, Paced, Turn};
 pub use source::{By, Source};
-pub use standings::{Arrived, Ban, Judgement, Log, Standings, Turned};
+pub use throttled_users::{HinderedUser, ThrottledUsers};
 pub use users::{Hindrance, Pace, User, UserCall, UserConnection, UserLimits, Users};

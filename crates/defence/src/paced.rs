@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::level::Level;
+use crate::leaky_bucket::LeakyBucket;
 
 /// Names that are told apart. With more, nothing is done for others until some have had a rest.
 const MOST: usize = 10_000;
@@ -34,8 +34,8 @@ pub enum Turn {
 /// What was done lately, by name. Bounded.
 #[derive(Debug)]
 pub struct Paced {
-    names: HashMap<Box<str>, Level>,
-    all: Level,
+    names: HashMap<Box<str>, LeakyBucket>,
+    all: LeakyBucket,
     for_all: Often,
     swept: Instant,
 }
@@ -44,7 +44,7 @@ impl Paced {
     /// Nothing was done yet. For all names together it may be done this often.
     #[must_use]
     pub fn new(for_all: Often, now: Instant) -> Self {
-        Self { names: HashMap::new(), all: Level::empty(now), for_all, swept: now }
+        Self { names: HashMap::new(), all: LeakyBucket::empty(now), for_all, swept: now }
     }
 
     /// Whether it is done for a name now, for which it may be done this often.
@@ -55,7 +55,7 @@ impl Paced {
         }
         let level = match self.names.get_mut(name) {
             Some(level) => level,
-            None => self.names.entry(name.into()).or_insert(Level::empty(now)),
+            None => self.names.entry(name.into()).or_insert(LeakyBucket::empty(now)),
         };
         if !level.takes(often.every, most(often), now) {
             return Turn::TooOften;

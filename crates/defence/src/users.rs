@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{level::Level, limits::MESSAGE_BURST, remembered::Remembered};
+use crate::{leaky_bucket::LeakyBucket, limits::MESSAGE_BURST, remembered::Remembered};
 
 /// What one user may take. None: as much as it wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ struct Taken {
     limits: UserLimits,
     connections: u32,
     calls: u32,
-    messages: Level,
+    messages: LeakyBucket,
 }
 
 /// A connection of a user, which is over when this is dropped.
@@ -137,7 +137,8 @@ impl Users {
         }
         let limits = self.limits;
         let make = || {
-            let taken = Mutex::new(Taken { limits, connections: 0, calls: 0, messages: Level::empty(now) });
+            let taken =
+                Mutex::new(Taken { limits, connections: 0, calls: 0, messages: LeakyBucket::empty(now) });
             Arc::new(User { name: name.into(), taken })
         };
         // Connections and calls hold it.

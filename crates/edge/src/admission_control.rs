@@ -9,7 +9,7 @@ use std::{
 };
 
 use config::Defence;
-use defence::{Arrived, Ban, By, Judgement, Log, Networks, Offence, Source, Standings, Turned, User, Why};
+use defence::{AddressTable, Arrived, Ban, By, Judgement, Log, Networks, Offence, Source, Turned, User, Why};
 use identity::QuotaExceeded;
 use metrics::{Count, Gauge, Metrics};
 use sip_message::{HeaderId, Message};
@@ -22,7 +22,7 @@ use crate::{
 /// Which addresses may connect, and how much their clients may send.
 #[derive(Debug)]
 pub(crate) struct AdmissionControl {
-    standings: Mutex<Standings>,
+    standings: Mutex<AddressTable>,
     rules: RwLock<Rules>,
     /// What users take.
     pub(crate) quotas: UserQuotas,
@@ -95,7 +95,7 @@ impl AdmissionControl {
     /// `most` connections may be open at once.
     pub(crate) fn new(config: &Defence, most: usize, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
-            standings: Mutex::new(Standings::new(config.limits, Instant::now())),
+            standings: Mutex::new(AddressTable::new(config.limits, Instant::now())),
             rules: RwLock::new(config.into()),
             quotas: UserQuotas::new(config, most, Arc::clone(&metrics)),
             metrics,
@@ -114,7 +114,7 @@ impl AdmissionControl {
         self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn standings(&self) -> MutexGuard<'_, Standings> {
+    fn standings(&self) -> MutexGuard<'_, AddressTable> {
         // A panic under this lock is a bug of ours; the table's own invariants are kept by its methods.
         self.standings.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,8 +9,8 @@ use std::{
 use defence::{Often, Paced, Turn, UserCall};
 use ledger::{Batch, Reservation};
 use lifecycle::{
-    CALL_ANSWERED_ROOM, CALL_ENDED_ROOM, CALL_HELD_ROOM, CallAnswered, CallCause, CallEnded, CallHeld,
-    CallParty, CallStarted, Cause, Certainty, ClosedAt, Event, Text, Transport,
+    CALL_ANSWERED_RESERVE, CALL_ENDED_RESERVE, CALL_HELD_RESERVE, CallAnswered, CallCause, CallEnded,
+    CallHeld, CallParty, CallStarted, Cause, Certainty, ClosedAt, Event, Text, Transport,
 };
 use location::Binding;
 use metrics::{Count, Gauge};
@@ -415,7 +415,7 @@ impl Desk<'_> {
             Toggle::Held => Event::CallHeld(held),
             Toggle::Resumed => Event::CallResumed(held),
         };
-        match self.tables.registry.ledger().reserve(CALL_HELD_ROOM) {
+        match self.tables.registry.ledger().reserve(CALL_HELD_RESERVE) {
             Ok(room) => self.tables.registry.write(room, at.micros, &event),
             Err(_) => self.tables.metrics.add(Count::CallHoldsUnwritten),
         }
@@ -447,7 +447,7 @@ impl CallWriter for Desk<'_> {
         }
         let ledger = &self.tables.registry.ledger();
         let (ended, answered) =
-            (ledger.reserve(CALL_ENDED_ROOM).ok()?, ledger.reserve(CALL_ANSWERED_ROOM).ok()?);
+            (ledger.reserve(CALL_ENDED_RESERVE).ok()?, ledger.reserve(CALL_ANSWERED_RESERVE).ok()?);
         let event = Event::CallStarted(CallStarted {
             call: &self.name(call),
             call_id: call.call_id(),

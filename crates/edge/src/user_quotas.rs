@@ -9,7 +9,7 @@ use std::{
 
 use config::Defence;
 use defence::{
-    Guesses, Hindered, HinderedUser, Hindrance, Log, Pace, Try, User, UserCall, UserConnection, Users,
+    Guesses, HinderedUser, Hindrance, Log, Pace, ThrottledUsers, Try, User, UserCall, UserConnection, Users,
 };
 use identity::QuotaExceeded;
 use metrics::{Count, Gauge, Metrics};
@@ -27,7 +27,7 @@ const LATER: Duration = Duration::from_secs(10);
 pub(crate) struct UserQuotas {
     users: Mutex<Users>,
     guesses: Mutex<Guesses>,
-    hindered: Mutex<Hindered>,
+    hindered: Mutex<ThrottledUsers>,
     exempt: RwLock<BTreeSet<String>>,
     metrics: Arc<Metrics>,
 }
@@ -63,7 +63,7 @@ impl UserQuotas {
         Self {
             users: Mutex::new(Users::new(config.user_limits, most)),
             guesses: Mutex::new(Guesses::new(config.user_limits.failures, config.limits.forget, now)),
-            hindered: Mutex::new(Hindered::new(now)),
+            hindered: Mutex::new(ThrottledUsers::new(now)),
             exempt: RwLock::new(config.exempt_users.clone()),
             metrics,
         }

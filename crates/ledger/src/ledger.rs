@@ -6,7 +6,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::batch::{Appended, Batch, Rejected, Reservation};
-use crate::begun::begun;
 use crate::checkpoint::{self, Checkpoint};
 use crate::cursor::{self, Cursor};
 use crate::durable::Durable;
@@ -19,6 +18,7 @@ use crate::position::Position;
 use crate::queue::Phase;
 use crate::reader::Reader;
 use crate::recovery::{Previous, Torn};
+use crate::seek_since::seek_since;
 use crate::settings::Settings;
 use crate::shared::{Shared, locked, wake_all};
 use crate::stepped::Stepper;
@@ -255,7 +255,7 @@ impl Ledger {
     /// A segment is damaged, or the disk refused.
     pub fn since(&self, at: u64) -> Result<ReadFrom, ReadError> {
         let keys: Vec<SegmentKey> = self.shared().catalogue().iter().map(|(key, _)| key).collect();
-        begun(&*self.shared().storage, keys.into_iter(), at)
+        seek_since(&*self.shared().storage, keys.into_iter(), at)
     }
 
     /// Open the cursor of this name; a new one stands before everything. Blocks.

@@ -81,7 +81,6 @@
 #![forbid(unsafe_code)]
 
 mod batch;
-mod begun;
 mod blocks;
 mod catalogue;
 mod checkpoint;
@@ -100,6 +99,7 @@ mod queue;
 mod reader;
 mod recovery;
 mod room;
+mod seek_since;
 mod settings;
 mod shared;
 mod stepped;

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::begun::begun;
 use crate::blocks::{Beyond, Blocks};
 use crate::catalogue::{Catalogue, Facts};
 use crate::checkpoint::{self, Checkpoint};
@@ -12,6 +11,7 @@ use crate::cursor;
 use crate::error::{CursorError, Damage, DamageKind, Fault, Faulty, ReadError};
 use crate::format::SegmentKey;
 use crate::position::Position;
+use crate::seek_since::seek_since;
 use crate::storage::{Directory, Storage};
 use crate::walk::{BlockRef, ReadFrom, View, Walk};
 
@@ -109,7 +109,7 @@ impl LogReader {
     pub fn seek_since(&mut self, at: u64) -> Result<(), ReadError> {
         self.files.refresh()?;
         let keys: Vec<SegmentKey> = self.files.catalogue.iter().map(|(key, _)| key).collect();
-        let from = begun(&*self.files.storage, keys.into_iter(), at)?;
+        let from = seek_since(&*self.files.storage, keys.into_iter(), at)?;
         self.seek(from);
         Ok(())
     }

@@ -12,13 +12,13 @@ use crate::{
 };
 
 /// Bytes that a `call.ended` record may take: what is reserved in the ledger before a call begins.
-pub const CALL_ENDED_ROOM: usize = 4096;
+pub const CALL_ENDED_RESERVE: usize = 4096;
 
 /// Bytes that a `call.answered` record may take: reserved before a call begins, too.
-pub const CALL_ANSWERED_ROOM: usize = 2304;
+pub const CALL_ANSWERED_RESERVE: usize = 2304;
 
 /// Bytes that a `call.held` or `call.resumed` record may take.
-pub const CALL_HELD_ROOM: usize = 640;
+pub const CALL_HELD_RESERVE: usize = 640;
 
 /// Who ended a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -323,7 +323,7 @@ mod tests {
             moves: Some(u32::MAX),
         };
         let length = serde_json::to_vec(&ended).unwrap().len();
-        assert!(length <= CALL_ENDED_ROOM, "{length}");
+        assert!(length <= CALL_ENDED_RESERVE, "{length}");
         let answered = CallAnswered {
             call: &call,
             call_id: &call_id,
@@ -332,9 +332,9 @@ mod tests {
             callee: &party,
         };
         let length = serde_json::to_vec(&answered).unwrap().len();
-        assert!(length <= CALL_ANSWERED_ROOM, "{length}");
+        assert!(length <= CALL_ANSWERED_RESERVE, "{length}");
         let held = CallHeld { call: &call, call_id: &call_id, by: CallBy::Callee, at };
         let length = serde_json::to_vec(&held).unwrap().len();
-        assert!(length <= CALL_HELD_ROOM, "{length}");
+        assert!(length <= CALL_HELD_RESERVE, "{length}");
     }
 }

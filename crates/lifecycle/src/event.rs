@@ -187,7 +187,7 @@ pub struct NodeStopped {
 pub const NAMED_CURSORS: usize = 16;
 
 /// Bytes that the longest `ledger.trimmed` takes.
-pub const TRIMMED_ROOM: usize = 4096;
+pub const TRIMMED_RESERVE: usize = 4096;
 
 /// `ledger.trimmed`. It is durable before the first of the records goes.
 #[derive(Clone, Debug, Serialize)]

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::{Cause, Certainty, ClosedAt, Ending, FlowClosed, FlowFacts, FlowId, Text};
 
 /// Bytes that a `flow.closed` record may take: what is reserved in the ledger before a flow opens.
-pub const CLOSE_ROOM: usize = 6 * 1024;
+pub const CLOSE_RESERVE: usize = 6 * 1024;
 
 /// Bytes that a `binding.removed` record may take: what is reserved before a binding is added to a flow.
-pub const REMOVAL_ROOM: usize = 1536;
+pub const REMOVAL_RESERVE: usize = 1536;
 
 /// Bytes that a `binding.added` record may take.
-pub const ADDITION_ROOM: usize = 2560;
+pub const ADDITION_RESERVE: usize = 2560;
 
 /// What passed on a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -37,7 +37,7 @@ mod user;
 
 pub use binding::{BindingAdded, BindingRemoved, RemovalCause, UnknownRemovalCause};
 pub use call::{
-    CALL_ANSWERED_ROOM, CALL_ENDED_ROOM, CALL_HELD_ROOM, CallAnswered, CallBy, CallCause, CallEnded,
+    CALL_ANSWERED_RESERVE, CALL_ENDED_RESERVE, CALL_HELD_RESERVE, CallAnswered, CallBy, CallCause, CallEnded,
     CallHeld, CallParty, CallStarted, UnknownCallCause,
 };
 pub use cause::{By, Cause, Certainty, UnknownCause};
@@ -45,12 +45,12 @@ pub use cloud_event::{cloud_event, event_time};
 pub use ending::Ending;
 pub use event::{
     AuditDiffered, ClosedAt, DifferenceKind, Event, EventKind, FlowClosed, FlowOpened, LedgerTrimmed,
-    NAMED_CURSORS, NodeStarted, NodeStopped, PassedCursor, TRIMMED_ROOM, TrimReason, UnknownKind,
+    NAMED_CURSORS, NodeStarted, NodeStopped, PassedCursor, TRIMMED_RESERVE, TrimReason, UnknownKind,
 };
 pub use event_filter::{EventFilter, InvalidMoment, mentions, moment};
 pub use facts::{Direction, FlowFacts, TlsFacts, Transport};
 pub use findings::{Findings, NAMED_FINDINGS};
-pub use flow::{ADDITION_ROOM, CLOSE_ROOM, CloseBook, OpenFlow, REMOVAL_ROOM, Traffic};
+pub use flow::{ADDITION_RESERVE, CLOSE_RESERVE, CloseBook, OpenFlow, REMOVAL_RESERVE, Traffic};
 pub use id::{EventId, FlowId, Incarnation, InvalidId, Node};
 pub use jitter::jittered;
 pub use limits::{FlowLimits, Usage};
@@ -60,4 +60,4 @@ pub use open_state::{NAMED_BINDINGS, NAMED_CALLS, Open, OpenBinding, OpenFlowSta
 pub use open_user::{LastBinding, OpenUser, OpenUsers};
 pub use snapshot::SnapshotError;
 pub use text::Text;
-pub use user::{OFFLINE_ROOM, ONLINE_ROOM, UserOffline, UserOnline};
+pub use user::{OFFLINE_RESERVE, ONLINE_RESERVE, UserOffline, UserOnline};

@@ -5,10 +5,10 @@ use serde::{Serialize, Serializer};
 use crate::{RemovalCause, Text, event::rfc3339};
 
 /// Bytes that a `user.online` record may take.
-pub const ONLINE_ROOM: usize = 640;
+pub const ONLINE_RESERVE: usize = 640;
 
 /// Bytes that a `user.offline` record may take: what is reserved with `user.online`.
-pub const OFFLINE_ROOM: usize = 768;
+pub const OFFLINE_RESERVE: usize = 768;
 
 /// `user.online`: the address-of-record got its first contact.
 #[derive(Clone, Debug, Serialize)]

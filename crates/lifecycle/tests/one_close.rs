@@ -4,10 +4,10 @@
 use std::{cell::RefCell, panic::AssertUnwindSafe, rc::Rc};
 
 use lifecycle::{
-    ADDITION_ROOM, BindingAdded, BindingRemoved, CLOSE_ROOM, Cause, CloseBook, Direction, Ending, Event,
-    EventId, EventKind, FlowClosed, FlowFacts, FlowId, FlowOpened, LedgerTrimmed, NAMED_BINDINGS,
-    NAMED_CALLS, NAMED_CURSORS, Node, OpenFlow, OpenState, PassedCursor, REMOVAL_ROOM, RemovalCause,
-    SnapshotError, TRIMMED_ROOM, Text, TlsFacts, Traffic, Transport, TrimReason, Trimmed,
+    ADDITION_RESERVE, BindingAdded, BindingRemoved, CLOSE_RESERVE, Cause, CloseBook, Direction, Ending,
+    Event, EventId, EventKind, FlowClosed, FlowFacts, FlowId, FlowOpened, LedgerTrimmed, NAMED_BINDINGS,
+    NAMED_CALLS, NAMED_CURSORS, Node, OpenFlow, OpenState, PassedCursor, REMOVAL_RESERVE, RemovalCause,
+    SnapshotError, TRIMMED_RESERVE, Text, TlsFacts, Traffic, Transport, TrimReason, Trimmed,
 };
 use proptest::prelude::*;
 
@@ -236,7 +236,7 @@ fn reserved_room_holds_the_longest_records() {
         calls_total: usize::MAX,
     });
     let longest_close = closed.to_json().len();
-    assert!(longest_close <= CLOSE_ROOM, "{longest_close} bytes");
+    assert!(longest_close <= CLOSE_RESERVE, "{longest_close} bytes");
     let removed = Event::BindingRemoved(BindingRemoved {
         aor: longest(),
         contact: longest(),
@@ -244,7 +244,7 @@ fn reserved_room_holds_the_longest_records() {
         cause: RemovalCause::Unregistered,
     });
     let longest_removal = removed.to_json().len();
-    assert!(longest_removal <= REMOVAL_ROOM, "{longest_removal} bytes");
+    assert!(longest_removal <= REMOVAL_RESERVE, "{longest_removal} bytes");
     let added = Event::BindingAdded(BindingAdded {
         aor: longest(),
         contact: longest(),
@@ -258,7 +258,7 @@ fn reserved_room_holds_the_longest_records() {
         expires_at: most,
     });
     let longest_addition = added.to_json().len();
-    assert!(longest_addition <= ADDITION_ROOM, "{longest_addition} bytes");
+    assert!(longest_addition <= ADDITION_RESERVE, "{longest_addition} bytes");
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn the_longest_tombstone_fits_its_room() {
         passed_total: usize::MAX,
     });
     let length = tombstone.to_json().len();
-    assert!(length <= TRIMMED_ROOM, "{length} bytes");
+    assert!(length <= TRIMMED_RESERVE, "{length} bytes");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use lifecycle::{
-    BindingAdded, BindingRemoved, Event, EventId, EventKind, LastBinding, OFFLINE_ROOM, ONLINE_ROOM,
+    BindingAdded, BindingRemoved, Event, EventId, EventKind, LastBinding, OFFLINE_RESERVE, ONLINE_RESERVE,
     OpenState, OpenUser, RemovalCause, Text, Transport, UserOffline, UserOnline,
 };
 use proptest::prelude::*;
@@ -123,12 +123,12 @@ fn reserved_room_holds_the_longest_records_of_users() {
     let name = format!("{}.{most}.f{most}", "n".repeat(32));
     let last_flow = Some(name.as_str());
     let online = Event::UserOnline(UserOnline { aor: aor.clone(), online_at: most }).to_json().len();
-    assert!(online <= ONLINE_ROOM, "{online} bytes");
+    assert!(online <= ONLINE_RESERVE, "{online} bytes");
     for &cause in RemovalCause::ALL {
         let (aor, online_at) = (aor.clone(), 0);
         let offline = UserOffline { aor, last_flow, cause, online_at, offline_at: most };
         let length = Event::UserOffline(offline).to_json().len();
-        assert!(length <= OFFLINE_ROOM, "{length} bytes");
+        assert!(length <= OFFLINE_RESERVE, "{length} bytes");
     }
 }
 

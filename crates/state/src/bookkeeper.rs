@@ -21,7 +21,7 @@ use std::{
 };
 
 use ledger::{Batch, Health, Ledger, Position, ReadError, Reader, Reservation};
-use lifecycle::{EventId, EventKind, Node, OpenState, TRIMMED_ROOM};
+use lifecycle::{EventId, EventKind, Node, OpenState, TRIMMED_RESERVE};
 use metrics::{Count, Gauge, Metrics};
 use tokio::sync::oneshot;
 
@@ -143,7 +143,7 @@ impl Bookkeeper {
     ) -> Self {
         let Books { unfinished, reader, at, checkpoints } = books;
         Self {
-            room: ledger.reserve(TRIMMED_ROOM).ok(),
+            room: ledger.reserve(TRIMMED_RESERVE).ok(),
             ledger,
             node,
             policy,

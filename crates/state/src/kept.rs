@@ -16,7 +16,7 @@ use std::{
 };
 
 use ledger::{Ledger, Reservation};
-use lifecycle::{OpenBinding, REMOVAL_ROOM, RemovalCause, Text};
+use lifecycle::{OpenBinding, REMOVAL_RESERVE, RemovalCause, Text};
 use location::Kept;
 use rusqlite::{Connection, params};
 
@@ -209,7 +209,7 @@ impl Found {
             return Err(RemovalCause::Expired);
         }
         let room =
-            once_there_is_room(|| ledger.reserve(REMOVAL_ROOM)).map_err(|_| RemovalCause::NodeCrash)?;
+            once_there_is_room(|| ledger.reserve(REMOVAL_RESERVE)).map_err(|_| RemovalCause::NodeCrash)?;
         Ok(Staying { kept, expires_at, room })
     }
 

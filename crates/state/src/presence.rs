@@ -10,7 +10,7 @@ use std::{
 };
 
 use ledger::{Refused, Reservation};
-use lifecycle::{Event, OFFLINE_ROOM, ONLINE_ROOM, Text, UserOffline};
+use lifecycle::{Event, OFFLINE_RESERVE, ONLINE_RESERVE, Text, UserOffline};
 use location::{Gone, Owed, Presence};
 use metrics::{Count, Gauge};
 
@@ -38,9 +38,9 @@ impl Registry {
         match owed {
             Owed::Nothing => return Ok(()),
             Owed::Going => {}
-            Owed::ComingAndGoing => rooms.coming = Some(self.ledger.reserve(ONLINE_ROOM)?),
+            Owed::ComingAndGoing => rooms.coming = Some(self.ledger.reserve(ONLINE_RESERVE)?),
         }
-        rooms.going = Some(self.ledger.reserve(OFFLINE_ROOM)?);
+        rooms.going = Some(self.ledger.reserve(OFFLINE_RESERVE)?);
         Ok(())
     }
 
@@ -76,7 +76,7 @@ impl Registry {
         (now, at): (Instant, u64),
     ) {
         // Nothing was paid for whom an earlier process left.
-        let Some(room) = gone.room.take().or_else(|| self.ledger.reserve(OFFLINE_ROOM).ok()) else {
+        let Some(room) = gone.room.take().or_else(|| self.ledger.reserve(OFFLINE_RESERVE).ok()) else {
             return presence.put_off(gone, now + RETRY);
         };
         let offline = UserOffline {

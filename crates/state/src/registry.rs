@@ -13,9 +13,9 @@ use std::{
 
 use ledger::{Appended, Batch, Ledger, Refused, Rejected, Reservation};
 use lifecycle::{
-    ADDITION_ROOM, BindingAdded, BindingRemoved, CLOSE_ROOM, Cause, CloseBook, Ending, Event, EventKind,
-    FlowClosed, FlowFacts, FlowId, FlowOpened, Incarnation, LastBinding, NAMED_BINDINGS, Node, NodeStopped,
-    OpenFlow, REMOVAL_ROOM, RemovalCause, Text, UserOnline,
+    ADDITION_RESERVE, BindingAdded, BindingRemoved, CLOSE_RESERVE, Cause, CloseBook, Ending, Event,
+    EventKind, FlowClosed, FlowFacts, FlowId, FlowOpened, Incarnation, LastBinding, NAMED_BINDINGS, Node,
+    NodeStopped, OpenFlow, REMOVAL_RESERVE, RemovalCause, Text, UserOnline,
 };
 use location::{
     Binding, BindingHop, Came, Kept, Location, Owed, Presence, Register, RegisterError, Registration, Taken,
@@ -136,7 +136,7 @@ impl Registry {
     /// # Errors
     /// There is no room, or the disk does not do its part.
     pub fn pay_for_close(&self) -> Result<Reservation, Refused> {
-        self.ledger.reserve(CLOSE_ROOM)
+        self.ledger.reserve(CLOSE_RESERVE)
     }
 
     /// Opens a flow: `flow.opened`, then the wait until that is durable (DESIGN invariant 1). `book` makes
@@ -250,8 +250,8 @@ impl Registry {
         let (mut owed, mut rooms) = (presence.owed(&aor), UserRooms::default());
         let mut additions = Vec::new();
         let reserve = || -> Result<Reservation, Refused> {
-            let removal = self.ledger.reserve(REMOVAL_ROOM)?;
-            additions.push(self.ledger.reserve(ADDITION_ROOM)?);
+            let removal = self.ledger.reserve(REMOVAL_RESERVE)?;
+            additions.push(self.ledger.reserve(ADDITION_RESERVE)?);
             self.pay_for_user(std::mem::replace(&mut owed, Owed::Nothing), &mut rooms)?;
             Ok(removal)
         };

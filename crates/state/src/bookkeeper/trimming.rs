@@ -4,7 +4,7 @@
 use std::sync::PoisonError;
 
 use ledger::{Batch, Ledger, Position, ReadError, ReadFrom, Segment};
-use lifecycle::{Event, LedgerTrimmed, NAMED_CURSORS, PassedCursor, TRIMMED_ROOM, Text, TrimReason};
+use lifecycle::{Event, LedgerTrimmed, NAMED_CURSORS, PassedCursor, TRIMMED_RESERVE, Text, TrimReason};
 
 use super::{Bookkeeper, Passage, event_id};
 use metrics::{Count, Gauge};
@@ -47,7 +47,7 @@ impl Bookkeeper {
             Err(error) => tracing::warn!(%error, "old records cannot be dropped from the ledger"),
         }
         if self.room.is_none() {
-            self.room = self.ledger.reserve(TRIMMED_ROOM).ok();
+            self.room = self.ledger.reserve(TRIMMED_RESERVE).ok();
         }
     }
 

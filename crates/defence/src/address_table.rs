@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     Limits, Offence, Source, Why,
-    level::Level,
+    leaky_bucket::LeakyBucket,
     limits::{BURST, MESSAGE_BURST, UNPROVED},
     remembered::Remembered,
 };
@@ -79,10 +79,10 @@ pub struct Ban {
 
 /// How all addresses stand. What nobody remembers stands well.
 #[derive(Debug)]
-pub struct Standings {
+pub struct AddressTable {
     limits: Limits,
     all: Remembered<Source, Standing>,
-    lines: Level,
+    lines: LeakyBucket,
 }
 
 /// How one address stands.
@@ -90,11 +90,11 @@ pub struct Standings {
 struct Standing {
     connections: u32,
     handshakes: u32,
-    arrivals: Level,
-    messages: Level,
+    arrivals: LeakyBucket,
+    messages: LeakyBucket,
     /// Those of registered phones that come beyond.
-    phones: Level,
-    failures: Level,
+    phones: LeakyBucket,
+    failures: LeakyBucket,
     ban: Option<Banned>,
     told: Option<Instant>,
     untold: u32,
@@ -112,10 +112,10 @@ impl Standing {
         Self {
             connections: 0,
             handshakes: 0,
-            arrivals: Level::empty(now),
-            messages: Level::empty(now),
-            phones: Level::empty(now),
-            failures: Level::empty(now),
+            arrivals: LeakyBucket::empty(now),
+            messages: LeakyBucket::empty(now),
+            phones: LeakyBucket::empty(now),
+            failures: LeakyBucket::empty(now),
             ban: None,
             told: None,
             untold: 0,
@@ -147,7 +147,7 @@ impl Standing {
         }
     }
 
-    fn log(&mut self, lines: &mut Level, now: Instant) -> Log {
+    fn log(&mut self, lines: &mut LeakyBucket, now: Instant) -> Log {
         self.untold = self.untold.saturating_add(1);
         let due = self.told.is_none_or(|told| told + TELL_EVERY <= now);
         if !due || !lines.takes(TELL_ALL, TELL_ALL * BURST, now) {
@@ -157,17 +157,17 @@ impl Standing {
         Log::Say { times: std::mem::take(&mut self.untold) }
     }
 
-    fn turn_away(&mut self, why: Why, lines: &mut Level, now: Instant) -> Turned {
+    fn turn_away(&mut self, why: Why, lines: &mut LeakyBucket, now: Instant) -> Turned {
         let ban = self.ban.as_ref().filter(|_| why == Why::Banned).map(|ban| ban.offence);
         Turned { why, ban, log: self.log(lines, now) }
     }
 }
 
-impl Standings {
+impl AddressTable {
     /// All addresses stand well.
     #[must_use]
     pub fn new(limits: Limits, now: Instant) -> Self {
-        Self { limits, all: Remembered::new(MOST), lines: Level::empty(now) }
+        Self { limits, all: Remembered::new(MOST), lines: LeakyBucket::empty(now) }
     }
 
     /// These limits hold from now on. Who is in stays, and a ban lasts as long as it was given for.
@@ -175,7 +175,7 @@ impl Standings {
         self.limits = limits;
     }
 
-    /// Somebody connects. Who is let in and counted must [`Standings::leave`] later.
+    /// Somebody connects. Who is let in and counted must [`AddressTable::leave`] later.
     ///
     /// # Errors
     /// The address is banned or takes more than it may.
@@ -272,7 +272,7 @@ impl Standings {
         if fits {
             return Judgement::Noted;
         }
-        standing.failures = Level::empty(now);
+        standing.failures = LeakyBucket::empty(now);
         standing.ban = Some(Banned { until: now + ban, offence, turned: 0 });
         standing.told = None;
         Judgement::Banned(standing.log(lines, now))
@@ -281,7 +281,7 @@ impl Standings {
     /// Somebody at this address proved to be a user: its failures are forgotten, for people mistype.
     pub fn proved(&mut self, source: Source, now: Instant) {
         if let Some(standing) = self.all.get_mut(&source) {
-            standing.failures = Level::empty(now);
+            standing.failures = LeakyBucket::empty(now);
         }
     }
 
@@ -300,7 +300,7 @@ impl Standings {
     pub fn lift(&mut self, source: Source, now: Instant) -> Option<Ban> {
         let standing = self.all.get_mut(&source)?;
         let ban = standing.ban.take().filter(|ban| ban.until > now)?;
-        standing.failures = Level::empty(now);
+        standing.failures = LeakyBucket::empty(now);
         let left = ban.until.saturating_duration_since(now);
         Some(Ban { source, offence: ban.offence, left, turned: ban.turned })
     }
@@ -318,7 +318,7 @@ impl Standings {
     }
 
     /// Nothing if as many as can be are remembered and none of those looked at can be forgotten.
-    fn find_or_make(&mut self, source: Source, now: Instant) -> Option<(&mut Standing, &mut Level)> {
+    fn find_or_make(&mut self, source: Source, now: Instant) -> Option<(&mut Standing, &mut LeakyBucket)> {
         let standing =
             self.all.find_or_make(&source, || Standing::new(now), |standing| standing.is_clean(now))?;
         Some((standing, &mut self.lines))

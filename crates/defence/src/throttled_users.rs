@@ -7,9 +7,9 @@ use std::{
 
 use crate::{
     Hindrance, Log,
-    level::Level,
+    address_table::{TELL_ALL, TELL_EVERY},
+    leaky_bucket::LeakyBucket,
     limits::BURST,
-    standings::{TELL_ALL, TELL_EVERY},
 };
 
 /// How many are remembered; of more, the newest.
@@ -20,13 +20,13 @@ const LATELY: Duration = Duration::from_secs(3600);
 
 /// The users that were hindered lately.
 #[derive(Debug)]
-pub struct Hindered {
+pub struct ThrottledUsers {
     most: usize,
     /// For each [`Hindrance`], by name.
     all: [HashMap<Box<str>, Times>; Hindrance::ALL.len()],
     /// In the order in which they were hindered first.
     turn: VecDeque<(Hindrance, Box<str>)>,
-    lines: Level,
+    lines: LeakyBucket,
 }
 
 #[derive(Debug)]
@@ -50,11 +50,11 @@ pub struct HinderedUser {
     pub ago: Duration,
 }
 
-impl Hindered {
+impl ThrottledUsers {
     /// Nobody was.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { most: MOST, all: Default::default(), turn: VecDeque::new(), lines: Level::empty(now) }
+        Self { most: MOST, all: Default::default(), turn: VecDeque::new(), lines: LeakyBucket::empty(now) }
     }
 
     /// A user is hindered; says whether the log is to tell.

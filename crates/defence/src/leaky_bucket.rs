@@ -7,9 +7,9 @@ use std::{
 
 /// What has been poured in and has not leaked yet.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Level(Instant);
+pub(crate) struct LeakyBucket(Instant);
 
-impl Level {
+impl LeakyBucket {
     pub(crate) const fn empty(now: Instant) -> Self {
         Self(now)
     }

@@ -22,9 +22,9 @@ fn at(address: &str) -> Source {
     Source::of(address.parse().unwrap(), By::Connection)
 }
 
-fn start() -> (Standings, Instant) {
+fn start() -> (AddressTable, Instant) {
     let now = Instant::now();
-    (Standings::new(limits(), now), now)
+    (AddressTable::new(limits(), now), now)
 }
 
 fn why<T>(turned: Result<T, Turned>) -> Option<Why> {
@@ -170,7 +170,7 @@ fn without_limits_nobody_is_turned_away() {
         failures: None,
         ..limits()
     };
-    let mut all = Standings::new(none, now);
+    let mut all = AddressTable::new(none, now);
     for _ in 0..10_000 {
         assert!(all.arrive(at("192.0.2.1"), now).is_ok() && all.message(at("192.0.2.1"), now).is_ok());
         assert_eq!(all.offend(at("192.0.2.1"), Offence::Scanner, now), Judgement::Noted);

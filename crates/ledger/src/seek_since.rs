@@ -12,7 +12,7 @@ const CLOCK_SET_BACK: u64 = 600_000_000;
 
 /// Looks at the first record of each segment, newest first, until one is old enough. `keys` are all segments,
 /// oldest first.
-pub(crate) fn begun(
+pub(crate) fn seek_since(
     storage: &dyn Storage,
     keys: impl DoubleEndedIterator<Item = SegmentKey>,
     since: u64,

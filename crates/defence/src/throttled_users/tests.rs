@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn the_last_are_listed_and_a_user_is_logged_once_a_minute() {
     let now = Instant::now();
-    let mut all = Hindered::new(now);
+    let mut all = ThrottledUsers::new(now);
     assert_eq!(all.note("ada@x", Hindrance::Calls, now), Log::Say { times: 1 });
     assert_eq!(all.note("ada@x", Hindrance::Calls, now), Log::Hush);
     assert_eq!(all.note("ada@x", Hindrance::Connections, now), Log::Say { times: 1 });
@@ -18,7 +18,7 @@ fn the_last_are_listed_and_a_user_is_logged_once_a_minute() {
 #[test]
 fn many_give_few_lines_and_the_newest_are_kept() {
     let now = Instant::now();
-    let mut all = Hindered::new(now);
+    let mut all = ThrottledUsers::new(now);
     all.most = 10;
     let said = (0..1000_u32).filter(|number| {
         let what = Hindrance::ALL[*number as usize % 4];
