@@ -313,13 +313,13 @@ impl AdmittedClient {
     /// The user has as many connections as it may have.
     pub(crate) fn belongs_to(&self, aor: &str) -> Result<(), QuotaExceeded> {
         if self.source.is_none()
-            || matches!(&*self.holder.borrow(), Some(holder @ QuotaHolder::Owner(_)) if holder.user().name() == aor)
+            || matches!(&*self.holder.borrow(), Some(holder @ QuotaHolder::ConnectionHandler(_)) if holder.user().name() == aor)
         {
             return Ok(());
         }
         let quotas = &self.admission.quotas;
         let connection = quotas.user(aor).map(|user| quotas.connect(&user)).transpose()?;
-        self.holder.replace(connection.map(QuotaHolder::Owner));
+        self.holder.replace(connection.map(QuotaHolder::ConnectionHandler));
         Ok(())
     }
 
@@ -327,7 +327,7 @@ impl AdmittedClient {
     pub(crate) fn speaks_for(&self, aor: &str) {
         let mut holder = self.holder.borrow_mut();
         let stays = match &*holder {
-            Some(QuotaHolder::Owner(_)) => true,
+            Some(QuotaHolder::ConnectionHandler(_)) => true,
             Some(QuotaHolder::ByRequest(user)) => user.name() == aor,
             None => self.source.is_none(),
         };

@@ -12,7 +12,7 @@ use config::{ClientCertificate, ClientIdentity, Config, Host, TlsFiles, TlsMater
 use lifecycle::Transport;
 use sip_message::Via;
 use transport::{
-    Settings, Waiting,
+    HandshakeLimit, Settings,
     certificate::{self, Certificate, Clients, Fitting, TlsConfig},
 };
 
@@ -216,7 +216,7 @@ impl Bound {
             transport: self.transport,
             local: self.local,
             client_address: self.config.client_address.clone(),
-            waiting: Rc::new(Waiting::new(usize::try_from(self.handshake.most).unwrap_or(usize::MAX))),
+            waiting: Rc::new(HandshakeLimit::new(usize::try_from(self.handshake.most).unwrap_or(usize::MAX))),
             paths: paths.unwrap_or_default(),
             origins: origins.unwrap_or_default(),
             missing_origin,

@@ -38,14 +38,14 @@ pub(crate) enum QuotaHolder {
     /// A user that proved who it is in a request.
     ByRequest(Arc<User>),
     /// A user whose own this connection is.
-    Owner(UserConnection),
+    ConnectionHandler(UserConnection),
 }
 
 impl QuotaHolder {
     pub(crate) fn user(&self) -> &Arc<User> {
         match self {
             Self::ByRequest(user) => user,
-            Self::Owner(connection) => connection.user(),
+            Self::ConnectionHandler(connection) => connection.user(),
         }
     }
 }

@@ -21,8 +21,8 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use transport::{
-    ClientAddress, Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch, Settings,
-    Unopened, Waiting,
+    ClientAddress, ConnectionHandler, HandshakeLimit, Link, Listener, MissingOrigin, Opening, PlainHttp,
+    Refused, Scratch, Settings, Unopened,
     accept::{self, Accepted},
     certificate, receive_connection,
 };
@@ -38,7 +38,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 /// Sends back what comes.
 struct Echo;
 
-impl Owner for Echo {
+impl ConnectionHandler for Echo {
     type Flow = Rc<Link>;
     type Guest = ();
 
@@ -133,7 +133,7 @@ fn serve(socket: std::net::TcpListener, transport: Transport, tls: Option<certif
         transport,
         local,
         client_address: ClientAddress::Socket,
-        waiting: Rc::new(Waiting::new(usize::MAX)),
+        waiting: Rc::new(HandshakeLimit::new(usize::MAX)),
         paths: Vec::new(),
         origins: Vec::new(),
         missing_origin: MissingOrigin::Allow,

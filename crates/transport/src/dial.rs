@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    Framing, Link, Listener, Owner, Scratch,
+    ConnectionHandler, Framing, Link, Listener, Scratch,
     flow::{self, Receiver},
     handshake::{READ, stream_codec, watch_over},
     linger,
@@ -114,14 +114,14 @@ impl Dialled {
     }
 
     /// Runs it as a flow, to its end.
-    pub async fn run<O: Owner>(self, owner: Rc<O>, flow: O::Flow) {
+    pub async fn run<O: ConnectionHandler>(self, owner: Rc<O>, flow: O::Flow) {
         flow::run(owner, self.link, self.receiver, self.early, flow).await;
     }
 
     /// Lets go of it unused.
     pub async fn let_go(self) {
         self.link.close_notify();
-        linger::let_go(self.link, self.receiver.reader, linger::Peer::Present).await;
+        linger::part(self.link, self.receiver.reader, linger::Peer::Present).await;
     }
 }
 

@@ -19,10 +19,9 @@ use tokio::{net::tcp::OwnedReadHalf, task::yield_now, time::sleep_until};
 use websocket::{CloseCode, Connection, Event, sip};
 
 use crate::{
-    Framing, Link, Owner, Scratch,
-    heard::{Step, readiness},
-    linger,
+    ConnectionHandler, Framing, Link, Scratch, linger,
     link::ending_of,
+    read_priority::{Step, readiness},
     scratch::READ,
     tls::Progress,
 };
@@ -50,7 +49,7 @@ pub(crate) struct Receiver {
     clippy::manual_async_fn,
     reason = "an async fn would hold its arguments twice, as long as the flow is there"
 )]
-pub(crate) fn run<O: Owner>(
+pub(crate) fn run<O: ConnectionHandler>(
     owner: Rc<O>,
     link: Rc<Link>,
     mut receiver: Receiver,
@@ -66,12 +65,12 @@ pub(crate) fn run<O: Owner>(
         };
         let peer = linger::Peer::after(ending.cause);
         if peer == linger::Peer::Present {
-            receiver.say_goodbye(&link, &ending);
+            receiver.send_close(&link, &ending);
         }
         link.end();
         owner.close(flow, ending);
         drop((guard, receiver.codec));
-        linger::let_go(link, receiver.reader, peer).await;
+        linger::part(link, receiver.reader, peer).await;
     }
 }
 
@@ -96,7 +95,7 @@ impl Drop for Unfinished {
 
 impl Receiver {
     /// Handles what came behind the handshake.
-    fn begin<O: Owner>(
+    fn begin<O: ConnectionHandler>(
         &mut self,
         owner: &Rc<O>,
         link: &Rc<Link>,
@@ -111,16 +110,21 @@ impl Receiver {
         }
     }
 
-    async fn drive<O: Owner>(&mut self, owner: &Rc<O>, link: &Rc<Link>, flow: &O::Flow) -> Ending {
+    async fn drive<O: ConnectionHandler>(
+        &mut self,
+        owner: &Rc<O>,
+        link: &Rc<Link>,
+        flow: &O::Flow,
+    ) -> Ending {
         let mut sleep = pin!(sleep_until(next_look(link).into()));
         loop {
             if let Some(ending) = link.take_doom() {
-                return self.last_words(owner, link, flow).unwrap_or(ending);
+                return self.handle_received(owner, link, flow).unwrap_or(ending);
             }
             if let Some(deadline) = link.write_deadline() {
                 // A peer that always has something to say would keep us from the timer.
                 if deadline <= Instant::now() {
-                    return self.last_words(owner, link, flow).unwrap_or(takes_no_bytes());
+                    return self.handle_received(owner, link, flow).unwrap_or(takes_no_bytes());
                 }
                 if deadline < sleep.deadline().into_std() {
                     sleep.as_mut().reset(deadline.into());
@@ -157,7 +161,7 @@ impl Receiver {
                 Step::Read(Err(error), _) => return ending_of(&error),
                 Step::Writable => {
                     if let Err(ending) = link.flush() {
-                        return self.last_words(owner, link, flow).unwrap_or(ending);
+                        return self.handle_received(owner, link, flow).unwrap_or(ending);
                     }
                 }
                 Step::Attention => {
@@ -188,7 +192,7 @@ impl Receiver {
     }
 
     /// Handles what was read into the scratch buffer.
-    fn input<O: Owner>(
+    fn input<O: ConnectionHandler>(
         &mut self,
         owner: &Rc<O>,
         link: &Rc<Link>,
@@ -219,7 +223,7 @@ impl Receiver {
         }
     }
 
-    fn decode<O: Owner>(
+    fn decode<O: ConnectionHandler>(
         &mut self,
         owner: &Rc<O>,
         link: &Rc<Link>,
@@ -249,13 +253,23 @@ impl Receiver {
 
     /// The flow will end for a reason of ours or of the network's: what its peer had sent by now still
     /// counts, and a Close frame among it is the truer cause.
-    fn last_words<O: Owner>(&mut self, owner: &Rc<O>, link: &Rc<Link>, flow: &O::Flow) -> Option<Ending> {
+    fn handle_received<O: ConnectionHandler>(
+        &mut self,
+        owner: &Rc<O>,
+        link: &Rc<Link>,
+        flow: &O::Flow,
+    ) -> Option<Ending> {
         let ControlFlow::Break(ending) = self.read_on(owner, link, flow) else { return None };
         (ending.cause == Cause::CloseFrame).then_some(ending)
     }
 
     /// Handles what lies unread.
-    fn read_on<O: Owner>(&mut self, owner: &Rc<O>, link: &Rc<Link>, flow: &O::Flow) -> ControlFlow<Ending> {
+    fn read_on<O: ConnectionHandler>(
+        &mut self,
+        owner: &Rc<O>,
+        link: &Rc<Link>,
+        flow: &O::Flow,
+    ) -> ControlFlow<Ending> {
         for _ in 0..LAST_READS {
             let Ok(length @ 1..) = self.read_now(link) else { break };
             self.input(owner, link, flow, length)?;
@@ -265,7 +279,12 @@ impl Receiver {
 
     /// The peer's time is up, by what we have read. Whether it is silent, the socket must say: after a pause
     /// of our own, its answer may lie there unread.
-    fn last_look<O: Owner>(&mut self, owner: &Rc<O>, link: &Rc<Link>, flow: &O::Flow) -> ControlFlow<Ending> {
+    fn last_look<O: ConnectionHandler>(
+        &mut self,
+        owner: &Rc<O>,
+        link: &Rc<Link>,
+        flow: &O::Flow,
+    ) -> ControlFlow<Ending> {
         match self.read_now(link) {
             Ok(0) => ControlFlow::Break(self.end_of_stream(link)),
             Ok(length) => self.input(owner, link, flow, length),
@@ -301,7 +320,7 @@ impl Receiver {
     }
 
     /// Tells the peer why, if we are the one who ends it.
-    fn say_goodbye(&mut self, link: &Link, ending: &Ending) {
+    fn send_close(&mut self, link: &Link, ending: &Ending) {
         if let Codec::WebSocket(connection) = &mut self.codec
             && ending.cause.by() == By::Server
         {
@@ -319,7 +338,7 @@ fn takes_no_bytes() -> Ending {
     Ending::of(Cause::WriteTimeout).reason("the peer takes no bytes")
 }
 
-fn decode_frames<O: Owner>(
+fn decode_frames<O: ConnectionHandler>(
     connection: &mut Connection,
     owner: &Rc<O>,
     link: &Rc<Link>,
@@ -408,7 +427,7 @@ fn broken(error: websocket::ProtocolError) -> Ending {
 }
 
 /// Hands over the whole messages at the front of `input`; gives how many bytes they took.
-fn decode_stream<O: Owner>(
+fn decode_stream<O: ConnectionHandler>(
     framer: &mut StreamFramer,
     owner: &Rc<O>,
     link: &Rc<Link>,

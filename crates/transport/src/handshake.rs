@@ -12,7 +12,8 @@ use tokio::{net::TcpStream, time::sleep};
 use websocket::{Connection, Limits, Role, handshake::Refusal};
 
 use crate::{
-    Framing, Link, Listener, Opening, Owner, PlainHttp, Refused, Scratch, Settings, Unopened, Vouched,
+    ConnectionHandler, Framing, Link, Listener, Opening, PlainHttp, Refused, Scratch, Settings, Unopened,
+    Vouched,
     flow::{self, Codec, Receiver},
     linger,
     tls::Tls,
@@ -36,7 +37,7 @@ const MOST_PROBES: u64 = 3;
 const HTTP_WITHOUT_TLS: &str = "This port speaks TLS. Use wss:// here, or the port that serves plain ws://\n";
 
 /// Takes an accepted connection to its end: handshake, flow, end.
-pub async fn receive_connection<O: Owner>(
+pub async fn receive_connection<O: ConnectionHandler>(
     owner: Rc<O>,
     listener: Rc<Listener>,
     scratch: Rc<Scratch>,
@@ -146,7 +147,7 @@ pub async fn receive_connection<O: Owner>(
     }
 }
 
-async fn refuse<O: Owner>(
+async fn refuse<O: ConnectionHandler>(
     owner: &Rc<O>,
     pending: Pending,
     guest: Option<O::Guest>,
@@ -179,7 +180,7 @@ struct Candidate {
 
 impl Candidate {
     /// Asks the owner and, with its consent, answers and starts the flow's own task.
-    async fn open<O: Owner>(
+    async fn open<O: ConnectionHandler>(
         self,
         owner: Rc<O>,
         guest: Option<O::Guest>,
@@ -216,7 +217,7 @@ impl Candidate {
                 } else {
                     owner.unopened(remote, Unopened::NoRoom, None);
                 }
-                linger::let_go(link, reader, linger::Peer::Present).await;
+                linger::part(link, reader, linger::Peer::Present).await;
             }
         }
     }

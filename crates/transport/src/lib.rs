@@ -1,10 +1,10 @@
 //! Accept, connect, TLS, read, write, bound, time out: WebSocket, TCP, TLS and UDP under SIP.
 //!
 //! Everything here runs on a shard: one thread with a single-threaded runtime, so nothing is locked. What a
-//! message means is the [`Owner`]'s business; this crate sees to it that
+//! message means is the [`ConnectionHandler`]'s business; this crate sees to it that
 //!
-//! - a connection becomes a flow only when the owner says so ([`Owner::open`]), and every flow it opened is
-//!   given back exactly once ([`Owner::close`], or by being dropped);
+//! - a connection becomes a flow only when the owner says so ([`ConnectionHandler::open`]), and every flow it opened is
+//!   given back exactly once ([`ConnectionHandler::close`], or by being dropped);
 //! - an idle flow holds no buffer: it waits for readability and borrows the shard's [`Scratch`];
 //! - everything is bounded: message size, handshake time, unsent bytes, time without progress.
 //!
@@ -14,29 +14,29 @@
 
 pub mod accept;
 pub mod certificate;
+mod connection_handler;
 mod dial;
 pub mod flow;
 mod handshake;
-mod heard;
+mod handshake_limit;
 mod http;
 mod linger;
 mod link;
-mod owner;
+mod read_priority;
 mod scratch;
 mod settings;
 mod tls;
 pub mod trust;
 pub mod udp;
-mod waiting;
 
+pub use connection_handler::{ConnectionHandler, Grant, Opening, Refused, Unopened, Vouched};
 pub use defence::ClientAddress;
 pub use dial::{Dial, DialError, Dialled, converse};
 pub use handshake::receive_connection;
-pub use heard::Heard;
+pub use handshake_limit::HandshakeLimit;
 pub use http::{DetachedHttp, HttpStream, PlainHttp};
 pub use link::{Link, PingFailed, SendFailed};
-pub use owner::{Grant, Opening, Owner, Refused, Unopened, Vouched};
+pub use read_priority::ReadPriority;
 pub use scratch::Scratch;
 pub use settings::{Framing, Listener, MissingOrigin, Settings};
-pub use waiting::Waiting;
 pub use websocket::handshake as upgrade;

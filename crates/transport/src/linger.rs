@@ -42,7 +42,7 @@ impl Peer {
 
 /// Lets go of a socket within the close timeout, whatever the peer does. A peer that is gone or does not read
 /// is cut off at once.
-pub(crate) async fn let_go(link: Rc<Link>, mut reader: OwnedReadHalf, peer: Peer) {
+pub(crate) async fn part(link: Rc<Link>, mut reader: OwnedReadHalf, peer: Peer) {
     if peer == Peer::Gone {
         return cut_off(&reader);
     }

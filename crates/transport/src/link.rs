@@ -15,7 +15,7 @@ use tokio::{
     sync::{Notify, oneshot},
 };
 
-use crate::{Framing, Heard, Scratch, Settings, scratch::FIRST_WORDS, tls::Tls};
+use crate::{Framing, ReadPriority, Scratch, Settings, scratch::FIRST_WORDS, tls::Tls};
 
 /// The message did not go: the flow is over, or will be in a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct Link {
     settings: Rc<Settings>,
     scratch: Rc<Scratch>,
     attention: Notify,
-    doom: RefCell<Option<Box<Ending>>>,
+    pending_close: RefCell<Option<Box<Ending>>>,
     phase: Cell<Phase>,
     pub(crate) liveness: Cell<Liveness>,
     usage: Cell<Usage>,
@@ -59,7 +59,7 @@ pub struct Link {
     bytes_sent: Cell<u64>,
     ping_rtt: Cell<Option<Duration>>,
     asked: RefCell<Option<Box<Asked>>>,
-    pub(crate) heard: Cell<Heard>,
+    pub(crate) heard: Cell<ReadPriority>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Link {
             settings,
             scratch,
             attention: Notify::new(),
-            doom: RefCell::new(None),
+            pending_close: RefCell::new(None),
             phase: Cell::new(Phase::Open),
             liveness: Cell::new(liveness),
             usage: Cell::new(usage),
@@ -106,7 +106,7 @@ impl Link {
             bytes_sent: Cell::new(0),
             ping_rtt: Cell::new(None),
             asked: RefCell::new(None),
-            heard: Cell::new(Heard::AtOnce),
+            heard: Cell::new(ReadPriority::AtOnce),
         }
     }
 
@@ -138,7 +138,7 @@ impl Link {
 
     /// Has the flow end for this reason, as soon as what was already received is handled.
     pub fn close(&self, ending: Ending) {
-        self.doom.borrow_mut().get_or_insert_with(|| Box::new(ending));
+        self.pending_close.borrow_mut().get_or_insert_with(|| Box::new(ending));
         self.attention.notify_one();
     }
 
@@ -303,7 +303,7 @@ impl Link {
     }
 
     pub(crate) fn take_doom(&self) -> Option<Ending> {
-        self.doom.borrow_mut().take().map(|ending| *ending)
+        self.pending_close.borrow_mut().take().map(|ending| *ending)
     }
 
     /// Whether its peer has said only its first words.

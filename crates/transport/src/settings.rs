@@ -6,7 +6,7 @@ use defence::ClientAddress;
 use lifecycle::{FlowLimits, Transport};
 pub use websocket::handshake::MissingOrigin;
 
-use crate::{Waiting, certificate::TlsConfig};
+use crate::{HandshakeLimit, certificate::TlsConfig};
 
 /// How SIP messages are told apart on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct Listener {
     /// By what it knows its clients.
     pub client_address: ClientAddress,
     /// Its connections that are no flows yet.
-    pub waiting: Rc<Waiting>,
+    pub waiting: Rc<HandshakeLimit>,
     /// WebSocket paths that exist; empty: any.
     pub paths: Vec<String>,
     /// Origins that may come in; empty: any.

@@ -7,8 +7,8 @@ use crate::close::{self, CloseCode, CloseFrame};
 use crate::encode;
 use crate::error::ProtocolError;
 use crate::frame::{Header, MAX_HEADER, Opcode, Open};
-use crate::gather::{Gathering, OpenFrame, Partial};
 use crate::mask::apply_mask;
+use crate::message_assembler::{MessageAssembler, OpenFrame, Partial};
 
 /// Which end of the connection this is (RFC 6455 §5.1: a client masks, a server does not).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -365,7 +365,7 @@ impl Connection {
     ) -> Result<Option<Found>, ProtocolError> {
         let partial = self.partial_mut();
         let kind = if header.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
-        let message = partial.message.get_or_insert_with(|| Gathering::new(kind));
+        let message = partial.message.get_or_insert_with(|| MessageAssembler::new(kind));
         if received == payload.len() {
             message.fragments += 1;
         }

@@ -51,9 +51,9 @@ mod connection;
 pub mod encode;
 mod error;
 mod frame;
-mod gather;
 pub mod handshake;
 mod mask;
+mod message_assembler;
 pub mod sip;
 mod utf8;
 

@@ -11,7 +11,7 @@ use std::{
 
 use defence::Client;
 use lifecycle::{Ending, FlowFacts, Text, event_time};
-use transport::{Grant, Heard, Link, Vouched};
+use transport::{Grant, Link, ReadPriority, Vouched};
 
 use super::Shard;
 use identity::LONGEST_IDENTITY;
@@ -97,7 +97,7 @@ impl Shard {
         (link, admitted, leads): (&Rc<Link>, Option<AdmittedClient>, PeerKind),
     ) -> Rc<RefCell<Option<Known>>> {
         if admitted.as_ref().is_some_and(AdmittedClient::is_unauthenticated) {
-            link.listen(Heard::InTurn);
+            link.listen(ReadPriority::InTurn);
         }
         let known = Rc::default();
         let entry = Entry {
@@ -189,7 +189,7 @@ impl Shard {
         let (answer, consequence) = act(entry.and_then(|entry| entry.admitted.as_ref()));
         match (entry, consequence) {
             (Some(entry), Consequence::Leaves(breach)) => entry.link.close(breach.ending()),
-            (Some(entry), Consequence::IsKnown) => entry.link.listen(Heard::AtOnce),
+            (Some(entry), Consequence::IsKnown) => entry.link.listen(ReadPriority::AtOnce),
             (Some(_), Consequence::None) | (None, _) => {}
         }
         answer

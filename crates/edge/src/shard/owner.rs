@@ -10,7 +10,7 @@ use defence::Offence;
 use lifecycle::{Cause, Ending};
 use sip_message::{FrameError, Leniencies, Leniency};
 use tokio::{io::AsyncWriteExt as _, task::spawn_local};
-use transport::{Link, Listener, Opening, Owner, PlainHttp, Refused, Unopened, Vouched, upgrade};
+use transport::{ConnectionHandler, Link, Listener, Opening, PlainHttp, Refused, Unopened, Vouched, upgrade};
 
 use super::Shard;
 use metrics::Count;
@@ -42,7 +42,7 @@ async fn say_no_pages(PlainHttp { mut stream, head, .. }: PlainHttp) {
     .await;
 }
 
-impl Owner for Shard {
+impl ConnectionHandler for Shard {
     type Flow = Flow;
     type Guest = AdmittedClient;
 

@@ -12,7 +12,7 @@ use lifecycle::{Cause, EventId, EventKind, Transport, cloud_event};
 use prove::{Client, Ended, EventLog, Setup, Target};
 use sip_message::FrameError;
 use tokio::{net::TcpListener, task::LocalSet, time::timeout};
-use transport::{Link, Opening, Owner, PlainHttp, Refused, Unopened};
+use transport::{ConnectionHandler, Link, Opening, PlainHttp, Refused, Unopened};
 
 use super::*;
 use crate::{Server, admission_control::AdmittedClient, flow::Flow};
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A shard whose handler panics when it is told to, in the middle of everything.
 struct Panicking(Rc<Shard>);
 
-impl Owner for Panicking {
+impl ConnectionHandler for Panicking {
     type Flow = Flow;
     type Guest = AdmittedClient;
 

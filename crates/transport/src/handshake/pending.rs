@@ -21,7 +21,7 @@ use super::{
     stream_codec,
 };
 use crate::{
-    Framing, Listener, Owner, Scratch, Unopened, Vouched,
+    ConnectionHandler, Framing, Listener, Scratch, Unopened, Vouched,
     flow::Codec,
     linger,
     tls::{Progress, Tls},
@@ -49,7 +49,7 @@ enum Silent {
 }
 
 /// What came of reading.
-enum Heard {
+enum ReadPriority {
     Bytes,
     HttpWithoutTls,
 }
@@ -68,7 +68,7 @@ impl Pending {
     }
 
     /// Reads until it is clear what the peer wants.
-    pub(super) async fn greeting<O: Owner>(
+    pub(super) async fn greeting<O: ConnectionHandler>(
         &mut self,
         owner: &Rc<O>,
         listener: &Listener,
@@ -91,7 +91,7 @@ impl Pending {
             Codec::WebSocket(_) => return Err(Unopened::NotSip),
         };
         loop {
-            if let Heard::HttpWithoutTls = self.read_more().await? {
+            if let ReadPriority::HttpWithoutTls = self.read_more().await? {
                 return Ok(Greeting::HttpWithoutTls);
             }
             if self.received.is_empty() {
@@ -155,7 +155,7 @@ impl Pending {
     }
 
     /// Who the peer is by the certificate that it has shown.
-    pub(super) fn known_by_certificate<O: Owner>(
+    pub(super) fn known_by_certificate<O: ConnectionHandler>(
         &self,
         owner: &Rc<O>,
         listener: &Listener,
@@ -163,15 +163,15 @@ impl Pending {
         owner.recognise(self.tls.as_ref()?.client_certificate()?, listener)
     }
 
-    async fn read_more(&mut self) -> Result<Heard, Unopened> {
+    async fn read_more(&mut self) -> Result<ReadPriority, Unopened> {
         let Some(tls) = &mut self.tls else {
             if !self.early.is_empty() {
                 self.received = mem::take(&mut self.early);
-                return Ok(Heard::Bytes);
+                return Ok(ReadPriority::Bytes);
             }
             self.received.reserve(READ);
             return match self.stream.read_buf(&mut self.received).await {
-                Ok(read) if read > 0 => Ok(Heard::Bytes),
+                Ok(read) if read > 0 => Ok(ReadPriority::Bytes),
                 _ => Err(Unopened::LeftEarly),
             };
         };
@@ -188,7 +188,7 @@ impl Pending {
         let first = mem::replace(&mut self.silent, Silent::No) == Silent::Yes;
         if first && begins_http(input) {
             self.received.extend_from_slice(input);
-            return Ok(Heard::HttpWithoutTls);
+            return Ok(ReadPriority::HttpWithoutTls);
         }
         let before = self.received.len();
         let mut reply = Vec::new();
@@ -197,9 +197,9 @@ impl Pending {
             return Err(Unopened::LeftEarly);
         }
         match progress {
-            Ok(Progress::Handshaking | Progress::Open) => Ok(Heard::Bytes),
+            Ok(Progress::Handshaking | Progress::Open) => Ok(ReadPriority::Bytes),
             // It may have said all it wanted to say.
-            Ok(Progress::PeerClosed) if self.received.len() > before => Ok(Heard::Bytes),
+            Ok(Progress::PeerClosed) if self.received.len() > before => Ok(ReadPriority::Bytes),
             Ok(Progress::PeerClosed) => Err(Unopened::LeftEarly),
             Err(rustls::Error::InvalidMessage(_)) => Err(Unopened::NotTls),
             Err(_) => Err(Unopened::TlsFailed),

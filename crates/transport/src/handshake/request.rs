@@ -6,7 +6,7 @@ use defence::{Client, ClientAddress, forwarded};
 use lifecycle::Text;
 use websocket::handshake::{self, HeaderValue, Outcome, Policy, Refusal, Request};
 
-use crate::{Listener, Owner, Vouched};
+use crate::{ConnectionHandler, Listener, Vouched};
 
 /// What someone is told who is turned away and has come by a proxy.
 const TURNED_AWAY: Refusal = Refusal::RateLimited { retry_after: 60 };
@@ -49,7 +49,7 @@ pub(super) struct Upgrade {
 }
 
 /// The upgrade request as far as it has come; nothing while it is not whole.
-pub(super) fn examine<O: Owner>(
+pub(super) fn examine<O: ConnectionHandler>(
     owner: &Rc<O>,
     received: &[u8],
     remote: SocketAddr,

@@ -6,7 +6,7 @@ use lifecycle::{Cause, Transport};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    client::{Client, Heard, close_frame, frame, text_frame},
+    client::{Client, ReadPriority, close_frame, frame, text_frame},
     paper::{Place, on_a_shard},
 };
 
@@ -39,7 +39,7 @@ fn a_peer_that_answers_our_close_with_anything_else_is_cut_off() {
             let place = Place::with(Transport::Ws, |s| s.close_timeout = Duration::from_millis(50));
             let mut client = Client::open(&place).await;
             client.text("end maintenance").await;
-            assert_eq!(client.next().await, Some(Heard::Close(Some(1000), "maintenance".into())));
+            assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1000), "maintenance".into())));
             while client.stream.write_all(&answer).await.is_ok() {
                 tokio::task::yield_now().await;
             }
@@ -99,7 +99,7 @@ fn a_flood_does_not_keep_others_waiting() {
         for _ in 0..20 {
             let before = place.paper.messages.borrow().len();
             client.text("echo me too").await;
-            assert_eq!(client.next().await, Some(Heard::Text(b"echo me too".to_vec())));
+            assert_eq!(client.next().await, Some(ReadPriority::Text(b"echo me too".to_vec())));
             let between = place.paper.messages.borrow()[before..]
                 .iter()
                 .position(|message| message == b"echo me too")

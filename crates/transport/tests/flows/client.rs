@@ -23,7 +23,7 @@ pub(crate) const PLAIN: &str = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Proto
 
 /// What came from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum ReadPriority {
     Text(Vec<u8>),
     Binary(Vec<u8>),
     Ping,
@@ -71,19 +71,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// The next thing the server says; nothing at the end of the stream or a reset.
-    pub(crate) async fn next(&mut self) -> Option<Heard> {
+    pub(crate) async fn next(&mut self) -> Option<ReadPriority> {
         let next = async {
             loop {
                 if !self.unread.is_empty() {
                     let received =
                         self.connection.receive(&mut self.unread).expect("the server keeps the rules");
                     let heard = received.event.map(|event| match event {
-                        Event::Message(m) if m.kind == MessageKind::Text => Heard::Text(m.data.to_vec()),
-                        Event::Message(m) => Heard::Binary(m.data.to_vec()),
-                        Event::Ping(_) => Heard::Ping,
-                        Event::Pong(payload) => Heard::Pong(payload.to_vec()),
+                        Event::Message(m) if m.kind == MessageKind::Text => {
+                            ReadPriority::Text(m.data.to_vec())
+                        }
+                        Event::Message(m) => ReadPriority::Binary(m.data.to_vec()),
+                        Event::Ping(_) => ReadPriority::Ping,
+                        Event::Pong(payload) => ReadPriority::Pong(payload.to_vec()),
                         Event::Close(frame) => {
-                            Heard::Close(frame.code.map(|code| code.get()), frame.reason.into_owned())
+                            ReadPriority::Close(frame.code.map(|code| code.get()), frame.reason.into_owned())
                         }
                     });
                     let consumed = received.consumed;

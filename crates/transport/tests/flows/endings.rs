@@ -6,7 +6,7 @@ use lifecycle::{Cause, Ending, Transport};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    client::{Client, Heard, PLAIN, close_frame, frame, read_all, text_frame, upgrade},
+    client::{Client, PLAIN, ReadPriority, close_frame, frame, read_all, text_frame, upgrade},
     paper::{Place, on_a_shard},
 };
 
@@ -20,7 +20,7 @@ fn a_close_frame_is_answered_and_the_server_closes_first() {
         let place = Place::ws();
         let mut client = Client::open(&place).await;
         client.raw(&close_frame(1001, "tab closed")).await;
-        assert_eq!(client.next().await, Some(Heard::Close(Some(1001), String::new())));
+        assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1001), String::new())));
         assert_eq!(client.next().await, None);
         let ending = place.paper.ending().await;
         assert_eq!(ending.cause, Cause::CloseFrame);
@@ -117,7 +117,7 @@ fn a_whole_life_in_one_segment() {
         assert_eq!((ending.cause, code_and_reason(&ending)), (Cause::CloseFrame, (Some(1001), "gone")));
         assert_eq!(place.paper.messages(2).await, [b"one", b"two"]);
         let mut client = Client::answered(stream).await;
-        assert_eq!(client.next().await, Some(Heard::Close(Some(1001), String::new())));
+        assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1001), String::new())));
         assert_eq!(client.next().await, None);
     });
 }
@@ -164,7 +164,7 @@ fn half_closed_peers_get_what_is_theirs_before_the_end() {
         let mut client = Client::open(&place).await;
         client.text("echo one last thing").await;
         client.stream.shutdown().await.unwrap();
-        assert_eq!(client.next().await, Some(Heard::Text(b"echo one last thing".to_vec())));
+        assert_eq!(client.next().await, Some(ReadPriority::Text(b"echo one last thing".to_vec())));
         assert_eq!(client.next().await, None);
         assert_eq!(place.paper.ending().await, Ending::of(Cause::Eof));
     });
@@ -215,7 +215,10 @@ fn broken_frames_have_their_codes() {
             // What came before it still counts.
             client.raw(&[text_frame("before"), bytes].concat()).await;
             let heard = client.next().await;
-            assert!(matches!(heard, Some(Heard::Close(Some(c), _)) if c == code), "{cause}: {heard:?}");
+            assert!(
+                matches!(heard, Some(ReadPriority::Close(Some(c), _)) if c == code),
+                "{cause}: {heard:?}"
+            );
             assert_eq!(client.next().await, None);
             let ending = place.paper.ending().await;
             assert_eq!((ending.cause, ending.code), (cause, Some(code)));
@@ -230,7 +233,7 @@ fn an_operators_close_reaches_the_peer() {
         let place = Place::ws();
         let mut client = Client::open(&place).await;
         client.text("end maintenance").await;
-        assert_eq!(client.next().await, Some(Heard::Close(Some(1000), "maintenance".into())));
+        assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1000), "maintenance".into())));
         client.raw(&close_frame(1000, "")).await;
         assert_eq!(client.next().await, None);
         let ending = place.paper.ending().await;
@@ -246,10 +249,10 @@ fn a_panic_takes_only_its_own_flow() {
         let mut bad = Client::open(&place).await;
         bad.text("panic").await;
         place.paper.until("lost", |paper| paper.lost.get() == 1).await;
-        assert_eq!(bad.next().await, Some(Heard::Close(Some(1011), "internal error".into())));
+        assert_eq!(bad.next().await, Some(ReadPriority::Close(Some(1011), "internal error".into())));
         assert_eq!(bad.next().await, None);
         good.text("echo alive").await;
-        assert_eq!(good.next().await, Some(Heard::Text(b"echo alive".to_vec())));
+        assert_eq!(good.next().await, Some(ReadPriority::Text(b"echo alive".to_vec())));
         assert!(place.paper.endings.borrow().is_empty());
     });
 }
@@ -264,11 +267,11 @@ fn a_silent_peer_is_pinged_and_given_up() {
         let mut client = Client::open(&place).await;
         // Answered pings keep it, and so does half a frame.
         for _ in 0..3 {
-            assert_eq!(client.next().await, Some(Heard::Ping));
+            assert_eq!(client.next().await, Some(ReadPriority::Ping));
             client.raw(&frame(0x8a, b"")).await;
         }
         for byte in &text_frame("slowly")[..4] {
-            assert_eq!(client.next().await, Some(Heard::Ping));
+            assert_eq!(client.next().await, Some(ReadPriority::Ping));
             client.raw(&[*byte]).await;
         }
         let ending = place.paper.ending().await;
@@ -289,7 +292,7 @@ fn an_answer_that_lies_unread_counts_after_a_pause_of_ours() {
         });
         let mut client = Client::open(&place).await;
         for _ in 0..4 {
-            assert_eq!(client.next().await, Some(Heard::Ping));
+            assert_eq!(client.next().await, Some(ReadPriority::Ping));
             client.raw(&frame(0x8a, b"")).await;
             // The whole shard stands still past the deadline.
             std::thread::sleep(Duration::from_millis(70));
@@ -373,9 +376,9 @@ fn a_queue_is_written_when_the_peer_reads_again() {
         link.close(Ending::of(Cause::Admin).code(1000).reason("enough"));
         drop(link);
         for n in 0..sent {
-            assert_eq!(client.next().await, Some(Heard::Text(message.clone())), "message {n}");
+            assert_eq!(client.next().await, Some(ReadPriority::Text(message.clone())), "message {n}");
         }
-        assert_eq!(client.next().await, Some(Heard::Close(Some(1000), "enough".into())));
+        assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1000), "enough".into())));
         assert_eq!(client.next().await, None);
         assert_eq!(place.paper.ending().await.cause, Cause::Admin);
     });

@@ -6,7 +6,7 @@ use lifecycle::{Cause, FlowLimits, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    client::{Client, Heard, close_frame, frame, read_all, text_frame},
+    client::{Client, ReadPriority, close_frame, frame, read_all, text_frame},
     paper::{Paper, Place, on_a_shard},
 };
 
@@ -39,11 +39,11 @@ fn keepalives_of_every_kind_do_not_keep_an_idle_flow() {
                 break client.next().await;
             }
             match client.next().await {
-                Some(Heard::Text(_) | Heard::Pong(_)) => {}
+                Some(ReadPriority::Text(_) | ReadPriority::Pong(_)) => {}
                 heard => break heard,
             }
         };
-        assert_eq!(heard, Some(Heard::Close(Some(1000), "no SIP for 60ms".into())));
+        assert_eq!(heard, Some(ReadPriority::Close(Some(1000), "no SIP for 60ms".into())));
         assert_eq!(told(&place.paper.ending().await), (Cause::Idle, Some(1000), "no SIP for 60ms"));
 
         let place = idle(Transport::Tcp);
@@ -65,7 +65,7 @@ fn sip_that_lies_unread_after_a_pause_of_ours_keeps_a_flow() {
             client.text("echo").await;
             // The whole shard stands still past the deadline.
             std::thread::sleep(2 * SOON);
-            assert_eq!(client.next().await, Some(Heard::Text(b"echo".to_vec())));
+            assert_eq!(client.next().await, Some(ReadPriority::Text(b"echo".to_vec())));
         }
         assert!(place.paper.endings.borrow().is_empty());
         client.raw(&close_frame(1000, "")).await;
@@ -120,7 +120,7 @@ fn a_flow_that_says_too_much_is_closed_behind_what_it_may_say() {
         let mut client = Client::open(&place).await;
         client.raw(&text_frame("MESSAGE").repeat(1000)).await;
         let reason = "more than 2 messages a second".to_owned();
-        assert_eq!(client.next().await, Some(Heard::Close(Some(1008), reason)));
+        assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1008), reason)));
         handled(&place.paper, 1000).await;
 
         let place = rate(Transport::Tcp, 2);

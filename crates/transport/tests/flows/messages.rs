@@ -3,7 +3,7 @@
 use websocket::client;
 
 use crate::{
-    client::{Client, Heard, KEY, frame, text_frame},
+    client::{Client, KEY, ReadPriority, frame, text_frame},
     paper::{Place, on_a_shard},
 };
 
@@ -21,8 +21,8 @@ fn fragments_with_control_frames_between() {
         ] {
             client.raw(&part).await;
         }
-        assert_eq!(client.next().await, Some(Heard::Pong(b"are you there".to_vec())));
-        assert_eq!(client.next().await, Some(Heard::Text(b"echo one, two".to_vec())));
+        assert_eq!(client.next().await, Some(ReadPriority::Pong(b"are you there".to_vec())));
+        assert_eq!(client.next().await, Some(ReadPriority::Text(b"echo one, two".to_vec())));
     });
 }
 
@@ -51,8 +51,8 @@ fn bytes_that_are_no_text_go_and_come_as_binary() {
         client::binary(b"echo \xff", KEY, &mut bytes);
         client::binary(b"echo plain", KEY, &mut bytes);
         client.raw(&bytes).await;
-        assert_eq!(client.next().await, Some(Heard::Binary(b"echo \xff".to_vec())));
-        assert_eq!(client.next().await, Some(Heard::Text(b"echo plain".to_vec())));
+        assert_eq!(client.next().await, Some(ReadPriority::Binary(b"echo \xff".to_vec())));
+        assert_eq!(client.next().await, Some(ReadPriority::Text(b"echo plain".to_vec())));
     });
 }
 
@@ -62,12 +62,12 @@ fn keepalives_of_both_kinds_are_answered() {
         let place = Place::ws();
         let mut client = Client::open(&place).await;
         client.text("\r\n\r\n").await;
-        assert_eq!(client.next().await, Some(Heard::Text(b"\r\n".to_vec())));
+        assert_eq!(client.next().await, Some(ReadPriority::Text(b"\r\n".to_vec())));
         // Neither a pong nor nothing at all is answered or handed on.
         client.text("\r\n").await;
         client.text("").await;
         client.raw(&frame(0x89, b"ping")).await;
-        assert_eq!(client.next().await, Some(Heard::Pong(b"ping".to_vec())));
+        assert_eq!(client.next().await, Some(ReadPriority::Pong(b"ping".to_vec())));
         assert!(place.paper.messages.borrow().is_empty());
     });
 }
@@ -80,7 +80,7 @@ fn a_thousand_pings_are_answered_in_order() {
         let pings: Vec<u8> = (0u16..1000).flat_map(|n| frame(0x89, &n.to_be_bytes())).collect();
         client.raw(&pings).await;
         for n in 0u16..1000 {
-            assert_eq!(client.next().await, Some(Heard::Pong(n.to_be_bytes().to_vec())));
+            assert_eq!(client.next().await, Some(ReadPriority::Pong(n.to_be_bytes().to_vec())));
         }
     });
 }
@@ -92,7 +92,7 @@ fn what_is_no_sip_is_the_owners_business() {
         let mut client = Client::open(&place).await;
         client.text("this is no SIP at all").await;
         client.text("echo still here").await;
-        assert_eq!(client.next().await, Some(Heard::Text(b"echo still here".to_vec())));
+        assert_eq!(client.next().await, Some(ReadPriority::Text(b"echo still here".to_vec())));
         assert_eq!(place.paper.messages.borrow().len(), 2);
     });
 }

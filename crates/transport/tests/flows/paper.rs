@@ -18,8 +18,8 @@ use tokio::{
     time::timeout,
 };
 use transport::{
-    ClientAddress, Heard, Link, Listener, MissingOrigin, Opening, Owner, PlainHttp, Refused, Scratch,
-    Settings, Unopened, Waiting,
+    ClientAddress, ConnectionHandler, HandshakeLimit, Link, Listener, MissingOrigin, Opening, PlainHttp,
+    ReadPriority, Refused, Scratch, Settings, Unopened,
     accept::{self, Accepted},
     receive_connection,
 };
@@ -92,7 +92,7 @@ impl Drop for PaperGuest {
     }
 }
 
-impl Owner for Paper {
+impl ConnectionHandler for Paper {
     type Flow = PaperFlow;
     type Guest = PaperGuest;
 
@@ -115,7 +115,7 @@ impl Owner for Paper {
             return Err(Refused { retry_after: Duration::from_secs(7), reason: "paper is full" });
         }
         if self.knows_nobody.get() {
-            link.listen(Heard::InTurn);
+            link.listen(ReadPriority::InTurn);
         }
         self.opened.borrow_mut().push(opening.facts);
         self.links.borrow_mut().push(Rc::clone(&link));
@@ -259,7 +259,7 @@ impl Place {
             transport,
             local: address,
             client_address: ClientAddress::Socket,
-            waiting: Rc::new(Waiting::new(usize::MAX)),
+            waiting: Rc::new(HandshakeLimit::new(usize::MAX)),
             paths: Vec::new(),
             origins: Vec::new(),
             missing_origin: MissingOrigin::Allow,

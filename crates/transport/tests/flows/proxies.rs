@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use lifecycle::Transport;
 use tokio::io::AsyncWriteExt;
-use transport::{ClientAddress, Unopened, Waiting};
+use transport::{ClientAddress, HandshakeLimit, Unopened};
 
 use crate::{
-    client::{Client, Heard, PLAIN, read_all, text_frame, upgrade},
+    client::{Client, PLAIN, ReadPriority, read_all, text_frame, upgrade},
     paper::{Place, on_a_shard, settings},
     tls::secure_over,
 };
@@ -75,7 +75,7 @@ fn a_header_may_come_byte_by_byte_or_with_all_that_follows() {
                 tokio::task::yield_now().await;
             }
             let mut client_end = Client::answered(stream).await;
-            assert_eq!(client_end.next().await, Some(Heard::Text(b"echo 1".to_vec())));
+            assert_eq!(client_end.next().await, Some(ReadPriority::Text(b"echo 1".to_vec())));
             assert_eq!(client(&place).await.as_deref(), Some("[2001:db8::7]:40000"));
         }
     });
@@ -228,8 +228,9 @@ fn a_guest_stays_as_long_as_its_connection() {
 #[test]
 fn the_oldest_that_say_nothing_give_way_and_those_who_speak_do_not() {
     on_a_shard(async {
-        let place =
-            Place::new(Transport::Ws, settings(), |listener| listener.waiting = Waiting::new(3).into());
+        let place = Place::new(Transport::Ws, settings(), |listener| {
+            listener.waiting = HandshakeLimit::new(3).into()
+        });
         let mut silent = Vec::new();
         for arrived in 1..=20 {
             silent.push(place.connect().await);
@@ -246,6 +247,6 @@ fn the_oldest_that_say_nothing_give_way_and_those_who_speak_do_not() {
             drop(Client::open(&place).await);
         }
         open.text("echo 1").await;
-        assert_eq!(open.next().await, Some(Heard::Text(b"echo 1".to_vec())));
+        assert_eq!(open.next().await, Some(ReadPriority::Text(b"echo 1".to_vec())));
     });
 }

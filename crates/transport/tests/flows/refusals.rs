@@ -5,7 +5,7 @@ use tokio::io::AsyncWriteExt;
 use transport::{MissingOrigin, Unopened};
 
 use crate::{
-    client::{Client, Heard, PLAIN, read_all, read_head, text_frame, upgrade},
+    client::{Client, PLAIN, ReadPriority, read_all, read_head, text_frame, upgrade},
     paper::{Paper, Place, on_a_shard, settings},
 };
 
@@ -130,7 +130,7 @@ fn a_head_in_single_bytes_with_frames_behind_it() {
         rest.extend_from_slice(&third[..4]);
         stream.write_all(&rest).await.unwrap();
         let mut client = Client::answered(stream).await;
-        assert_eq!(client.next().await, Some(Heard::Text(b"echo two".to_vec())));
+        assert_eq!(client.next().await, Some(ReadPriority::Text(b"echo two".to_vec())));
         client.raw(&third[4..]).await;
         assert_eq!(place.paper.messages(3).await, [&b"one"[..], b"echo two", b"three"]);
         let facts = place.paper.opened.borrow()[0].clone();

@@ -20,7 +20,7 @@ use tokio_rustls::{
 use transport::{Unopened, certificate};
 
 use crate::{
-    client::{Client, Heard, PLAIN, close_frame, read_all, text_frame, upgrade},
+    client::{Client, PLAIN, ReadPriority, close_frame, read_all, text_frame, upgrade},
     paper::{Place, on_a_shard},
 };
 
@@ -106,10 +106,10 @@ fn messages_of_every_size_in_both_versions() {
             for size in [0, 1, 1000, 16_000, 17_000, 70_000] {
                 let message = format!("echo {}", "x".repeat(size));
                 client.text(&message).await;
-                assert_eq!(client.next().await, Some(Heard::Text(message.into_bytes())));
+                assert_eq!(client.next().await, Some(ReadPriority::Text(message.into_bytes())));
             }
             client.raw(&close_frame(1000, "")).await;
-            assert_eq!(client.next().await, Some(Heard::Close(Some(1000), String::new())));
+            assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1000), String::new())));
             // The end is no truncation: rustls would make an error of a missing close_notify.
             let (rest, end) = read_all(&mut client.stream).await;
             assert!(rest.is_empty() && end.is_ok(), "{end:?}");

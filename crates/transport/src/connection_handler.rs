@@ -99,7 +99,7 @@ impl fmt::Display for Unopened {
 }
 
 /// One shard's owner of flows.
-pub trait Owner: Sized + 'static {
+pub trait ConnectionHandler: Sized + 'static {
     /// An open flow. Dropping one closes it as an internal error.
     type Flow: 'static;
 

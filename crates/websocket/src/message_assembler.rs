@@ -18,7 +18,7 @@ pub(crate) struct Partial {
     /// The payload so far of an incomplete control frame, unmasked.
     pub(crate) control: Vec<u8>,
     /// A message of which frames are still to come, or whose only frame is not whole.
-    pub(crate) message: Option<Gathering>,
+    pub(crate) message: Option<MessageAssembler>,
 }
 
 impl Partial {
@@ -44,7 +44,7 @@ pub(crate) struct OpenFrame {
 
 /// A message in the making.
 #[derive(Debug)]
-pub(crate) struct Gathering {
+pub(crate) struct MessageAssembler {
     pub(crate) kind: MessageKind,
     pub(crate) data: Vec<u8>,
     /// Frames begun.
@@ -52,7 +52,7 @@ pub(crate) struct Gathering {
     text: Progress,
 }
 
-impl Gathering {
+impl MessageAssembler {
     pub(crate) fn new(kind: MessageKind) -> Self {
         Self { kind, data: Vec::new(), fragments: 0, text: Progress::default() }
     }

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 /// The handshakes under way of one listener on one shard.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct HandshakeLimit {
     most: usize,
     /// By the order in which they came.
     all: RefCell<BTreeMap<u64, Rc<Notify>>>,
@@ -24,12 +24,12 @@ pub struct Waiting {
 /// The place of one of them, for as long as it is kept.
 #[derive(Debug)]
 pub(crate) struct Place<'w> {
-    waiting: &'w Waiting,
+    waiting: &'w HandshakeLimit,
     number: u64,
     crowded_out: Rc<Notify>,
 }
 
-impl Waiting {
+impl HandshakeLimit {
     /// None is under way, and at most so many will be.
     #[must_use]
     pub fn new(most: usize) -> Self {

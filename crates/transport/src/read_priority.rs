@@ -15,7 +15,7 @@ use crate::{
 
 /// When the peer of a flow is listened to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum ReadPriority {
     /// As soon as it says something.
     AtOnce,
     /// After others: one such flow of a shard at a time, a few messages long, and then whoever else has
@@ -35,23 +35,23 @@ pub(crate) enum Step<'l> {
 
 impl Link {
     /// Says when its peer is listened to from now on; that is at once if nobody says anything.
-    pub fn listen(&self, heard: Heard) {
+    pub fn listen(&self, heard: ReadPriority) {
         self.heard.set(heard);
     }
 
     /// Resolves when it is the peer's turn, and keeps that. None if it needs none.
     pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         match self.heard.get() {
-            Heard::AtOnce => None,
+            ReadPriority::AtOnce => None,
             // Nobody closes them.
-            Heard::InTurn if self.has_just_come() => self.scratch().first_turn.acquire().await.ok(),
-            Heard::InTurn => self.scratch().turn.acquire().await.ok(),
+            ReadPriority::InTurn if self.has_just_come() => self.scratch().first_turn.acquire().await.ok(),
+            ReadPriority::InTurn => self.scratch().turn.acquire().await.ok(),
         }
     }
 
     /// Whether its peer is listened to at once.
     pub(crate) fn is_heard_at_once(&self) -> bool {
-        self.heard.get() == Heard::AtOnce
+        self.heard.get() == ReadPriority::AtOnce
     }
 }
 
