@@ -5,13 +5,13 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use config::{Config, Imagined, Style};
+use config::{Config, FakeEnvironment, Style};
 use libfuzzer_sys::fuzz_target;
 
 /// The files and variables that `sipway.example.toml` refers to: use it as the first seed.
-static SURROUNDINGS: LazyLock<Imagined> = LazyLock::new(|| {
+static SURROUNDINGS: LazyLock<FakeEnvironment> = LazyLock::new(|| {
     let secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
-    Imagined::new()
+    FakeEnvironment::new()
         .file("fullchain.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
         .file("privkey.pem", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n")
         .file("users.txt", "")

@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::environment::{Environment, reason};
 use crate::report::{Problem, ProblemKind};
-use crate::surroundings::{Surroundings, reason};
 
 mod section;
 
@@ -87,7 +87,7 @@ impl<T> Field<T> {
 
 /// One pass over one text: what it may look at, and what it has found.
 pub(crate) struct Reading<'a> {
-    pub(crate) surroundings: &'a dyn Surroundings,
+    pub(crate) environment: &'a dyn Environment,
     /// Where the text came from.
     pub(crate) file: PathBuf,
     pub(crate) errors: Vec<Problem>,
@@ -96,8 +96,8 @@ pub(crate) struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// A pass over a text that came from `file`; relative paths in it start where the file lies.
-    pub(crate) fn new(file: &Path, surroundings: &'a dyn Surroundings) -> Self {
-        Self { surroundings, file: file.to_owned(), errors: Vec::new(), warnings: Vec::new() }
+    pub(crate) fn new(file: &Path, environment: &'a dyn Environment) -> Self {
+        Self { environment, file: file.to_owned(), errors: Vec::new(), warnings: Vec::new() }
     }
 
     pub(crate) fn error(&mut self, problem: Problem) {
@@ -115,7 +115,7 @@ impl<'a> Reading<'a> {
 
     /// The content of a file that a key refers to; what keeps it from being read is noted at the key.
     pub(crate) fn file(&mut self, what: &str, path: &At<PathBuf>) -> Option<Vec<u8>> {
-        match self.surroundings.read_file(&path.value) {
+        match self.environment.read_file(&path.value) {
             Ok(content) => Some(content),
             Err(error) => {
                 let problem = Problem::new(
@@ -143,7 +143,7 @@ impl<'a> Reading<'a> {
 
     /// Says if everybody on the machine may read a file that is to stay secret.
     pub(crate) fn expect_secret(&mut self, what: &str, path: &At<PathBuf>) {
-        if self.surroundings.everybody_reads(&path.value) {
+        if self.environment.everybody_reads(&path.value) {
             let file = path.value.display();
             self.warning(
                 Problem::new(
@@ -160,7 +160,7 @@ impl<'a> Reading<'a> {
     /// The value of an environment variable that a key names; what is wrong with it is noted at the key.
     /// `file_key` is the key that can name a file instead.
     pub(crate) fn variable(&mut self, name: &At<String>, file_key: Option<&str>) -> Option<String> {
-        let wrong = match self.surroundings.variable(&name.value) {
+        let wrong = match self.environment.variable(&name.value) {
             Ok(value) => return Some(value),
             Err(std::env::VarError::NotPresent) => "is not set",
             Err(std::env::VarError::NotUnicode(_)) => "is not UTF-8",

@@ -2,7 +2,7 @@
 //!
 //! [`Config::load`] reads a file once and gives either a [`Config`], in which every value is valid and every
 //! default is filled in, or [`Errors`]: all that is wrong, each with its line, a caret and the mend. The rest
-//! of the house sees valid types only. Files and environment variables are read through [`Surroundings`] and
+//! of the house sees valid types only. Files and environment variables are read through [`Environment`] and
 //! nowhere else.
 //!
 //! To add a key: name it in the `SCHEMA` of its section, read it there, put it into `sipway.example.toml`. A
@@ -20,6 +20,7 @@ mod dns;
 mod document;
 mod domain;
 mod duration;
+mod environment;
 mod event;
 mod host;
 mod keepalive;
@@ -34,7 +35,6 @@ mod shutdown;
 mod sink;
 mod size;
 mod spelling;
-mod surroundings;
 mod syntax;
 mod timers;
 mod tls;
@@ -61,6 +61,7 @@ pub use domain::{
     Registration, TokenSource, UserQuery, UserSource,
 };
 pub use duration::duration;
+pub use environment::{Environment, FakeEnvironment, LARGEST_FILE, Machine};
 pub use event::EventTypes;
 pub use host::{Advertised, Host};
 pub use keepalive::Keepalive;
@@ -76,7 +77,6 @@ pub use sink::{
     DatabaseHost, DatabaseTls, DatabaseUrl, Delivery, File, Nats, NatsLogin, NatsServer, Postgres, Redis,
     RedisScheme, RedisUrl, Rotation, Security, Sink, SinkTarget, StreamName, SubjectPrefix, Webhook,
 };
-pub use surroundings::{Imagined, LARGEST_FILE, Machine, Surroundings};
 pub use timers::Timers;
 pub use tls::{ClientAuthorities, ClientCertificate, ClientIdentity, TlsFiles, TlsMaterial};
 pub use upstream::{BadTarget, HeaderName, Unregister, UnregisterHeader, Upstream, UpstreamTarget};
@@ -193,16 +193,15 @@ impl Config {
     /// # Errors
     /// The file cannot be read, or something in it or in a file it refers to is wrong: all of it, not only
     /// the first.
-    pub fn load(path: &Path, surroundings: &dyn Surroundings) -> Result<Self, Errors> {
+    pub fn load(path: &Path, environment: &dyn Environment) -> Result<Self, Errors> {
         let unreadable = |reason: String| {
             let title = format!("cannot read the configuration `{}`: {reason}", path.display());
             Errors::new(path, "", vec![Problem::new(ProblemKind::Unreadable, 0..0, title)])
         };
-        let content =
-            surroundings.read_file(path).map_err(|error| unreadable(surroundings::reason(&error)))?;
+        let content = environment.read_file(path).map_err(|error| unreadable(environment::reason(&error)))?;
         let text = String::from_utf8(content)
             .map_err(|error| unreadable(format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to())))?;
-        Self::parse(&text, path, surroundings)
+        Self::parse(&text, path, environment)
     }
 
     /// Checks the text of a configuration that came from `file`: errors name it, relative paths start beside
@@ -210,9 +209,9 @@ impl Config {
     ///
     /// # Errors
     /// Something in the text or in a file it refers to is wrong: all of it, not only the first.
-    pub fn parse(text: &str, file: &Path, surroundings: &dyn Surroundings) -> Result<Self, Errors> {
+    pub fn parse(text: &str, file: &Path, environment: &dyn Environment) -> Result<Self, Errors> {
         let (document, faults) = DeTable::parse_recoverable(text);
-        let mut reading = Reading::new(file, surroundings);
+        let mut reading = Reading::new(file, environment);
         let span = document.span();
         let top = Section::new(&mut reading, TOP, document.get_ref(), span);
         let config = Self::read(&mut reading, &top);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use config::{
     Admin, Authentication, Config, DatabaseHost, DatabaseTls, Delivery, DevPorts, DigestAlgorithm, DigestUri,
-    Domain, EventTypes, File, Host, Imagined, Jwt, Limits, Machine, MissingOrigin, NatsLogin, Origins,
+    Domain, EventTypes, FakeEnvironment, File, Host, Jwt, Limits, Machine, MissingOrigin, NatsLogin, Origins,
     Outside, Password, Paths, ProblemKind, Redirects, Registration, Rotation, Security, SinkTarget,
     StreamName, Style, TlsMaterial, TokenSource, TransportKind, UserSource,
 };
@@ -19,7 +19,7 @@ use lifecycle::FlowLimits;
 const FILE: &str = "/etc/sipway/sipway.toml";
 
 fn example() -> Config {
-    Config::parse(example::TEXT, Path::new(FILE), &example::surroundings())
+    Config::parse(example::TEXT, Path::new(FILE), &example::environment())
         .unwrap_or_else(|errors| panic!("{errors}"))
 }
 
@@ -27,8 +27,8 @@ fn example() -> Config {
 fn the_example_loads_without_a_warning() {
     let config = example();
     assert_eq!(config.warnings().render(Style::Plain), "");
-    let surroundings = example::surroundings().file(FILE, example::TEXT);
-    assert!(Config::load(Path::new(FILE), &surroundings).is_ok());
+    let environment = example::environment().file(FILE, example::TEXT);
+    assert!(Config::load(Path::new(FILE), &environment).is_ok());
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn each_default_of_the_example_is_what_leaving_it_out_gives() {
         }
         let mut without = lines.clone();
         without.remove(number);
-        let config = Config::parse(&without.join("\n"), Path::new(FILE), &example::surroundings())
+        let config = Config::parse(&without.join("\n"), Path::new(FILE), &example::environment())
             .unwrap_or_else(|errors| panic!("without `{line}`: {errors}"));
         assert_eq!(format!("{whole:?}"), format!("{config:?}"), "without `{line}`");
         tried += 1;
@@ -274,7 +274,7 @@ fn no_secret_is_shown() {
 #[test]
 fn an_empty_file_is_the_default_and_local() {
     for text in ["", "listener = []\ndomain = []\nsink = []\n"] {
-        let config = Config::parse(text, Path::new("sipway.toml"), &Imagined::new()).unwrap();
+        let config = Config::parse(text, Path::new("sipway.toml"), &FakeEnvironment::new()).unwrap();
         assert_eq!(config.listeners, Config::default().listeners);
         assert_eq!(config.domains, Config::default().domains);
         assert_eq!(config.ledger, Config::default().ledger);
@@ -286,13 +286,13 @@ fn an_empty_file_is_the_default_and_local() {
 #[test]
 fn general_keys_reach_the_listeners_that_do_not_override_them() {
     let text = "[keepalive]\nping_after = \"40s\"\n[limits]\nmax_message = \"64KiB\"\n";
-    let none = Config::parse(text, Path::new("s.toml"), &Imagined::new()).unwrap();
+    let none = Config::parse(text, Path::new("s.toml"), &FakeEnvironment::new()).unwrap();
     assert!(none.listeners.iter().all(|l| l.keepalive.ping_after.as_secs() == 40 && l.max_message == 65_536));
     let text = format!(
         "{text}[[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:0\"\npong_timeout = \"3s\"\nmax_message = 2048\n\
          [[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:0\"\n"
     );
-    let two = Config::parse(&text, Path::new("s.toml"), &Imagined::new()).unwrap();
+    let two = Config::parse(&text, Path::new("s.toml"), &FakeEnvironment::new()).unwrap();
     let [own, general] = two.listeners.as_slice() else { panic!("two listeners") };
     assert_eq!((own.keepalive.ping_after.as_secs(), own.keepalive.pong_timeout.as_secs()), (40, 3));
     assert_eq!((own.max_message, general.max_message), (2048, 65_536));
@@ -303,7 +303,7 @@ fn general_keys_reach_the_listeners_that_do_not_override_them() {
 #[test]
 fn limits_of_a_flow_are_off_and_can_be_lifted_for_a_listener() {
     let limits = |text: &str| -> Vec<FlowLimits> {
-        let config = Config::parse(text, Path::new("s.toml"), &Imagined::new()).unwrap();
+        let config = Config::parse(text, Path::new("s.toml"), &FakeEnvironment::new()).unwrap();
         config.listeners.iter().map(|listener| listener.flow_limits).collect()
     };
     assert!(limits("").iter().all(|limits| *limits == FlowLimits::default()));

@@ -2,20 +2,20 @@
 
 use std::path::Path;
 
-use config::{Config, Imagined, Style};
+use config::{Config, FakeEnvironment, Style};
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 
 /// A certificate where a key should be, a password where a secret should be.
-fn surroundings() -> Imagined {
-    Imagined::new()
+fn environment() -> FakeEnvironment {
+    FakeEnvironment::new()
         .file("/etc/sipway/key.pem", CERTIFICATE)
         .set("WRONG", "password")
         .set("SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
 }
 
 fn parse(text: &str) -> Result<Config, config::Errors> {
-    Config::parse(text, Path::new("/etc/sipway/sipway.toml"), &surroundings())
+    Config::parse(text, Path::new("/etc/sipway/sipway.toml"), &environment())
 }
 
 #[track_caller]
@@ -57,12 +57,12 @@ fn colours_only_when_asked() {
 
 #[test]
 fn an_unreadable_file_is_one_sentence() {
-    let missing = Config::load(Path::new("none.toml"), &surroundings()).unwrap_err();
+    let missing = Config::load(Path::new("none.toml"), &environment()).unwrap_err();
     assert_eq!(
         missing.to_string(),
         "error: cannot read the configuration `none.toml`: there is no such file"
     );
-    let binary = surroundings().file("some.toml", b"node = \"\xff\"".as_slice());
+    let binary = environment().file("some.toml", b"node = \"\xff\"".as_slice());
     let errors = Config::load(Path::new("some.toml"), &binary).unwrap_err();
     assert_eq!(errors.to_string(), "error: cannot read the configuration `some.toml`: not UTF-8 at byte 8");
 }
@@ -102,14 +102,14 @@ fn secrets_that_everybody_reads_and_an_upstream_that_nothing_goes_to() {
         [[sink]]\nkind = \"redis\"\nname = \"redis\"\nurl = \"redis://127.0.0.1/\"\npassword_file = \"password\"\n\
         [[sink]]\nkind = \"nats\"\nname = \"nats\"\nservers = [\"nats://127.0.0.1\"]\ncreds_file = \"nats.creds\"\n";
     let place = |name: &str| format!("/etc/sipway/{name}");
-    let mut closed = Imagined::new().file(place("cert.pem"), CERTIFICATE);
+    let mut closed = FakeEnvironment::new().file(place("cert.pem"), CERTIFICATE);
     let mut open = closed.clone();
     for (name, content) in files {
         closed = closed.file(place(name), content);
         open = open.file(place(name), content).read_by_everybody(place(name));
     }
-    let warnings = |surroundings: &Imagined| {
-        let config = Config::parse(text, Path::new("/etc/sipway/sipway.toml"), surroundings).unwrap();
+    let warnings = |environment: &FakeEnvironment| {
+        let config = Config::parse(text, Path::new("/etc/sipway/sipway.toml"), environment).unwrap();
         config.warnings().to_string()
     };
     let idle = "no domain has the upstream `idle` as its backend";

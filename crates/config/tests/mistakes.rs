@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use config::{Config, Errors, Imagined, Outside, ProblemKind};
+use config::{Config, Errors, FakeEnvironment, Outside, ProblemKind};
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
 
 fn parse(text: &str) -> Result<Config, Errors> {
-    let surroundings = Imagined::new()
+    let environment = FakeEnvironment::new()
         .file("cert.pem", CERTIFICATE)
         .file("torn.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n")
         .file("empty.pem", "")
@@ -24,7 +24,7 @@ fn parse(text: &str) -> Result<Config, Errors> {
         .directory("logs")
         .link("same", "e")
         .set("SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
-    Config::parse(text, Path::new("sipway.toml"), &surroundings)
+    Config::parse(text, Path::new("sipway.toml"), &environment)
 }
 
 /// Expects exactly one error, at the text between « and ».

@@ -78,7 +78,7 @@ fn apply(text: &mut Vec<char>, mutation: &Mutation) {
 }
 
 fn check(text: &str) -> Result<(), TestCaseError> {
-    match Config::parse(text, Path::new("/etc/sipway/sipway.toml"), &example::surroundings()) {
+    match Config::parse(text, Path::new("/etc/sipway/sipway.toml"), &example::environment()) {
         Ok(config) => {
             prop_assert!(!config.listeners.is_empty() && !config.domains.is_empty());
             let _ = config.warnings().render(Style::Plain);

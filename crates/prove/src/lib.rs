@@ -60,6 +60,6 @@ pub use load::{Load, LoadError, LoadReport, load};
 pub use persona::Persona;
 pub use reconcile::{Attempt, Became, Registered, Report, Row, Said, Verdict, reconcile};
 pub use source::{ReceiveBuffer, Sources};
-pub use storm::{Blow, Disaster, LastWord, Moment, Progress, Round, Storm, StormError, storm};
+pub use storm::{Disaster, Kill, LastWord, Moment, Progress, Round, Storm, StormError, storm};
 pub use target::Target;
 pub use trust::Trust;

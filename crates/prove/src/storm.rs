@@ -76,7 +76,7 @@ pub enum Disaster<F> {
     /// It is ended and started again; the function does both and returns when events are read again.
     Strikes {
         /// In which way it is ended.
-        blow: Blow,
+        blow: Kill,
         /// When.
         at: Moment,
         /// Ends it and starts it again.
@@ -94,14 +94,14 @@ impl Disaster<fn() -> Ready<io::Result<()>>> {
 
 /// How the server is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blow {
+pub enum Kill {
     /// SIGKILL: the next start closes what was open.
     Kill,
     /// SIGTERM: the server closes what is open.
     Terminate,
 }
 
-impl Blow {
+impl Kill {
     /// The cause of the closes that come of it.
     #[must_use]
     pub const fn cause(self) -> Cause {
@@ -322,7 +322,7 @@ pub async fn storm<F: AsyncFnOnce() -> io::Result<()>>(
     Ok(Round { attempts, failed, cut_off, byes, lost_byes, events })
 }
 
-async fn strike<F: AsyncFnOnce() -> io::Result<()>>(blow: Blow, server: F) -> Result<Struck, StormError> {
+async fn strike<F: AsyncFnOnce() -> io::Result<()>>(blow: Kill, server: F) -> Result<Struck, StormError> {
     server().await.map_err(StormError::Restart)?;
     Ok(Struck { to: now_micros(), cause: blow.cause() })
 }

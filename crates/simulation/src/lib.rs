@@ -22,7 +22,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use plan::{At, Plan, Trace, Weather};
+pub use plan::{At, DiskFaults, Plan, Trace};
 pub use planted::Planted;
 
 /// What runs came to.

@@ -12,7 +12,7 @@ use std::{
 
 use clap::Parser;
 use ledger::storage::sim::End;
-use simulation::{At, Plan, Planted, Totals, Trace, Violation, Weather, run};
+use simulation::{At, DiskFaults, Plan, Planted, Totals, Trace, Violation, run};
 
 /// Simulated flows from admission to delivery, on a lying disk, with crashes at any step. Every seed replays.
 #[derive(Parser)]
@@ -65,7 +65,7 @@ impl Arguments {
         Plan {
             seed,
             flows: self.run,
-            weather: if self.calm { Weather::Calm } else { Weather::Rough },
+            weather: if self.calm { DiskFaults::Calm } else { DiskFaults::Rough },
             crash: at.map(|at| (at, if self.kill { End::Kill } else { End::PowerLoss })),
             planted: self.planted,
             trace: if self.trace { Trace::Told } else { Trace::Silent },
@@ -174,7 +174,7 @@ fn main() -> ExitCode {
     }
     let Some(seed) = arguments.seed else { return many(&arguments) };
     let outcome = if arguments.sweep {
-        let calm = Plan { weather: Weather::Calm, ..arguments.plan(seed) };
+        let calm = Plan { weather: DiskFaults::Calm, ..arguments.plan(seed) };
         sweep(calm).map(|runs| println!("{runs} runs, each with one crash"))
     } else {
         run(arguments.plan(seed)).map(|totals| println!("{totals:#?}"))

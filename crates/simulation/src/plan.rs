@@ -12,7 +12,7 @@ pub struct Plan {
     /// Connections that ask for a flow, until the run comes to its orderly end.
     pub flows: u64,
     /// How rough the world is.
-    pub weather: Weather,
+    pub weather: DiskFaults,
     /// One crash at a chosen place.
     pub crash: Option<(At, End)>,
     /// A bug to be found.
@@ -23,7 +23,7 @@ pub struct Plan {
 
 /// How rough the world is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weather {
+pub enum DiskFaults {
     /// Disk faults, a full disk, stalls, crashes, several in a row, and bad destinations.
     Rough,
     /// Nothing goes wrong but what the plan says.
@@ -52,7 +52,7 @@ impl Plan {
     /// A run of this many connections in rough weather.
     #[must_use]
     pub fn rough(seed: u64, flows: u64) -> Self {
-        Self { seed, flows, weather: Weather::Rough, crash: None, planted: None, trace: Trace::Silent }
+        Self { seed, flows, weather: DiskFaults::Rough, crash: None, planted: None, trace: Trace::Silent }
     }
 
     /// The same with a bug planted.
@@ -66,7 +66,7 @@ impl Plan {
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "--seed {} --run {}", self.seed, self.flows)?;
-        if self.weather == Weather::Calm {
+        if self.weather == DiskFaults::Calm {
             f.write_str(" --calm")?;
         }
         match self.crash {

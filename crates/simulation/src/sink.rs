@@ -5,7 +5,7 @@ use std::time::Duration;
 use config::EventTypes;
 use ledger::{Ledger, Position, Save};
 use lifecycle::{EventId, EventKind, Node};
-use sinks::{Appetite, Failure, Moment, Nature, Outgoing, Pace, Progress, Work};
+use sinks::{BatchLimit, Failure, FailureKind, Moment, Outgoing, Pace, Progress, Work};
 
 use crate::{
     chance::Chance,
@@ -130,8 +130,8 @@ impl Sink {
             longest_retry: Duration::from_secs(30),
             save_every: Duration::from_millis(chance.pick(&[0, 200, 2000])),
         };
-        let appetite = Appetite { events: chance.pick(&[1, 8, 64]), bytes: 64 << 10 };
-        let opened = Progress::open(ledger, node, self.name.clone(), self.types.clone(), pace, appetite);
+        let batch_limit = BatchLimit { events: chance.pick(&[1, 8, 64]), bytes: 64 << 10 };
+        let opened = Progress::open(ledger, node, self.name.clone(), self.types.clone(), pace, batch_limit);
         self.progress = Some(opened.map_err(|error| error.to_string())?);
         self.doing = Doing::Nothing;
         Ok(())
@@ -215,7 +215,7 @@ impl Sink {
                 self.unsent = batch.to_vec();
                 progress.delivered(count, Ok(()), around.moment());
                 let failed = around.chance.once_in(self.temper.fails);
-                let outcome = if failed { Err(Failure::new(Nature::Passing, "down")) } else { Ok(()) };
+                let outcome = if failed { Err(Failure::new(FailureKind::Transient, "down")) } else { Ok(()) };
                 self.doing = Doing::Delivering { due: passed + 1000, count, outcome };
             }
             Work::Deliver => {
@@ -261,7 +261,7 @@ impl Held {
 
     fn prepare(&mut self, from: Position, passed: u64) -> Result<Position, Failure> {
         if passed < self.down_until {
-            return Err(Failure::new(Nature::Passing, "down"));
+            return Err(Failure::new(FailureKind::Transient, "down"));
         }
         // It reads back what it holds.
         let lost = std::mem::take(&mut self.lost);
@@ -270,7 +270,7 @@ impl Held {
 
     fn settle(&mut self) -> Result<(), Failure> {
         if std::mem::take(&mut self.lost) {
-            return Err(Failure::new(Nature::Lost, "lost"));
+            return Err(Failure::new(FailureKind::Lost, "lost"));
         }
         self.settled = self.events.len();
         Ok(())
@@ -285,13 +285,13 @@ impl Held {
     ) -> Result<Result<(), Failure>, String> {
         let passed = around.clock.passed();
         if passed < self.down_until {
-            return Ok(Err(Failure::new(Nature::Passing, "down")));
+            return Ok(Err(Failure::new(FailureKind::Transient, "down")));
         }
         if around.chance.once_in(temper.forgets) {
             // A restart of it: what it had not settled is gone, and the connection with it.
             self.events.truncate(self.settled);
             self.lost = true;
-            return Ok(Err(Failure::new(Nature::Passing, "it was restarted")));
+            return Ok(Err(Failure::new(FailureKind::Transient, "it was restarted")));
         }
         if around.chance.once_in(temper.outages) {
             self.down_until = passed + around.chance.below(120_000_000);
@@ -307,7 +307,7 @@ impl Held {
                 if events.len() == 1 {
                     *times -= 1;
                 }
-                return Ok(Err(Failure::new(Nature::Refused, "refused")));
+                return Ok(Err(Failure::new(FailureKind::Refused, "refused")));
             }
             self.poison = None;
         }
@@ -318,7 +318,7 @@ impl Held {
         }
         if fails || around.chance.once_in(temper.answers_lost) {
             let acknowledged = around.chance.index(taken + 1);
-            return Ok(Err(Failure { acknowledged, ..Failure::new(Nature::Passing, "broken off") }));
+            return Ok(Err(Failure { acknowledged, ..Failure::new(FailureKind::Transient, "broken off") }));
         }
         Ok(Ok(()))
     }

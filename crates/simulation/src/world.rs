@@ -26,7 +26,7 @@ use metrics::Count;
 use state::{Registry, Retention, Stepped};
 
 use crate::{
-    At, Plan, Planted, Totals, Weather,
+    At, DiskFaults, Plan, Planted, Totals,
     chance::Chance,
     client::{Bindings, Connection},
     clock::Clock,
@@ -71,7 +71,7 @@ impl World {
     pub(crate) fn new(plan: Plan) -> Self {
         let mut chance = Chance::new(plan.seed);
         let disk = Simulated::new(chance.draw());
-        let rough = plan.weather == Weather::Rough;
+        let rough = plan.weather == DiskFaults::Rough;
         let sinks: Vec<Sink> =
             (0..1 + chance.index(3)).map(|number| Sink::new(number, &mut chance, !rough)).collect();
         let settings = Settings {
@@ -134,7 +134,7 @@ impl World {
     }
 
     fn rough(&self) -> bool {
-        self.plan.weather == Weather::Rough
+        self.plan.weather == DiskFaults::Rough
     }
 
     // ---- starts and ends

@@ -2,10 +2,10 @@
 //! step of a task.
 
 use ledger::storage::sim::End;
-use simulation::{At, Plan, Weather, run};
+use simulation::{At, DiskFaults, Plan, run};
 
 fn calm(flows: u64, crash: Option<(At, End)>) -> Plan {
-    Plan { weather: Weather::Calm, crash, ..Plan::rough(7, flows) }
+    Plan { weather: DiskFaults::Calm, crash, ..Plan::rough(7, flows) }
 }
 
 #[track_caller]

@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use config::{Config, Imagined};
+use config::{Config, FakeEnvironment};
 use ledger::{Batch, Ledger};
 use lifecycle::{EventKind, Node};
 use sinks::{Settings, Sink};
@@ -93,7 +93,8 @@ fn main() -> Outcome<()> {
         });
     }
     for (what, keys) in ways {
-        let around = Imagined::new().set("SECRET", "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
+        let around =
+            FakeEnvironment::new().set("SECRET", "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
         let config = Config::parse(&format!("[[sink]]\n{keys}\n"), Path::new("backlog.toml"), &around)
             .map_err(|errors| errors.to_string())?;
         let sink = Sink::start(&ledger, &node, Settings::from(&config.sinks[0]))?;

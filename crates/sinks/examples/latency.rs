@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use config::{Config, Imagined};
+use config::{Config, FakeEnvironment};
 use ledger::{Batch, Ledger};
 use lifecycle::{EventKind, Node};
 use sinks::{Settings, Sink};
@@ -28,7 +28,7 @@ fn append(ledger: &Ledger) -> Outcome<Instant> {
 }
 
 fn settings(toml: &str) -> Outcome<Settings> {
-    let around = Imagined::new().set("SECRET", "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
+    let around = FakeEnvironment::new().set("SECRET", "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
     let config = Config::parse(toml, Path::new("latency.toml"), &around).map_err(|e| e.to_string())?;
     Ok(Settings::from(&config.sinks[0]))
 }

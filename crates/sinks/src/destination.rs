@@ -22,7 +22,7 @@ pub struct Outgoing {
 
 /// How much one delivery may carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appetite {
+pub struct BatchLimit {
     /// At most so many events; at least 1.
     pub events: usize,
     /// No further event once so many bytes are in it.
@@ -31,14 +31,14 @@ pub struct Appetite {
 
 /// What a failed delivery means for what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nature {
+pub enum FailureKind {
     /// The same may work later.
-    Passing,
+    Transient,
     /// The destination will not take these events as they are.
     Refused,
     /// The destination will not take anything like this, whatever the event: the address or the credentials
     /// are wrong.
-    Unwelcome,
+    Misconfigured,
     /// What it acknowledged since it was last settled may be gone: it must be delivered again.
     Lost,
 }
@@ -47,7 +47,7 @@ pub enum Nature {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// What it means.
-    pub nature: Nature,
+    pub nature: FailureKind,
     /// Events from the front that were acknowledged all the same.
     pub acknowledged: usize,
     /// How many events behind those it is about, if that is known better than "all that were given".
@@ -60,7 +60,7 @@ pub struct Failure {
 
 impl Failure {
     /// A failure with nothing acknowledged and no wish.
-    pub fn new(nature: Nature, text: impl Into<String>) -> Self {
+    pub fn new(nature: FailureKind, text: impl Into<String>) -> Self {
         Self { nature, acknowledged: 0, concerned: None, retry_after: None, text: text.into() }
     }
 }
@@ -76,7 +76,7 @@ pub(crate) trait Destination: Send + 'static {
     const RESUMES: bool = false;
 
     /// How much one delivery may carry.
-    fn appetite(&self) -> Appetite;
+    fn batch_limit(&self) -> BatchLimit;
 
     /// Makes ready: at the start, and after every failure that is no refusal. `from` is the last event it has
     /// acknowledged, or that it does not want; the answer is where to go on: `from`, further back if it knows

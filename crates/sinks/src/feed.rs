@@ -6,7 +6,7 @@ use config::EventTypes;
 use ledger::{BlockRef, Ledger, More, Position, ReadError, ReadFrom, Reader};
 use lifecycle::{EventId, EventKind, Node, cloud_event};
 
-use crate::destination::{Appetite, Outgoing};
+use crate::destination::{BatchLimit, Outgoing};
 
 /// Blocks read in one go, so that a sink that wants none of a long history still hears when it is told to
 /// end.
@@ -83,11 +83,11 @@ impl Feed {
     }
 
     /// Reads until there is enough for one delivery, or there is no more.
-    pub(crate) fn fill(&mut self, appetite: Appetite) -> Result<Filled, ReadError> {
+    pub(crate) fn fill(&mut self, batch_limit: BatchLimit) -> Result<Filled, ReadError> {
         let durable = self.ledger.durable_position();
         let mut dry = Filled::Further;
         for _ in 0..BLOCKS_AT_ONCE {
-            if self.queue.len() >= appetite.events || self.bytes >= appetite.bytes {
+            if self.queue.len() >= batch_limit.events || self.bytes >= batch_limit.bytes {
                 break;
             }
             let block = self.reader.next_block()?;
@@ -147,14 +147,14 @@ impl Feed {
 
     /// The next delivery: from the front, never empty unless nothing waits; and what tells when there is more
     /// to read.
-    pub(crate) fn batch(&mut self, appetite: Appetite) -> (&[Outgoing], &mut Reader) {
+    pub(crate) fn batch(&mut self, batch_limit: BatchLimit) -> (&[Outgoing], &mut Reader) {
         let mut bytes = 0;
         let mut fits = |event: &Outgoing| {
-            let room = bytes < appetite.bytes;
+            let room = bytes < batch_limit.bytes;
             bytes += event.json.len();
             room
         };
-        let count = self.queue.iter().take(appetite.events).take_while(|event| fits(event)).count();
+        let count = self.queue.iter().take(batch_limit.events).take_while(|event| fits(event)).count();
         (&self.queue.make_contiguous()[..count], &mut self.reader)
     }
 

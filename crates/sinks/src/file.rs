@@ -19,11 +19,11 @@ use config::Rotation;
 use ledger::Position;
 use lifecycle::Node;
 
-use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
+use crate::destination::{BatchLimit, Destination, Failure, FailureKind, Outgoing};
 use read_back::{Found, ReadBack};
 
 /// One write carries this much, so that a backlog goes out in few calls.
-pub(crate) const APPETITE: Appetite = Appetite { events: 4096, bytes: 1 << 20 };
+pub(crate) const APPETITE: BatchLimit = BatchLimit { events: 4096, bytes: 1 << 20 };
 
 /// How often a write is begun anew because the file was moved away meanwhile.
 const MOVES: usize = 3;
@@ -109,7 +109,7 @@ pub(crate) fn lines(buffer: &mut Vec<u8>, events: &[Outgoing]) {
 }
 
 fn fault(path: &Path, doing: &str, error: &std::io::Error) -> Failure {
-    Failure::new(Nature::Passing, format!("cannot {doing} {}: {error}", path.display()))
+    Failure::new(FailureKind::Transient, format!("cannot {doing} {}: {error}", path.display()))
 }
 
 impl FileSink {
@@ -209,7 +209,7 @@ impl FileSink {
             let open = self.open()?;
             self.open = Some(open);
         }
-        self.open.as_mut().ok_or_else(|| Failure::new(Nature::Passing, "the file is not open"))
+        self.open.as_mut().ok_or_else(|| Failure::new(FailureKind::Transient, "the file is not open"))
     }
 
     /// Looks for what the file holds behind the cursor.
@@ -322,7 +322,7 @@ impl FileSink {
                 // A second sync of the same file may succeed without what the first one lost.
                 self.doubtful = Some((open.key, open.synced));
                 self.open = None;
-                Err(Failure { nature: Nature::Lost, ..self.fault("sync", &error) })
+                Err(Failure { nature: FailureKind::Lost, ..self.fault("sync", &error) })
             }
         }
     }
@@ -334,11 +334,11 @@ pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
 }
 
 impl Destination for FileSink {
-    fn appetite(&self) -> Appetite {
+    fn batch_limit(&self) -> BatchLimit {
         // One delivery shall not fill many files' worth.
         let size = self.rotation.and_then(|rotation| rotation.size).unwrap_or(u64::MAX);
         let bytes = usize::try_from(size / 2).map_or(APPETITE.bytes, |half| half.min(APPETITE.bytes));
-        Appetite { bytes, ..APPETITE }
+        BatchLimit { bytes, ..APPETITE }
     }
 
     async fn prepare(&mut self, from: Position) -> Result<Position, Failure> {

@@ -35,7 +35,7 @@ mod webhook;
 mod worker;
 
 pub use describe::{counted, describe};
-pub use destination::{Appetite, Failure, Nature, Outgoing};
+pub use destination::{BatchLimit, Failure, FailureKind, Outgoing};
 pub use explain::{ago, clock, why_closed, why_open};
 pub use postgres::postgres_schema;
 pub use progress::{Moment, Pace, Progress, Work};

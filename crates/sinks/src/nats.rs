@@ -26,11 +26,11 @@ use ledger::Position;
 use lifecycle::{EventId, Node};
 use tokio::sync::Notify;
 
-use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
+use crate::destination::{BatchLimit, Destination, Failure, FailureKind, Outgoing};
 use answer::{Said, passing};
 
 /// As many messages are under way at a time.
-const APPETITE: Appetite = Appetite { events: 512, bytes: 1 << 20 };
+const APPETITE: BatchLimit = BatchLimit { events: 512, bytes: 1 << 20 };
 
 const STRUCTURED: &str = "application/cloudevents+json";
 
@@ -126,7 +126,7 @@ impl NatsSink {
 
     fn foreign(&self, subject: &str) -> Failure {
         Failure::new(
-            Nature::Passing,
+            FailureKind::Transient,
             format!(
                 "stream {} holds a message that is none of this node ({subject}): somebody else writes to it. Give each \
                  node a stream of its own with `stream`",
@@ -149,7 +149,7 @@ impl NatsSink {
                 std::cmp::Ordering::Equal if message.payload == event.json.as_bytes() => return Ok(()),
                 std::cmp::Ordering::Equal => {
                     return Err(Failure::new(
-                        Nature::Passing,
+                        FailureKind::Transient,
                         format!(
                             "stream {} holds another event as {}. Was the ledger of this node begun anew? Set another \
                              `stream`",
@@ -194,7 +194,7 @@ impl NatsSink {
                 // An answer to what was given up.
                 Ok((number, _)) if number < first => continue,
                 Ok((number, _)) if number != first + acknowledged => Some(Failure::new(
-                    Nature::Passing,
+                    FailureKind::Transient,
                     "a message was not acknowledged, but one behind it was answered",
                 )),
                 Ok((_, said)) => said.failure(link.last + 1, &self.name),
@@ -226,25 +226,25 @@ async fn message(stream: &Stream, sequence: u64) -> Result<Option<StreamMessage>
 impl Link {
     /// The next answer, and to which message.
     async fn answer(&mut self, patience: Duration) -> Result<(u64, Said), Failure> {
-        let lost = || Failure::new(Nature::Passing, "the connection was lost");
+        let lost = || Failure::new(FailureKind::Transient, "the connection was lost");
         let message: Message = tokio::select! {
             biased;
             message = self.acks.next() => message.ok_or_else(lost)?,
             () = self.gone.notified() => return Err(lost()),
             () = tokio::time::sleep(patience) => {
-                return Err(Failure::new(Nature::Passing, format!("no acknowledgement within {patience:?}")));
+                return Err(Failure::new(FailureKind::Transient, format!("no acknowledgement within {patience:?}")));
             }
         };
         let number = message.subject.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
         match number {
             Some(number) => Ok((number, Said::of(&message))),
-            None => Err(Failure::new(Nature::Passing, "an acknowledgement of nothing we sent")),
+            None => Err(Failure::new(FailureKind::Transient, "an acknowledgement of nothing we sent")),
         }
     }
 }
 
 impl Destination for NatsSink {
-    fn appetite(&self) -> Appetite {
+    fn batch_limit(&self) -> BatchLimit {
         APPETITE
     }
 
@@ -269,7 +269,7 @@ impl Destination for NatsSink {
 
     async fn deliver(&mut self, events: &[Outgoing]) -> Result<usize, Failure> {
         let Some(mut link) = self.link.take() else {
-            return Err(Failure::new(Nature::Passing, "there is no connection"));
+            return Err(Failure::new(FailureKind::Transient, "there is no connection"));
         };
         let (repeated, new) = events.split_at(events.partition_point(|event| event.position <= link.held));
         if let Some(first) = repeated.first() {
@@ -284,7 +284,7 @@ impl Destination for NatsSink {
             }
             Err(failure) => failure,
         };
-        if failure.nature == Nature::Refused {
+        if failure.nature == FailureKind::Refused {
             self.link = Some(link);
         }
         Err(Failure { acknowledged: repeated.len() + failure.acknowledged, ..failure })
@@ -299,7 +299,7 @@ impl Destination for NatsSink {
             None => std::future::pending().await,
             Some(link) => {
                 link.gone.notified().await;
-                Failure::new(Nature::Passing, "the connection was lost")
+                Failure::new(FailureKind::Transient, "the connection was lost")
             }
         }
     }

@@ -16,14 +16,14 @@ use lifecycle::Node;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, Statement};
 
-use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
+use crate::destination::{BatchLimit, Destination, Failure, FailureKind, Outgoing};
 use error::failure;
 use text::storable;
 use tls::Tls;
 
 /// One transaction takes this much: beyond some hundred rows more gains little, and a failed one is repeated
 /// whole.
-const APPETITE: Appetite = Appetite { events: 1000, bytes: 1 << 20 };
+const APPETITE: BatchLimit = BatchLimit { events: 1000, bytes: 1 << 20 };
 
 /// The schema's version that this release works with.
 const VERSION: i32 = 1;
@@ -126,11 +126,12 @@ impl PostgresSink {
         let timeout = self.timeout;
         let outcome = match tokio::time::timeout(timeout, work(self)).await {
             Ok(outcome) => outcome,
-            Err(_) => {
-                Err(Failure::new(Nature::Passing, format!("the database gave no answer within {timeout:?}")))
-            }
+            Err(_) => Err(Failure::new(
+                FailureKind::Transient,
+                format!("the database gave no answer within {timeout:?}"),
+            )),
         };
-        if outcome.as_ref().is_err_and(|failure| failure.nature != Nature::Refused) {
+        if outcome.as_ref().is_err_and(|failure| failure.nature != FailureKind::Refused) {
             self.session = None;
         }
         outcome
@@ -144,8 +145,8 @@ impl PostgresSink {
                 Ok((client, tokio::spawn(connection)))
             }
             DatabaseTls::Verify { authorities } => {
-                let config =
-                    crate::tls::client(authorities).map_err(|text| Failure::new(Nature::Passing, text))?;
+                let config = crate::tls::client(authorities)
+                    .map_err(|text| Failure::new(FailureKind::Transient, text))?;
                 let (client, connection) = self.server.connect(Tls::new(config)).await.map_err(failed)?;
                 Ok((client, tokio::spawn(connection)))
             }
@@ -188,7 +189,7 @@ impl PostgresSink {
                 "schema {schema} is of version {newest}, this release works with {VERSION}. Give the sink another `schema`, \
                  or run the release that made it"
             );
-            return Err(Failure::new(Nature::Passing, text));
+            return Err(Failure::new(FailureKind::Transient, text));
         }
         Ok(())
     }
@@ -219,7 +220,7 @@ impl PostgresSink {
     fn session(&self) -> Result<&Session, Failure> {
         self.session
             .as_ref()
-            .ok_or_else(|| Failure::new(Nature::Passing, "there is no connection to the database"))
+            .ok_or_else(|| Failure::new(FailureKind::Transient, "there is no connection to the database"))
     }
 
     async fn insert(&mut self, events: &[Outgoing]) -> Result<(), Failure> {
@@ -272,12 +273,12 @@ impl PostgresSink {
              was deleted and begun anew. Give one of the two another `node` or `schema`",
             stranger.incarnation, stranger.seq
         );
-        Err(Failure { acknowledged: before, concerned: Some(1), ..Failure::new(Nature::Refused, text) })
+        Err(Failure { acknowledged: before, concerned: Some(1), ..Failure::new(FailureKind::Refused, text) })
     }
 }
 
 impl Destination for PostgresSink {
-    fn appetite(&self) -> Appetite {
+    fn batch_limit(&self) -> BatchLimit {
         APPETITE
     }
 
@@ -317,7 +318,7 @@ impl Destination for PostgresSink {
         self.session = None;
         match ended {
             Ok(Err(error)) => failure("keep the connection", &error),
-            Ok(Ok(())) | Err(_) => Failure::new(Nature::Passing, "the database ended the connection"),
+            Ok(Ok(())) | Err(_) => Failure::new(FailureKind::Transient, "the database ended the connection"),
         }
     }
 }

@@ -12,7 +12,7 @@ use lifecycle::Node;
 
 use crate::backoff::Backoff;
 use crate::dead_letters::DeadLetters;
-use crate::destination::{Appetite, Failure, Nature, Outgoing};
+use crate::destination::{BatchLimit, Failure, FailureKind, Outgoing};
 use crate::feed::{Feed, Filled};
 use crate::history::History;
 use crate::outage::{Outage, Say};
@@ -89,7 +89,7 @@ pub struct Progress {
     backoff: Backoff,
     outage: Option<Outage>,
     retry_at: Option<Instant>,
-    appetite: Appetite,
+    batch_limit: BatchLimit,
     /// Events per delivery while a refused one is being singled out.
     limit: usize,
     /// Events per delivery that the rate allows now.
@@ -114,7 +114,7 @@ impl Progress {
         name: String,
         types: EventTypes,
         pace: Pace,
-        appetite: Appetite,
+        batch_limit: BatchLimit,
     ) -> Result<Self, CursorError> {
         let cursor = ledger.cursor(&name)?;
         Ok(Self {
@@ -128,9 +128,9 @@ impl Progress {
             backoff: Backoff::new(pace.first_retry, pace.longest_retry),
             outage: None,
             retry_at: None,
-            appetite,
-            limit: appetite.events,
-            allowed: appetite.events,
+            batch_limit,
+            limit: batch_limit.events,
+            allowed: batch_limit.events,
             rate: None,
             dead_letters: None,
             refused: None,
@@ -191,7 +191,7 @@ impl Progress {
             self.retry_at = None;
             self.board.report().retries += 1;
         }
-        let filled = match self.feed.fill(self.appetite) {
+        let filled = match self.feed.fill(self.batch_limit) {
             Ok(filled) => filled,
             Err(error) => {
                 self.unreadable(&error, moment);
@@ -248,9 +248,9 @@ impl Progress {
 
     /// The next delivery, and what tells of more behind it; none if it is as long as it may be.
     pub(crate) fn batch_and_more(&mut self) -> (&[Outgoing], Option<&mut Reader>) {
-        let Appetite { events, bytes } = self.appetite;
+        let BatchLimit { events, bytes } = self.batch_limit;
         let events = events.min(self.limit).min(self.allowed);
-        let (batch, reader) = self.feed.batch(Appetite { events, bytes });
+        let (batch, reader) = self.feed.batch(BatchLimit { events, bytes });
         let room = batch.len() < events;
         (batch, room.then_some(reader))
     }
@@ -260,7 +260,7 @@ impl Progress {
         let Err(failure) = outcome else {
             self.acknowledged(count, moment);
             self.recovered(moment.now);
-            self.limit = (self.limit * 2).min(self.appetite.events).max(1);
+            self.limit = (self.limit * 2).min(self.batch_limit.events).max(1);
             return;
         };
         let acknowledged = failure.acknowledged.min(count);
@@ -268,12 +268,12 @@ impl Progress {
             self.acknowledged(acknowledged, moment);
         }
         let left = (count - acknowledged).min(failure.concerned.unwrap_or(usize::MAX));
-        if failure.nature == Nature::Refused && left > 1 {
+        if failure.nature == FailureKind::Refused && left > 1 {
             // One of them is at fault. Those before it shall not wait with it.
             self.limit = (left / 2).max(1);
             return;
         }
-        if failure.nature == Nature::Refused && left == 1 {
+        if failure.nature == FailureKind::Refused && left == 1 {
             return self.refused(failure, moment);
         }
         self.failed(&failure, moment);
@@ -355,13 +355,14 @@ impl Progress {
     /// Notes the failure, and plans the next attempt.
     fn failed(&mut self, failure: &Failure, moment: Moment) {
         let Moment { now, at, chance } = moment;
-        if failure.nature == Nature::Lost {
+        if failure.nature == FailureKind::Lost {
             self.rewind(self.cursor.position(), at);
         }
         let event = self.feed.oldest().map(|event| event.id.clone());
-        let blocking =
-            event.clone().filter(|_| matches!(failure.nature, Nature::Refused | Nature::Unwelcome));
-        if failure.nature != Nature::Refused {
+        let blocking = event
+            .clone()
+            .filter(|_| matches!(failure.nature, FailureKind::Refused | FailureKind::Misconfigured));
+        if failure.nature != FailureKind::Refused {
             self.readiness = Readiness::Prepare;
         }
         let pause = self.backoff.wait(chance);

@@ -20,12 +20,12 @@ use redis::{
     AsyncConnectionConfig, Client, IntoConnectionInfo as _, Pipeline, RedisResult, TlsCertificates, Value,
 };
 
-use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
+use crate::destination::{BatchLimit, Destination, Failure, FailureKind, Outgoing};
 use answer::failure;
 use repeat::{Entry, Repeat};
 
 /// A transaction holds up everybody else of that server: a few milliseconds at most.
-const APPETITE: Appetite = Appetite { events: 512, bytes: 1 << 20 };
+const APPETITE: BatchLimit = BatchLimit { events: 512, bytes: 1 << 20 };
 
 /// How often the server is asked whether it is there, while there is nothing to deliver.
 const LOOK_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
@@ -73,7 +73,10 @@ impl RedisSink {
                 let root_cert = match &self.settings.ca_file {
                     None => None,
                     Some(file) => Some(std::fs::read(file).map_err(|error| {
-                        Failure::new(Nature::Passing, format!("cannot read {}: {error}", file.display()))
+                        Failure::new(
+                            FailureKind::Transient,
+                            format!("cannot read {}: {error}", file.display()),
+                        )
                     })?),
                 };
                 Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
@@ -102,7 +105,7 @@ impl RedisSink {
         match position(&info.last_generated_id) {
             Some(position) if last.id.is_empty() || written_by_us() => Ok(position),
             _ => Err(Failure::new(
-                Nature::Passing,
+                FailureKind::Transient,
                 format!(
                     "the last entry of {} ({}) is none of this node: somebody else writes there. Set another `key`",
                     self.key, info.last_generated_id
@@ -130,7 +133,7 @@ impl RedisSink {
                 Repeat::Same | Repeat::Gone => {}
                 Repeat::Other => {
                     return Err(Failure::new(
-                        Nature::Passing,
+                        FailureKind::Transient,
                         format!(
                             "{} holds another event as {}. Was the ledger of this node begun anew? Set another `key`",
                             self.key,
@@ -174,7 +177,7 @@ fn position(id: &str) -> Option<Position> {
 }
 
 impl Destination for RedisSink {
-    fn appetite(&self) -> Appetite {
+    fn batch_limit(&self) -> BatchLimit {
         APPETITE
     }
 
@@ -188,7 +191,7 @@ impl Destination for RedisSink {
 
     async fn deliver(&mut self, events: &[Outgoing]) -> Result<usize, Failure> {
         let Some(Link { connection, held }) = &self.link else {
-            return Err(Failure::new(Nature::Passing, "there is no connection"));
+            return Err(Failure::new(FailureKind::Transient, "there is no connection"));
         };
         let mut connection = connection.clone();
         let (repeated, new) = events.split_at(events.partition_point(|event| event.position <= *held));

@@ -238,8 +238,8 @@ struct Base<'a> {
 impl Base<'_> {
     fn start<D: Destination>(self, target: String, destination: D) -> Result<Sink, StartError> {
         let Self { ledger, node, name, types, max_rate, dead_letter, pace } = self;
-        let appetite = destination.appetite();
-        let progress = Progress::open(ledger, node, name.clone(), types, pace, appetite)
+        let batch_limit = destination.batch_limit();
+        let progress = Progress::open(ledger, node, name.clone(), types, pace, batch_limit)
             .map_err(|source| StartError::Cursor { name: name.clone(), source })?
             .at_most(max_rate.map(|events| Rate::new(events, Instant::now())))
             .giving_up_to(dead_letter.map(DeadLetters::new));

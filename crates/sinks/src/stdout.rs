@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use ledger::Position;
 
-use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
+use crate::destination::{BatchLimit, Destination, Failure, FailureKind, Outgoing};
 use crate::file::{APPETITE, lines};
 
 /// Standard output. A reader that stalls it stalls this sink alone, for it has a thread of its own.
@@ -20,7 +20,7 @@ impl Stdout {
 }
 
 impl Destination for Stdout {
-    fn appetite(&self) -> Appetite {
+    fn batch_limit(&self) -> BatchLimit {
         APPETITE
     }
 
@@ -32,7 +32,7 @@ impl Destination for Stdout {
         lines(&mut self.buffer, events);
         let mut out = std::io::stdout().lock();
         out.write_all(&self.buffer).and_then(|()| out.flush()).map_err(|error| {
-            Failure::new(Nature::Passing, format!("cannot write to standard output: {error}"))
+            Failure::new(FailureKind::Transient, format!("cannot write to standard output: {error}"))
         })?;
         Ok(events.len())
     }

@@ -18,7 +18,7 @@ use hyper::header::{CONTENT_TYPE, USER_AGENT};
 use ledger::Position;
 use tokio::task::JoinSet;
 
-use crate::destination::{Appetite, Destination, Failure, Nature, Outgoing};
+use crate::destination::{BatchLimit, Destination, Failure, FailureKind, Outgoing};
 use answer::{Verdict, verdict};
 use client::{Client, Exchange, Roots};
 use lanes::Lanes;
@@ -40,7 +40,7 @@ const DEPTH: usize = 4;
 pub(crate) struct WebhookSink {
     sender: Arc<Sender>,
     roots: Roots,
-    per_request: Appetite,
+    per_request: BatchLimit,
     concurrency: usize,
     client: Option<Client>,
     lanes: Lanes,
@@ -80,7 +80,7 @@ impl WebhookSink {
                 timeout: webhook.timeout,
             }),
             roots: Roots::System,
-            per_request: Appetite { events, bytes: REQUEST_BYTES },
+            per_request: BatchLimit { events, bytes: REQUEST_BYTES },
             concurrency: usize::try_from(webhook.concurrency).unwrap_or(1).max(1),
             client: None,
             lanes: Lanes::default(),
@@ -93,7 +93,7 @@ impl WebhookSink {
             return Ok(client.clone());
         }
         let client = Client::new(self.sender.scheme, &self.roots, self.concurrency)
-            .map_err(|text| Failure::new(Nature::Passing, text))?;
+            .map_err(|text| Failure::new(FailureKind::Transient, text))?;
         Ok(self.client.insert(client).clone())
     }
 
@@ -132,7 +132,7 @@ impl Sender {
         let (first, last) = match events {
             [one] => (one, one),
             [first, .., last] => (first, last),
-            [] => return Err(Failure::new(Nature::Passing, "nothing to send")),
+            [] => return Err(Failure::new(FailureKind::Transient, "nothing to send")),
         };
         let (id, body, content) = match self.delivery {
             Delivery::Single => (first.id.clone(), first.json.clone(), SINGLE),
@@ -146,7 +146,7 @@ impl Sender {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", self.signer.sign(&id, timestamp, body.as_bytes()))
             .body(client::Body::new(Bytes::from(body)))
-            .map_err(|error| Failure::new(Nature::Passing, format!("cannot make a request: {error}")))
+            .map_err(|error| Failure::new(FailureKind::Transient, format!("cannot make a request: {error}")))
     }
 
     async fn exchange(
@@ -157,10 +157,10 @@ impl Sender {
     ) -> Answered {
         let (outcome, broken) = match client.exchange(request, self.timeout).await {
             Exchange::Answered(answer) => (self.judge(&answer, events.len()), false),
-            Exchange::Broken(text) => (Err(Failure::new(Nature::Passing, text)), true),
+            Exchange::Broken(text) => (Err(Failure::new(FailureKind::Transient, text)), true),
             Exchange::Late => {
                 let text = format!("no answer within {:?}", self.timeout);
-                (Err(Failure::new(Nature::Passing, text)), false)
+                (Err(Failure::new(FailureKind::Transient, text)), false)
             }
         };
         Answered { events, outcome, broken }
@@ -169,9 +169,9 @@ impl Sender {
     fn judge(&self, answer: &client::Answer, events: usize) -> Result<(), Failure> {
         let nature = match verdict(answer.status) {
             Verdict::Accepted => return Ok(()),
-            Verdict::Later => Nature::Passing,
-            Verdict::Refused => Nature::Refused,
-            Verdict::Unwelcome => Nature::Unwelcome,
+            Verdict::Later => FailureKind::Transient,
+            Verdict::Refused => FailureKind::Refused,
+            Verdict::Unwelcome => FailureKind::Misconfigured,
         };
         let retry_after = answer::wish(answer, SystemTime::now());
         // Of several events any may be at fault.
@@ -197,10 +197,10 @@ fn array(events: &[&Outgoing]) -> String {
 impl Destination for WebhookSink {
     const RESUMES: bool = true;
 
-    fn appetite(&self) -> Appetite {
+    fn batch_limit(&self) -> BatchLimit {
         let requests = if self.concurrency == 1 { 1 } else { self.concurrency * DEPTH };
-        let Appetite { events, bytes } = self.per_request;
-        Appetite { events: events.saturating_mul(requests), bytes: bytes.saturating_mul(requests) }
+        let BatchLimit { events, bytes } = self.per_request;
+        BatchLimit { events: events.saturating_mul(requests), bytes: bytes.saturating_mul(requests) }
     }
 
     async fn prepare(&mut self, from: Position) -> Result<Position, Failure> {
@@ -229,7 +229,7 @@ impl Destination for WebhookSink {
                 }
                 Some(Err(_)) | None => {
                     self.forget();
-                    return Err(Failure::new(Nature::Passing, "an internal error ended a request"));
+                    return Err(Failure::new(FailureKind::Transient, "an internal error ended a request"));
                 }
             }
         }

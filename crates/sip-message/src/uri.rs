@@ -262,7 +262,7 @@ impl<'b> Uri<'b> {
     }
 }
 
-/// No octet that would end a URI in its surroundings, and every escape whole. Octets above 127 are let pass:
+/// No octet that would end a URI in its environment, and every escape whole. Octets above 127 are let pass:
 /// some clients write UTF-8 user names without escaping them.
 fn check_bytes(bytes: &[u8]) -> Result<(), UriError> {
     // Asks after every character up to the percent sign: those between are rare.

@@ -8,7 +8,7 @@ use crate::{
     command::Dev,
     logs,
     outcome::Outcome,
-    serve::{self, Talk},
+    serve::{self, OutputMode},
     speech::complain,
 };
 
@@ -44,7 +44,7 @@ pub(crate) fn run(dev: Dev) -> Outcome {
         Ok(directory) => directory,
         Err(why) => return Outcome::failed(why),
     };
-    serve::serve(config, if dev.json { Talk::Json } else { Talk::People }, None)
+    serve::serve(config, if dev.json { OutputMode::Json } else { OutputMode::People }, None)
 }
 
 /// What whoever reaches a listener of `dev` can do.

@@ -9,7 +9,7 @@ use ledger::{LogReader, Position, ReadError, ReadFrom};
 use lifecycle::{EventFilter, EventId, EventKind, FlowId, Node, cloud_event, moment};
 use sinks::describe;
 
-use crate::{backwards::id_of, command::Events, now::now, outcome::Outcome, speech::complain};
+use crate::{command::Events, now::now, outcome::Outcome, reverse_reader::id_of, speech::complain};
 
 /// How long one wait for more lasts.
 const WAIT: Duration = Duration::from_secs(1);

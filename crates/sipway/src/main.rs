@@ -5,7 +5,6 @@
 
 mod admin_place;
 mod audit;
-mod backwards;
 mod bans;
 mod certificates;
 mod check;
@@ -21,6 +20,7 @@ mod now;
 mod outcome;
 mod own_address;
 mod prove;
+mod reverse_reader;
 mod run;
 mod schema;
 mod serve;

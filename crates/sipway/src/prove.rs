@@ -3,8 +3,8 @@
 
 mod campaign;
 mod consumer;
+mod external_server;
 mod follow;
-mod foreign;
 mod machine;
 mod place;
 mod report;
@@ -32,7 +32,7 @@ pub(crate) fn run(prove: &Prove) -> Outcome {
     let proven = runtime.block_on(async {
         let proving = async {
             match &prove.server {
-                Some(url) => foreign::run(prove, url).await,
+                Some(url) => external_server::run(prove, url).await,
                 None => campaign::run(prove).await,
             }
         };

@@ -6,7 +6,7 @@ use crate::{
     command::Run,
     logs,
     outcome::{Outcome, warn},
-    serve::{self, Talk},
+    serve::{self, OutputMode},
 };
 
 pub(crate) fn run(run: &Run) -> Outcome {
@@ -21,5 +21,5 @@ pub(crate) fn run(run: &Run) -> Outcome {
         LogFormat::Json if config.warnings().problems().is_empty() => {}
         LogFormat::Json => tracing::warn!("{}", config.warnings().render(Style::Plain)),
     }
-    serve::serve(config, Talk::Logs, Some(&run.config))
+    serve::serve(config, OutputMode::Logs, Some(&run.config))
 }

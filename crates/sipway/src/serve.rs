@@ -24,7 +24,7 @@ const HURRY: Duration = Duration::from_secs(3);
 
 /// To whom the process speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Talk {
+pub(crate) enum OutputMode {
     /// A person at a terminal: addresses, then a line for each event.
     People,
     /// A program: `ready` with the addresses, then a CloudEvent on each line.
@@ -34,7 +34,7 @@ pub(crate) enum Talk {
 }
 
 /// Serves until a signal. A configuration that came from `file` is read again on SIGHUP.
-pub(crate) fn serve(config: Config, talk: Talk, file: Option<&Path>) -> Outcome {
+pub(crate) fn serve(config: Config, talk: OutputMode, file: Option<&Path>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("main")
@@ -51,7 +51,7 @@ pub(crate) fn serve(config: Config, talk: Talk, file: Option<&Path>) -> Outcome 
     }
 }
 
-async fn serve_until_told(mut config: Config, talk: Talk, file: Option<&Path>) -> Outcome {
+async fn serve_until_told(mut config: Config, talk: OutputMode, file: Option<&Path>) -> Outcome {
     // Everything that can be refused is asked for before anything is served.
     let mut orders = match Orders::listen(talk) {
         Ok(orders) => orders,
@@ -61,7 +61,7 @@ async fn serve_until_told(mut config: Config, talk: Talk, file: Option<&Path>) -
         Ok(socket) => socket,
         Err(why) => return Outcome::Failed(why),
     };
-    let development = if talk == Talk::Logs { Development::No } else { Development::Yes };
+    let development = if talk == OutputMode::Logs { Development::No } else { Development::Yes };
     let started = Server::start(&config, |handle| (development == Development::Yes).then(|| pages(handle)));
     let server = match started {
         Ok(server) => server,
@@ -181,12 +181,12 @@ struct Orders {
 }
 
 impl Orders {
-    fn listen(talk: Talk) -> io::Result<Self> {
+    fn listen(talk: OutputMode) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
-            hanging_up: if talk == Talk::Logs { Order::Reload } else { Order::End },
+            hanging_up: if talk == OutputMode::Logs { Order::Reload } else { Order::End },
         })
     }
 
@@ -271,7 +271,7 @@ fn pages(handle: Handle) -> Pages {
 }
 
 /// A start error with the flag or key that mends it.
-fn with_hint(error: &StartError, talk: Talk) -> String {
+fn with_hint(error: &StartError, talk: OutputMode) -> String {
     match error {
         StartError::Bind { listener, transport, address, error: cause } => {
             let mend = match cause.kind() {
@@ -281,7 +281,7 @@ fn with_hint(error: &StartError, talk: Talk) -> String {
                 }
                 _ => "Another process has it.".to_owned(),
             };
-            if talk == Talk::Logs {
+            if talk == OutputMode::Logs {
                 format!("{error}\n{mend} Give listener `{listener}` another `bind` address.")
             } else {
                 format!(
@@ -290,21 +290,21 @@ fn with_hint(error: &StartError, talk: Talk) -> String {
             }
         }
         StartError::Recovery(RecoveryError::Open(OpenError::Directory { .. } | OpenError::Held { .. })) => {
-            let with = if talk == Talk::Logs { "`directory` under `[ledger]`" } else { "--ledger" };
+            let with = if talk == OutputMode::Logs { "`directory` under `[ledger]`" } else { "--ledger" };
             format!("{error} with {with}.")
         }
         _ => error.to_string(),
     }
 }
 
-fn announce(server: &Server, talk: Talk, config: &Config) {
+fn announce(server: &Server, talk: OutputMode, config: &Config) {
     let handle = server.handle();
     let recovered = &server.recovered;
     let bound = |transport| handle.listeners().iter().find(|bound| bound.transport == transport);
     let page = bound(Transport::Ws).map(|ws| format!("http://{}/", ws.local));
     let secure = bound(Transport::Wss).map(|wss| wss.local);
     match talk {
-        Talk::Logs => {
+        OutputMode::Logs => {
             for bound in handle.listeners() {
                 tracing::info!(listener = bound.name, transport = %bound.transport, address = %bound.local, "listening");
             }
@@ -315,7 +315,7 @@ fn announce(server: &Server, talk: Talk, config: &Config) {
                 "ready"
             );
         }
-        Talk::Json => {
+        OutputMode::Json => {
             let secure_page = secure.map(|address| format!("https://{address}/"));
             let mut ready = serde_json::json!({
                 "ledger": config.ledger.directory, "page": page, "secure_page": secure_page,
@@ -325,7 +325,7 @@ fn announce(server: &Server, talk: Talk, config: &Config) {
             }
             say!("ready {ready}");
         }
-        Talk::People => {
+        OutputMode::People => {
             say!(
                 "Sipway {} · node {} · incarnation {}",
                 VERSION,
@@ -361,8 +361,8 @@ fn announce(server: &Server, talk: Talk, config: &Config) {
 }
 
 /// Says each event of this process as it becomes durable.
-fn print_events(ledger: &Ledger, node: &Node, talk: Talk) {
-    if talk == Talk::Logs {
+fn print_events(ledger: &Ledger, node: &Node, talk: OutputMode) {
+    if talk == OutputMode::Logs {
         return;
     }
     let mut reader = ledger.reader(ReadFrom::After(Position::new(ledger.incarnation(), 0)));
@@ -375,8 +375,10 @@ fn print_events(ledger: &Ledger, node: &Node, talk: Talk) {
                     let id =
                         EventId { incarnation: record.position.incarnation, sequence: record.position.seq };
                     lines.push_str(&match talk {
-                        Talk::Json => cloud_event(node, id, kind, record.at, record.payload),
-                        Talk::People | Talk::Logs => describe(node, id, kind, record.at, record.payload),
+                        OutputMode::Json => cloud_event(node, id, kind, record.at, record.payload),
+                        OutputMode::People | OutputMode::Logs => {
+                            describe(node, id, kind, record.at, record.payload)
+                        }
                     });
                     lines.push('\n');
                 }

@@ -13,10 +13,10 @@ use sinks::{ago, clock, counted, describe, why_closed, why_open};
 use sip_message::address_of_record_of;
 
 use crate::{
-    backwards::{self, Found, Go},
     command::Why,
     now::now,
     outcome::Outcome,
+    reverse_reader::{self, Found, Go},
     speech::say,
 };
 
@@ -78,7 +78,7 @@ impl Inquiry<'_> {
                 && data(payload)["flow"] == name
         };
         let mut newest = None;
-        backwards::read(self.reader, wanted, |segment, found| {
+        reverse_reader::read(self.reader, wanted, |segment, found| {
             newest = found.into_iter().next_back();
             // Its run began later than what is older.
             if newest.is_some() || segment < Position::new(flow.incarnation, 1) { Go::Stop } else { Go::On }
@@ -93,7 +93,7 @@ impl Inquiry<'_> {
             kind.as_str().starts_with("call.") && mentions(payload, name) && data(payload)["call"] == name
         };
         let mut all = VecDeque::new();
-        backwards::read(self.reader, wanted, |segment, mut found| {
+        reverse_reader::read(self.reader, wanted, |segment, mut found| {
             found.append(&mut all);
             all = found;
             // Its run began later than what is older.
@@ -117,7 +117,7 @@ impl Inquiry<'_> {
             kind.as_str().starts_with("call.") && mentions(payload, kept) && data(payload)["call_id"] == kept
         };
         let mut newest = None;
-        backwards::read(self.reader, wanted, |_, found| {
+        reverse_reader::read(self.reader, wanted, |_, found| {
             newest = found.into_iter().next_back();
             if newest.is_some() { Go::Stop } else { Go::On }
         })?;
@@ -170,7 +170,7 @@ impl Inquiry<'_> {
         let (mut last_removed, mut last_call) = (None, None);
         let mut unexplained: BTreeSet<&OpenBinding> = present.iter().map(|(_, binding)| binding).collect();
         let mut since = None;
-        backwards::read(self.reader, wanted, |_, found| {
+        reverse_reader::read(self.reader, wanted, |_, found| {
             for found in found.into_iter().rev() {
                 let data = data(&found.payload);
                 let flow = data["flow"].as_str().unwrap_or_default().to_owned();
@@ -236,7 +236,7 @@ impl Inquiry<'_> {
                 // An answer names the callee alone.
                 let call = kind.as_str().starts_with("call.");
                 if call || binding && mentions(record.payload, aor) {
-                    books.fold(backwards::id_of(record.position), record.at, kind, record.payload);
+                    books.fold(reverse_reader::id_of(record.position), record.at, kind, record.payload);
                 }
             }
         }

@@ -184,7 +184,7 @@ pub fn whole_seconds(time: Duration) -> u32 {
 mod tests {
     use std::path::Path;
 
-    use config::{Config, Imagined};
+    use config::{Config, FakeEnvironment};
 
     use super::*;
 
@@ -194,7 +194,7 @@ mod tests {
              [[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:5060\"\n\
              [[upstream]]\nname = \"pbx\"\ntargets = [{targets}]\n"
         );
-        let config = Config::parse(&text, Path::new("sipway.toml"), &Imagined::new()).unwrap();
+        let config = Config::parse(&text, Path::new("sipway.toml"), &FakeEnvironment::new()).unwrap();
         Upstreams::new(&config.upstreams, &config.listeners).unwrap()
     }
 

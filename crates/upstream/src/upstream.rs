@@ -455,7 +455,7 @@ pub fn same_family(one: IpAddr, other: IpAddr) -> bool {
 mod tests {
     use std::path::Path;
 
-    use config::{Config, Imagined};
+    use config::{Config, FakeEnvironment};
     use lifecycle::{Direction, FlowFacts, Text, Transport};
 
     use super::*;
@@ -466,7 +466,7 @@ mod tests {
     fn a_server_that_connects_by_itself_is_known_by_an_address_that_is_its_own_alone() {
         let text = "[[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:5060\"\n\
             [[upstream]]\nname = \"pbx\"\ntargets = [\"sip:192.0.2.7;transport=tcp\"]\n";
-        let config = Config::parse(text, Path::new("sipway.toml"), &Imagined::new()).unwrap();
+        let config = Config::parse(text, Path::new("sipway.toml"), &FakeEnvironment::new()).unwrap();
         let upstreams = Upstreams::new(&config.upstreams, &config.listeners).unwrap();
         let facts = |transport, remote: &str, local: &str, forwarded: Option<&str>| FlowFacts {
             transport,

@@ -86,19 +86,19 @@ impl<'a> Taken<'a> {
     /// Takes a file, or notes why it cannot be this sink's.
     pub(super) fn claim(&mut self, reading: &mut Reading<'_>, path: At<PathBuf>) -> Option<PathBuf> {
         let At { value, span } = path;
-        let place = reading.surroundings.place(&value);
+        let place = reading.environment.place(&value);
         let bad =
             |title: &str, label: &str| Problem::new(ProblemKind::BadFile, span.clone(), title).label(label);
         let problem = if let Some(first) = self.files.get(&place) {
             Problem::new(ProblemKind::Duplicate, span.clone(), "two sinks write to one file")
                 .label("this file is taken")
                 .related(first.clone(), "by this sink")
-        } else if reading.surroundings.is_directory(&value) {
+        } else if reading.environment.is_directory(&value) {
             bad("a sink writes to a file", "this is a directory").help("name a file in it")
-        } else if place.starts_with(reading.surroundings.place(self.ledger)) {
+        } else if place.starts_with(reading.environment.place(self.ledger)) {
             bad("a sink cannot write where the ledger is kept", "this is in the ledger's directory")
                 .help("choose a file elsewhere")
-        } else if place == reading.surroundings.place(&reading.file) {
+        } else if place == reading.environment.place(&reading.file) {
             bad("a sink cannot write to the configuration", "this is the file that you are checking")
                 .help("choose another file")
         } else {

@@ -1,6 +1,6 @@
 //! The annotated example and the files and variables that it refers to.
 
-use config::Imagined;
+use config::FakeEnvironment;
 
 pub(crate) const TEXT: &str = include_str!("../../../../sipway.example.toml");
 
@@ -9,8 +9,8 @@ pub(crate) const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVAT
 pub(crate) const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n";
 pub(crate) const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-pub(crate) fn surroundings() -> Imagined {
-    Imagined::new()
+pub(crate) fn environment() -> FakeEnvironment {
+    FakeEnvironment::new()
         .file("/etc/sipway/fullchain.pem", format!("{CERTIFICATE}{CERTIFICATE}"))
         .file("/etc/sipway/fleet-ca.pem", CERTIFICATE)
         .file("/etc/sipway/privkey.pem", KEY)

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use config::Imagined;
+use config::FakeEnvironment;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 
 use super::*;
@@ -45,7 +45,7 @@ fn said(chain: &str, key: &str, ca: &str) -> Vec<(String, Severity)> {
                 [[upstream]]\nname = \"pbx\"\ntargets = [\"sips:pbx.example.com\"]\nca = \"ca.pem\"\n\
                 certificate = \"chain.pem\"\nprivate_key = \"key.pem\"\n";
     let good = self::chain(&["x.example.com"], GOOD, &authority("root", GOOD));
-    let files = Imagined::new()
+    let files = FakeEnvironment::new()
         .file("chain.pem", chain)
         .file("key.pem", key)
         .file("ca.pem", ca)

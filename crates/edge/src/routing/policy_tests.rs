@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use config::{Config, Imagined};
+use config::{Config, FakeEnvironment};
 use defence::User;
 use ledger::{Ledger, Settings, Stepper, storage::sim::Simulated};
 use lifecycle::{Node, Text};
@@ -204,9 +204,10 @@ impl Site {
 
     fn with(text: &str) -> Self {
         let text = text.replace("USERS", USERS_FILE.to_str().unwrap());
-        let surroundings =
-            Imagined::new().file(&*USERS_FILE, USERS).set("SECRET", "0123456789abcdef0123456789abcdef");
-        let config = Config::parse(&text, Path::new("/sipway.toml"), &surroundings).unwrap();
+        let environment = FakeEnvironment::new()
+            .file(&*USERS_FILE, USERS)
+            .set("SECRET", "0123456789abcdef0123456789abcdef");
+        let config = Config::parse(&text, Path::new("/sipway.toml"), &environment).unwrap();
         let now = Instant::now();
         let upstreams = Upstreams::new(&config.upstreams, &config.listeners).unwrap();
         let domains = Domains::new(&config.domains, |name| upstreams.find(name), &[1; 32]).unwrap();

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use config::{Config, Imagined};
+use config::{Config, FakeEnvironment};
 use ledger::{ReadFrom, storage::sim::Simulated};
 use lifecycle::{Cause, EventId, EventKind, Transport, cloud_event};
 use prove::{Client, Ended, EventLog, Setup, Target};
@@ -80,7 +80,7 @@ fn a_panic_in_a_handler_ends_one_flow_and_nothing_else() {
          [[listener]]\ntransport = \"ws\"\nbind = \"127.0.0.1:0\"\n",
         directory.display()
     );
-    let config = Config::parse(&text, Path::new("sipway.toml"), &Imagined::new()).unwrap();
+    let config = Config::parse(&text, Path::new("sipway.toml"), &FakeEnvironment::new()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let test = async { timeout(3 * PATIENCE, one_panics(&config)).await };
     LocalSet::new().block_on(&runtime, test).expect("the test hangs");

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use config::{Config, Imagined};
+use config::{Config, FakeEnvironment};
 use edge::{Handle, Server};
 use ledger::{
     ReadFrom,
@@ -61,13 +61,13 @@ impl House {
             path.display()
         );
         let text = text.replace("{here}", &path.display().to_string());
-        let mut surroundings = Imagined::new();
+        let mut environment = FakeEnvironment::new();
         for (file, content) in files {
             fs::write(path.join(file), content).unwrap();
-            surroundings = surroundings.file(path.join(file), *content);
+            environment = environment.file(path.join(file), *content);
         }
         let directory = Directory(path);
-        let config = Config::parse(&text, Path::new("sipway.toml"), &surroundings).unwrap();
+        let config = Config::parse(&text, Path::new("sipway.toml"), &environment).unwrap();
         let disk = Simulated::new(1);
         let server = Server::start_on(Arc::new(disk.mount()), &config, |_| None).unwrap();
         Self { handle: server.handle(), server: Some(server), disk, config, _directory: directory }

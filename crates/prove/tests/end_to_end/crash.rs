@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lifecycle::{Cause, Transport};
 use prove::{
-    Blow, Disaster, EventLog, Feed, LastWord, Moment, Round, Storm, Verdict, Waited, reconcile, storm,
+    Disaster, EventLog, Feed, Kill, LastWord, Moment, Round, Storm, Verdict, Waited, reconcile, storm,
 };
 
 use crate::server::{Directory, Follower, PATIENCE, Server, whole_ledger};
@@ -33,7 +33,7 @@ async fn killed(directory: &Directory, at: Moment, flows: usize, spread: Duratio
         server = Server::dev(directory.path(), &Feed::default()).await;
         Ok(())
     };
-    let round = storm(&plan, &feed, Disaster::Strikes { blow: Blow::Kill, at, server: restart }, |_| {})
+    let round = storm(&plan, &feed, Disaster::Strikes { blow: Kill::Kill, at, server: restart }, |_| {})
         .await
         .unwrap();
     assert_eq!(round.failed.count(), 0, "{}", round.failed);

@@ -8,7 +8,7 @@ use metrics::Count;
 use state::{Registry, Step};
 
 use super::World;
-use crate::{Weather, client::State};
+use crate::{DiskFaults, client::State};
 
 /// Steps within which a world in good weather must come to rest.
 const PATIENCE: u32 = 20_000;
@@ -118,7 +118,7 @@ impl World {
 
     /// In good weather: an orderly end, a last start, and everything delivered.
     pub(super) fn come_to_rest(&mut self) -> Result<(), String> {
-        self.plan.weather = Weather::Calm;
+        self.plan.weather = DiskFaults::Calm;
         if self.plan.crash.is_none() {
             self.disk.crash_at(u64::MAX);
         }

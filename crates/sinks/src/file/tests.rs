@@ -85,10 +85,11 @@ impl Scene {
         let file = config::File { path: self.path(), rotation: self.rotation };
         let sink = FileSink::new(file, node.clone());
         let events = self.chance.random_range(1..20);
-        let appetite = Appetite { events, ..sink.appetite() };
+        let batch_limit = BatchLimit { events, ..sink.batch_limit() };
         let pace = Pace { save_every: Duration::ZERO, ..Pace::default() };
         let progress =
-            Progress::open(&self.ledger, &node, "file".to_owned(), EventTypes::All, pace, appetite).unwrap();
+            Progress::open(&self.ledger, &node, "file".to_owned(), EventTypes::All, pace, batch_limit)
+                .unwrap();
         self.life = Some((progress, sink));
     }
 

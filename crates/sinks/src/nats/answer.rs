@@ -5,7 +5,7 @@ use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{self, ErrorCode, publish::PublishAck};
 use async_nats::{Message, StatusCode};
 
-use crate::destination::{Failure, Nature, causes};
+use crate::destination::{Failure, FailureKind, causes};
 
 /// An answer to a message.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Said {
             }
             Self::Unclear => format!("stream {stream} gave an answer that cannot be read"),
         };
-        Some(Failure::new(Nature::Passing, text))
+        Some(Failure::new(FailureKind::Transient, text))
     }
 }
 
@@ -59,9 +59,9 @@ pub(super) fn said(what: &str, error: &jetstream::Error) -> Failure {
     let code = error.error_code();
     let nature = match code {
         ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM => {
-            Nature::Refused
+            FailureKind::Refused
         }
-        _ => Nature::Passing,
+        _ => FailureKind::Transient,
     };
     let text = match mend(code) {
         Some(mend) => format!("{what}: {error}. {mend}"),
@@ -98,7 +98,7 @@ fn mend(code: ErrorCode) -> Option<&'static str> {
 pub(super) fn not_sent(error: &PublishError) -> Failure {
     match error.kind() {
         PublishErrorKind::MaxPayloadExceeded => {
-            Failure::new(Nature::Refused, format!("{error}. Raise the server's `max_payload`"))
+            Failure::new(FailureKind::Refused, format!("{error}. Raise the server's `max_payload`"))
         }
         _ => passing("cannot send", error),
     }
@@ -106,7 +106,7 @@ pub(super) fn not_sent(error: &PublishError) -> Failure {
 
 /// A failure of the connection, with its causes.
 pub(super) fn passing(what: &str, error: &dyn std::error::Error) -> Failure {
-    Failure::new(Nature::Passing, format!("{what}: {}", causes(error)))
+    Failure::new(FailureKind::Transient, format!("{what}: {}", causes(error)))
 }
 
 #[cfg(test)]
@@ -129,9 +129,9 @@ mod tests {
     fn only_what_is_stored_where_it_belongs_is_acknowledged() {
         assert_eq!(ack(7, false).failure(7, "S"), None);
         for said in [ack(8, false), ack(7, true), refused(10071), Said::Nobody, Said::Unclear] {
-            assert_eq!(said.failure(7, "S").unwrap().nature, Nature::Passing);
+            assert_eq!(said.failure(7, "S").unwrap().nature, FailureKind::Transient);
         }
-        assert_eq!(refused(10054).failure(7, "S").unwrap().nature, Nature::Refused);
+        assert_eq!(refused(10054).failure(7, "S").unwrap().nature, FailureKind::Refused);
     }
 
     #[test]

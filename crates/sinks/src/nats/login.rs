@@ -9,7 +9,7 @@ use lifecycle::Node;
 use tokio::sync::Notify;
 
 use super::answer::passing;
-use crate::destination::{Failure, Nature};
+use crate::destination::{Failure, FailureKind};
 
 /// Connects to one of the servers. Who waits for `gone` hears of the end of that connection.
 pub(super) async fn connect(settings: &Nats, node: &Node, gone: Arc<Notify>) -> Result<Client, Failure> {
@@ -35,7 +35,7 @@ pub(super) async fn connect(settings: &Nats, node: &Node, gone: Arc<Notify>) -> 
         }
         NatsLogin::Credentials(file) => options.credentials_file(file).await.map_err(|error| {
             Failure::new(
-                Nature::Passing,
+                FailureKind::Transient,
                 format!("cannot use the credentials in {}: {error}", file.display()),
             )
         })?,
@@ -46,11 +46,11 @@ pub(super) async fn connect(settings: &Nats, node: &Node, gone: Arc<Notify>) -> 
     let addresses: Result<Vec<ServerAddr>, _> =
         settings.servers.iter().map(|server| server.to_string().parse::<ServerAddr>()).collect();
     let addresses = addresses.map_err(|error| {
-        Failure::new(Nature::Passing, format!("cannot use an address in `servers`: {error}"))
+        Failure::new(FailureKind::Transient, format!("cannot use an address in `servers`: {error}"))
     })?;
     options.connect(addresses).await.map_err(|error| match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => Failure::new(
-            Nature::Passing,
+            FailureKind::Transient,
             "the server does not let us in: set `user` and password, a token, or `creds_file`, as it asks for",
         ),
         _ => passing("cannot connect", &error),

@@ -6,7 +6,7 @@ use async_nats::jetstream::{
 };
 
 use super::answer::{passing, said};
-use crate::destination::{Failure, Nature};
+use crate::destination::{Failure, FailureKind};
 
 /// Finds the stream, or makes it; with what it holds now. `subject` is what our subjects begin with.
 pub(super) async fn find(context: &Context, name: &str, subject: &str) -> Result<Stream, Failure> {
@@ -22,7 +22,8 @@ pub(super) async fn find(context: &Context, name: &str, subject: &str) -> Result
             _ => return Err(unanswered(&error)),
         },
     };
-    usable(&stream.cached_info().config, subject).map_err(|text| Failure::new(Nature::Passing, text))?;
+    usable(&stream.cached_info().config, subject)
+        .map_err(|text| Failure::new(FailureKind::Transient, text))?;
     Ok(stream)
 }
 

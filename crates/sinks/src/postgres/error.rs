@@ -2,12 +2,12 @@
 
 use tokio_postgres::Error;
 
-use crate::destination::{Failure, Nature, causes};
+use crate::destination::{Failure, FailureKind, causes};
 
 /// The failure, with the server's words, its SQLSTATE and the mend where one is known.
 pub(super) fn failure(doing: &str, error: &Error) -> Failure {
     let Some(told) = error.as_db_error() else {
-        return Failure::new(Nature::Passing, format!("cannot {doing}: {}", causes(error)));
+        return Failure::new(FailureKind::Transient, format!("cannot {doing}: {}", causes(error)));
     };
     let code = told.code().code();
     let mut text = format!("cannot {doing}: {} (SQLSTATE {code})", told.message());
@@ -21,10 +21,10 @@ pub(super) fn failure(doing: &str, error: &Error) -> Failure {
 /// By its class (PostgreSQL, appendix A): data that cannot be stored (22) or breaks a rule (23) is the
 /// event's fault, and so are limits (54). Everything else lies with the server or those who run it, and may
 /// be mended.
-fn nature(code: &str) -> Nature {
+fn nature(code: &str) -> FailureKind {
     match code.get(..2) {
-        Some("22" | "23" | "54") => Nature::Refused,
-        _ => Nature::Passing,
+        Some("22" | "23" | "54") => FailureKind::Refused,
+        _ => FailureKind::Transient,
     }
 }
 
@@ -50,13 +50,13 @@ mod tests {
     #[test]
     fn only_what_the_event_is_to_blame_for_refuses_it() {
         for code in ["22P05", "22P02", "22021", "23505", "54000"] {
-            assert_eq!(nature(code), Nature::Refused, "{code}");
+            assert_eq!(nature(code), FailureKind::Refused, "{code}");
         }
         for code in [
             "40001", "40P01", "57P01", "57P03", "53300", "28P01", "42501", "08006", "25006", "57014",
             "55P03", "",
         ] {
-            assert_eq!(nature(code), Nature::Passing, "{code}");
+            assert_eq!(nature(code), FailureKind::Transient, "{code}");
         }
     }
 }

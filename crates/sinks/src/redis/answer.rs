@@ -2,7 +2,7 @@
 
 use redis::{ErrorKind, RedisError};
 
-use crate::destination::{Failure, Nature};
+use crate::destination::{Failure, FailureKind};
 
 /// Whether there is no such stream, which is no trouble: it is made by the first entry.
 pub(super) fn is_no_such_key(error: &RedisError) -> bool {
@@ -19,7 +19,7 @@ pub(super) fn failure(what: &str, error: &RedisError) -> Failure {
         }
         None => format!("{what}: {said}"),
     };
-    Failure::new(Nature::Passing, lifecycle::Text::<300>::new(text).as_str())
+    Failure::new(FailureKind::Transient, lifecycle::Text::<300>::new(text).as_str())
 }
 
 /// What an operator can do about an error of this code.

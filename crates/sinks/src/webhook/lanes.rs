@@ -9,7 +9,7 @@ use std::collections::{HashSet, VecDeque};
 
 use ledger::Position;
 
-use crate::destination::{Appetite, Failure, Outgoing};
+use crate::destination::{BatchLimit, Failure, Outgoing};
 
 /// What an event concerns, as hashes: two that are taken for one only cost time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Lanes {
 
     /// Events for the next request, out of the first `window`: their places in the window, ascending; none if
     /// nothing may start. They are under way from now on.
-    pub(crate) fn next(&mut self, window: usize, most: Appetite) -> Vec<usize> {
+    pub(crate) fn next(&mut self, window: usize, most: BatchLimit) -> Vec<usize> {
         let (mut chosen, mut bytes) = (Vec::new(), 0);
         // What events before concern that are not done and not chosen.
         let mut held: HashSet<u64> = HashSet::new();
@@ -155,7 +155,7 @@ fn concerns(json: &str, hasher: &std::hash::RandomState) -> Concerns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::destination::Nature;
+    use crate::destination::FailureKind;
     use lifecycle::EventKind;
     use proptest::prelude::*;
 
@@ -215,7 +215,7 @@ mod tests {
                 }
                 lanes.take_failure();
                 while under_way.len() < requests {
-                    let chosen: Vec<usize> = lanes.next(window, Appetite { events: most, bytes: 1 << 20 }).iter().map(|index| front + index).collect();
+                    let chosen: Vec<usize> = lanes.next(window, BatchLimit { events: most, bytes: 1 << 20 }).iter().map(|index| front + index).collect();
                     if chosen.is_empty() {
                         break;
                     }
@@ -232,7 +232,7 @@ mod tests {
                 }
                 let request = under_way.swap_remove(choice.map_or(0, |index| index.index(under_way.len())));
                 let positions: Vec<Position> = request.iter().map(|index| events[*index].position).collect();
-                let outcome = if succeeds { Ok(()) } else { Err(Failure::new(Nature::Passing, "as scripted")) };
+                let outcome = if succeeds { Ok(()) } else { Err(Failure::new(FailureKind::Transient, "as scripted")) };
                 lanes.answered(&positions, &outcome);
                 if succeeds {
                     done.extend(request);

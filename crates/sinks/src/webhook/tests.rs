@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use config::{Config, Imagined, SinkTarget};
+use config::{Config, FakeEnvironment, SinkTarget};
 use http_body_util::BodyExt as _;
 use hyper::Response;
 use hyper::body::Incoming;
@@ -28,7 +28,7 @@ fn sink(port: u16, roots: Roots) -> WebhookSink {
     let toml = format!(
         "[[sink]]\nkind = \"webhook\"\nname = \"a\"\nurl = \"https://localhost:{port}/\"\nsecret_env = \"S\""
     );
-    let around = Imagined::new().set("S", format!("whsec_{secret}"));
+    let around = FakeEnvironment::new().set("S", format!("whsec_{secret}"));
     let config = Config::parse(&toml, std::path::Path::new("a.toml"), &around).unwrap();
     let SinkTarget::Webhook(webhook) = &config.sinks[0].target else { panic!("not a webhook") };
     let mut sink = WebhookSink::new(webhook);
@@ -88,7 +88,7 @@ fn a_certificate_nobody_vouches_for_is_no_destination() {
         let mut sink = sink(port, Roots::Only(stranger.cert.der().clone()));
         sink.prepare(Position::START).await.unwrap();
         let failure = sink.deliver(&[event()]).await.unwrap_err();
-        assert_eq!(failure.nature, Nature::Passing);
+        assert_eq!(failure.nature, FailureKind::Transient);
         assert!(failure.text.contains("certificate"), "{}", failure.text);
     });
 }

@@ -9,7 +9,7 @@ use lifecycle::{EventKind, Node};
 use proptest::prelude::*;
 
 use super::*;
-use crate::destination::{Appetite, Failure, Nature, Outgoing};
+use crate::destination::{BatchLimit, Failure, FailureKind, Outgoing};
 use crate::progress::Pace;
 
 /// What a destination does at its next call.
@@ -17,7 +17,7 @@ use crate::progress::Pace;
 enum Does {
     Accepts,
     /// Takes the first so many, then fails.
-    Partly(usize, Nature),
+    Partly(usize, FailureKind),
     /// Loses what it took since it was last settled, and says so when it is settled.
     LosesUnsettled,
     /// Loses its last so many, settled or not, and knows it when it is made ready again.
@@ -38,8 +38,8 @@ struct Kept {
 struct Memory(Arc<Mutex<Kept>>);
 
 impl Destination for Memory {
-    fn appetite(&self) -> Appetite {
-        Appetite { events: 4, bytes: 1 << 20 }
+    fn batch_limit(&self) -> BatchLimit {
+        BatchLimit { events: 4, bytes: 1 << 20 }
     }
 
     async fn prepare(&mut self, from: Position) -> Result<Position, Failure> {
@@ -62,7 +62,7 @@ impl Destination for Memory {
                 let left = kept.held.len().saturating_sub(usize::try_from(count).unwrap());
                 kept.held.truncate(left);
                 kept.settled = kept.settled.min(left);
-                (0, Some(Nature::Passing))
+                (0, Some(FailureKind::Transient))
             }
         };
         for event in &events[..taken] {
@@ -80,7 +80,7 @@ impl Destination for Memory {
         if std::mem::take(&mut kept.lost) {
             let settled = kept.settled;
             kept.held.truncate(settled);
-            return Err(Failure::new(Nature::Lost, "as scripted"));
+            return Err(Failure::new(FailureKind::Lost, "as scripted"));
         }
         kept.settled = kept.held.len();
         Ok(())
@@ -118,8 +118,9 @@ fn delivered(script: Vec<Does>, save_every: Duration) -> (Vec<u64>, Vec<u64>, Po
     let pace =
         Pace { first_retry: Duration::from_micros(10), longest_retry: Duration::from_micros(50), save_every };
     let node = Node::new("edge1").unwrap();
-    let appetite = destination.appetite();
-    let progress = Progress::open(&ledger, &node, "a".to_owned(), EventTypes::All, pace, appetite).unwrap();
+    let batch_limit = destination.batch_limit();
+    let progress =
+        Progress::open(&ledger, &node, "a".to_owned(), EventTypes::All, pace, batch_limit).unwrap();
     let worker = Worker::new(destination, progress, orders);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(worker.run());
@@ -146,7 +147,7 @@ fn a_destination_that_forgot_gets_it_again_though_the_cursor_had_moved() {
 }
 
 fn anything() -> impl Strategy<Value = Does> {
-    let nature = prop_oneof![Just(Nature::Passing), Just(Nature::Refused)];
+    let nature = prop_oneof![Just(FailureKind::Transient), Just(FailureKind::Refused)];
     prop_oneof![
         Just(Does::Accepts),
         (0..4_usize, nature).prop_map(|(count, nature)| Does::Partly(count, nature)),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use config::{Config, Imagined};
+use config::{Config, FakeEnvironment};
 use ledger::{Batch, Ledger};
 use lifecycle::{EventKind, Node};
 use sinks::{Pace, Settings, Sink};
@@ -97,11 +97,11 @@ pub(crate) fn append_many(ledger: &Ledger, count: u64) {
 
 /// The one sink of this TOML, quick to retry.
 pub(crate) fn settings(toml: &str) -> Settings {
-    settings_among(Imagined::new(), toml)
+    settings_among(FakeEnvironment::new(), toml)
 }
 
 /// The same where there are files.
-pub(crate) fn settings_among(files: Imagined, toml: &str) -> Settings {
+pub(crate) fn settings_among(files: FakeEnvironment, toml: &str) -> Settings {
     let around =
         files.set("SECRET", SECRET).set("RIGHT", "right").set("WRONG", "wrong").set("PASSWORD", "s3cret");
     let config = Config::parse(toml, Path::new("sipway.toml"), &around).unwrap();

@@ -2,7 +2,7 @@
 
 pub(crate) mod server;
 
-use config::Imagined;
+use config::FakeEnvironment;
 use ledger::{Batch, Ledger, Position, Save};
 use lifecycle::EventKind;
 use sinks::{Settings, State};
@@ -210,7 +210,7 @@ fn tls_only_to_a_server_that_is_trusted() {
     server.secure(&certificate, &key);
     server.ask("CREATE ROLE guest LOGIN PASSWORD 'right'; GRANT CREATE ON DATABASE postgres TO guest");
     let sink = |more: &str| {
-        let files = Imagined::new().file(&certificate, std::fs::read(&certificate).unwrap());
+        let files = FakeEnvironment::new().file(&certificate, std::fs::read(&certificate).unwrap());
         let url = format!("postgres://guest@127.0.0.1:{}/postgres", server.port);
         let secured = format!("url = \"{url}\"\npassword_env = \"RIGHT\"\ntls = \"verify\"\n{more}\n");
         settings_among(files, &format!("[[sink]]\nkind = \"postgres\"\nname = \"db\"\n{secured}"))

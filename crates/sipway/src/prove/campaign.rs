@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ledger::Position;
 use lifecycle::Transport;
 use prove::{
-    Blow, Disaster, EventLog, Feed, Findings, Moment, Progress, Report, Round, Sources, Storm, Target,
+    Disaster, EventLog, Feed, Findings, Kill, Moment, Progress, Report, Round, Sources, Storm, Target,
     Waited, reconcile, storm,
 };
 use sinks::counted;
@@ -255,11 +255,11 @@ impl Campaign {
             Kind::Struck(blow, at) => {
                 let server = async || {
                     match blow {
-                        Blow::Kill => {
+                        Kill::Kill => {
                             trials.kills += 1;
                             server.kill().await?;
                         }
-                        Blow::Terminate => {
+                        Kill::Terminate => {
                             trials.terminations += 1;
                             server.terminate().await?;
                         }
@@ -278,7 +278,7 @@ impl Campaign {
                     }
                     server.start().await
                 };
-                let disaster = Disaster::Strikes { blow: Blow::Kill, at: Moment::AllOpen, server };
+                let disaster = Disaster::Strikes { blow: Kill::Kill, at: Moment::AllOpen, server };
                 storm(storm_plan, file, disaster, progress).await
             }
         }

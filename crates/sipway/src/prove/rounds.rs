@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use prove::{Blow, Ending, Moment};
+use prove::{Ending, Kill, Moment};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -22,7 +22,7 @@ pub(super) enum Kind {
     /// All fall silent, or stop reading.
     Silent,
     /// The server is ended.
-    Struck(Blow, Moment),
+    Struck(Kill, Moment),
     /// The server is killed, and again while it recovers.
     KilledAgain,
 }
@@ -39,15 +39,15 @@ pub(super) struct Plan {
 const FIRST: [Plan; 11] = [
     Plan::of(Kind::Unhurried),
     Plan::of(Kind::AtOnce),
-    Plan::of(Kind::Struck(Blow::Kill, Moment::AllOpen)),
+    Plan::of(Kind::Struck(Kill::Kill, Moment::AllOpen)),
     Plan { kind: Kind::WithinASecond, hook: Mood::Refuses },
-    Plan::of(Kind::Struck(Blow::Kill, Moment::AmidEndings)),
+    Plan::of(Kind::Struck(Kill::Kill, Moment::AmidEndings)),
     Plan::of(Kind::WithinASecond),
-    Plan::of(Kind::Struck(Blow::Kill, Moment::WhileOpening)),
-    Plan::of(Kind::Struck(Blow::Terminate, Moment::AllOpen)),
+    Plan::of(Kind::Struck(Kill::Kill, Moment::WhileOpening)),
+    Plan::of(Kind::Struck(Kill::Terminate, Moment::AllOpen)),
     Plan { kind: Kind::KilledAgain, hook: Mood::HangsUp },
     Plan::of(Kind::Silent),
-    Plan::of(Kind::Struck(Blow::Terminate, Moment::AmidEndings)),
+    Plan::of(Kind::Struck(Kill::Terminate, Moment::AmidEndings)),
 ];
 
 /// Kinds that come by chance after that; some more often than others.
@@ -56,13 +56,13 @@ const LATER: [Kind; 11] = [
     Kind::AtOnce,
     Kind::WithinASecond,
     Kind::Silent,
-    Kind::Struck(Blow::Kill, Moment::WhileOpening),
-    Kind::Struck(Blow::Kill, Moment::AllOpen),
-    Kind::Struck(Blow::Kill, Moment::AmidEndings),
-    Kind::Struck(Blow::Kill, Moment::AmidEndings),
+    Kind::Struck(Kill::Kill, Moment::WhileOpening),
+    Kind::Struck(Kill::Kill, Moment::AllOpen),
+    Kind::Struck(Kill::Kill, Moment::AmidEndings),
+    Kind::Struck(Kill::Kill, Moment::AmidEndings),
     Kind::KilledAgain,
-    Kind::Struck(Blow::Terminate, Moment::AllOpen),
-    Kind::Struck(Blow::Terminate, Moment::AmidEndings),
+    Kind::Struck(Kill::Terminate, Moment::AllOpen),
+    Kind::Struck(Kill::Terminate, Moment::AmidEndings),
 ];
 
 /// How often in a hundred the webhook is out of order in a round by chance.
@@ -123,12 +123,12 @@ impl Kind {
             "instant" => Self::AtOnce,
             "second" => Self::WithinASecond,
             "silence" => Self::Silent,
-            "kill-opening" => Self::Struck(Blow::Kill, Moment::WhileOpening),
-            "kill-open" => Self::Struck(Blow::Kill, Moment::AllOpen),
-            "kill-ending" => Self::Struck(Blow::Kill, Moment::AmidEndings),
+            "kill-opening" => Self::Struck(Kill::Kill, Moment::WhileOpening),
+            "kill-open" => Self::Struck(Kill::Kill, Moment::AllOpen),
+            "kill-ending" => Self::Struck(Kill::Kill, Moment::AmidEndings),
             "kill-again" => Self::KilledAgain,
-            "term-open" => Self::Struck(Blow::Terminate, Moment::AllOpen),
-            "term-ending" => Self::Struck(Blow::Terminate, Moment::AmidEndings),
+            "term-open" => Self::Struck(Kill::Terminate, Moment::AllOpen),
+            "term-ending" => Self::Struck(Kill::Terminate, Moment::AmidEndings),
             _ => return None,
         })
     }
@@ -168,12 +168,12 @@ impl fmt::Display for Plan {
             Kind::AtOnce => "at one instant",
             Kind::WithinASecond => "within one second",
             Kind::Silent => "silence",
-            Kind::Struck(Blow::Kill, Moment::WhileOpening) => "kill -9 while opening",
-            Kind::Struck(Blow::Kill, Moment::AllOpen) => "kill -9, all open",
-            Kind::Struck(Blow::Kill, Moment::AmidEndings) => "kill -9 amid endings",
-            Kind::Struck(Blow::Terminate, Moment::WhileOpening) => "SIGTERM while opening",
-            Kind::Struck(Blow::Terminate, Moment::AllOpen) => "SIGTERM, all open",
-            Kind::Struck(Blow::Terminate, Moment::AmidEndings) => "SIGTERM amid endings",
+            Kind::Struck(Kill::Kill, Moment::WhileOpening) => "kill -9 while opening",
+            Kind::Struck(Kill::Kill, Moment::AllOpen) => "kill -9, all open",
+            Kind::Struck(Kill::Kill, Moment::AmidEndings) => "kill -9 amid endings",
+            Kind::Struck(Kill::Terminate, Moment::WhileOpening) => "SIGTERM while opening",
+            Kind::Struck(Kill::Terminate, Moment::AllOpen) => "SIGTERM, all open",
+            Kind::Struck(Kill::Terminate, Moment::AmidEndings) => "SIGTERM amid endings",
             Kind::KilledAgain => "kill -9 four times",
         };
         let hook = match self.hook {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sinks::{ago, clock, counted, describe};
 
 use super::Inquiry;
-use crate::backwards::Found;
+use crate::reverse_reader::Found;
 
 /// Calls that go on of which is told, the newest.
 const CALLS: usize = 3;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 
 /// Where a configuration finds the files and variables that it refers to.
-pub trait Surroundings {
+pub trait Environment {
     /// The whole content of a file.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ pub(crate) fn reason(error: &io::Error) -> String {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Machine;
 
-impl Surroundings for Machine {
+impl Environment for Machine {
     fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
         std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
@@ -93,9 +93,9 @@ impl Surroundings for Machine {
     }
 }
 
-/// Surroundings made up in memory: for tests, and for checking a configuration meant for another machine.
+/// Environment made up in memory: for tests, and for checking a configuration meant for another machine.
 #[derive(Debug, Clone, Default)]
-pub struct Imagined {
+pub struct FakeEnvironment {
     files: BTreeMap<PathBuf, Vec<u8>>,
     directories: BTreeSet<PathBuf>,
     links: BTreeMap<PathBuf, PathBuf>,
@@ -103,8 +103,8 @@ pub struct Imagined {
     variables: BTreeMap<String, String>,
 }
 
-impl Imagined {
-    /// Surroundings with no file and no variable.
+impl FakeEnvironment {
+    /// Environment with no file and no variable.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -146,7 +146,7 @@ impl Imagined {
     }
 }
 
-impl Surroundings for Imagined {
+impl Environment for FakeEnvironment {
     fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.files.get(path).cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
