@@ -15,10 +15,7 @@ use transport::{Link, Opening, Refused};
 use upstream::{FlowNumber, Hop, PeerKind, Remembered};
 
 use crate::{
-    admission_control::AdmittedClient,
-    inbox::Loss,
-    shard::{Known, Shard},
-    unregister,
+    admission_control::AdmittedClient, inbox::Loss, routing::flow_lookup::Known, shard::Shard, unregister,
 };
 
 /// When a client that found no room may try again.

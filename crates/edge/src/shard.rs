@@ -31,7 +31,6 @@ use crate::{
     draining,
     inbox::{Closing, Loss, ShardMessage},
     routing::{
-        backend,
         environment::{ProxyEnvironment, Speaker},
         response_address::response_address,
     },
@@ -40,12 +39,12 @@ use crate::{
 
 mod flow_table;
 mod owner;
+pub(crate) mod registering;
 mod routing;
 #[cfg(test)]
 mod tests;
 
 use flow_table::Entry;
-pub(crate) use flow_table::{By, Known};
 
 /// The number of requests of our own whose answer nobody waits for.
 const NOBODY: u64 = 0;
@@ -245,11 +244,11 @@ impl Shard {
             let any = registrations.any_sent();
             any.then(|| Message::parse(bytes).ok())
                 .flatten()
-                .and_then(|message| backend::held(self, &message, from))
+                .and_then(|message| registering::held(self, &message, from))
         } else if bytes.starts_with(b"SIP/") || !registrations.any_registering() {
             None
         } else {
-            backend::held_call(self, bytes)
+            registering::held_call(self, bytes)
         };
         let (Some(held), Some(shard)) = (held, self.me.upgrade()) else { return false };
         let bytes: Box<[u8]> = bytes.into();

@@ -20,15 +20,13 @@ use upstream::{Hop, Proves};
 use crate::{
     admission_control::Trust,
     routing::{
-        Incoming, RequestState, Routing, Targets,
-        backend::{Registrar, registered, registering, write_contacts},
-        decision::Destination,
-        flow_lookup::FlowLookup as _,
-        gruu,
-        register::register,
-        rewritten_contact, targets,
+        Incoming, RequestState, Routing, Targets, backend::Registrar, decision::Destination,
+        flow_lookup::FlowLookup as _, gruu, rewritten_contact, targets,
     },
-    shard::Shard,
+    shard::{
+        Shard,
+        registering::{register, registered, registering},
+    },
 };
 
 /// What a shard's proxy sees while it handles one message. Built once for each.
@@ -60,7 +58,7 @@ impl<'s> ProxyEnvironment<'s> {
         };
         Self {
             shard,
-            routing: Routing { tables: shard.shared.tables(), flows: shard },
+            routing: shard.routing(),
             speaker,
             now,
             request: RequestState { throttled, ..RequestState::default() },
@@ -193,7 +191,7 @@ impl HeaderPolicy for ProxyEnvironment<'_> {
     }
 
     fn write_contacts(&self, request: &Message<'_>, from: Hop, out: &mut Vec<u8>) -> Contacts {
-        write_contacts(self.shard, request, from, out)
+        self.routing.write_contacts(request, from, out)
     }
 
     fn restore_contacts(&self, request: &Message<'_>, response: &Message<'_>, out: &mut Vec<u8>) {

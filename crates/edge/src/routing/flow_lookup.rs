@@ -7,12 +7,31 @@ use std::{
 
 use defence::User;
 use identity::{DomainRef, Proof, QuotaExceeded};
+use lifecycle::Text;
 use sip_auth::Role;
 use sip_message::Message;
 use sip_proxy::Answer;
+use transport::Grant;
 use upstream::{FlowNumber, Hop};
 
-use crate::shard::Known;
+/// Who the user agent on a flow proved to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// The address-of-record.
+    pub(crate) identity: Text<128>,
+    /// Whether what proved it lets it call to the outside.
+    pub(crate) outside: Grant,
+    pub(crate) by: By,
+}
+
+/// What proved who a user agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A password, in a REGISTER; or the registrar behind us.
+    Password,
+    /// What is good for a while: the flow ends with it.
+    Voucher,
+}
 
 /// What is known of flows.
 pub(crate) trait FlowLookup {

@@ -28,7 +28,7 @@ use transport::{Grant, Vouched};
 use super::{
     Incoming, RequestState, Routing,
     decision::Destination,
-    flow_lookup::{FlowLookup, SenderProof},
+    flow_lookup::{By, FlowLookup, Known, SenderProof},
     flow_token::FlowTokens,
     register::RegistrantProof,
     tables::Tables,
@@ -36,13 +36,7 @@ use super::{
 use identity::{DomainRef, Domains, Proof, QuotaExceeded};
 use upstream::{FlowNumber, Hop, Upstreams};
 
-use crate::{
-    Bound,
-    calls::CallTable,
-    server::policy,
-    shard::{By, Known},
-    user_quotas::UserQuotas,
-};
+use crate::{Bound, calls::CallTable, server::policy, user_quotas::UserQuotas};
 
 mod calling;
 mod headers;

@@ -1,57 +1,19 @@
-//! REGISTER: which senders may register a user (RFC 3261 §10). The bindings and their records are made in
-//! `state::Registry`.
+//! REGISTER: which senders may register a user (RFC 3261 §10). The shard makes the
+//! bindings (`shard::registering`).
 
-use config::ReplacedFlow;
-use identity::{DomainRef, Proof, QuotaExceeded, brought};
-use lifecycle::{Cause, Ending};
-use location::{BindingHop, Register, RegisterError};
-use metrics::Count;
+use identity::{DomainRef, Proof, brought};
 use sip_auth::Role;
-use sip_message::{HeaderId, Message};
+use sip_message::HeaderId;
 use sip_proxy::Answer;
-use sip_registrar::Outbound;
-use state::clock;
 use transport::Vouched;
-use upstream::{FlowNumber, Hop};
+use upstream::Hop;
 
-use crate::{
-    listeners::Bound,
-    routing::{
-        Incoming, Routing,
-        flow_lookup::{FlowLookup, SenderProof},
-        gruu,
-        own_contacts::{LeftOut, Most, Source, left_out, without},
-    },
-    shard::{By, Shard},
+use crate::routing::{
+    Incoming, Routing,
+    flow_lookup::{By, FlowLookup, SenderProof},
+    gruu,
+    own_contacts::{LeftOut, Most, Source, left_out},
 };
-
-/// What the peer of a replaced flow is told, with the code 1000. A user agent that is told so does not come
-/// again, or it would throw out the newer flow.
-pub(crate) const REPLACED: &str = "this user agent is registered on a newer connection";
-
-/// Where a REGISTER came from, as a binding has it.
-pub(crate) struct Origin {
-    pub(crate) way: BindingHop,
-    pub(crate) transport: lifecycle::Transport,
-    pub(crate) remote: std::net::SocketAddr,
-    /// The flow's id as text.
-    pub(crate) flow: Option<String>,
-}
-
-impl Origin {
-    /// None if its flow is gone.
-    pub(crate) fn of(shard: &Shard, from: Hop) -> Option<Self> {
-        if let Hop::Udp { listener, remote } = from {
-            let way = BindingHop::Udp { listener: u16::from(listener) };
-            return Some(Self { way, transport: lifecycle::Transport::Udp, remote, flow: None });
-        }
-        let number = shard.flow_of(from)?;
-        let (facts, flow) = shard.facts(number)?;
-        let way = BindingHop::Flow(number.id(shard.shared.state.incarnation()));
-        let remote = shard.remote(number).unwrap_or(facts.remote);
-        Some(Self { way, transport: facts.transport, remote, flow: Some(flow) })
-    }
-}
 
 /// What a REGISTER may bind, after its sender was let in.
 #[derive(Debug)]
@@ -61,7 +23,7 @@ pub(crate) struct Permission {
     /// Whether it has proved to be that user.
     pub(crate) proof: RegistrantProof,
     /// How long its bindings may last, and how many there may be.
-    policy: sip_registrar::Policy,
+    pub(crate) policy: sip_registrar::Policy,
     /// Contact values that lead elsewhere.
     pub(crate) left_out: LeftOut,
 }
@@ -150,104 +112,8 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
     }
 }
 
-/// Handles a REGISTER for a domain of ours.
-pub(crate) fn register(
-    routing: &Routing<'_, Shard>,
-    domain: DomainRef<'_>,
-    incoming: Incoming<'_>,
-) -> Answer {
-    let permission = routing.may_register(domain, incoming);
-    let answer = permission
-        .and_then(|permission| bind(routing.flows, &permission, incoming))
-        .unwrap_or_else(|refused| refused);
-    let count = if answer.status == 200 { Count::RegistersAccepted } else { Count::RegistersRefused };
-    routing.tables.metrics.add(count);
-    answer
-}
-
-/// Does what a REGISTER asks for whose sender may.
-fn bind(
-    shard: &Shard,
-    Permission { aor, proof, policy, left_out }: &Permission,
-    Incoming { request, from, now }: Incoming<'_>,
-) -> Result<Answer, Answer> {
-    let shared = &*shard.shared;
-    let identity = (*proof != RegistrantProof::None).then_some(aor.as_str());
-    let shortened = without(request, left_out);
-    let shortened = shortened.as_deref().and_then(|bytes| Message::parse(bytes).ok());
-    let request = shortened.as_ref().unwrap_or(request);
-    let outbound = Outbound::of(request).map_err(|refusal| refused(&refusal))?;
-    let Some(Origin { way, transport, remote, flow }) = Origin::of(shard, from) else {
-        return Err(Answer::of_status(480));
-    };
-    let register = Register { request, aor, way, transport, remote, identity };
-    shard.belongs_to(from, aor).map_err(QuotaExceeded::answer)?;
-    let mut contacts = Vec::new();
-    let left = shared
-        .state
-        .register_and_tell(
-            &register,
-            flow.as_deref(),
-            policy,
-            (now, clock::micros()),
-            &mut contacts,
-            |changed| shared.calls_heed(&changed, from),
-        )
-        .map_err(|error| match error {
-            RegisterError::Refused(refusal) => refused(&refusal),
-            RegisterError::FlowNotOpen => Answer::of_status(480),
-            RegisterError::Full(_) | RegisterError::NoRoom(_) => {
-                Answer::of_status(503).header("Retry-After", "5")
-            }
-        })?;
-    if shared.replaced_flow == ReplacedFlow::Close {
-        for flow in left {
-            let ending = Ending::of(Cause::Replaced).code(1000).reason(REPLACED);
-            shard.end_flow(FlowNumber(flow.counter), ending);
-        }
-    }
-    shard.proved(from);
-    if let Some(number) = shard.flow_of(from) {
-        match proof {
-            RegistrantProof::Voucher(vouched) => {
-                shard.vouch(number, vouched);
-                shared.metrics.add(Count::TokensRenewed);
-            }
-            RegistrantProof::Password => shard.identify(number, aor),
-            RegistrantProof::Flow | RegistrantProof::None => {}
-        }
-    }
-    let mut answer = Answer::new(200, "OK");
-    if !contacts.is_empty() {
-        answer = answer.header("Contact", contacts);
-    }
-    if let Some(path) = sip_registrar::returned_path(request) {
-        answer = answer.header("Path", path);
-    }
-    if let Some(flow) = flow {
-        answer = answer.header("Sipway-Flow", flow);
-    }
-    Ok(tell_outbound(answer, outbound, shard, from))
-}
-
-/// Says that the registration is one over a flow (RFC 5626 §6). For a flow to us, also says after how many
-/// seconds of silence we give it up (§5.4). Over UDP there is no such flow: that would take STUN.
-fn tell_outbound(answer: Answer, outbound: Outbound, shard: &Shard, from: Hop) -> Answer {
-    let silence = match (outbound, from) {
-        (Outbound::Direct, Hop::Flow(number)) => {
-            shard.shared.listeners.get(usize::from(number.listener())).and_then(Bound::flow_timer)
-        }
-        (Outbound::AtEdge, _) => None,
-        (Outbound::No, _) | (Outbound::Direct, Hop::Udp { .. } | Hop::Peer { .. }) => return answer,
-    };
-    let answer = answer.header("Require", "outbound");
-    match silence {
-        Some(seconds) => answer.header("Flow-Timer", seconds.to_string()),
-        None => answer,
-    }
-}
-
-fn refused(refusal: &sip_registrar::Refusal) -> Answer {
+/// The answer to a REGISTER that the registrar's rules refuse.
+pub(crate) fn refused(refusal: &sip_registrar::Refusal) -> Answer {
     let answer = Answer::new(refusal.status(), refusal.reason());
     match refusal {
         sip_registrar::Refusal::TooBrief { min_expires } => {

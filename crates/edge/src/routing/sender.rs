@@ -13,9 +13,8 @@ use crate::{
     calls::Refused,
     routing::{
         Incoming, Proved, RequestState, Routing,
-        flow_lookup::{FlowLookup, SenderProof},
+        flow_lookup::{FlowLookup, Known, SenderProof},
     },
-    shard::Known,
 };
 
 /// The sender of a request.

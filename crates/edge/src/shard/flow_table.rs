@@ -23,6 +23,7 @@ use crate::{
     admission_control::{AdmittedClient, Consequence},
     audit::{Listed, PART, Part, Stage, Tally, socket_number},
     draining::Leaving,
+    routing::flow_lookup::{By, Known},
     view::{BindingView, FlowView},
 };
 
@@ -44,25 +45,6 @@ pub(super) struct Entry {
     calls: Cell<Calls>,
     /// Whether it was told to end because the node is being emptied.
     sent_away: Cell<bool>,
-}
-
-/// Who the user agent on a flow proved to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
-    /// The address-of-record.
-    pub(crate) identity: Text<128>,
-    /// Whether what proved it lets it call to the outside.
-    pub(crate) outside: Grant,
-    pub(crate) by: By,
-}
-
-/// What proved who a user agent is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
-    /// A password, in a REGISTER; or the registrar behind us.
-    Password,
-    /// What is good for a while: the flow ends with it.
-    Voucher,
 }
 
 /// Whether calls go over a flow, as far as INVITE and BYE tell: good enough to choose who is closed first.

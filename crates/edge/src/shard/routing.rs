@@ -7,12 +7,22 @@ use sip_auth::Role;
 use sip_message::Message;
 use sip_proxy::Answer;
 
-use super::{Known, Shard};
+use super::Shard;
 use identity::{DomainRef, LoginAttempt, LoginThrottle, Proof, QuotaExceeded};
 use state::clock;
 use upstream::{FlowNumber, Hop};
 
-use crate::routing::flow_lookup::{FlowLookup, SenderProof};
+use crate::routing::{
+    Routing,
+    flow_lookup::{FlowLookup, Known, SenderProof},
+};
+
+impl Shard {
+    /// The rules for requests, as this shard puts them to use.
+    pub(crate) fn routing(&self) -> Routing<'_, Self> {
+        Routing { tables: self.shared.tables(), flows: self }
+    }
+}
 
 impl FlowLookup for Shard {
     fn identity(&self, flow: FlowNumber) -> Option<Known> {
