@@ -10,6 +10,7 @@ mod admission_control;
 mod ask;
 mod audit;
 mod breach;
+mod call_table;
 mod calls;
 mod certificate_remarks;
 mod dialling;

@@ -30,7 +30,7 @@ use crate::{
     admission_control::AdmissionControl,
     ask::options,
     audit::{self, Audit},
-    calls::CallTable,
+    call_table::CallTable,
     draining::{Purpose, Stance},
     inbox::Inboxes,
     ledger_config,

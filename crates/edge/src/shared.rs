@@ -16,7 +16,7 @@ use crate::{
     Bound,
     admission_control::AdmissionControl,
     audit::Audit,
-    calls::CallTable,
+    call_table::CallTable,
     draining::Stance,
     inbox::{Inboxes, ShardMessage, Undelivered},
     registrations::Registrations,

@@ -36,7 +36,7 @@ use super::{
 use identity::{DomainRef, Domains, Proof, QuotaExceeded};
 use upstream::{FlowNumber, Hop, Upstreams};
 
-use crate::{Bound, calls::CallTable, server::policy, user_quotas::UserQuotas};
+use crate::{Bound, call_table::CallTable, server::policy, user_quotas::UserQuotas};
 
 mod calling;
 mod headers;
@@ -284,10 +284,10 @@ impl Site {
         let via = "Via: SIP/2.0/WS c.invalid;branch=z9hG4bK1\r\n";
         let invite = format!("INVITE sip:{callee} SIP/2.0\r\n{via}{}", head.replace('%', ""));
         let invite = Message::parse(invite.as_bytes()).unwrap();
-        self.calls.forwarded(self.tables(), &invite, (from, to), (None, None));
+        self.calls.forwarded(self.tables().call_records(), &invite, (from, to), (None, None));
         let answer = format!("SIP/2.0 200 OK\r\n{via}{}", head.replace('%', ";tag=b"));
         let answer = Message::parse(answer.as_bytes()).unwrap();
-        self.calls.answered(self.tables(), 200, &answer, (from, Some(to)));
+        self.calls.answered(self.tables().call_records(), 200, &answer, (from, Some(to)));
     }
 
     fn tables(&self) -> Tables<'_> {

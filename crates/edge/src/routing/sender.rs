@@ -10,7 +10,7 @@ use transport::Grant;
 use upstream::Hop;
 
 use crate::{
-    calls::Refused,
+    call_table::Refused,
     routing::{
         Incoming, Proved, RequestState, Routing,
         flow_lookup::{FlowLookup, Known, SenderProof},

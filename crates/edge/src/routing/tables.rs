@@ -9,7 +9,12 @@ use metrics::Metrics;
 use state::Registry;
 use upstream::Upstreams;
 
-use crate::{Bound, calls::CallTable, routing::flow_token::FlowTokens, user_quotas::UserQuotas};
+use crate::{
+    Bound,
+    call_table::{CallRecords, CallTable},
+    routing::flow_token::FlowTokens,
+    user_quotas::UserQuotas,
+};
 
 /// The tables that all shards share, as far as routing reads them.
 #[derive(Clone, Copy)]
@@ -38,6 +43,11 @@ impl<'t> Tables<'t> {
     /// The bindings. Held for the length of one look.
     pub(crate) fn location(&self) -> MutexGuard<'t, Location<Reservation>> {
         self.registry.location()
+    }
+
+    /// What the records of calls need.
+    pub(crate) fn call_records(&self) -> CallRecords<'t> {
+        CallRecords { registry: self.registry, listeners: self.listeners, metrics: self.metrics }
     }
 
     /// The listener of a number.

@@ -318,8 +318,8 @@ fn a_refused_call_is_its_users_if_that_is_proved_or_registered_there() {
         let _ = routing.decide(incoming, &mut state);
         let whose = match routing.whose_call(incoming, state.proved) {
             None => "nobody's".to_owned(),
-            Some(crate::calls::Refused::User(aor)) => format!("of {aor}"),
-            Some(crate::calls::Refused::Server(address)) => format!("of the server {address}"),
+            Some(crate::call_table::Refused::User(aor)) => format!("of {aor}"),
+            Some(crate::call_table::Refused::Server(address)) => format!("of the server {address}"),
         };
         (who.to_owned(), expected, whose)
     }));
