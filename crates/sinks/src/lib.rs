@@ -15,9 +15,7 @@
 
 mod backoff;
 mod dead_letters;
-mod describe;
 mod destination;
-mod explain;
 mod feed;
 mod file;
 mod history;
@@ -34,9 +32,7 @@ mod tls;
 mod webhook;
 mod worker;
 
-pub use describe::{counted, describe};
 pub use destination::{BatchLimit, Failure, FailureKind, Outgoing};
-pub use explain::{ago, clock, why_closed, why_open};
 pub use postgres::postgres_schema;
 pub use progress::{Moment, Pace, Progress, Work};
 pub use sink::{Finished, Rest, Settings, Sink, Sinks, StartError};

@@ -12,8 +12,8 @@ use ledger::{Checkpoint, LogReader, Position, ReadError, Tail};
 use lifecycle::{EventId, EventKind, Node, OpenState};
 
 use crate::{command::Audit, ledger_place::LedgerPlace, outcome::Outcome, speech::say};
+use event_text::counted;
 use runs::{Reach, Runs};
-use sinks::counted;
 
 /// Findings of one kind that are named; the rest is counted.
 const NAMED: usize = 10;

@@ -10,7 +10,7 @@ use std::{fmt::Display, sync::Arc};
 
 use config::{Config, Machine};
 use edge::{Severity, certificate_remarks};
-use sinks::counted;
+use event_text::counted;
 
 use crate::{
     command::Check,

@@ -15,7 +15,7 @@ use crate::{
     outcome::Outcome,
     speech::say,
 };
-use sinks::counted;
+use event_text::counted;
 
 /// How often the server is asked.
 const LOOK: Duration = Duration::from_millis(250);

@@ -5,9 +5,9 @@ use std::{
     time::Duration,
 };
 
+use event_text::describe;
 use ledger::{LogReader, Position, ReadError, ReadFrom};
 use lifecycle::{EventFilter, EventId, EventKind, FlowId, Node, cloud_event, moment};
-use sinks::describe;
 
 use crate::{command::Events, now::now, outcome::Outcome, reverse_reader::id_of, speech::complain};
 

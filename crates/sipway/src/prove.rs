@@ -12,7 +12,7 @@ mod rounds;
 mod screen;
 mod server;
 
-use sinks::counted;
+use event_text::counted;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -12,9 +12,10 @@ use std::{
 use admin::{Access, Development};
 use config::{Config, Machine, Style};
 use edge::{Handle, Pages, RecoveryError, Server, StartError, UpstreamError};
+use event_text::{counted, describe};
 use ledger::{Ledger, More, OpenError, Position, ReadFrom};
 use lifecycle::{EventId, EventKind, Node, Transport, cloud_event};
-use sinks::{Sink, Sinks, counted, describe};
+use sinks::{Sink, Sinks};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{certificates, outcome::Outcome, speech::say, systemd, version::VERSION};

@@ -6,8 +6,8 @@ use std::{
 };
 
 use edge::{Answering, Doing, Handle};
+use event_text::counted;
 use sd_notify::NotifyState;
-use sinks::counted;
 use tokio::task::JoinHandle;
 
 /// How often the status line is renewed, unless the watchdog wants to hear more often.

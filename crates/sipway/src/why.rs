@@ -4,12 +4,12 @@ mod calling;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use event_text::{ago, clock, counted, describe, why_closed, why_open};
 use ledger::{LogReader, Position, ReadError};
 use lifecycle::{
     EventId, EventKind, FlowId, Node, OpenBinding, OpenCall, OpenState, Text, event_time, mentions,
 };
 use serde_json::Value;
-use sinks::{ago, clock, counted, describe, why_closed, why_open};
 use sip_message::address_of_record_of;
 
 use crate::{

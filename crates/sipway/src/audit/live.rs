@@ -2,8 +2,8 @@
 
 use std::{thread, time::Duration};
 
+use event_text::counted;
 use serde_json::Value;
-use sinks::counted;
 
 use crate::{
     admin_place::{Admin, AdminPlace},

@@ -4,10 +4,10 @@
 //! new checksums leaves neither; but every run tells at its start how many flows it found open, and at its
 //! end how many it opened and closed, and behind either nothing of an earlier run may be open.
 
+use event_text::counted;
 use ledger::Position;
 use lifecycle::{EventKind, OpenState};
 use serde::Deserialize;
-use sinks::counted;
 
 /// Flows that one finding names; the rest is counted.
 const NAMED: usize = 4;

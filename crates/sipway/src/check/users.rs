@@ -1,8 +1,8 @@
 //! Users and keys of domains, read as the server would.
 
 use config::{Config, Host, WebhookUrl};
+use event_text::counted;
 use identity::UsersFound;
-use sinks::counted;
 
 use super::Findings;
 use crate::speech::say;

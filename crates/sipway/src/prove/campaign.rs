@@ -4,13 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use event_text::counted;
 use ledger::Position;
 use lifecycle::Transport;
 use prove::{
     Disaster, EventLog, Feed, Findings, Kill, Moment, Progress, Report, Round, Sources, Storm, Target,
     Waited, reconcile, storm,
 };
-use sinks::counted;
 use tokio::time::sleep;
 
 use super::Verdict;

@@ -15,7 +15,7 @@ use super::report::Totals;
 use super::screen::{Lines, Screen};
 use crate::command::Prove;
 use crate::speech::say;
-use sinks::counted;
+use event_text::counted;
 
 pub(super) async fn run(prove: &Prove, url: &str) -> Result<Verdict, String> {
     let largest = machine::largest_wave()?;

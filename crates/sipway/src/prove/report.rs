@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use event_text::counted;
 use prove::{Findings, Latencies, Report, Row, Said};
 use serde_json::{Value, json};
-use sinks::counted;
 
 use super::server::Cpu;
 

@@ -1,8 +1,8 @@
 //! A user's calls: those that go on, and the last one that ended, as far as was read for the rest.
 
+use event_text::{ago, clock, counted, describe};
 use lifecycle::{OpenCall, event_time};
 use serde_json::Value;
-use sinks::{ago, clock, counted, describe};
 
 use super::Inquiry;
 use crate::reverse_reader::Found;
