@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use config::EventTypes;
+use delivery::{BatchLimit, Failure, FailureKind, Moment, Outgoing, Pace, Progress, Work};
 use ledger::{Ledger, Position, Save};
 use lifecycle::{EventId, EventKind, Node};
-use sinks::{BatchLimit, Failure, FailureKind, Moment, Outgoing, Pace, Progress, Work};
 
 use crate::{
     chance::Chance,

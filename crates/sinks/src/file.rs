@@ -3,11 +3,8 @@
 
 mod read_back;
 mod rotation;
-mod tail;
 #[cfg(test)]
 mod tests;
-
-pub(crate) use tail::mend;
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -19,7 +16,8 @@ use config::Rotation;
 use ledger::Position;
 use lifecycle::Node;
 
-use crate::destination::{BatchLimit, Destination, Failure, FailureKind, Outgoing};
+use crate::destination::Destination;
+use delivery::{BatchLimit, Failure, FailureKind, Outgoing};
 use read_back::{Found, ReadBack};
 
 /// One write carries this much, so that a backlog goes out in few calls.
@@ -169,7 +167,7 @@ impl FileSink {
             file.set_len(synced).map_err(|error| self.fault("cut", &error))?;
             end = synced;
         }
-        let end = mend(&file, end).map_err(|error| self.fault("mend the end of", &error))?;
+        let end = delivery::mend_end(&file, end).map_err(|error| self.fault("mend the end of", &error))?;
         if end > 0
             && let Err(error) = file.sync_data()
         {
@@ -190,7 +188,7 @@ impl FileSink {
         let Some(named) = named.filter(|named| FileKey::of(named) == open.key) else { return Ok(None) };
         if open.kind == FileKind::Regular && open.end != named.len() {
             // Somebody else has cut it, or written to it.
-            let ended = tail::end_line(&open.file, named.len());
+            let ended = delivery::end_line(&open.file, named.len());
             open.end = ended.map_err(|error| fault(&self.path, "end the last line of", &error))?;
             open.synced = open.synced.min(open.end);
         }
@@ -275,7 +273,7 @@ impl FileSink {
             std::fs::rename(&from, &to)
                 .map_err(|error| self.fault(&format!("move to {} what is in", to.display()), &error))?;
         }
-        sync_folder(&self.path).map_err(|error| self.fault("sync the directory of", &error))?;
+        delivery::sync_folder(&self.path).map_err(|error| self.fault("sync the directory of", &error))?;
         tracing::debug!(path = %self.path.display(), "rotated");
         Ok(())
     }
@@ -309,7 +307,7 @@ impl FileSink {
         }
         let synced = if open.end > open.synced { open.file.sync_data() } else { Ok(()) };
         let synced = match synced {
-            Ok(()) if open.new_name => sync_folder(&self.path),
+            Ok(()) if open.new_name => delivery::sync_folder(&self.path),
             other => other,
         };
         match synced {
@@ -326,11 +324,6 @@ impl FileSink {
             }
         }
     }
-}
-
-pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
 }
 
 impl Destination for FileSink {

@@ -13,27 +13,17 @@
 //! retries, cursors and status are [`Progress`]'s, which the worker asks what to do.
 #![forbid(unsafe_code)]
 
-mod backoff;
-mod dead_letters;
 mod destination;
-mod feed;
 mod file;
-mod history;
 mod nats;
-mod outage;
 mod postgres;
-mod progress;
-mod rate;
 mod redis;
 mod sink;
-mod status;
 mod stdout;
 mod tls;
 mod webhook;
 mod worker;
 
-pub use destination::{BatchLimit, Failure, FailureKind, Outgoing};
+pub use delivery::{Blocked, State, Status, Trouble};
 pub use postgres::postgres_schema;
-pub use progress::{Moment, Pace, Progress, Work};
 pub use sink::{Finished, Rest, Settings, Sink, Sinks, StartError};
-pub use status::{Blocked, State, Status, Trouble};

@@ -26,8 +26,9 @@ use ledger::Position;
 use lifecycle::{EventId, Node};
 use tokio::sync::Notify;
 
-use crate::destination::{BatchLimit, Destination, Failure, FailureKind, Outgoing};
+use crate::destination::Destination;
 use answer::{Said, passing};
+use delivery::{BatchLimit, Failure, FailureKind, Outgoing};
 
 /// As many messages are under way at a time.
 const APPETITE: BatchLimit = BatchLimit { events: 512, bytes: 1 << 20 };

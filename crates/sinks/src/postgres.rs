@@ -16,7 +16,8 @@ use lifecycle::Node;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, Statement};
 
-use crate::destination::{BatchLimit, Destination, Failure, FailureKind, Outgoing};
+use crate::destination::Destination;
+use delivery::{BatchLimit, Failure, FailureKind, Outgoing};
 use error::failure;
 use text::storable;
 use tls::Tls;

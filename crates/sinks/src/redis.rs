@@ -20,8 +20,9 @@ use redis::{
     AsyncConnectionConfig, Client, IntoConnectionInfo as _, Pipeline, RedisResult, TlsCertificates, Value,
 };
 
-use crate::destination::{BatchLimit, Destination, Failure, FailureKind, Outgoing};
+use crate::destination::Destination;
 use answer::failure;
+use delivery::{BatchLimit, Failure, FailureKind, Outgoing};
 use repeat::{Entry, Repeat};
 
 /// A transaction holds up everybody else of that server: a few milliseconds at most.

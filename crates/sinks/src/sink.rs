@@ -10,18 +10,18 @@ use ledger::{CursorError, Ledger, Position};
 use lifecycle::Node;
 use tokio::sync::watch;
 
-use crate::dead_letters::DeadLetters;
 use crate::destination::Destination;
 use crate::file::FileSink;
 use crate::nats::NatsSink;
 use crate::postgres::PostgresSink;
-use crate::progress::{Pace, Progress};
-use crate::rate::Rate;
 use crate::redis::RedisSink;
-use crate::status::{Board, State, Status, Trouble};
 use crate::stdout::Stdout;
 use crate::webhook::WebhookSink;
 use crate::worker::{Order, Worker};
+use delivery::DeadLetters;
+use delivery::Rate;
+use delivery::{Board, State, Status, Trouble};
+use delivery::{Pace, Progress};
 
 /// What a sink is asked to be.
 #[derive(Clone, Debug)]

@@ -4,8 +4,9 @@ use std::io::Write as _;
 
 use ledger::Position;
 
-use crate::destination::{BatchLimit, Destination, Failure, FailureKind, Outgoing};
+use crate::destination::Destination;
 use crate::file::{APPETITE, lines};
+use delivery::{BatchLimit, Failure, FailureKind, Outgoing};
 
 /// Standard output. A reader that stalls it stalls this sink alone, for it has a thread of its own.
 #[derive(Debug)]

@@ -18,9 +18,10 @@ use hyper::header::{CONTENT_TYPE, USER_AGENT};
 use ledger::Position;
 use tokio::task::JoinSet;
 
-use crate::destination::{BatchLimit, Destination, Failure, FailureKind, Outgoing};
+use crate::destination::Destination;
 use answer::{Verdict, verdict};
 use client::{Client, Exchange, Roots};
+use delivery::{BatchLimit, Failure, FailureKind, Outgoing};
 use lanes::Lanes;
 use signature::Signer;
 

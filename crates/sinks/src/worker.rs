@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use crate::destination::Destination;
-use crate::progress::{Moment, Progress, Work};
+use delivery::{Moment, Progress, Work};
 
 /// What a worker is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +27,9 @@ pub(crate) struct Worker<D> {
     orders: watch::Receiver<Order>,
 }
 
-impl Moment {
-    fn now() -> Self {
-        Self { now: Instant::now(), at: SystemTime::now(), chance: rand::random() }
-    }
+/// Now, on every clock.
+fn now() -> Moment {
+    Moment { now: Instant::now(), at: SystemTime::now(), chance: rand::random() }
 }
 
 impl<D: Destination> Worker<D> {
@@ -64,11 +63,11 @@ impl<D: Destination> Worker<D> {
             if self.progress.save_at().is_some_and(|due| due <= Instant::now()) {
                 self.save(Save::Soon).await;
             }
-            match self.progress.next(Moment::now()) {
+            match self.progress.next(now()) {
                 Work::Again => {}
                 Work::Prepare(from) => {
                     if let Some(outcome) = within(&self.orders, self.destination.prepare(from)).await {
-                        self.progress.prepared(outcome, Moment::now());
+                        self.progress.prepared(outcome, now());
                     }
                 }
                 Work::Deliver => {
@@ -82,8 +81,8 @@ impl<D: Destination> Worker<D> {
                     match outcome {
                         None => {}
                         Some(Ok(0)) => self.save(Save::Soon).await,
-                        Some(Ok(taken)) => self.progress.delivered(taken.min(count), Ok(()), Moment::now()),
-                        Some(Err(failure)) => self.progress.delivered(count, Err(failure), Moment::now()),
+                        Some(Ok(taken)) => self.progress.delivered(taken.min(count), Ok(()), now()),
+                        Some(Err(failure)) => self.progress.delivered(count, Err(failure), now()),
                     }
                 }
                 Work::Idle if self.has_finished(order) => {}
@@ -92,7 +91,7 @@ impl<D: Destination> Worker<D> {
                     let over = over(self.orders.clone());
                     tokio::select! {
                         more = self.progress.more() => if more == More::Closed { break },
-                        failure = self.destination.broken() => self.progress.broken(&failure, Moment::now()),
+                        failure = self.destination.broken() => self.progress.broken(&failure, now()),
                         _ = self.orders.changed() => {}
                         () = until(due) => {}
                         () = over => {}
@@ -120,7 +119,7 @@ impl<D: Destination> Worker<D> {
     async fn save(&mut self, save: Save) {
         if let Some(to) = self.progress.begin_save() {
             let outcome = self.destination.settle(to).await;
-            self.progress.settled(to, outcome, save, Moment::now());
+            self.progress.settled(to, outcome, save, now());
         }
     }
 }

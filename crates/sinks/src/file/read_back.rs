@@ -15,8 +15,8 @@ use ledger::Position;
 use lifecycle::{EventId, Node};
 
 use super::rotation::numbered;
-use super::tail::{EVENT, LONGEST};
-use crate::destination::Outgoing;
+use delivery::Outgoing;
+use delivery::{EVENT_BEGINS, LONGEST_LINE};
 
 /// Rotated files that are looked at.
 const MOST_FILES: u32 = 16;
@@ -134,7 +134,7 @@ impl ReadBack {
     fn next_line(&mut self) -> io::Result<Option<Position>> {
         while let Some(section) = self.sections.front_mut() {
             self.line.clear();
-            let read = section.by_ref().take(LONGEST).read_until(b'\n', &mut self.line)?;
+            let read = section.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut self.line)?;
             if read == 0 {
                 self.sections.pop_front();
                 continue;
@@ -176,7 +176,7 @@ fn older(path: &Path, from: Position, node: &Node, bytes: &mut u64) -> io::Resul
 fn edge(file: &File, end: u64, from: Position, node: &Node, bytes: &mut u64) -> io::Result<Edge> {
     let (mut end, mut buffer) = (end, Vec::new());
     while end > 0 {
-        let step = LONGEST.min(end).min(*bytes);
+        let step = LONGEST_LINE.min(end).min(*bytes);
         if step == 0 {
             return Ok(Edge::Bound(end));
         }
@@ -209,7 +209,7 @@ fn edge(file: &File, end: u64, from: Position, node: &Node, bytes: &mut u64) -> 
 
 /// Which event of this node a line is, if it is whole and one.
 fn position(line: &[u8], node: &Node) -> Option<Position> {
-    let id = line.strip_suffix(b"\n")?.strip_prefix(EVENT)?;
+    let id = line.strip_suffix(b"\n")?.strip_prefix(EVENT_BEGINS)?;
     let id = id.split(|byte| *byte == b'"').next()?;
     let (whose, id) = EventId::parse(str::from_utf8(id).ok()?).ok()?;
     (whose == *node).then(|| Position::new(id.incarnation, id.sequence))

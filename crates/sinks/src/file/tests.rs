@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
-use crate::progress::{Moment, Pace, Progress, Work};
+use delivery::{Moment, Pace, Progress, Work};
 
 /// More files than there ever are.
 const KEEP: u32 = 200;

@@ -5,7 +5,7 @@ use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{self, ErrorCode, publish::PublishAck};
 use async_nats::{Message, StatusCode};
 
-use crate::destination::{Failure, FailureKind, causes};
+use delivery::{Failure, FailureKind, causes};
 
 /// An answer to a message.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use lifecycle::Node;
 use tokio::sync::Notify;
 
 use super::answer::passing;
-use crate::destination::{Failure, FailureKind};
+use delivery::{Failure, FailureKind};
 
 /// Connects to one of the servers. Who waits for `gone` hears of the end of that connection.
 pub(super) async fn connect(settings: &Nats, node: &Node, gone: Arc<Notify>) -> Result<Client, Failure> {

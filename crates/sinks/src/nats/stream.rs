@@ -6,7 +6,7 @@ use async_nats::jetstream::{
 };
 
 use super::answer::{passing, said};
-use crate::destination::{Failure, FailureKind};
+use delivery::{Failure, FailureKind};
 
 /// Finds the stream, or makes it; with what it holds now. `subject` is what our subjects begin with.
 pub(super) async fn find(context: &Context, name: &str, subject: &str) -> Result<Stream, Failure> {

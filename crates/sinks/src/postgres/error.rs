@@ -2,7 +2,7 @@
 
 use tokio_postgres::Error;
 
-use crate::destination::{Failure, FailureKind, causes};
+use delivery::{Failure, FailureKind, causes};
 
 /// The failure, with the server's words, its SQLSTATE and the mend where one is known.
 pub(super) fn failure(doing: &str, error: &Error) -> Failure {

@@ -2,7 +2,7 @@
 
 use redis::{ErrorKind, RedisError};
 
-use crate::destination::{Failure, FailureKind};
+use delivery::{Failure, FailureKind};
 
 /// Whether there is no such stream, which is no trouble: it is made by the first entry.
 pub(super) fn is_no_such_key(error: &RedisError) -> bool {

@@ -1,6 +1,6 @@
 //! An event whose place in the stream is passed already.
 
-use crate::destination::Outgoing;
+use delivery::Outgoing;
 
 /// What of an entry tells which event it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

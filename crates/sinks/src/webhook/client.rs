@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 
-use crate::destination::causes;
+use delivery::causes;
 
 pub(crate) type Body = Full<Bytes>;
 

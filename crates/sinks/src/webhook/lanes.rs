@@ -9,7 +9,7 @@ use std::collections::{HashSet, VecDeque};
 
 use ledger::Position;
 
-use crate::destination::{BatchLimit, Failure, Outgoing};
+use delivery::{BatchLimit, Failure, Outgoing};
 
 /// What an event concerns, as hashes: two that are taken for one only cost time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +155,7 @@ fn concerns(json: &str, hasher: &std::hash::RandomState) -> Concerns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::destination::FailureKind;
+    use delivery::FailureKind;
     use lifecycle::EventKind;
     use proptest::prelude::*;
 

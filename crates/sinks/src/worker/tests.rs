@@ -9,8 +9,8 @@ use lifecycle::{EventKind, Node};
 use proptest::prelude::*;
 
 use super::*;
-use crate::destination::{BatchLimit, Failure, FailureKind, Outgoing};
-use crate::progress::Pace;
+use delivery::Pace;
+use delivery::{BatchLimit, Failure, FailureKind, Outgoing};
 
 /// What a destination does at its next call.
 #[derive(Clone, Copy, Debug)]

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use config::{Config, FakeEnvironment};
+use delivery::Pace;
 use ledger::{Batch, Ledger};
 use lifecycle::{EventKind, Node};
-use sinks::{Pace, Settings, Sink};
+use sinks::{Settings, Sink};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const KEY: [u8; 32] = [7; 32];

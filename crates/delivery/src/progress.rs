@@ -140,22 +140,22 @@ impl Progress {
     }
 
     /// Goes no faster than this.
-    pub(crate) fn at_most(self, rate: Option<Rate>) -> Self {
+    pub fn at_most(self, rate: Option<Rate>) -> Self {
         Self { rate, ..self }
     }
 
     /// Puts events that are refused again and again here, and goes on.
-    pub(crate) fn giving_up_to(self, dead_letters: Option<DeadLetters>) -> Self {
+    pub fn giving_up_to(self, dead_letters: Option<DeadLetters>) -> Self {
         Self { dead_letters, ..self }
     }
 
     /// Where it shows how it is doing.
-    pub(crate) fn board(&self) -> &Arc<Board> {
+    pub fn board(&self) -> &Arc<Board> {
         &self.board
     }
 
     /// Counts what waits in earlier incarnations, for people. Blocks.
-    pub(crate) fn look_back(&self) {
+    pub fn look_back(&self) {
         self.board.report().history = History::look(&self.ledger, self.cursor.position());
     }
 
@@ -178,7 +178,7 @@ impl Progress {
     }
 
     /// Waits until there is more to read.
-    pub(crate) async fn more(&mut self) -> More {
+    pub async fn more(&mut self) -> More {
         self.feed.more().await
     }
 
@@ -247,7 +247,7 @@ impl Progress {
     }
 
     /// The next delivery, and what tells of more behind it; none if it is as long as it may be.
-    pub(crate) fn batch_and_more(&mut self) -> (&[Outgoing], Option<&mut Reader>) {
+    pub fn batch_and_more(&mut self) -> (&[Outgoing], Option<&mut Reader>) {
         let BatchLimit { events, bytes } = self.batch_limit;
         let events = events.min(self.limit).min(self.allowed);
         let (batch, reader) = self.feed.batch(BatchLimit { events, bytes });

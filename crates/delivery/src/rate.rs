@@ -8,20 +8,22 @@ const BURST: f64 = 0.1;
 
 /// A bound on events a second, with a tenth of a second's events at once.
 #[derive(Clone, Debug)]
-pub(crate) struct Rate {
+pub struct Rate {
     per_second: f64,
     saved: f64,
     at: Instant,
 }
 
 impl Rate {
-    pub(crate) fn new(events: NonZeroU32, now: Instant) -> Self {
+    /// So many events a second.
+    #[must_use]
+    pub fn new(events: NonZeroU32, now: Instant) -> Self {
         let per_second = f64::from(events.get());
         Self { per_second, saved: burst(per_second), at: now }
     }
 
     /// How many events may be on their way now; or when the next may.
-    pub(crate) fn allows(&mut self, now: Instant) -> Result<usize, Instant> {
+    pub fn allows(&mut self, now: Instant) -> Result<usize, Instant> {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;
         self.saved = (self.saved + passed * self.per_second).min(burst(self.per_second));
@@ -32,7 +34,7 @@ impl Rate {
     }
 
     /// So many went.
-    pub(crate) fn spend(&mut self, events: usize) {
+    pub fn spend(&mut self, events: usize) {
         self.saved -= events as f64;
     }
 }

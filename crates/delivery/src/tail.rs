@@ -3,20 +3,21 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 /// How every event of ours begins, up to its id.
-pub(super) const EVENT: &[u8] = br#"{"specversion":"1.0","id":""#;
+pub const EVENT_BEGINS: &[u8] = br#"{"specversion":"1.0","id":""#;
 
 /// How every event of ours begins, and every dead letter.
-const OURS: [&[u8]; 2] = [EVENT, br#"{"sink":""#];
+const OURS: [&[u8]; 2] = [EVENT_BEGINS, br#"{"sink":""#];
 
 /// A line of ours is never longer.
-pub(super) const LONGEST: u64 = 1 << 20;
+pub const LONGEST_LINE: u64 = 1 << 20;
 
 /// Makes the file of this length end at the end of a line; gives its length then. A torn line of ours is cut:
 /// its event is delivered again. Anything else is not ours to cut, and gets a line end.
-pub(crate) fn mend(mut file: &File, length: u64) -> io::Result<u64> {
-    let start = length.saturating_sub(LONGEST);
+pub fn mend_end(mut file: &File, length: u64) -> io::Result<u64> {
+    let start = length.saturating_sub(LONGEST_LINE);
     let mut last = [0];
     if length == 0 || (file.read_exact_at(&mut last, length - 1).is_ok() && last == *b"\n") {
         return Ok(length);
@@ -49,7 +50,7 @@ pub(crate) fn mend(mut file: &File, length: u64) -> io::Result<u64> {
 
 /// Makes a file of this length, that somebody else wrote to, end at the end of a line; gives its length then.
 /// Nothing is cut.
-pub(super) fn end_line(mut file: &File, length: u64) -> io::Result<u64> {
+pub fn end_line(mut file: &File, length: u64) -> io::Result<u64> {
     let mut last = [b'\n'];
     if length > 0 {
         file.read_exact_at(&mut last, length - 1)?;
@@ -59,6 +60,15 @@ pub(super) fn end_line(mut file: &File, length: u64) -> io::Result<u64> {
     }
     file.write_all(b"\n")?;
     Ok(length + 1)
+}
+
+/// Makes the name of a new file durable: syncs the folder that it is in.
+///
+/// # Errors
+/// The folder cannot be opened or synced.
+pub fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -74,7 +84,7 @@ mod tests {
         ));
         std::fs::write(&path, content).unwrap();
         let file = File::options().append(true).read(true).open(&path).unwrap();
-        let length = mend(&file, content.len() as u64).unwrap();
+        let length = mend_end(&file, content.len() as u64).unwrap();
         let mut left = Vec::new();
         File::open(&path).unwrap().read_to_end(&mut left).unwrap();
         std::fs::remove_file(&path).unwrap();
@@ -98,7 +108,7 @@ mod tests {
     fn what_is_not_ours_is_kept() {
         assert_eq!(mended(b"precious"), b"precious\n");
         assert_eq!(mended(b"{\"other\":1}"), b"{\"other\":1}\n");
-        let long = vec![b'{'; (LONGEST + 5) as usize];
+        let long = vec![b'{'; (LONGEST_LINE + 5) as usize];
         assert_eq!(mended(&long).len(), long.len() + 1);
     }
 }

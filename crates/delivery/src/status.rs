@@ -111,28 +111,30 @@ impl Status {
 
 /// What a worker tells the rest of the process.
 #[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) state: State,
-    pub(crate) cursor: Position,
-    pub(crate) oldest_waiting_at: Option<u64>,
-    pub(crate) last_delivery: Option<SystemTime>,
-    pub(crate) last_error: Option<Trouble>,
-    pub(crate) blocked: Option<Blocked>,
-    pub(crate) delivered: u64,
-    pub(crate) deliveries: u64,
-    pub(crate) retries: u64,
-    pub(crate) dead_lettered: u64,
-    pub(crate) gaps: u64,
-    pub(crate) unknown: u64,
+pub struct Report {
+    pub state: State,
+    pub cursor: Position,
+    pub oldest_waiting_at: Option<u64>,
+    pub last_delivery: Option<SystemTime>,
+    pub last_error: Option<Trouble>,
+    pub blocked: Option<Blocked>,
+    pub delivered: u64,
+    pub deliveries: u64,
+    pub retries: u64,
+    pub dead_lettered: u64,
+    pub gaps: u64,
+    pub unknown: u64,
     pub(crate) history: History,
 }
 
 /// A report under a lock that is held for a copy only.
 #[derive(Debug)]
-pub(crate) struct Board(Mutex<Report>);
+pub struct Board(Mutex<Report>);
 
 impl Board {
-    pub(crate) fn new(cursor: Position) -> Self {
+    /// A sink that has come as far as `cursor`.
+    #[must_use]
+    pub fn new(cursor: Position) -> Self {
         Self(Mutex::new(Report {
             state: State::Working,
             cursor,
@@ -151,11 +153,13 @@ impl Board {
     }
 
     /// Each change is whole when the lock is let go, even by a panic.
-    pub(crate) fn report(&self) -> MutexGuard<'_, Report> {
+    /// The report behind its lock.
+    pub fn report(&self) -> MutexGuard<'_, Report> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn status(&self, name: &str, target: &str, end: Position) -> Status {
+    /// The status of the sink of this name and target; `end` is the end of the ledger.
+    pub fn status(&self, name: &str, target: &str, end: Position) -> Status {
         let report = self.report();
         Status {
             name: name.to_owned(),

@@ -10,31 +10,27 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::destination::Outgoing;
-use crate::file::{mend, sync_folder};
+use crate::tail::{mend_end, sync_folder};
 
 /// Bytes from the end in which an event is looked for. The cursor is saved before this much comes behind it.
 const LOOK_BACK: u64 = 1 << 20;
 
 /// A file of refused events: one JSON object a line, with the event and why it was refused.
 #[derive(Debug)]
-pub(crate) struct DeadLetters {
+pub struct DeadLetters {
     path: PathBuf,
 }
 
 impl DeadLetters {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    /// Keeps them in the file of this path, which is made when it is needed.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
     /// Adds one, unless a crash left it here; it is on disk when this returns. Opens the file each time, for
     /// this is rare.
-    pub(crate) fn put(
-        &self,
-        sink: &str,
-        event: &Outgoing,
-        error: &str,
-        at: SystemTime,
-    ) -> Result<(), String> {
+    pub fn put(&self, sink: &str, event: &Outgoing, error: &str, at: SystemTime) -> Result<(), String> {
         self.write(sink, event, error, at).map_err(|fault| {
             format!("the dead letters cannot be written to {}: {fault}", self.path.display())
         })
@@ -42,7 +38,7 @@ impl DeadLetters {
 
     fn write(&self, sink: &str, event: &Outgoing, error: &str, at: SystemTime) -> std::io::Result<()> {
         let mut file = File::options().append(true).read(true).create(true).mode(0o640).open(&self.path)?;
-        let length = mend(&file, file.metadata()?.len())?;
+        let length = mend_end(&file, file.metadata()?.len())?;
         let (sink, error) = (serde_json::Value::from(sink), serde_json::Value::from(error));
         let begins = format!(r#"{{"sink":{sink},"refused_at":"#);
         let ends = format!(r#","event":{}}}"#, event.json);
