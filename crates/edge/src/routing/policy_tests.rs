@@ -34,7 +34,7 @@ use super::{
     tables::Tables,
 };
 use identity::{DomainRef, Domains, Proof, QuotaExceeded};
-use upstream::{FlowNumber, Hop, Upstreams};
+use upstream::{FlowNumber, Hop, Proves, Upstreams};
 
 use crate::{Bound, call_table::CallTable, server::policy, user_quotas::UserQuotas};
 
@@ -160,6 +160,8 @@ const CARL: u64 = 5;
 /// This one was open and has ended.
 const ENDED: u64 = 9;
 
+/// Where all flows come from.
+const HOST: &str = "203.0.113.1";
 const PBX: &str = "192.0.2.9:5060";
 const REGISTRAR: &str = "192.0.2.8:5060";
 const PHONE: &str = "198.51.100.7:5060";
@@ -170,6 +172,12 @@ fn flow(count: u64) -> Hop {
 
 fn number(count: u64) -> FlowNumber {
     FlowNumber::new(count, 0, 0)
+}
+
+/// A server or phone that we connect to, by its address.
+fn peer(host: &str) -> Hop {
+    let remote = SocketAddr::new(host.parse().unwrap(), 5061);
+    Hop::Peer { listener: 0, proves: Proves::NOTHING, remote }
 }
 
 fn udp(address: &str) -> Hop {
@@ -422,7 +430,7 @@ impl FlowLookup for Sent {
     }
 
     fn remote(&self, _: FlowNumber) -> Option<SocketAddr> {
-        "203.0.113.1:1".parse().ok()
+        Some(SocketAddr::new(HOST.parse().unwrap(), 1))
     }
 
     fn is_gone(&self, flow: FlowNumber) -> bool {
@@ -485,6 +493,9 @@ fn name_hop(hop: Hop) -> String {
         (udp(REGISTRAR), "the registrar"),
         (udp(PHONE), "the phone"),
     ];
+    if let Hop::Peer { remote, .. } = hop {
+        return format!("the peer at {remote}");
+    }
     let named = known.iter().find(|(known, _)| *known == hop);
     named.map_or_else(|| format!("{hop:?}"), |(_, name)| (*name).to_owned())
 }

@@ -64,6 +64,13 @@ fn a_user_registers_itself_and_nobody_else() {
             ("token ada@token.test", "token.test", "carl@token.test", "", NOT_YOURS),
             ("token ada@home.test", "home.test", "carl@home.test", "", CHALLENGE),
             ("token ada@home.test", "token.test", "ada@token.test", "", NOT_YOURS),
+            (
+                "token-and-proves ada@home.test",
+                "home.test",
+                "ada@home.test",
+                "",
+                "registers ada@home.test, by its flow",
+            ),
             // By a token in the request.
             ("nobody ada@token.test", "token.test", "ada@token.test", "", CHALLENGE),
             (

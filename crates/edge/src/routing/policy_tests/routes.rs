@@ -93,6 +93,12 @@ fn a_route_of_ours_serves_the_two_sides_that_it_was_made_for() {
             ("token-outside ada@token.test", to_pbx, "INVITE", "the pbx"),
             ("nobody ada@lobby.test", to_pbx, "INVITE", "forbidden"),
             ("nobody ada@public.test", to_pbx, "INVITE", "the pbx"),
+            // A registrar behind decides about calls of those who have registered there.
+            ("registered ada@behind.test", (udp(REGISTRAR), flow(ADA_BEHIND)), "INVITE", "the registrar"),
+            ("nobody ada@behind.test", (udp(REGISTRAR), flow(SENDER)), "INVITE", "forbidden"),
+            // A peer that we connect to may open connections to us, too: it is known by its address.
+            ("nobody eve@elsewhere.test", (flow(BOB), peer(HOST)), "BYE", "bob"),
+            ("nobody eve@elsewhere.test", (flow(BOB), peer("203.0.113.9")), "BYE", "forbidden"),
         ],
     );
 }
@@ -131,6 +137,17 @@ fn a_route_of_a_known_call_serves_its_sides_and_nobody_else() {
         );
         (row, expected, site.resolves(&sent, &token(&site.flow_tokens, hop, other), &request))
     }));
+}
+
+/// Outside of dialogs a route that leads on proves nothing: the proxy then decides as if there were none.
+#[test]
+fn without_a_to_tag_a_route_of_ours_is_read_and_not_judged() {
+    let site = Site::populated();
+    let sent = Sent::new("nobody eve@elsewhere.test", &site);
+    let route = token(&site.flow_tokens, udp(PBX), flow(SENDER));
+    let first = sent.asks("INVITE", "sip:100@trunk.test", &format!("Route: <{route}>\r\n"));
+    assert_eq!(site.resolves(&sent, &route, &first), "the pbx");
+    assert_eq!(site.decides(&sent, &first), "403 Strangers Are Not Let In");
 }
 
 #[test]
@@ -186,6 +203,9 @@ fn a_route_of_an_earlier_run_lets_dialogs_go_on_and_end() {
             ("nobody ada@home.test", to(udp(PHONE)), "INVITE", "forbidden"),
             ("known ada@home.test", to(udp(PHONE)), "INVITE", "the phone"),
             ("phone eve@elsewhere.test", to(udp(PHONE)), "INVITE", "the phone"),
+            // Its own side's, by a connection from the address that we connect to.
+            ("nobody eve@elsewhere.test", to(peer(HOST)), "INVITE", "the peer at 203.0.113.1:5061"),
+            ("nobody eve@elsewhere.test", to(peer("203.0.113.9")), "BYE", "gone"),
             // It is registered no more.
             ("nobody eve@elsewhere.test", to(udp("198.51.100.8:5060")), "BYE", "gone"),
         ],
