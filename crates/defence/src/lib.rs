@@ -4,8 +4,8 @@
 //! - [`ClientAddress`]: by what a listener knows its clients: by their sockets, or by what a trusted proxy in
 //!   front of it tells, with the PROXY protocol ([`proxy_header`]), `X-Forwarded-For` or `Forwarded`
 //!   ([`forwarded`]).
-//! - [`AddressTable`]: how every address stands by [`Limits`]: what it has open, how fast it comes, how often it
-//!   failed, whether it is banned.
+//! - [`AddressTable`]: how every address stands by [`Limits`]: what it has open, how fast it comes, how often
+//!   it failed, whether it is banned.
 //! - [`Users`]: what every user takes, by [`UserLimits`]; [`Guesses`]: how often passwords were guessed for
 //!   each; [`ThrottledUsers`]: which users were hindered lately.
 //! - [`Paced`]: how often something is done for each of many names.

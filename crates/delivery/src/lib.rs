@@ -1,8 +1,9 @@
-//! What a sink does next, whatever its destination: which events it hands over, when, what a failure means, and where its cursor
-//! stands.
+//! What a sink does next, whatever its destination: which events it hands over, when, what a failure means,
+//! and where its cursor stands.
 //!
-//! [`Progress`] decides; it has the time as an argument, and waits for nothing. A worker (`crates/sinks`) does what it says, and the
-//! simulation drives it in virtual time. A cursor moves only after the destination has acknowledged (DESIGN invariant 7).
+//! [`Progress`] decides; it has the time as an argument, and waits for nothing. A worker (`crates/sinks`)
+//! does what it says, and the simulation drives it in virtual time. A cursor moves only after the destination
+//! has acknowledged (DESIGN invariant 7).
 #![forbid(unsafe_code)]
 
 mod backoff;

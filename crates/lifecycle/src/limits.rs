@@ -15,8 +15,8 @@ const BURST: u32 = 10;
 pub struct FlowLimits {
     /// Longest time without a SIP message from the peer; keepalives do not count.
     pub idle: Option<Duration>,
-    /// Longest life. A flow gets up to a quarter less ([`jittered`]), so that flows opened together do not end
-    /// together.
+    /// Longest life. A flow gets up to a quarter less ([`jittered`]), so that flows opened together do not
+    /// end together.
     pub lifetime: Option<Duration>,
     /// Messages and keepalives in a second, taken over ten seconds: ten times as many may come at once.
     pub message_rate: Option<NonZeroU32>,

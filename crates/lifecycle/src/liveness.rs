@@ -31,8 +31,8 @@ impl Liveness {
         Self { last_received: now, pinged: None, ping_after, pong_timeout }
     }
 
-    /// The same with a `ping_after` of its own ([`jittered`](crate::jittered)), so that flows opened together are
-    /// not pinged together.
+    /// The same with a `ping_after` of its own ([`jittered`](crate::jittered)), so that flows opened together
+    /// are not pinged together.
     #[must_use]
     pub const fn with_ping_after(self, ping_after: Duration) -> Self {
         Self { ping_after, ..self }

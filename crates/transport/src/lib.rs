@@ -3,8 +3,8 @@
 //! Everything here runs on a shard: one thread with a single-threaded runtime, so nothing is locked. What a
 //! message means is the [`ConnectionHandler`]'s business; this crate sees to it that
 //!
-//! - a connection becomes a flow only when the owner says so ([`ConnectionHandler::open`]), and every flow it opened is
-//!   given back exactly once ([`ConnectionHandler::close`], or by being dropped);
+//! - a connection becomes a flow only when the owner says so ([`ConnectionHandler::open`]), and every flow it
+//!   opened is given back exactly once ([`ConnectionHandler::close`], or by being dropped);
 //! - an idle flow holds no buffer: it waits for readability and borrows the shard's [`Scratch`];
 //! - everything is bounded: message size, handshake time, unsent bytes, time without progress.
 //!
