@@ -9,13 +9,13 @@ mod relay;
 use relay::{ACK, Relay, SplicedInvite};
 
 /// Allocations of a hundred runs once everything is warm.
-fn of_a_hundred<T>(world: &mut T, run: impl Fn(&mut T) -> usize) -> u64 {
+fn of_a_hundred<T>(network: &mut T, run: impl Fn(&mut T) -> usize) -> u64 {
     for _ in 0..200 {
-        run(world);
+        run(network);
     }
     measure(|| {
         for _ in 0..100 {
-            run(world);
+            run(network);
         }
     })
     .count_total
@@ -38,7 +38,7 @@ fn an_ack_is_relayed_without_any() {
     assert_eq!(of_a_hundred(&mut Relay::new(now), |relay| relay.pass(ACK, now)), 0);
 }
 
-/// The copy of the request, and the Request-URI of the target that the world gave.
+/// The copy of the request, and the Request-URI of the target that the network gave.
 #[test]
 fn a_message_and_its_answer_take_two() {
     let now = Instant::now();
@@ -48,7 +48,7 @@ fn a_message_and_its_answer_take_two() {
 }
 
 /// INVITE, 100, 180, 486 and ACK: copies of the request as it came and as it went, of the 100, the 180 and
-/// the 486 for repeats, and the Request-URI that the world gave.
+/// the 486 for repeats, and the Request-URI that the network gave.
 #[test]
 fn a_declined_call_takes_six() {
     let now = Instant::now();

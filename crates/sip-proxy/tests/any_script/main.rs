@@ -1,9 +1,9 @@
 //! Any script of requests, cancels, repeats, junk and dying hops, over a network that delays, loses and
 //! doubles what is sent over datagrams: what must hold whatever happens.
 
+#[path = "../fake_network/mod.rs"]
+mod fake_network;
 mod network;
-#[path = "../paper/mod.rs"]
-mod paper;
 
 use network::{Act, Network};
 use proptest::prelude::*;
@@ -49,10 +49,10 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..300),
         cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
     ) {
-        let mut stage = paper::Stage::new();
+        let mut stage = fake_network::Stage::new();
         stage.user("u1", &[2, 103]);
         stage.receive_bytes(hop, &bytes);
-        let mut text = paper::request("INVITE", "u1", "j").into_bytes();
+        let mut text = fake_network::request("INVITE", "u1", "j").into_bytes();
         for (at, byte) in &cuts {
             let at = at.index(text.len());
             text[at] = *byte;
@@ -60,7 +60,7 @@ proptest! {
         stage.receive_bytes(hop, &text);
         let sent = stage.sent();
         for (on, text) in sent.iter().filter(|(_, text)| text.starts_with("INVITE")) {
-            let mut answer = paper::response(text, 200, "OK").into_bytes();
+            let mut answer = fake_network::response(text, 200, "OK").into_bytes();
             for (at, byte) in &cuts {
                 let at = at.index(answer.len());
                 answer[at] = *byte;

@@ -7,7 +7,7 @@ use std::{
 
 use sip_message::{Message, Method};
 
-use crate::paper::{Stage, flows, hops, request, response_with, target, values, within};
+use crate::fake_network::{Stage, flows, hops, request, response_with, target, values, within};
 
 /// What happens from outside.
 #[derive(Clone, Debug)]
@@ -118,14 +118,14 @@ impl Network {
         stage.user("u4", &[101, 102]);
         stage.user("u5", &[1, 103]);
         // Two user agents, one with several flows; and one of several servers.
-        stage.world.patience = Some(Duration::from_secs(10));
+        stage.network.patience = Some(Duration::from_secs(10));
         let flow = |hop, others: &[u32]| sip_proxy::Target { others: flows(others), ..target(hop) };
         stage.user_at("u6", vec![flow(2, &[103, 4]), flow(5, &[])]);
         stage.user_at("u7", vec![sip_proxy::Target { others: hops(&[3, 101]), ..target(102) }]);
         // Where redirections lead: to one, to one after the other, to whoever may redirect again.
         for user in ["u1", "u3", "u6"] {
-            let targets = stage.world.users[user.as_bytes()].clone();
-            stage.world.redirects.insert(format!("sip:{user}@edge.test"), targets);
+            let targets = stage.network.users[user.as_bytes()].clone();
+            stage.network.redirects.insert(format!("sip:{user}@edge.test"), targets);
         }
         Self {
             stage,
@@ -188,7 +188,7 @@ impl Network {
                 }
                 (_, Some(timer)) => {
                     self.stage.now = self.stage.now.max(timer);
-                    self.stage.proxy.expire(&mut self.stage.world, self.stage.now);
+                    self.stage.proxy.expire(&mut self.stage.network, self.stage.now);
                 }
                 (_, None) => return,
             }
@@ -233,13 +233,13 @@ impl Network {
             }
             Due::Act(Act::End { hop }) => self.stage.end(hop),
             Due::ToProxy(hop, text) => {
-                if !self.stage.world.gone.contains(&hop) {
+                if !self.stage.network.gone.contains(&hop) {
                     self.arrives(&text);
                     self.stage.receive(hop, &text);
                 }
             }
             Due::ToPeer(hop, text) => {
-                if !self.stage.world.gone.contains(&hop) {
+                if !self.stage.network.gone.contains(&hop) {
                     self.peer(hop, &text);
                 }
             }
@@ -303,7 +303,7 @@ impl Network {
 
     /// Judges what the proxy sent, and puts it on the wires.
     fn collect(&mut self) {
-        for (hop, bytes) in std::mem::take(&mut self.stage.world.sent) {
+        for (hop, bytes) in std::mem::take(&mut self.stage.network.sent) {
             let message = Message::parse(&bytes).expect("what is forwarded parses");
             if message.is_request() {
                 message.check_request().expect("what is forwarded is valid");
@@ -508,7 +508,7 @@ impl Network {
     /// After everything has come to rest.
     pub(crate) fn judge(mut self) {
         self.stage.settles();
-        let gone = self.stage.world.gone.clone();
+        let gone = self.stage.network.gone.clone();
         for asked in &self.asked {
             let (failures, successes) = (asked.failures.len(), asked.successes.len());
             let said = || format!("{} {:?} {:?}", asked.text, asked.failures, asked.successes);
@@ -542,7 +542,7 @@ impl Network {
         }
         // What was damaged is answered, too.
         assert!(
-            self.stage.world.attempts.len() <= 40 * (self.asked.len() + 1),
+            self.stage.network.attempts.len() <= 40 * (self.asked.len() + 1),
             "a hop that is gone is not to be tried for ever"
         );
     }

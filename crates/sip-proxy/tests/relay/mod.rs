@@ -1,4 +1,5 @@
-//! Traffic for the benchmark and the allocation count: two browsers and a world that keeps one message a hop.
+//! Traffic for the benchmark and the allocation count: two browsers and a network that keeps one message a
+//! hop.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -166,14 +167,14 @@ fn bob() -> Target<u32> {
     }
 }
 
-fn world() -> World {
+fn network() -> World {
     World { last: std::array::from_fn(|_| Vec::with_capacity(8192)), random: 1 }
 }
 
 /// Two browsers and a proxy between them.
 pub(crate) struct Relay {
     proxy: Proxy<u32>,
-    world: World,
+    network: World,
     count: u32,
     request: Vec<u8>,
     answer: Vec<u8>,
@@ -190,7 +191,7 @@ impl Relay {
         };
         Self {
             proxy: Proxy::new(settings, [3; 16], 0, now),
-            world: world(),
+            network: network(),
             count: 0,
             request: Vec::with_capacity(8192),
             answer: Vec::with_capacity(8192),
@@ -202,8 +203,8 @@ impl Relay {
         self.next(MESSAGE);
         self.take_request(now);
         self.answer_as_bob(b"SIP/2.0 200 OK\r\n", now);
-        assert!(self.world.last[ALICE as usize].starts_with(b"SIP/2.0 200"));
-        self.world.last[ALICE as usize].len()
+        assert!(self.network.last[ALICE as usize].starts_with(b"SIP/2.0 200"));
+        self.network.last[ALICE as usize].len()
     }
 
     /// An INVITE rings, and its caller hangs up.
@@ -212,23 +213,23 @@ impl Relay {
         self.take_request(now);
         self.answer_as_bob(b"SIP/2.0 180 Ringing\r\n", now);
         self.answer_as_bob(b"SIP/2.0 486 Busy Here\r\n", now);
-        assert!(self.world.last[ALICE as usize].starts_with(b"SIP/2.0 486"));
+        assert!(self.network.last[ALICE as usize].starts_with(b"SIP/2.0 486"));
         let mut ack = std::mem::take(&mut self.answer);
         ack.clear();
         let invite = Message::parse(&self.request).expect("sound");
-        let response = Message::parse(&self.world.last[ALICE as usize]).expect("sound");
+        let response = Message::parse(&self.network.last[ALICE as usize]).expect("sound");
         sip_message::request::ack_for_non2xx(&invite, &response, &mut ack).expect("sound");
         self.pass(&ack, now);
         self.answer = ack;
-        self.world.last[ALICE as usize].len()
+        self.network.last[ALICE as usize].len()
     }
 
     /// One request, whatever becomes of it.
     pub(crate) fn pass(&mut self, request: &[u8], now: Instant) -> usize {
         let message = Message::parse(request).expect("sound");
-        self.proxy.request(&mut self.world, ALICE, &message, now);
-        self.proxy.expire(&mut self.world, now);
-        self.world.last[BOB as usize].len()
+        self.proxy.request(&mut self.network, ALICE, &message, now);
+        self.proxy.expire(&mut self.network, now);
+        self.network.last[BOB as usize].len()
     }
 
     pub(crate) fn transactions(&self) -> (usize, usize) {
@@ -259,35 +260,35 @@ impl Relay {
         let head: &[&[u8]] = &[b"Via:", b"From:", b"To:", b"Call-ID:", b"CSeq:"];
         self.answer.clear();
         self.answer.extend_from_slice(line);
-        for line in self.world.last[BOB as usize].split_inclusive(|&byte| byte == b'\n') {
+        for line in self.network.last[BOB as usize].split_inclusive(|&byte| byte == b'\n') {
             if head.iter().any(|name| line.starts_with(name)) {
                 self.answer.extend_from_slice(line);
             }
         }
         self.answer.extend_from_slice(b"Content-Length: 0\r\n\r\n");
         let response = Message::parse(&self.answer).expect("sound");
-        self.proxy.response(&mut self.world, BOB, &response, now);
-        self.proxy.expire(&mut self.world, now);
+        self.proxy.response(&mut self.network, BOB, &response, now);
+        self.proxy.expire(&mut self.network, now);
     }
 }
 
 /// An INVITE that is parsed and spliced, without transactions.
 pub(crate) struct SplicedInvite {
     splicer: Splicer,
-    world: World,
+    network: World,
     bob: Target<u32>,
     pub(crate) out: Vec<u8>,
 }
 
 impl SplicedInvite {
     pub(crate) fn new() -> Self {
-        Self { splicer: Splicer::new([3; 16]), world: world(), bob: bob(), out: Vec::with_capacity(8192) }
+        Self { splicer: Splicer::new([3; 16]), network: network(), bob: bob(), out: Vec::with_capacity(8192) }
     }
 
     pub(crate) fn forward(&mut self) -> usize {
         self.out.clear();
         self.splicer
-            .forward(&self.world, ALICE, INVITE, &self.bob, &mut self.out)
+            .forward(&self.network, ALICE, INVITE, &self.bob, &mut self.out)
             .expect("it can be written");
         self.out.len()
     }

@@ -2,12 +2,12 @@
 
 use sip_message::Message;
 
-use crate::paper::{Stage, request, request_with, response, within};
+use crate::fake_network::{Stage, request, request_with, response, within};
 
 /// A stage with a server behind `hop`, which is had again by `next`.
 fn stage(hop: u32, next: u32) -> Stage {
     let mut stage = Stage::new();
-    stage.world.anew.insert(hop, next);
+    stage.network.anew.insert(hop, next);
     stage.user("bob", &[hop]);
     stage
 }
@@ -90,7 +90,7 @@ fn what_went_over_the_servers_own_connection_goes_to_the_server() {
 fn who_called_over_a_connection_that_ended_is_answered_by_another() {
     for rings in [true, false] {
         let mut stage = Stage::new();
-        stage.world.anew.insert(1, 3);
+        stage.network.anew.insert(1, 3);
         stage.user("bob", &[2]);
         stage.receive(1, &request("INVITE", "bob", "a"));
         let fork = stage.pick(2, "INVITE");
@@ -100,7 +100,7 @@ fn who_called_over_a_connection_that_ended_is_answered_by_another() {
             stage.lose(1);
         } else {
             // Nobody has noticed.
-            stage.world.gone.insert(1);
+            stage.network.gone.insert(1);
         }
         assert_eq!(stage.lines(), [""; 0], "nobody is cancelled");
         stage.receive(2, &response(&fork, 200, "OK"));
@@ -115,11 +115,11 @@ fn requests_of_our_own_are_sent_once_more() {
     let bye = request("BYE", "bob", "o");
     let bye = bye.split_inclusive("\r\n").filter(|line| !line.starts_with("Via:")).collect::<String>();
     let bye = Message::parse(bye.as_bytes()).unwrap();
-    stage.proxy.originate(&mut stage.world, 2, &bye, 7, stage.now);
+    stage.proxy.originate(&mut stage.network, 2, &bye, 7, stage.now);
     let first = stage.one(2);
     stage.lose(2);
     assert_eq!(stage.one(2), first);
     stage.receive(2, &response(&first, 200, "OK"));
-    assert_eq!(stage.world.own, [(7, 200)]);
+    assert_eq!(stage.network.own, [(7, 200)]);
     stage.settles();
 }

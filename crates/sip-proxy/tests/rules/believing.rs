@@ -5,7 +5,7 @@ use std::time::Duration;
 use sip_message::{Invalid, ViaError};
 use sip_proxy::Notice;
 
-use crate::paper::{Stage, request, response, values, within};
+use crate::fake_network::{Stage, request, response, values, within};
 
 const NO_VIA: Notice = Notice::Invalid(Invalid::Via(ViaError::Missing));
 
@@ -39,8 +39,8 @@ fn drops(method: &str, wrong: &[(&str, String)], stage: &mut Stage, fork: &str) 
     for (why, wrong) in wrong {
         stage.receive(2, wrong);
         assert!(stage.sent().is_empty(), "{why}: {wrong}");
-        assert_eq!(stage.world.notices.len(), 1, "{why} is noticed once");
-        stage.world.notices.clear();
+        assert_eq!(stage.network.notices.len(), 1, "{why} is noticed once");
+        stage.network.notices.clear();
     }
     stage.receive(2, &response(fork, 200, "OK"));
     assert_eq!(stage.lines(), ["1: 200 OK"], "{method}");
@@ -110,7 +110,7 @@ fn a_response_with_our_via_alone_reaches_nobody() {
             stage.receive(2, &answer);
             assert!(stage.sent().is_empty(), "{answer}");
             let notice = if method == "INVITE" { Notice::StrayResponse } else { NO_VIA };
-            assert_eq!(stage.world.notices, [notice], "{answer}");
+            assert_eq!(stage.network.notices, [notice], "{answer}");
             stage.receive(2, &response(&fork, 200, "OK"));
             assert_eq!(stage.lines(), ["1: 200 OK"]);
             stage.settles();
@@ -124,18 +124,18 @@ fn a_response_to_a_request_of_our_own_has_our_via_alone() {
         request("BYE", "sip:bob@b.test", "o").replace("Via: SIP/2.0/WS x7.invalid;branch=z9hG4bKo\r\n", "");
     let bye = sip_message::Message::parse(bye.as_bytes()).unwrap();
     let mut stage = Stage::new();
-    stage.proxy.originate(&mut stage.world, 101, &bye, 4, stage.now);
+    stage.proxy.originate(&mut stage.network, 101, &bye, 4, stage.now);
     let sent = stage.one(101);
     let via = values(&sent, "Via")[0];
     let answer = response(&sent, 200, "OK");
     let more = answer.replace(via, &format!("{via}, SIP/2.0/WS x7.invalid;branch=z9hG4bKx"));
     for wrong in [more, answer.replace("1 BYE", "1 INFO"), answer.replace("1 BYE", "1 CANCEL")] {
         stage.receive(101, &wrong);
-        assert!(stage.sent().is_empty() && stage.world.own.is_empty(), "{wrong}");
+        assert!(stage.sent().is_empty() && stage.network.own.is_empty(), "{wrong}");
     }
     // The mark that it echoes says nothing.
     stage.receive(101, &answer.replace("0000000000000000", "00000000000000ff"));
-    assert_eq!(stage.world.own, [(4, 200)]);
+    assert_eq!(stage.network.own, [(4, 200)]);
     stage.settles();
 }
 
@@ -152,8 +152,8 @@ fn a_response_comes_from_where_the_request_went() {
         for status in [100, 180, 200, 486] {
             stage.receive(from, &response(&fork(of), status, "Me"));
             assert!(stage.sent().is_empty(), "{status} to {of} from {from}");
-            assert_eq!(stage.world.notices, [Notice::ForeignResponse]);
-            stage.world.notices.clear();
+            assert_eq!(stage.network.notices, [Notice::ForeignResponse]);
+            stage.network.notices.clear();
         }
     }
     stage.receive(3, &response(&fork(3), 486, "Busy Here"));

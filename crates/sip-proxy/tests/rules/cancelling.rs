@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::paper::{Stage, line, request, response, response_with, values, within};
+use crate::fake_network::{Stage, line, request, response, response_with, values, within};
 
 const T1_64: Duration = Duration::from_secs(32);
 
@@ -207,7 +207,7 @@ fn a_caller_whose_connection_ended_hangs_up() {
 fn a_caller_who_cannot_be_told_hangs_up_even_before_its_end_is_reported() {
     let mut stage = Stage::new();
     let (_, forks) = call(&mut stage, 1, &[2]);
-    stage.world.gone.insert(1);
+    stage.network.gone.insert(1);
     stage.receive(2, &response(&forks[0], 180, "Ringing"));
     assert_eq!(stage.lines(), ["2: CANCEL sip:bob@edge.test"]);
     stage.receive(2, &response(&forks[0], 487, "Request Terminated"));
@@ -235,7 +235,7 @@ const OWN_BYE: &[u8] = b"BYE sip:bob@b.test SIP/2.0\r\nMax-Forwards: 70\r\nFrom:
 fn a_request_of_our_own_is_repeated_until_it_is_answered() {
     let bye = sip_message::Message::parse(OWN_BYE).unwrap();
     let mut stage = Stage::new();
-    stage.proxy.originate(&mut stage.world, 101, &bye, 4, stage.now);
+    stage.proxy.originate(&mut stage.network, 101, &bye, 4, stage.now);
     let sent = stage.one(101);
     assert_eq!((line(&sent), values(&sent, "Via").len()), ("BYE sip:bob@b.test".into(), 1));
     stage.pass(Duration::from_millis(600));
@@ -244,21 +244,21 @@ fn a_request_of_our_own_is_repeated_until_it_is_answered() {
     stage.pass(Duration::from_secs(3));
     assert!(stage.sent().is_empty());
     stage.settles();
-    assert_eq!(stage.world.own, [(4, 200)]);
+    assert_eq!(stage.network.own, [(4, 200)]);
     for (number, hop, gone) in [(5, 101, false), (6, 3, true), (7, 3, false)] {
         if gone {
-            stage.world.gone.insert(hop);
+            stage.network.gone.insert(hop);
         } else {
-            stage.world.gone.remove(&hop);
+            stage.network.gone.remove(&hop);
         }
-        stage.proxy.originate(&mut stage.world, hop, &bye, number, stage.now);
+        stage.proxy.originate(&mut stage.network, hop, &bye, number, stage.now);
         if number == 7 {
             stage.end(hop);
         }
         stage.pass(Duration::from_secs(40));
     }
     assert_eq!(
-        stage.world.own[1..],
+        stage.network.own[1..],
         [(5, 408), (6, 503), (7, 503)],
         "silence, nowhere to go, gone meanwhile"
     );
@@ -276,13 +276,13 @@ fn a_request_of_our_own_whose_answer_nobody_waits_for_is_not_repeated() {
     let bye = sip_message::Message::parse(OWN_BYE).unwrap();
     for given_up in [false, true] {
         let mut stage = Stage::new();
-        stage.proxy.originate(&mut stage.world, 101, &bye, 4, stage.now);
+        stage.proxy.originate(&mut stage.network, 101, &bye, 4, stage.now);
         stage.pass(Duration::from_millis(600));
         assert_eq!(stage.sent().len(), 2);
-        stage.world.unwanted.extend(given_up.then_some(4));
+        stage.network.unwanted.extend(given_up.then_some(4));
         stage.pass(Duration::from_secs(40));
         assert_eq!(stage.sent().is_empty(), given_up);
-        assert_eq!(stage.world.own, [(4, if given_up { 503 } else { 408 })]);
+        assert_eq!(stage.network.own, [(4, if given_up { 503 } else { 408 })]);
         stage.settles();
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sip_proxy::{Answer, Notice, Other, SAME_SERVER, Target};
 use sip_transaction::Timers;
 
-use crate::paper::{
+use crate::fake_network::{
     RING_TIMEOUT, Stage, TIMER_C, hops, line, request, request_with, response, response_with, settings,
     target, values,
 };
@@ -18,7 +18,7 @@ fn targets_that_are_gone_are_answered_for_at_once() {
     {
         for method in ["INVITE", "MESSAGE"] {
             let mut stage = Stage::new();
-            stage.world.gone.extend([2, 3]);
+            stage.network.gone.extend([2, 3]);
             stage.user("bob", &targets);
             stage.receive(1, &request(method, "bob", "g"));
             assert_eq!(stage.lines(), [format!("1: {answer}")]);
@@ -31,7 +31,7 @@ fn targets_that_are_gone_are_answered_for_at_once() {
 #[test]
 fn one_that_is_gone_gives_way_to_the_next() {
     let mut stage = Stage::new();
-    stage.world.gone.extend([2, 3]);
+    stage.network.gone.extend([2, 3]);
     let at = |hop, q| Target { q, ..target(hop) };
     stage.user_at("bob", vec![at(2, 900), at(3, 800), at(4, 700)]);
     stage.receive(1, &request("INVITE", "bob", "g"));
@@ -44,7 +44,7 @@ fn one_that_is_gone_gives_way_to_the_next() {
 #[test]
 fn a_hop_between_elements_that_fails_is_a_500() {
     let mut stage = Stage::new();
-    stage.world.gone.insert(60);
+    stage.network.gone.insert(60);
     stage.receive(1, &request_with("BYE", "sip:b@z.invalid", "b", "Route: <sip:h60.test;lr>\r\n"));
     assert_eq!(stage.lines(), ["1: 500 Server Internal Error"]);
     stage.settles();
@@ -73,7 +73,7 @@ fn a_flow_that_the_request_named_itself_fails_as_430_for_who_knows_outbound_and_
         let route = "Route: <sip:f2@edge.test;lr>\r\n";
         let stage = || {
             let mut stage = Stage::new();
-            stage.world.outbound.extend(knows.then_some(1));
+            stage.network.outbound.extend(knows.then_some(1));
             stage
         };
         // It ends meanwhile, is gone when the request comes, and is gone further on.
@@ -82,10 +82,10 @@ fn a_flow_that_the_request_named_itself_fails_as_430_for_who_knows_outbound_and_
         ends.one(2);
         ends.end(2);
         assert_eq!(ends.lines(), [format!("1: {told}")]);
-        assert_eq!(ends.world.answered, [(430, 1, None)], "whoever follows calls hears why");
+        assert_eq!(ends.network.answered, [(430, 1, None)], "whoever follows calls hears why");
         ends.settles();
         let mut gone = stage();
-        gone.world.gone.insert(2);
+        gone.network.gone.insert(2);
         gone.receive(
             1,
             &request_with("INFO", "sip:b@z.invalid", "b", &format!("{route}X: y\r\n"))
@@ -100,7 +100,7 @@ fn a_flow_that_the_request_named_itself_fails_as_430_for_who_knows_outbound_and_
         further.receive(2, &response(&fork, 430, "Flow Failed"));
         assert_eq!(further.lines(), ["2: ACK sip:bob@edge.test".to_owned(), format!("1: {told}")]);
         let status = if knows { (430, 1, Some(2)) } else { (480, 1, None) };
-        assert_eq!(further.world.answered, [status]);
+        assert_eq!(further.network.answered, [status]);
         further.settles();
     }
 }
@@ -126,8 +126,8 @@ fn a_server_that_has_answered_is_not_asked_again_by_another_transport() {
         assert_eq!(stage.lines().last().map(String::as_str), Some("1: 500 Server Internal Error"));
         stage.settles();
         assert!(stage.sent().iter().all(|(hop, _)| *hop != 103));
-        assert_eq!(stage.world.unavailable, [(2, None), (4, None)]);
-        assert!(stage.world.failed.is_empty(), "that says nothing about other requests");
+        assert_eq!(stage.network.unavailable, [(2, None), (4, None)]);
+        assert!(stage.network.failed.is_empty(), "that says nothing about other requests");
     }
     // The other way to it may stand anywhere in the list, seen from wherever the search has got.
     let others =
@@ -147,7 +147,7 @@ fn a_server_that_has_answered_is_not_asked_again_by_another_transport() {
 #[test]
 fn the_same_server_is_asked_by_another_transport_if_it_cannot_be_reached_by_the_first() {
     let mut stage = Stage::new();
-    stage.world.gone.insert(2);
+    stage.network.gone.insert(2);
     stage.user_at("bob", vec![two_servers(2, 103, 4)]);
     stage.receive(1, &request("INVITE", "bob", "g"));
     let fork = stage.pick(103, "INVITE");
@@ -171,7 +171,7 @@ fn the_same_server_is_asked_by_another_transport_if_it_cannot_be_reached_by_the_
     }
     // One that is silent may have it.
     let mut stage = Stage::new();
-    stage.world.patience = Some(Duration::from_secs(4));
+    stage.network.patience = Some(Duration::from_secs(4));
     stage.user_at("bob", vec![two_servers(2, 103, 4)]);
     stage.receive(1, &request("INVITE", "bob", "t"));
     stage.sent();
@@ -209,7 +209,7 @@ fn where_a_phone_has_rung_no_other_server_is_asked() {
                 let sent = stage.sent();
                 assert_eq!(line(&sent[1].1), "500 Server Internal Error");
                 assert_eq!(values(&sent[1].1, "Retry-After"), ["7"], "when it may be tried again goes along");
-                assert_eq!(stage.world.unavailable, [(2, Some(7))]);
+                assert_eq!(stage.network.unavailable, [(2, Some(7))]);
             }
             stage.settles();
             assert!(stage.sent().iter().all(|(hop, _)| ![103, 4].contains(hop)), "{status}");
@@ -223,7 +223,7 @@ fn where_a_phone_has_rung_no_other_server_is_asked() {
 fn a_503_goes_to_the_caller_if_nobody_is_left_to_serve_what_comes_next() {
     let asked = |again: Option<u32>, more: Option<&str>| {
         let mut stage = Stage::new();
-        stage.world.out_of_service.extend(again.map(|seconds| (2, seconds)));
+        stage.network.out_of_service.extend(again.map(|seconds| (2, seconds)));
         stage.user_at("bob", vec![Target { when_gone: 503, ..target(2) }]);
         stage.receive(1, &request("MESSAGE", "bob", "u"));
         let fork = stage.one(2);
@@ -249,7 +249,7 @@ fn a_datagram_that_comes_back_fails_its_request_at_once_and_no_other() {
         [("INVITE", 480, "480 Temporarily Unavailable"), ("REGISTER", 503, "503 Service Unavailable")]
     {
         let mut stage = Stage::new();
-        stage.world.out_of_service.insert(102, 5);
+        stage.network.out_of_service.insert(102, 5);
         stage.user_at("bob", vec![Target { when_gone, ..target(102) }]);
         stage.receive(1, &request(method, "bob", "i"));
         let fork = stage.pick(102, method);
@@ -265,9 +265,9 @@ fn a_datagram_that_comes_back_fails_its_request_at_once_and_no_other() {
             stage.come_back(102, &wrong);
         }
         stage.come_back(103, quoted);
-        assert!(stage.sent().is_empty() && stage.world.unreachable.is_empty());
+        assert!(stage.sent().is_empty() && stage.network.unreachable.is_empty());
         stage.come_back(102, quoted);
-        assert_eq!((stage.lines(), &stage.world.unreachable), (vec![format!("1: {told}")], &vec![102]));
+        assert_eq!((stage.lines(), &stage.network.unreachable), (vec![format!("1: {told}")], &vec![102]));
         stage.come_back(102, quoted);
         assert!(stage.sent().is_empty());
         stage.settles();
@@ -293,7 +293,7 @@ fn a_server_is_heard_of_once_for_each_request() {
     for status in [100, 180, 486] {
         stage.receive(2, &response(&fork, status, "Said"));
     }
-    assert_eq!(stage.world.heard, [2]);
+    assert_eq!(stage.network.heard, [2]);
     stage.settles();
 }
 
@@ -322,7 +322,7 @@ fn a_sender_whose_connection_ended_is_not_answered() {
     stage.end(1);
     stage.receive(2, &response(&fork, 200, "OK"));
     assert!(stage.sent().is_empty());
-    assert!(stage.world.attempts.is_empty());
+    assert!(stage.network.attempts.is_empty());
     stage.settles();
 }
 
@@ -375,7 +375,7 @@ fn whoever_follows_calls_hears_that_a_bye_stays_unanswered() {
         }
         stage.settles();
         assert!(stage.sent().iter().all(|(_, message)| !message.contains(" 408 ")), "never (RFC 4320 §4.2)");
-        assert_eq!(stage.world.answered, [(408, 1, answer.map(|_| hop))]);
+        assert_eq!(stage.network.answered, [(408, 1, answer.map(|_| hop))]);
     }
 }
 
@@ -399,7 +399,7 @@ fn a_408_to_a_message_is_not_passed_on_but_its_sender_is_told_to_wait() {
         assert!(stage.sent().is_empty());
         stage.receive(2, &response(&fork, 200, "OK"));
         assert!(stage.sent().is_empty());
-        assert_eq!(stage.world.notices, [Notice::Repeat, Notice::StrayResponse]);
+        assert_eq!(stage.network.notices, [Notice::Repeat, Notice::StrayResponse]);
     }
 }
 
@@ -430,7 +430,7 @@ fn of_several_answers_to_a_message_a_408_is_the_worst() {
 #[test]
 fn a_success_that_comes_after_a_408_to_a_message_counts() {
     let mut stage = Stage::new();
-    stage.world.patience = Some(Duration::from_secs(4));
+    stage.network.patience = Some(Duration::from_secs(4));
     stage.user_at("bob", vec![Target { others: hops(&[3]), ..target(2) }]);
     stage.receive(1, &request("MESSAGE", "bob", "s"));
     let first = stage.pick(2, "MESSAGE");
@@ -552,10 +552,10 @@ fn answers_that_cannot_be_given_become_a_500() {
         Answer::new(404, "Not Found").header("X", "a\r\nb: c"),
     ] {
         let mut stage = Stage::new();
-        stage.world.refusals.insert(b"bob".to_vec(), answer);
+        stage.network.refusals.insert(b"bob".to_vec(), answer);
         stage.receive(1, &request("INVITE", "bob", "a"));
         assert_eq!(stage.lines(), ["1: 500 Server Internal Error"]);
-        assert_eq!(stage.world.notices, [Notice::Unwritable]);
+        assert_eq!(stage.network.notices, [Notice::Unwritable]);
         stage.settles();
     }
 }
@@ -574,7 +574,7 @@ fn shorter_timers_are_kept() {
 #[test]
 fn a_place_is_reached_by_another_way_when_one_is_gone_ends_or_answers_503() {
     let mut stage = Stage::new();
-    stage.world.gone.insert(2);
+    stage.network.gone.insert(2);
     stage.user_at("bob", vec![Target { others: hops(&[3, 4, 5]), ..target(2) }]);
     stage.receive(1, &request("INVITE", "bob", "o"));
     let fork = stage.pick(3, "INVITE");
@@ -616,14 +616,14 @@ fn no_other_way_is_tried_for_a_caller_who_has_cancelled_nor_after_the_last() {
 fn the_next_way_is_tried_when_one_gives_no_sign_of_life() {
     for (method, rings) in [("INVITE", true), ("MESSAGE", false)] {
         let mut stage = Stage::new();
-        stage.world.patience = Some(Duration::from_secs(4));
+        stage.network.patience = Some(Duration::from_secs(4));
         stage.user_at("bob", vec![Target { others: hops(&[103]), ..target(102) }]);
         stage.receive(1, &request(method, "bob", "s"));
         let first = stage.pick(102, method);
         stage.pass(Duration::from_millis(3900));
         assert!(stage.sent().iter().all(|(hop, _)| *hop != 103));
         stage.pass(Duration::from_millis(200));
-        assert_eq!(stage.world.failed, [102]);
+        assert_eq!(stage.network.failed, [102]);
         let second = stage.pick(103, method);
         // The first one wakes up.
         if rings {
@@ -644,7 +644,7 @@ fn the_next_way_is_tried_when_one_gives_no_sign_of_life() {
 fn a_sign_of_life_is_enough_and_so_is_being_the_only_one() {
     for (others, trying) in [(vec![103], true), (vec![], false)] {
         let mut stage = Stage::new();
-        stage.world.patience = Some(Duration::from_secs(4));
+        stage.network.patience = Some(Duration::from_secs(4));
         stage.user_at("bob", vec![Target { others: hops(&others), ..target(102) }]);
         stage.receive(1, &request("INVITE", "bob", "s"));
         let first = stage.pick(102, "INVITE");
@@ -653,7 +653,7 @@ fn a_sign_of_life_is_enough_and_so_is_being_the_only_one() {
         }
         stage.pass(Duration::from_secs(20));
         assert!(stage.sent().iter().all(|(hop, _)| *hop != 103));
-        assert!(stage.world.failed.is_empty());
+        assert!(stage.network.failed.is_empty());
         stage.receive(102, &response(&first, 486, "Busy Here"));
         stage.settles();
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use sip_proxy::Target;
 use smallvec::SmallVec;
 
-use crate::paper::{RING_TIMEOUT, Stage, flows, line, request, request_with, response, target, values};
+use crate::fake_network::{
+    RING_TIMEOUT, Stage, flows, line, request, request_with, response, target, values,
+};
 
 /// A user with one user agent, whose flows these are.
 fn stage(first: u32, others: &[u32]) -> Stage {
@@ -19,7 +21,7 @@ fn stage(first: u32, others: &[u32]) -> Stage {
 fn the_next_flow_is_tried_when_one_is_gone_ends_or_fails_and_under_its_own_contact() {
     for method in ["INVITE", "MESSAGE"] {
         let mut stage = stage(2, &[3, 4, 5, 6]);
-        stage.world.gone.insert(2);
+        stage.network.gone.insert(2);
         stage.receive(1, &request(method, "bob", "f"));
         let third = stage.pick(3, method);
         assert_eq!(line(&third), format!("{method} sip:bob@h3.invalid"));
@@ -92,8 +94,8 @@ fn who_has_rung_is_not_rung_again() {
 #[test]
 fn a_silent_flow_gives_way_to_the_next_and_user_agents_do_not_wait_for_each_other() {
     let mut stage = stage(2, &[3]);
-    stage.world.patience = Some(Duration::from_secs(10));
-    let one = stage.world.users[&b"bob"[..]][0].clone();
+    stage.network.patience = Some(Duration::from_secs(10));
+    let one = stage.network.users[&b"bob"[..]][0].clone();
     stage.user_at("bob", vec![one, Target { others: SmallVec::new(), ..target(4) }]);
     stage.receive(1, &request("INVITE", "bob", "f"));
     let sent = stage.sent();
@@ -126,8 +128,8 @@ fn a_caller_who_has_cancelled_waits_for_no_other_flow() {
 fn where_one_user_agent_declined_for_all_no_other_flow_is_tried() {
     let declined = || {
         let mut stage = stage(2, &[3]);
-        stage.world.patience = Some(Duration::from_secs(10));
-        let one = stage.world.users[&b"bob"[..]][0].clone();
+        stage.network.patience = Some(Duration::from_secs(10));
+        let one = stage.network.users[&b"bob"[..]][0].clone();
         stage.user_at("bob", vec![one, Target { others: SmallVec::new(), ..target(4) }]);
         stage.receive(1, &request("INVITE", "bob", "f"));
         let sent = stage.sent();
@@ -166,8 +168,8 @@ fn within_a_dialog_a_user_agent_is_called_by_its_contact_and_by_another_flow_whe
     let route = "Route: <sip:f2@edge.test;lr>\r\n";
     for method in ["BYE", "ACK"] {
         let mut stage = Stage::new();
-        stage.world.outbound.insert(1);
-        stage.world.named = ways(2, &[3]);
+        stage.network.outbound.insert(1);
+        stage.network.named = ways(2, &[3]);
         stage.receive(1, &request_with(method, GRUU, "g", route));
         let there = stage.one(2);
         assert_eq!(line(&there), format!("{method} sip:bob@h2.invalid"));
@@ -181,29 +183,29 @@ fn within_a_dialog_a_user_agent_is_called_by_its_contact_and_by_another_flow_whe
         stage.settles();
         // It has come back with the Contact that it had.
         let mut stage = Stage::new();
-        stage.world.gone.insert(2);
-        stage.world.returned = ways(3, &[]);
+        stage.network.gone.insert(2);
+        stage.network.returned = ways(3, &[]);
         stage.receive(1, &request_with(method, "sip:bob@h3.invalid", "g", route));
         assert_eq!(line(&stage.one(3)), format!("{method} sip:bob@h3.invalid"));
         stage.settles();
         // Gone when it comes: it is asked about as if there were no route.
         let mut stage = Stage::new();
-        stage.world.gone.insert(2);
-        stage.world.instead = ways(3, &[]);
+        stage.network.gone.insert(2);
+        stage.network.instead = ways(3, &[]);
         stage.receive(1, &request_with(method, GRUU, "g", route));
         assert_eq!(line(&stage.one(3)), format!("{method} sip:bob@h3.invalid"));
         stage.settles();
     }
     // Behind another element its own routes say the way.
     let mut stage = Stage::new();
-    stage.world.outbound.insert(1);
-    stage.world.named = ways(2, &[3]);
-    stage.world.instead = ways(3, &[]);
+    stage.network.outbound.insert(1);
+    stage.network.named = ways(2, &[3]);
+    stage.network.instead = ways(3, &[]);
     let route = "Route: <sip:f2@edge.test;lr>, <sip:p.test;lr>\r\n";
     stage.receive(1, &request_with("BYE", GRUU, "g", route));
     let there = stage.one(2);
     assert_eq!((line(&there), values(&there, "Route")), (format!("BYE {GRUU}"), vec!["<sip:p.test;lr>"]));
-    stage.world.gone.insert(2);
+    stage.network.gone.insert(2);
     stage.receive(1, &request_with("BYE", GRUU, "h", route));
     assert_eq!(stage.lines(), ["1: 430 Flow Failed"]);
     stage.settles();

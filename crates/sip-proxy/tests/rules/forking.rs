@@ -2,7 +2,7 @@
 
 use sip_proxy::Target;
 
-use crate::paper::{Stage, request, request_with, response, response_with, target, values, within};
+use crate::fake_network::{Stage, request, request_with, response, response_with, target, values, within};
 
 fn at(hop: u32, q: u16) -> Target<u32> {
     Target { q, ..target(hop) }

@@ -3,7 +3,7 @@
 use sip_proxy::{Notice, Other, Settings, Target, shard_of};
 use smallvec::smallvec;
 
-use crate::paper::{
+use crate::fake_network::{
     Stage, line, request, request_with, response, response_with, settings, target, values, within,
 };
 
@@ -93,7 +93,7 @@ fn a_register_that_is_forwarded_gets_a_path_if_the_environment_has_one() {
     stage.user("bob", &[60]);
     stage.receive(1, &request_with("REGISTER", "bob", "p", "Path: <sip:inner.test;lr>\r\n"));
     assert_eq!(values(&stage.one(60), "Path"), ["<sip:inner.test;lr>"]);
-    stage.world.path = true;
+    stage.network.path = true;
     stage.receive(1, &request_with("REGISTER", "bob", "p2", "Path: <sip:inner.test;lr>\r\n"));
     assert_eq!(values(&stage.one(60), "Path"), ["<sip:f1@edge.test;lr;ob>", "<sip:inner.test;lr>"]);
 }
@@ -121,7 +121,7 @@ fn a_target_that_cannot_be_written_is_a_500() {
     stage.user_at("bob", vec![bob]);
     stage.receive(1, &request("MESSAGE", "bob", "w"));
     assert_eq!(stage.lines(), ["1: 500 Server Internal Error"]);
-    assert_eq!(stage.world.notices, [Notice::Unwritable]);
+    assert_eq!(stage.network.notices, [Notice::Unwritable]);
     stage.settles();
 }
 
@@ -187,7 +187,7 @@ fn a_loop_is_seen_and_a_spiral_is_not() {
         stage.receive(60, &fourth.replace("z9hG4bKthird", &format!("z9hG4bK{user}")));
         assert_eq!(stage.lines(), ["60: 482 Loop Detected"]);
     }
-    assert_eq!(stage.world.notices, [Notice::Loop, Notice::Loop]);
+    assert_eq!(stage.network.notices, [Notice::Loop, Notice::Loop]);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn an_ack_that_goes_round_is_dropped() {
     assert!(stage.sent().is_empty());
     stage.receive(1, &request("ACK", "bob", "a").replace("Max-Forwards: 70", "Max-Forwards: 0"));
     assert!(stage.sent().is_empty());
-    assert_eq!(stage.world.notices, [Notice::StrayAck, Notice::StrayAck]);
+    assert_eq!(stage.network.notices, [Notice::StrayAck, Notice::StrayAck]);
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn whoever_follows_calls_hears_of_a_request_before_it_is_sent() {
     stage.receive(1, &request("INVITE", "bob", "t"));
     let sent: Vec<u32> = stage.sent().iter().map(|(hop, _)| *hop).filter(|&hop| hop != 1).collect();
     assert_eq!(sent, [2, 3]);
-    assert_eq!(stage.world.told, [(2, 0), (3, 1)]);
+    assert_eq!(stage.network.told, [(2, 0), (3, 1)]);
 }
 
 /// RFC 3261 §16.6 step 2, §19.1.1: whoever registers a Contact, redirects, or writes a Route must not write
@@ -300,19 +300,19 @@ fn header_fields_and_the_method_of_a_uri_stay_out_of_every_request_uri() {
     let mut stage = Stage::new();
     let flow = Other::Flow { hop: 3, request_uri: uri().unwrap(), routes: smallvec![] };
     stage.user_at("bob", vec![Target { others: smallvec![flow], ..target(2) }]);
-    stage.world.gone.insert(2);
+    stage.network.gone.insert(2);
     at(&mut stage, "bob", "");
     assert_eq!(stage.lines(), [format!("3: {FORM}")]);
     let mut stage = Stage::new();
     stage.user("bob", &[2]);
-    stage.world.redirects.insert(WRITTEN.to_owned(), vec![Target { request_uri: uri(), ..target(3) }]);
+    stage.network.redirects.insert(WRITTEN.to_owned(), vec![Target { request_uri: uri(), ..target(3) }]);
     at(&mut stage, "bob", "");
     let asked = stage.pick(2, "MESSAGE");
     stage.receive(2, &response_with(&asked, 302, "Moved", &format!("Contact: <{WRITTEN}>\r\n")));
     assert_eq!(stage.lines(), [format!("3: {FORM}")]);
     // What a GRUU stands for, within a dialog.
     let mut stage = Stage::new();
-    stage.world.named = Some(Target { request_uri: uri(), ..target(3) });
+    stage.network.named = Some(Target { request_uri: uri(), ..target(3) });
     stage.receive(1, &request_with("BYE", "bob", "u", "Route: <sip:f3@edge.test;lr>\r\n"));
     assert_eq!(stage.lines(), [format!("3: {}", FORM.replace("MESSAGE", "BYE"))]);
     // What the sender wrote itself (header fields there are refused with 400), by a loose and by a strict

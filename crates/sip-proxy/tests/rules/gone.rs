@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use sip_proxy::Target;
 
-use crate::paper::{
+use crate::fake_network::{
     FOR_EVER, Stage, flows, line, request, request_with, response, response_with, target, values, within,
 };
 
@@ -61,14 +61,17 @@ fn a_call_that_is_answered_after_its_caller_has_gone_is_acknowledged_and_hung_up
         stage.receive(callee, &answer(&invite).replace("tag=b2", "tag=b3"));
         assert_eq!(stage.lines().len(), 2);
         stage.settles();
-        assert!(stage.world.answered.iter().all(|(status, ..)| *status != 200), "nobody was told of a call");
+        assert!(
+            stage.network.answered.iter().all(|(status, ..)| *status != 200),
+            "nobody was told of a call"
+        );
     }
 }
 
 #[test]
 fn a_call_that_is_answered_after_its_caller_was_told_that_it_failed_is_hung_up() {
     let mut stage = Stage::new();
-    stage.world.patience = Some(Duration::from_secs(10));
+    stage.network.patience = Some(Duration::from_secs(10));
     stage.user_at("bob", vec![Target { others: flows(&[3]), ..target(2) }]);
     stage.receive(1, &request("INVITE", "bob", "i"));
     let silent = stage.pick(2, "INVITE");
@@ -109,16 +112,16 @@ fn an_answer_that_the_caller_had_and_one_within_a_dialog_end_nothing() {
 fn a_register_that_succeeds_after_its_connection_has_ended_is_told_and_until_then_under_way() {
     for wait in [0, 10, 31] {
         let mut stage = Stage::new();
-        stage.user_at("bob", vec![Target { others: crate::paper::hops(&[161]), ..target(160) }]);
+        stage.user_at("bob", vec![Target { others: crate::fake_network::hops(&[161]), ..target(160) }]);
         stage.receive(1, &request("REGISTER", "bob", "r"));
         let register = stage.pick(160, "REGISTER");
         stage.end(1);
         stage.pass(Duration::from_secs(wait));
         stage.sent();
-        assert_eq!(Rc::strong_count(&stage.world.under_way), 2);
+        assert_eq!(Rc::strong_count(&stage.network.under_way), 2);
         stage.receive(160, &response(&register, 200, "OK"));
-        assert_eq!(stage.world.registered, [1], "after {wait} s");
-        assert_eq!(Rc::strong_count(&stage.world.under_way), 1);
+        assert_eq!(stage.network.registered, [1], "after {wait} s");
+        assert_eq!(Rc::strong_count(&stage.network.under_way), 1);
         assert_eq!(stage.lines(), Vec::<String>::new());
         stage.settles();
     }
@@ -127,11 +130,11 @@ fn a_register_that_succeeds_after_its_connection_has_ended_is_told_and_until_the
     stage.user("bob", &[160]);
     stage.receive(1, &request("REGISTER", "bob", "r"));
     let register = stage.pick(160, "REGISTER");
-    stage.world.gone.insert(1);
+    stage.network.gone.insert(1);
     stage.pass(Duration::from_secs(10));
-    assert_eq!(stage.world.attempts, [1]);
+    assert_eq!(stage.network.attempts, [1]);
     stage.receive(160, &response(&register, 200, "OK"));
-    assert_eq!(stage.world.registered, [1]);
+    assert_eq!(stage.network.registered, [1]);
     stage.settles();
 }
 
@@ -139,7 +142,7 @@ fn a_register_that_succeeds_after_its_connection_has_ended_is_told_and_until_the
 fn a_register_of_somebody_who_has_gone_is_tried_nowhere_else_and_is_over_when_it_fails() {
     for answered in [Some(401), Some(503), None] {
         let mut stage = Stage::new();
-        stage.user_at("bob", vec![Target { others: crate::paper::hops(&[161]), ..target(160) }]);
+        stage.user_at("bob", vec![Target { others: crate::fake_network::hops(&[161]), ..target(160) }]);
         stage.receive(1, &request("REGISTER", "bob", "r"));
         let register = stage.pick(160, "REGISTER");
         stage.end(1);
@@ -147,9 +150,9 @@ fn a_register_of_somebody_who_has_gone_is_tried_nowhere_else_and_is_over_when_it
             Some(status) => stage.receive(160, &response(&register, status, "No")),
             None => stage.pass(FOR_EVER),
         }
-        assert_eq!(Rc::strong_count(&stage.world.under_way), 1, "{answered:?}");
+        assert_eq!(Rc::strong_count(&stage.network.under_way), 1, "{answered:?}");
         assert!(stage.sent().iter().all(|(hop, _)| *hop == 160));
-        assert_eq!(stage.world.registered, [0; 0]);
+        assert_eq!(stage.network.registered, [0; 0]);
         stage.settles();
     }
 }
@@ -161,9 +164,9 @@ fn a_register_is_under_way_until_it_has_its_answer() {
         stage.user("bob", &[160]);
         stage.receive(1, &request("REGISTER", "bob", "r"));
         let register = stage.pick(160, "REGISTER");
-        assert_eq!(Rc::strong_count(&stage.world.under_way), 2);
+        assert_eq!(Rc::strong_count(&stage.network.under_way), 2);
         stage.receive(160, &response(&register, status, "So"));
-        assert_eq!(Rc::strong_count(&stage.world.under_way), 1, "{status}");
+        assert_eq!(Rc::strong_count(&stage.network.under_way), 1, "{status}");
         stage.settles();
     }
 }

@@ -1,15 +1,15 @@
-//! One test for each rule of the RFCs, against a world of paper.
+//! One test for each rule of the RFCs, against a fake network.
 
 mod anew;
 mod believing;
 mod cancelling;
 mod failing;
+#[path = "../fake_network/mod.rs"]
+mod fake_network;
 mod flows;
 mod forking;
 mod forwarding;
 mod gone;
-#[path = "../paper/mod.rs"]
-mod paper;
 mod redirecting;
 mod refusing;
 mod repeating;

@@ -2,7 +2,7 @@
 
 use sip_proxy::Target;
 
-use crate::paper::{Stage, line, request, request_with, response, response_with, target};
+use crate::fake_network::{Stage, line, request, request_with, response, response_with, target};
 
 /// Bob's user agent is at 2; these contacts lead to these hops.
 fn stage(contacts: &[(&str, u32)]) -> Stage {
@@ -11,7 +11,7 @@ fn stage(contacts: &[(&str, u32)]) -> Stage {
     for (user, hop) in contacts {
         let request_uri = Some(format!("sip:{user}@h{hop}.invalid").into_bytes().into());
         let to = Target { request_uri, ..target(*hop) };
-        stage.world.redirects.insert(format!("sip:{user}@edge.test"), vec![to]);
+        stage.network.redirects.insert(format!("sip:{user}@edge.test"), vec![to]);
     }
     stage
 }

@@ -3,17 +3,17 @@
 
 use sip_proxy::{Answer, Settings};
 
-use crate::paper::{DATAGRAMS, Stage, request, request_with, response, settings, within};
+use crate::fake_network::{DATAGRAMS, Stage, request, request_with, response, settings, within};
 
 fn refused(stage: &mut Stage) -> Vec<(u16, u32)> {
     stage.sent();
-    std::mem::take(&mut stage.world.refused)
+    std::mem::take(&mut stage.network.refused)
 }
 
 #[test]
 fn an_invite_that_goes_to_nobody_is_told_of() {
     let mut stage = Stage::new();
-    stage.world.refusals.insert(b"eve".to_vec(), Answer::new(404, "Not Found"));
+    stage.network.refusals.insert(b"eve".to_vec(), Answer::new(404, "Not Found"));
     let cases = [
         (request("INVITE", "eve", "a"), 404),
         (request("INVITE", "eve", "b").replace("Max-Forwards: 70", "Max-Forwards: 0"), 483),
@@ -53,7 +53,7 @@ fn an_invite_that_went_to_somebody_was_not_refused_whatever_came_of_it() {
         assert_eq!(refused(&mut stage), [], "{status}");
     }
     // Its connection is over: that is found out when it is sent.
-    stage.world.gone.insert(2);
+    stage.network.gone.insert(2);
     stage.receive(1, &request("INVITE", "bob", "d"));
     assert!(stage.lines().contains(&"1: 480 Temporarily Unavailable".to_owned()));
     assert_eq!(refused(&mut stage), []);
@@ -77,7 +77,7 @@ fn a_full_server_has_refused_the_calls_that_it_has_no_room_for() {
             .map(|(hop, _)| *hop)
             .collect();
         assert_eq!(answers, [1], "{max_transactions}");
-        let told = std::mem::take(&mut stage.world.refused);
+        let told = std::mem::take(&mut stage.network.refused);
         assert!(matches!(told[..], [(500..=503, 1)]), "{told:?}");
     }
     let mut stage = Stage::with(Settings { max_kept: 10, ..settings() });

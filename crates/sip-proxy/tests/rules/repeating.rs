@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sip_proxy::{Answer, Notice};
 
-use crate::paper::{Stage, request, response, values, within};
+use crate::fake_network::{Stage, request, response, values, within};
 
 #[test]
 fn a_request_is_repeated_on_a_datagram_hop_alone() {
@@ -34,7 +34,7 @@ fn a_repeated_request_is_absorbed_or_answered_as_before() {
     let answer = stage.one(101);
     stage.receive(101, &message);
     assert_eq!(stage.one(101), answer);
-    assert_eq!(stage.world.notices, [Notice::Repeat, Notice::Repeat]);
+    assert_eq!(stage.network.notices, [Notice::Repeat, Notice::Repeat]);
     stage.settles();
 }
 
@@ -133,7 +133,7 @@ fn a_challenge_over_datagrams_is_said_once_and_nothing_is_kept_of_it() {
         (1, "INVITE", 407, 0),
     ] {
         let mut stage = Stage::new();
-        stage.world.refusals.insert(b"bob".to_vec(), Answer::of_status(status));
+        stage.network.refusals.insert(b"bob".to_vec(), Answer::of_status(status));
         let asked = request(method, "bob", "r");
         stage.receive(hop, &asked);
         let answer = stage.one(hop);

@@ -3,7 +3,7 @@
 use sip_proxy::Target;
 use smallvec::smallvec;
 
-use crate::paper::{Stage, request_with, target, values};
+use crate::fake_network::{Stage, request_with, target, values};
 
 /// Sends a request from flow 1 with these routes; what came of it.
 fn routed(stage: &mut Stage, method: &str, uri: &str, routes: &str) -> (u32, String) {
@@ -111,8 +111,8 @@ fn routes_that_lead_nowhere_are_answered() {
         ("Route: \"open\r\n", "400 Malformed Route"),
     ] {
         let mut stage = Stage::new();
-        stage.world.gone.insert(9);
-        stage.world.outbound.insert(1);
+        stage.network.gone.insert(9);
+        stage.network.outbound.insert(1);
         let (hop, out) = routed(&mut stage, "BYE", "sip:b@z.invalid", routes);
         assert_eq!((hop, &out[8..8 + answer.len()]), (1, answer), "{routes}");
         stage.settles();
