@@ -17,7 +17,6 @@ use upstream::{FlowNumber, Hop};
 use crate::{
     audit::Tally,
     call_table::{CallRecorder, Refused, Requests, Room},
-    dialling,
     inbox::ShardMessage,
     routing::rewritten_contact,
     shared::Shared,
@@ -42,7 +41,7 @@ impl Shared {
         for (hop, request) in requests {
             let hop = self.upstreams.now(hop, None);
             let message = ShardMessage::Originate { hop, request: request.into(), answer: None };
-            let _ = self.tell(dialling::shard_of(self, hop), message);
+            let _ = self.tell(self.inboxes.shard_of(hop), message);
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::task::spawn_local;
 use transport::{Dial, Dialled, Opening};
 use upstream::{FlowNumber, Hop};
 
-use crate::{flow::Flow, inbox::Loss, shard::Shard, shared::Shared};
+use crate::{flow::Flow, inbox::Loss, shard::Shard};
 
 /// Peers that a shard is connected to, or connects to, at a time; beyond, what is for another is as if it
 /// were gone.
@@ -42,23 +42,6 @@ impl Queue {
             self.messages.push(message.into());
         }
         fits
-    }
-}
-
-/// The shard that speaks to a peer: the same for all who ask.
-pub(crate) fn shard_of(shared: &Shared, hop: Hop) -> usize {
-    let shards = shared.inboxes.shards().max(1);
-    match hop {
-        Hop::Flow(number) => number.shard(),
-        Hop::Udp { .. } => 0,
-        Hop::Peer { remote, .. } => {
-            let ip = match remote.ip() {
-                std::net::IpAddr::V4(ip) => u128::from(u32::from(ip)),
-                std::net::IpAddr::V6(ip) => u128::from(ip),
-            };
-            let mixed = ip.wrapping_mul(31).wrapping_add(u128::from(remote.port()));
-            (mixed % shards as u128) as usize
-        }
     }
 }
 

@@ -10,14 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lifecycle::{Cause, Ending, event_time};
+use lifecycle::event_time;
 use metrics::{Count, Gauge};
 use serde::Serialize;
 use state::clock;
 use tokio::{sync::watch, task::yield_now, time::sleep};
 use upstream::PeerKind;
 
-use crate::{Handle, shard::Shard, shared::Shared};
+use crate::{
+    Handle,
+    drain_plan::{Plan, Purpose, Stance},
+    shard::Shard,
+    shared::Shared,
+};
 
 /// The shortest pause; where flows are to go faster, several go at once.
 const TICK: Duration = Duration::from_millis(5);
@@ -34,35 +39,6 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How often the end of the server looks whether all flows are closed.
 const LOOK: Duration = Duration::from_millis(2);
-
-/// Why flows are sent away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    Drain,
-    Shutdown,
-}
-
-/// How and until when.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    pub(crate) purpose: Purpose,
-    /// When it began, in microseconds since the Unix epoch.
-    since: u64,
-    until: Instant,
-    /// When the connections of servers behind go, whatever has not been said by them.
-    last: Instant,
-    /// Flows that had closed until then.
-    closed_before: u64,
-}
-
-/// Whether flows come in, and whether those that are here are sent away.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Stance {
-    Serving,
-    /// No new flows; open ones stay.
-    Shut,
-    Emptying(Plan),
-}
 
 /// What a node does with flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -281,16 +257,6 @@ impl Shared {
             Stance::Shut => Some("the server takes no new connections at present"),
             Stance::Emptying(Plan { purpose: Purpose::Drain, .. }) => Some("the server is being drained"),
             Stance::Emptying(Plan { purpose: Purpose::Shutdown, .. }) => Some("the server is shutting down"),
-        }
-    }
-}
-
-impl Plan {
-    fn ending(&self) -> Ending {
-        match self.purpose {
-            // RFC 6455's registry: 1012 asks the client to come back, by preference elsewhere.
-            Purpose::Drain => Ending::of(Cause::Drain).code(1012).reason("this server is being drained"),
-            Purpose::Shutdown => Ending::of(Cause::Shutdown).code(1001).reason("the server is shutting down"),
         }
     }
 }

@@ -16,7 +16,11 @@ use tokio::{
 };
 use upstream::{FlowNumber, Hop};
 
-use crate::{FlowQuery, Pinged, ask::Answered, audit::Part, view::FlowView};
+use crate::{
+    audit::Part,
+    flow_query::{FlowQuery, Pinged},
+    view::FlowView,
+};
 
 /// Messages that may wait for a shard; beyond, sending fails as if the hop were gone.
 const MOST_MESSAGES: usize = 65_536;
@@ -48,6 +52,16 @@ pub(crate) enum ShardMessage {
     Ping { flow: FlowNumber, answer: oneshot::Sender<Pinged>, patience: Duration },
     /// Say that you are there.
     HealthCheck(oneshot::Sender<()>),
+}
+
+/// The final answer to a request of our own.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// The status of the final response: 408 if none came before the transaction ended, 503 if the request
+    /// could not be sent.
+    pub(crate) status: u16,
+    /// The response as it came; none if none did.
+    pub(crate) response: Option<Box<[u8]>>,
 }
 
 /// Why nothing comes from a hop.
@@ -110,6 +124,23 @@ impl Inboxes {
         if let (Ok(stream), Some(sender)) = (stream.into_std(), self.senders.get(shard)) {
             // An error means that the shards have ended: the connection is dropped with them.
             let _ = sender.send(ShardMessage::Connection { listener, stream, remote }).await;
+        }
+    }
+
+    /// The shard that speaks to a peer: the same on every shard.
+    pub(crate) fn shard_of(&self, hop: Hop) -> usize {
+        let shards = self.shards().max(1);
+        match hop {
+            Hop::Flow(number) => number.shard(),
+            Hop::Udp { .. } => 0,
+            Hop::Peer { remote, .. } => {
+                let ip = match remote.ip() {
+                    std::net::IpAddr::V4(ip) => u128::from(u32::from(ip)),
+                    std::net::IpAddr::V6(ip) => u128::from(ip),
+                };
+                let mixed = ip.wrapping_mul(31).wrapping_add(u128::from(remote.port()));
+                (mixed % shards as u128) as usize
+            }
         }
     }
 

@@ -9,18 +9,11 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
 };
 
-use metrics::Count;
-use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use crate::{
-    routing::flow_token::Device,
-    shared::Shared,
-    unregister::{PendingUnregister, Untold},
-};
+use crate::routing::{backend::Registrar, flow_token::Device};
 
 /// Requests that may wait here at a time; more do not wait.
 const MOST_HELD: usize = 1024;
@@ -30,29 +23,29 @@ const MOST_HELD: usize = 1024;
 pub(crate) struct Registrations {
     table: Mutex<HashMap<Device, Entry>>,
     /// Un-REGISTERs that were sent and have no answer.
-    sent: AtomicUsize,
+    pub(crate) sent: AtomicUsize,
     /// Devices with a REGISTER under way, one for each of these.
-    registering: AtomicUsize,
+    pub(crate) registering: AtomicUsize,
     /// Requests that wait for either.
     held: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+pub(crate) struct Entry {
     /// REGISTERs without a final answer.
-    registers: u32,
+    pub(crate) registers: u32,
     /// What the registrar is to forget, unless the device comes back.
-    pending: Option<PendingUnregister>,
-    unregister: Unregister,
+    pub(crate) pending: Option<PendingUnregister>,
+    pub(crate) unregister: Unregister,
     /// REGISTERs that wait for the un-REGISTER.
-    waiting: Vec<oneshot::Sender<()>>,
+    pub(crate) waiting: Vec<oneshot::Sender<()>>,
     /// Requests to the device that wait for the REGISTERs.
-    calling: Vec<oneshot::Sender<()>>,
+    pub(crate) calling: Vec<oneshot::Sender<()>>,
 }
 
 /// How far an un-REGISTER is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Unregister {
+pub(crate) enum Unregister {
     #[default]
     None,
     Queued,
@@ -60,7 +53,7 @@ enum Unregister {
 }
 
 impl Registrations {
-    fn table(&self) -> MutexGuard<'_, HashMap<Device, Entry>> {
+    pub(crate) fn table(&self) -> MutexGuard<'_, HashMap<Device, Entry>> {
         // Nothing can panic under this lock but a bug of ours; each method leaves the table whole.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,115 +121,41 @@ impl Drop for Place {
     }
 }
 
-/// A REGISTER that is under way for these devices; over when it is dropped.
+/// A binding that a registrar still has, and whose connection has ended.
 #[derive(Debug)]
-pub(crate) struct Registering {
-    shared: Arc<Shared>,
-    devices: SmallVec<[Device; 1]>,
-    /// The end of the process waits for it: it may leave something to be taken back.
-    _untold: Untold,
+pub(crate) struct PendingUnregister {
+    pub(crate) registrar: Registrar,
+    pub(crate) aor: String,
+    /// The Contact value.
+    pub(crate) contact: String,
+    pub(crate) call_id: String,
+    pub(crate) cseq: u32,
+    /// Gone when the registrar was told, or will not be.
+    pub(crate) _untold: Untold,
 }
 
-impl Registering {
-    pub(crate) fn new(shared: &Arc<Shared>, devices: SmallVec<[Device; 1]>) -> Self {
-        let mut table = shared.registrations.table();
-        for device in &devices {
-            table.entry(*device).or_default().registers += 1;
-        }
-        shared.registrations.registering.fetch_add(devices.len(), Ordering::AcqRel);
-        drop(table);
-        Self { shared: Arc::clone(shared), devices, _untold: shared.untold.clone() }
+impl PendingUnregister {
+    pub(crate) fn registrar(&self) -> Registrar {
+        self.registrar
     }
-}
 
-impl Drop for Registering {
-    fn drop(&mut self) {
-        let mut table = self.shared.registrations.table();
-        for device in &self.devices {
-            if let Some(entry) = table.get_mut(device) {
-                entry.registers = entry.registers.saturating_sub(1);
-                if entry.registers == 0 {
-                    for calling in entry.calling.drain(..) {
-                        let _ = calling.send(());
-                    }
-                }
-            }
-            self.shared.registrations.registering.fetch_sub(1, Ordering::AcqRel);
-            self.shared.settle(&mut table, *device);
-        }
+    pub(crate) fn cseq(&self) -> u32 {
+        self.cseq
+    }
+
+    /// Whether both were registered with one Call-ID, so that their CSeq numbers tell which is later.
+    pub(crate) fn is_of_the_call_of(&self, other: &Self) -> bool {
+        self.call_id == other.call_id
     }
 }
 
-impl Shared {
-    /// A binding has ended that a registrar behind us still has: it is taken back, once no REGISTER for it is
-    /// under way, unless its device is registered here by another connection then.
-    pub(crate) fn take_back(&self, device: Device, pending: PendingUnregister) {
-        let mut table = self.registrations.table();
-        let entry = table.entry(device).or_default();
-        let later =
-            |known: &PendingUnregister| known.is_of_the_call_of(&pending) && known.cseq() > pending.cseq();
-        if !entry.pending.as_ref().is_some_and(later) {
-            entry.pending = Some(pending);
-        }
-        self.settle(&mut table, device);
-    }
+/// One of those of which a registrar has yet to hear.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Untold(Arc<()>);
 
-    /// Decides what is next for a device, if nothing is under way for it.
-    fn settle(&self, table: &mut HashMap<Device, Entry>, device: Device) {
-        let Some(entry) = table.get_mut(&device) else { return };
-        if entry.registers > 0 || entry.unregister != Unregister::None {
-            return;
-        }
-        if let Some(pending) = &entry.pending {
-            if self.is_registered(pending, device) {
-                self.metrics.add(Count::UnregistersSpared);
-            } else if self.pending_unregisters.try_send(device).is_ok() {
-                entry.unregister = Unregister::Queued;
-                return;
-            } else {
-                self.unregister_failed(pending);
-            }
-        }
-        table.remove(&device);
-    }
-
-    fn is_registered(&self, pending: &PendingUnregister, device: Device) -> bool {
-        let location = self.state.location();
-        let registrar = pending.registrar();
-        location
-            .bindings_of_number(device.number, Instant::now())
-            .any(|binding| registrar.device_of(&self.flow_tokens, binding) == device)
-    }
-
-    /// The turn of an un-REGISTER has come: what it is to say, if it is still to be said.
-    pub(crate) fn next_to_take_back(&self, device: Device) -> Option<PendingUnregister> {
-        let mut table = self.registrations.table();
-        let entry = table.get_mut(&device)?;
-        entry.unregister = Unregister::None;
-        if entry.registers > 0 {
-            return None;
-        }
-        let pending = entry.pending.take()?;
-        if self.is_registered(&pending, device) {
-            self.metrics.add(Count::UnregistersSpared);
-            table.remove(&device);
-            return None;
-        }
-        entry.unregister = Unregister::Sent;
-        self.registrations.sent.fetch_add(1, Ordering::AcqRel);
-        Some(pending)
-    }
-
-    /// An un-REGISTER has been answered, or will not be.
-    pub(crate) fn taken_back(&self, device: Device) {
-        let mut table = self.registrations.table();
-        self.registrations.sent.fetch_sub(1, Ordering::AcqRel);
-        if let Some(entry) = table.get_mut(&device) {
-            entry.unregister = Unregister::None;
-            for waiting in entry.waiting.drain(..) {
-                let _ = waiting.send(());
-            }
-        }
-        self.settle(&mut table, device);
+impl Untold {
+    /// How many there are besides this one.
+    pub(crate) fn others(&self) -> usize {
+        Arc::strong_count(&self.0) - 1
     }
 }

@@ -31,17 +31,16 @@ use crate::{
     ask::options,
     audit::{self, Audit},
     call_table::CallTable,
-    draining::{Purpose, Stance},
+    drain_plan::{Purpose, Stance},
     inbox::Inboxes,
     ledger_config,
     listeners::{self, Sockets},
     private,
-    registrations::Registrations,
+    registrations::{Registrations, Untold},
     routing::flow_token::FlowTokens,
     shard,
     shared::{Pages, Shared},
-    unregister::{self, Untold},
-    upkeep,
+    unregister, upkeep,
 };
 
 /// Bindings that one flow has on average at most, for the bound of the whole table.

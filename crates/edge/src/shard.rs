@@ -26,10 +26,9 @@ use upstream::{FlowNumber, Hop, LookedUp};
 use crate::{
     Pinged,
     admission_control::Trust,
-    ask::Answered,
-    dialling::{self, Made},
+    dialling::Made,
     draining,
-    inbox::{Closing, Loss, ShardMessage},
+    inbox::{Answered, Closing, Loss, ShardMessage},
     routing::{
         environment::{ProxyEnvironment, Speaker},
         response_address::response_address,
@@ -339,12 +338,12 @@ impl Shard {
                 self.note_call(number, message);
                 self.link(number).is_some_and(|link| link.send(message).is_ok())
             }
-            Hop::Peer { .. } if dialling::shard_of(&self.shared, hop) == usize::from(self.index) => {
+            Hop::Peer { .. } if self.shared.inboxes.shard_of(hop) == usize::from(self.index) => {
                 self.send_to_peer(hop, message)
             }
             Hop::Flow(_) | Hop::Peer { .. } => {
                 let message = ShardMessage::Deliver { hop, message: message.into(), from_shard: self.index };
-                self.shared.tell(dialling::shard_of(&self.shared, hop), message).is_ok()
+                self.shared.tell(self.shared.inboxes.shard_of(hop), message).is_ok()
             }
             // What the socket does not take now is lost like any datagram; transactions repeat it.
             Hop::Udp { listener, remote } => self.sockets.get(&listener).is_some_and(|socket| {

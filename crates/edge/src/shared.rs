@@ -17,14 +17,13 @@ use crate::{
     admission_control::AdmissionControl,
     audit::Audit,
     call_table::CallTable,
-    draining::Stance,
+    drain_plan::Stance,
     inbox::{Inboxes, ShardMessage, Undelivered},
-    registrations::Registrations,
+    registrations::{Registrations, Untold},
     routing::{
         flow_token::{Device, FlowTokens},
         tables::Tables,
     },
-    unregister::Untold,
 };
 
 /// Takes a request for a page.

@@ -1,12 +1,17 @@
 //! What connections leave behind at registrars behind us. REGISTERs of our own remove it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use config::{Registration, Unregister};
 use lifecycle::FlowId;
 use location::Binding;
 use metrics::Count;
 use sip_message::{Host, Message, NameAddr, Uri, write_address_of_record};
+use smallvec::SmallVec;
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -14,7 +19,9 @@ use tokio::{
 use upstream::Ask;
 
 use crate::{
-    ask::{Answered, ask},
+    ask::ask,
+    inbox::Answered,
+    registrations::{Entry, PendingUnregister, Unregister as UnregisterState, Untold},
     routing::{
         backend::{Registrar, contact_values},
         flow_token::Device,
@@ -31,45 +38,6 @@ const AT_ONCE: usize = 16;
 
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(4);
-
-/// A binding that a registrar still has, and whose connection has ended.
-#[derive(Debug)]
-pub(crate) struct PendingUnregister {
-    registrar: Registrar,
-    aor: String,
-    /// The Contact value.
-    contact: String,
-    call_id: String,
-    cseq: u32,
-    /// Gone when the registrar was told, or will not be.
-    _untold: Untold,
-}
-
-impl PendingUnregister {
-    pub(crate) fn registrar(&self) -> Registrar {
-        self.registrar
-    }
-
-    pub(crate) fn cseq(&self) -> u32 {
-        self.cseq
-    }
-
-    /// Whether both were registered with one Call-ID, so that their CSeq numbers tell which is later.
-    pub(crate) fn is_of_the_call_of(&self, other: &Self) -> bool {
-        self.call_id == other.call_id
-    }
-}
-
-/// One of those of which a registrar has yet to hear.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Untold(Arc<()>);
-
-impl Untold {
-    /// How many there are besides this one.
-    pub(crate) fn others(&self) -> usize {
-        Arc::strong_count(&self.0) - 1
-    }
-}
 
 /// What a REGISTER has bound at its registrar is to be forgotten there.
 pub(crate) fn take_back(shared: &Shared, registrar: Registrar, request: &Message<'_>, aor: &str) {
@@ -273,5 +241,118 @@ fn uri_of(aor: &str) -> String {
     match write_address_of_record(aor, &mut uri) {
         Some(()) => String::from_utf8_lossy(&uri).into_owned(),
         None => format!("sip:{aor}"),
+    }
+}
+
+/// A REGISTER that is under way for these devices; over when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Registering {
+    shared: Arc<Shared>,
+    devices: SmallVec<[Device; 1]>,
+    /// The end of the process waits for it: it may leave something to be taken back.
+    _untold: Untold,
+}
+
+impl Registering {
+    pub(crate) fn new(shared: &Arc<Shared>, devices: SmallVec<[Device; 1]>) -> Self {
+        let mut table = shared.registrations.table();
+        for device in &devices {
+            table.entry(*device).or_default().registers += 1;
+        }
+        shared.registrations.registering.fetch_add(devices.len(), Ordering::AcqRel);
+        drop(table);
+        Self { shared: Arc::clone(shared), devices, _untold: shared.untold.clone() }
+    }
+}
+
+impl Drop for Registering {
+    fn drop(&mut self) {
+        let mut table = self.shared.registrations.table();
+        for device in &self.devices {
+            if let Some(entry) = table.get_mut(device) {
+                entry.registers = entry.registers.saturating_sub(1);
+                if entry.registers == 0 {
+                    for calling in entry.calling.drain(..) {
+                        let _ = calling.send(());
+                    }
+                }
+            }
+            self.shared.registrations.registering.fetch_sub(1, Ordering::AcqRel);
+            self.shared.settle(&mut table, *device);
+        }
+    }
+}
+
+impl Shared {
+    /// A binding has ended that a registrar behind us still has: it is taken back, once no REGISTER for it is
+    /// under way, unless its device is registered here by another connection then.
+    pub(crate) fn take_back(&self, device: Device, pending: PendingUnregister) {
+        let mut table = self.registrations.table();
+        let entry = table.entry(device).or_default();
+        let later =
+            |known: &PendingUnregister| known.is_of_the_call_of(&pending) && known.cseq() > pending.cseq();
+        if !entry.pending.as_ref().is_some_and(later) {
+            entry.pending = Some(pending);
+        }
+        self.settle(&mut table, device);
+    }
+
+    /// Decides what is next for a device, if nothing is under way for it.
+    fn settle(&self, table: &mut HashMap<Device, Entry>, device: Device) {
+        let Some(entry) = table.get_mut(&device) else { return };
+        if entry.registers > 0 || entry.unregister != UnregisterState::None {
+            return;
+        }
+        if let Some(pending) = &entry.pending {
+            if self.is_registered(pending, device) {
+                self.metrics.add(Count::UnregistersSpared);
+            } else if self.pending_unregisters.try_send(device).is_ok() {
+                entry.unregister = UnregisterState::Queued;
+                return;
+            } else {
+                self.unregister_failed(pending);
+            }
+        }
+        table.remove(&device);
+    }
+
+    fn is_registered(&self, pending: &PendingUnregister, device: Device) -> bool {
+        let location = self.state.location();
+        let registrar = pending.registrar();
+        location
+            .bindings_of_number(device.number, Instant::now())
+            .any(|binding| registrar.device_of(&self.flow_tokens, binding) == device)
+    }
+
+    /// The turn of an un-REGISTER has come: what it is to say, if it is still to be said.
+    pub(crate) fn next_to_take_back(&self, device: Device) -> Option<PendingUnregister> {
+        let mut table = self.registrations.table();
+        let entry = table.get_mut(&device)?;
+        entry.unregister = UnregisterState::None;
+        if entry.registers > 0 {
+            return None;
+        }
+        let pending = entry.pending.take()?;
+        if self.is_registered(&pending, device) {
+            self.metrics.add(Count::UnregistersSpared);
+            table.remove(&device);
+            return None;
+        }
+        entry.unregister = UnregisterState::Sent;
+        self.registrations.sent.fetch_add(1, Ordering::AcqRel);
+        Some(pending)
+    }
+
+    /// An un-REGISTER has been answered, or will not be.
+    pub(crate) fn taken_back(&self, device: Device) {
+        let mut table = self.registrations.table();
+        self.registrations.sent.fetch_sub(1, Ordering::AcqRel);
+        if let Some(entry) = table.get_mut(&device) {
+            entry.unregister = UnregisterState::None;
+            for waiting in entry.waiting.drain(..) {
+                let _ = waiting.send(());
+            }
+        }
+        self.settle(&mut table, device);
     }
 }

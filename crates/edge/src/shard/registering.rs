@@ -17,7 +17,7 @@ use super::Shard;
 use crate::{
     listeners::Bound,
     rate_limits::too_many,
-    registrations::{Held, Registering},
+    registrations::Held,
     routing::{
         Incoming, Routing,
         backend::Registrar,
@@ -26,7 +26,7 @@ use crate::{
         register::{Permission, RegistrantProof, refused},
         rewritten_contact, targets,
     },
-    unregister::{send_all, take_back},
+    unregister::{Registering, send_all, take_back},
 };
 
 /// What the peer of a replaced flow is told, with the code 1000. A user agent that is told so does not come
