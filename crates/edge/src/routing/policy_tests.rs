@@ -327,7 +327,9 @@ impl Site {
                         RegistrantProof::Password => "by password",
                         RegistrantProof::Voucher(_) => "by voucher",
                     };
-                    format!("registers {}, {proof}", permission.aor)
+                    let left_out = permission.left_out.iter().filter(|left_out| **left_out).count();
+                    let but = if left_out > 0 { format!(" but for {left_out}") } else { String::new() };
+                    format!("registers {}, {proof}{but}", permission.aor)
                 }
                 Err(answer) => name_answer(&answer),
             },

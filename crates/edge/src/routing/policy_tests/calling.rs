@@ -265,6 +265,8 @@ fn a_gruu_leads_to_its_instance_and_never_outside() {
             ("known ada@trunk.test", "INVITE", "sip:bob@trunk.test;gr=urn:uuid:b", "bob"),
             ("known ada@trunk.test", "INVITE", "sip:carl@trunk.test;gr=urn:uuid:b", AWAY),
             ("known ada@trunk.test", "SUBSCRIBE", "sip:bob@trunk.test;gr=urn:uuid:b", "bob"),
+            // A device without an instance is none that a GRUU names.
+            ("known ada@home.test", "INVITE", "sip:bob@open.test;gr=urn:uuid:z", AWAY),
             ("nobody eve@elsewhere.test", "INVITE", "sip:bob@home.test;gr=urn:uuid:b", NOT_LET_IN),
             ("nobody ada@home.test", "INVITE", "sip:bob@home.test;gr=urn:uuid:b", CHALLENGE),
             // A registrar behind resolves its own.
@@ -288,6 +290,25 @@ fn a_proof_is_noted_for_its_flow_whether_or_not_it_is_of_the_user_that_from_name
     {
         assert_eq!(effects(who), "", "{who}");
     }
+}
+
+/// Devices are asked for event state that only they know.
+#[test]
+fn event_packages_of_devices_reach_them_where_no_server_keeps_event_state() {
+    let site = Site::populated();
+    let rows = [
+        ("sip:bob@home.test", "dialog", "bob"),
+        ("sip:bob@home.test", "dialog;id=7", "bob"),
+        ("sip:bob@home.test", "presence", "489 Bad Event"),
+        ("sip:bob@home.test", "presence;id=7", "489 Bad Event"),
+        ("sip:bob@other.test", "presence", "489 Bad Event"),
+        ("sip:bob@inner.test", "presence", NOT_OUTSIDE),
+    ];
+    hold(rows.map(|(uri, package, expected)| {
+        let sent = Sent::new("known ada@home.test", &site);
+        let request = sent.asks("SUBSCRIBE", uri, &format!("Event: {package}\r\n"));
+        (format!("SUBSCRIBE {uri} for {package}"), expected, site.decides(&sent, &request))
+    }));
 }
 
 /// A refused call is written down for a user only if it is known to be that user's.

@@ -316,6 +316,22 @@ fn other_flows_of_a_gruu_are_for_those_who_are_let_in() {
     }));
 }
 
+/// A registrar behind resolves GRUUs of its own.
+#[test]
+fn a_gruu_of_a_registrar_behind_names_nobody_here() {
+    let site = Site::populated();
+    let sent = Sent::new("known ada@home.test", &site);
+    for (uri, named) in
+        [("sip:bob@home.test;gr=urn:uuid:b", true), ("sip:bob@behind.test;gr=urn:uuid:b", false)]
+    {
+        let request = sent.asks_for("BYE", uri, "<sip:bob@home.test>;tag=t", "");
+        let message = Message::parse(request.as_bytes()).unwrap();
+        let incoming = Incoming { request: &message, from: sent.hop, now: site.now };
+        let routing = Routing { tables: site.tables(), flows: &sent };
+        assert_eq!(routing.named(incoming, flow(BOB)).is_some(), named, "{uri}");
+    }
+}
+
 /// A Contact of ours, and a Path, are for servers behind.
 #[test]
 fn a_contact_of_ours_and_a_path_are_for_servers_behind() {
