@@ -26,7 +26,7 @@ pub(crate) struct Plan {
 
 /// Whether flows come in, and whether those that are here are sent away.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Stance {
+pub(crate) enum AdmissionState {
     Serving,
     /// No new flows; open ones stay.
     Shut,

@@ -19,7 +19,7 @@ use upstream::PeerKind;
 
 use crate::{
     Handle,
-    drain_plan::{Plan, Purpose, Stance},
+    drain_plan::{AdmissionState, Plan, Purpose},
     shard::Shard,
     shared::Shared,
 };
@@ -102,7 +102,7 @@ impl Handle {
     /// # Errors
     /// The process ends already.
     pub fn serve_again(&self) -> Result<Progress, ShuttingDown> {
-        let changed = self.0.change(Stance::Serving)?;
+        let changed = self.0.change(AdmissionState::Serving)?;
         if changed {
             tracing::info!(flows = self.live(), "new flows are let in again");
         }
@@ -114,8 +114,8 @@ impl Handle {
     /// # Errors
     /// The process ends already.
     pub fn refuse_new(&self) -> Result<Progress, ShuttingDown> {
-        if !matches!(*self.0.stance.borrow(), Stance::Emptying(_)) {
-            self.0.change(Stance::Shut)?;
+        if !matches!(*self.0.admission_state.borrow(), AdmissionState::Emptying(_)) {
+            self.0.change(AdmissionState::Shut)?;
             tracing::info!(flows = self.live(), "new flows are refused");
         }
         Ok(self.progress())
@@ -123,23 +123,27 @@ impl Handle {
 
     /// Closes at once whatever a drain or the end of the process has not closed yet.
     pub fn hurry(&self) {
-        self.0.stance.send_if_modified(|stance| match stance {
-            Stance::Emptying(plan) => {
+        self.0.admission_state.send_if_modified(|admission_state| match admission_state {
+            AdmissionState::Emptying(plan) => {
                 plan.until = plan.until.min(Instant::now());
                 plan.last = plan.last.min(plan.until + FAREWELL);
                 true
             }
-            Stance::Serving | Stance::Shut => false,
+            AdmissionState::Serving | AdmissionState::Shut => false,
         });
     }
 
     /// What the node does with flows now, and how far it is.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        let stance = *self.0.stance.borrow();
+        let admission_state = *self.0.admission_state.borrow();
         let left = self.live();
-        let Stance::Emptying(plan) = stance else {
-            let state = if matches!(stance, Stance::Shut) { Doing::Disabled } else { Doing::Serving };
+        let AdmissionState::Emptying(plan) = admission_state else {
+            let state = if matches!(admission_state, AdmissionState::Shut) {
+                Doing::Disabled
+            } else {
+                Doing::Serving
+            };
             return Progress { state, since: None, until: None, seconds_left: 0.0, closed: 0, left };
         };
         let state = match plan.purpose {
@@ -187,32 +191,33 @@ impl Shared {
         };
         self.metrics.set(Gauge::Draining, 1);
         let mut refused = false;
-        self.stance.send_if_modified(|stance| {
-            match stance {
-                Stance::Emptying(Plan { purpose: Purpose::Shutdown, .. }) => {
+        self.admission_state.send_if_modified(|admission_state| {
+            match admission_state {
+                AdmissionState::Emptying(Plan { purpose: Purpose::Shutdown, .. }) => {
                     refused = true;
                     return false;
                 }
-                Stance::Emptying(under_way) if under_way.purpose == purpose => {
+                AdmissionState::Emptying(under_way) if under_way.purpose == purpose => {
                     (under_way.until, under_way.last) = (until, fresh.last);
                 }
-                _ => *stance = Stance::Emptying(fresh),
+                _ => *admission_state = AdmissionState::Emptying(fresh),
             }
             true
         });
         if refused { Err(ShuttingDown) } else { Ok(()) }
     }
 
-    fn change(&self, to: Stance) -> Result<bool, ShuttingDown> {
+    fn change(&self, to: AdmissionState) -> Result<bool, ShuttingDown> {
         let mut outcome = Ok(false);
-        self.stance.send_if_modified(|stance| {
-            outcome = match (&*stance, to) {
-                (Stance::Emptying(Plan { purpose: Purpose::Shutdown, .. }), _) => Err(ShuttingDown),
-                (Stance::Serving, Stance::Serving) | (Stance::Shut, Stance::Shut) => Ok(false),
+        self.admission_state.send_if_modified(|admission_state| {
+            outcome = match (&*admission_state, to) {
+                (AdmissionState::Emptying(Plan { purpose: Purpose::Shutdown, .. }), _) => Err(ShuttingDown),
+                (AdmissionState::Serving, AdmissionState::Serving)
+                | (AdmissionState::Shut, AdmissionState::Shut) => Ok(false),
                 _ => Ok(true),
             };
             if outcome == Ok(true) {
-                *stance = to;
+                *admission_state = to;
                 self.metrics.set(Gauge::Draining, 0);
             }
             outcome == Ok(true)
@@ -241,8 +246,8 @@ impl Shared {
 
     /// The same, for those that are told by datagrams.
     pub(crate) async fn all_told(&self) {
-        let stance = *self.stance.borrow();
-        if let Stance::Emptying(plan) = stance {
+        let admission_state = *self.admission_state.borrow();
+        if let AdmissionState::Emptying(plan) = admission_state {
             self.said_farewell(plan).await;
         }
     }
@@ -250,25 +255,29 @@ impl Shared {
     /// Why no flow that leads there may open now, if none may. As long as there is something to be said for
     /// users, servers behind are connected to.
     pub(crate) fn shut_because(&self, leads: PeerKind) -> Option<&'static str> {
-        match &*self.stance.borrow() {
-            Stance::Serving => None,
-            Stance::Shut if leads == PeerKind::Server => None,
-            Stance::Emptying(plan) if leads == PeerKind::Server && self.says_farewell(*plan) => None,
-            Stance::Shut => Some("the server takes no new connections at present"),
-            Stance::Emptying(Plan { purpose: Purpose::Drain, .. }) => Some("the server is being drained"),
-            Stance::Emptying(Plan { purpose: Purpose::Shutdown, .. }) => Some("the server is shutting down"),
+        match &*self.admission_state.borrow() {
+            AdmissionState::Serving => None,
+            AdmissionState::Shut if leads == PeerKind::Server => None,
+            AdmissionState::Emptying(plan) if leads == PeerKind::Server && self.says_farewell(*plan) => None,
+            AdmissionState::Shut => Some("the server takes no new connections at present"),
+            AdmissionState::Emptying(Plan { purpose: Purpose::Drain, .. }) => {
+                Some("the server is being drained")
+            }
+            AdmissionState::Emptying(Plan { purpose: Purpose::Shutdown, .. }) => {
+                Some("the server is shutting down")
+            }
         }
     }
 }
 
 /// Closes a shard's flows whenever it is told to.
-pub(crate) async fn run(shard: Rc<Shard>, mut stance: watch::Receiver<Stance>) {
+pub(crate) async fn run(shard: Rc<Shard>, mut admission_state: watch::Receiver<AdmissionState>) {
     loop {
-        let now = *stance.borrow_and_update();
+        let now = *admission_state.borrow_and_update();
         let changed = match now {
-            Stance::Serving | Stance::Shut => stance.changed().await,
-            Stance::Emptying(plan) => tokio::select! {
-                changed = stance.changed() => changed,
+            AdmissionState::Serving | AdmissionState::Shut => admission_state.changed().await,
+            AdmissionState::Emptying(plan) => tokio::select! {
+                changed = admission_state.changed() => changed,
                 changed = async {
                     empty(&shard, plan).await;
                     std::future::pending().await
@@ -286,8 +295,8 @@ pub(crate) async fn run(shard: Rc<Shard>, mut stance: watch::Receiver<Stance>) {
 /// is met by going through the table thrice.
 async fn empty(shard: &Shard, plan: Plan) {
     let ending = plan.ending();
-    for which in [Leaving::UsersWithoutCalls, Leaving::Users, Leaving::All] {
-        if which == Leaving::All {
+    for which in [DrainPhase::UsersWithoutCalls, DrainPhase::Users, DrainPhase::All] {
+        if which == DrainPhase::All {
             shard.shared.said_farewell(plan).await;
         }
         let mut behind = None;
@@ -317,7 +326,7 @@ async fn empty(shard: &Shard, plan: Plan) {
 
 /// Which flows are to be closed next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leaving {
+pub(crate) enum DrainPhase {
     UsersWithoutCalls,
     Users,
     All,

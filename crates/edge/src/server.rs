@@ -31,7 +31,7 @@ use crate::{
     ask::options,
     audit::{self, Audit},
     call_table::CallTable,
-    drain_plan::{Purpose, Stance},
+    drain_plan::{AdmissionState, Purpose},
     inbox::Inboxes,
     ledger_config,
     listeners::{self, Sockets},
@@ -197,7 +197,7 @@ impl Server {
             branch_secret: rand::random(),
             pages: OnceLock::new(),
             started: Instant::now(),
-            stance: watch::Sender::new(Stance::Serving),
+            admission_state: watch::Sender::new(AdmissionState::Serving),
         });
         let handle = Handle(Arc::clone(&shared));
         if let Some(pages) = pages(handle.clone()) {

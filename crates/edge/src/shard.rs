@@ -121,7 +121,7 @@ pub(crate) async fn run(
         });
     }
     spawn_local(keep_time(Rc::clone(&shard)));
-    spawn_local(draining::run(Rc::clone(&shard), shard.shared.stance.subscribe()));
+    spawn_local(draining::run(Rc::clone(&shard), shard.shared.admission_state.subscribe()));
     while let Some(message) = inbox.recv().await {
         shard.contained(|| shard.read(message));
     }

@@ -17,7 +17,7 @@ use crate::{
     admission_control::AdmissionControl,
     audit::Audit,
     call_table::CallTable,
-    drain_plan::Stance,
+    drain_plan::AdmissionState,
     inbox::{Inboxes, ShardMessage, Undelivered},
     registrations::{Registrations, Untold},
     routing::{
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     pub(crate) pages: OnceLock<Pages>,
     /// Whether flows come in. Changed in `draining` alone.
-    pub(crate) stance: watch::Sender<Stance>,
+    pub(crate) admission_state: watch::Sender<AdmissionState>,
 }
 
 impl std::fmt::Debug for Shared {

@@ -22,7 +22,7 @@ use crate::{
     FlowQuery,
     admission_control::{AdmittedClient, Consequence},
     audit::{Listed, PART, Part, Stage, Tally, socket_number},
-    draining::Leaving,
+    draining::DrainPhase,
     routing::flow_lookup::{By, Known},
     view::{BindingView, FlowView},
 };
@@ -125,15 +125,15 @@ impl Shard {
     }
 
     /// The first flow behind this one that is to be closed and was not told yet.
-    pub(crate) fn next_leaving(&self, behind: Option<FlowNumber>, which: Leaving) -> Option<FlowNumber> {
+    pub(crate) fn next_leaving(&self, behind: Option<FlowNumber>, which: DrainPhase) -> Option<FlowNumber> {
         let flows = self.flows.borrow();
         let mut rest = flows.range((behind.map_or(Unbounded, Excluded), Unbounded));
         let leaves = |entry: &Entry| match which {
-            Leaving::UsersWithoutCalls => {
+            DrainPhase::UsersWithoutCalls => {
                 entry.leads == PeerKind::UserAgent && entry.calls.get() == Calls::None
             }
-            Leaving::Users => entry.leads == PeerKind::UserAgent,
-            Leaving::All => true,
+            DrainPhase::Users => entry.leads == PeerKind::UserAgent,
+            DrainPhase::All => true,
         };
         rest.find(|(_, entry)| !entry.sent_away.get() && leaves(entry)).map(|(number, _)| *number)
     }
