@@ -33,168 +33,159 @@ Count {
     FlowsOpened = "flows_opened",
     /// Flows closed.
     FlowsClosed = "flows_closed",
-    /// Connections that were not let in: no room in the ledger, a stalled disk, too many flows.
+    /// Connections refused because the ledger had no room, the disk stalled, or there were too many flows.
     FlowsRefused = "flows_refused",
     /// Handshakes refused for what they asked.
     HandshakesRefused = "handshakes_refused",
-    /// WebSockets let in by their token.
+    /// WebSockets opened with a token.
     TokensAccepted = "tokens_accepted",
-    /// WebSockets refused for their token, or because they had none, and requests whose token was not good.
+    /// WebSockets and requests refused because their token was missing or not valid.
     TokensRefused = "tokens_refused",
-    /// Connections whose user brought a token in a REGISTER, the first or a newer one.
+    /// Connections whose user sent a token in a REGISTER, the first or a newer one.
     TokensRenewed = "tokens_renewed",
-    /// Token keys fetched from where the configuration says.
+    /// Fetches of token keys from the address in the configuration that succeeded.
     KeysFetched = "token_keys_fetched",
-    /// Fetches of token keys that failed; those that are known stay.
+    /// Fetches of token keys that failed. Known keys stay in use.
     KeysFailed = "token_keys_failed",
-    /// Users read from a database, when the server started and when they had changed.
+    /// Users read from a database, at the start and after changes.
     UsersRead = "users_read",
-    /// Databases of users that could not be read; those that are known stay.
+    /// Reads of user databases that failed. Known users stay in use.
     UsersUnread = "users_unread",
-    /// Connections whose client's certificate names a user of a domain.
+    /// Connections whose client certificate names a user of a domain.
     CertificatesAccepted = "client_certificates_accepted",
-    /// Connections with a client's certificate that is good and names nobody here.
+    /// Connections whose client certificate is valid and names no user.
     CertificatesOfNobody = "client_certificates_of_nobody",
-    /// Connections that said nothing whole in time.
+    /// Connections that sent nothing complete in time.
     HandshakeTimeouts = "handshake_timeouts",
     /// Connections whose TLS failed before they were flows.
     TlsFailures = "tls_handshake_failures",
-    /// Connections whose peer left before it had asked for anything.
+    /// Connections that the peer left before it had asked for anything.
     LeftEarly = "left_early",
-    /// Connections that did not come by the proxy of their listener, or without a header of the PROXY
-    /// protocol.
+    /// Connections that did not come through the proxy of their listener, or without its PROXY header.
     NotByProxy = "not_by_proxy",
-    /// Connections whose first bytes were no TLS where TLS is spoken; they are failed TLS handshakes, too.
+    /// Connections to TLS listeners whose first bytes were not TLS. They count as failed TLS handshakes, too.
     NotTls = "not_tls",
-    /// Connections that said nothing whole and gave way to newer ones.
+    /// Connections closed during the handshake to make room for newer ones.
     CrowdedOut = "handshakes_crowded_out",
-    /// Connections, and messages of strangers, turned away because their address is banned.
+    /// Connections, and messages of unauthenticated clients, refused because their address is banned.
     TurnedBanned = "turned_away_banned",
-    /// Connections turned away because their address had as many as it may have.
+    /// Connections refused because their address had too many open.
     TurnedConnections = "turned_away_connections",
-    /// Connections turned away because their address had as many handshakes under way as it may have.
+    /// Connections refused because their address had too many handshakes under way.
     TurnedHandshakes = "turned_away_handshakes",
-    /// Connections turned away because those of their address came too fast.
+    /// Connections refused because their address opened them too fast.
     TurnedHandshakeRate = "turned_away_handshake_rate",
-    /// Messages of strangers that were not listened to because those of their address came too fast.
+    /// Messages of unauthenticated clients dropped because their address sent them too fast.
     TurnedMessageRate = "turned_away_message_rate",
-    /// Connections let in uncounted because as many addresses as can be were remembered.
+    /// Connections accepted without counting because the address table was full.
     Uncounted = "arrivals_uncounted",
-    /// Connections not let in, registrations refused and connections closed because their user had as many as
-    /// it may have.
+    /// Connections and registrations refused, and connections closed, because their user had too many.
     HinderedConnections = "hindered_user_connections",
-    /// Messages of users that said more than they may: requests that begin something were refused, then
-    /// connections closed.
+    /// Requests refused, and connections closed, because their user sent too many messages.
     HinderedMessageRate = "hindered_user_message_rate",
-    /// Calls refused because their user had as many as it may have.
+    /// Calls refused because their user had too many.
     HinderedCalls = "hindered_user_calls",
-    /// Credentials not looked at because too many in that name were wrong.
+    /// Credentials not checked because too many for that user were wrong.
     HinderedFailures = "hindered_user_failures",
-    /// Connections, calls and messages of users that were not counted because as many users as can be were
-    /// remembered.
+    /// Connections, calls and messages not counted for a user because the user table was full.
     UsersUncounted = "users_uncounted",
     /// Addresses banned.
     Bans = "bans",
-    /// Wrong credentials and tokens of strangers.
+    /// Wrong credentials and tokens of unauthenticated clients.
     OffencesCredentials = "offences_credentials",
-    /// Refused handshakes of strangers.
+    /// Refused handshakes of unauthenticated clients.
     OffencesHandshake = "offences_handshake",
-    /// Bytes of strangers that are no SIP, no WebSocket frames or no TLS.
+    /// Bytes of unauthenticated clients that are not SIP, WebSocket frames or TLS.
     OffencesMalformed = "offences_malformed",
-    /// Refused requests of strangers.
+    /// Refused requests of unauthenticated clients.
     OffencesRefused = "offences_refused",
-    /// Requests of strangers that were asked for credentials.
+    /// Requests of unauthenticated clients that were challenged.
     OffencesUnproved = "offences_unproved",
     /// Requests of scanners.
     OffencesScanner = "offences_scanner",
-    /// Streams that began with something else than SIP.
+    /// Streams that began with something other than SIP.
     NotSip = "not_sip",
-    /// Accepts that failed for want of descriptors or memory.
+    /// Accepts that failed because descriptors or memory ran out.
     AcceptsStarved = "accepts_starved",
     /// SIP messages received.
     MessagesReceived = "messages_received",
     /// SIP messages sent.
     MessagesSent = "messages_sent",
-    /// Datagrams and WebSocket messages that were dropped because they are no SIP at all: keepalives, other
-    /// protocols.
+    /// Datagrams and WebSocket messages dropped because they are not SIP: keepalives, other protocols.
     MessagesNotSip = "messages_not_sip",
     /// SIP messages that could not be parsed.
     MessagesUnparsed = "messages_unparsed",
     /// SIP messages that were not valid.
     MessagesInvalid = "messages_invalid",
-    /// Responses to nothing of ours.
+    /// Responses that match no request.
     ResponsesStray = "responses_stray",
     /// Responses dropped because they did not come from where their request went.
     ResponsesForeign = "responses_foreign",
-    /// ACKs with nowhere to go.
+    /// ACKs that match no call and lead nowhere.
     AcksStray = "acks_stray",
-    /// Repeated requests that were absorbed.
+    /// Retransmitted requests that were absorbed.
     RequestsRepeated = "requests_repeated",
-    /// Requests that had been here before.
+    /// Requests rejected as loops (482).
     Loops = "loops",
     /// Requests refused because the transaction table was full.
     TransactionsFull = "transactions_full",
-    /// Requests refused because the messages kept for transactions were as many bytes as they may be.
+    /// Requests refused because the messages kept for transactions took too much memory.
     TransactionMemoryFull = "transaction_memory_full",
-    /// Requests sent again to a server behind this one because the connection that they had gone over ended.
+    /// Requests sent again to an upstream server because the connection that they had gone over ended.
     RequestsSentAnew = "requests_sent_anew",
-    /// Ended connections of servers behind this one of which nothing is remembered any more: what is for one
-    /// of them is answered 430.
+    /// Ended connections of upstream servers that were forgotten. Requests for one of them are answered 430.
     ServerConnectionsForgotten = "server_connections_forgotten",
     /// Messages that could not be rewritten.
     Unwritable = "messages_unwritable",
     /// Messages for a hop that was gone.
     SendsFailed = "sends_failed",
-    /// Messages between shards that found the inbox full.
+    /// Messages between shards dropped because the inbox was full.
     InboxFull = "inbox_full",
     /// Registrations accepted, refreshes and removals included.
     RegistersAccepted = "registers_accepted",
     /// Registrations refused.
     RegistersRefused = "registers_refused",
-    /// Users who came online.
+    /// Users that came online.
     UsersCameOnline = "users_came_online",
-    /// Users who went offline: they had no binding for the hold-off.
+    /// Users that went offline: they had no binding for the hold-off.
     UsersWentOffline = "users_went_offline",
-    /// Users told offline before the hold-off was over, because there were as many users as there may be.
+    /// Users reported offline before the hold-off was over, because there were too many users.
     UsersOfflineEarly = "users_offline_early",
-    /// Changes of bindings over UDP that were not kept for the next start: the disk was too slow.
+    /// Changes of UDP bindings not stored for the next start because the disk was too slow.
     BindingsUnkept = "bindings_unkept",
-    /// Bindings that a registrar behind this server took back because their connection had ended.
+    /// Bindings that a registrar behind removed because their connection had ended.
     Unregistered = "unregistered",
-    /// Bindings that were not taken back from registrars behind: their devices were registered here by
-    /// another connection.
+    /// Bindings left at registrars behind because their device was registered here by another connection.
     UnregistersSpared = "unregisters_spared",
-    /// Bindings that a registrar behind this server did not take back: it keeps them until they expire.
+    /// Bindings that a registrar behind did not remove. It keeps them until they expire.
     UnregistersFailed = "unregisters_failed",
     /// Connections made to peers.
     Dialled = "connections_made",
     /// Connections to peers that could not be made.
     DialsFailed = "connections_failed",
-    /// Names of servers behind this one that could not be looked up.
+    /// Names of upstream servers that could not be looked up.
     LookUpsFailed = "upstream_lookups_failed",
-    /// Requests answered 503 because no name of their upstream had led to a server yet.
+    /// Requests answered 503 because no name of their upstream has led to a server yet.
     UpstreamsUnknown = "upstream_unknown",
     /// Requests answered 503 because no server of their upstream answers probes.
     UpstreamsSilent = "upstream_silent",
-    /// Probes that a server behind this one did not answer, or answered 503.
+    /// Probes that an upstream server did not answer, or answered 503.
     ProbesFailed = "upstream_probes_failed",
-    /// Requests that a server behind this one did not answer in time or answered 503, or that did not reach
-    /// it.
+    /// Requests that an upstream server did not answer in time or answered 503, or that did not reach it.
     UpstreamFailures = "upstream_failures",
     /// Contacts of redirections (3xx) that were followed.
     RedirectsFollowed = "redirects_followed",
-    /// Contacts of redirections that were not, though the domain follows them: requests may not go there, or
-    /// nobody is there.
+    /// Contacts of redirections that were not followed: requests may not go there, or nobody is there.
     RedirectsLeft = "redirects_left",
-    /// Credentials asked for.
+    /// Challenges sent.
     Challenges = "challenges",
-    /// Wrong passwords, unknown users among them; they are asked again.
+    /// Wrong credentials, those for unknown users included. They are challenged again.
     WrongCredentials = "wrong_credentials",
-    /// Good credentials that had been used before.
+    /// Valid credentials that had been used before.
     CredentialsReplayed = "credentials_replayed",
-    /// Requests to the outside by somebody who may not make any.
+    /// Requests to the outside refused because their sender may not make any.
     OutsideRefused = "outside_refused",
-    /// Panics that belonged to no flow, which are bugs: one in a flow ends it with internal_error.
+    /// Panics outside of a flow, which are bugs. A panic in a flow ends it with internal_error.
     Panics = "panics",
     /// Flows closed by a drain or for the end of the process.
     FlowsSentAway = "flows_sent_away",
@@ -204,11 +195,11 @@ Count {
     CallsAnswered = "calls_answered",
     /// Calls that ended because a side hung up.
     CallsHungUp = "calls_ended_hangup",
-    /// Calls that the caller gave up.
+    /// Calls cancelled by the caller.
     CallsCancelled = "calls_ended_cancelled",
-    /// Calls that the callee refused.
+    /// Calls rejected by the callee.
     CallsRejected = "calls_ended_rejected",
-    /// Calls that nobody answered in time.
+    /// Calls not answered in time.
     CallsUnanswered = "calls_ended_no_answer",
     /// Calls that could not be put through.
     CallsFailed = "calls_ended_failed",
@@ -216,45 +207,43 @@ Count {
     CallsLost = "calls_ended_flow_lost",
     /// Calls that ended because a side's user agent did not know them any more.
     CallsForgotten = "calls_ended_dialog_lost",
-    /// Calls of which nothing was heard any more.
+    /// Calls that ended because nothing was heard of them any more.
     CallsExpired = "calls_ended_expired",
     /// Calls that ended with the process.
     CallsShutDown = "calls_ended_shutdown",
-    /// Calls that passed untracked: as many as there may be were under way, or the ledger had no room.
+    /// Calls that passed untracked: too many were under way, or the ledger had no room.
     CallsUntracked = "calls_untracked",
-    /// Calls refused here before they went to anybody; challenges are none, and one that comes again counts
-    /// again.
+    /// Calls refused here before they went anywhere. Challenges do not count; a repeated call counts again.
     CallsRefused = "calls_refused",
-    /// Those of which nothing was written: their sender had proved nothing, or had more than are written, or
-    /// there was no room.
+    /// Refused calls that were not recorded: an unknown sender, too many of one sender, or no room.
     CallsRefusedUnwritten = "calls_refused_unwritten",
-    /// Changes of hold that the ledger had no room for.
+    /// Changes of hold not recorded because the ledger had no room.
     CallHoldsUnwritten = "call_holds_unwritten",
-    /// BYEs sent for a side that could not.
+    /// BYEs sent for a side that could not send one.
     ByesMade = "byes_made",
     /// Checkpoints written.
     Checkpoints = "ledger_checkpoints",
     /// Records that retention dropped.
     RecordsTrimmed = "ledger_records_trimmed",
-    /// Looks of the running audit.
+    /// Runs of the running audit.
     Audits = "audits",
-    /// Looks of the running audit that could not be had.
+    /// Runs of the running audit that failed.
     AuditsFailed = "audits_failed",
     /// Flows found open for which the kernel has no connection.
     FlowWithoutSocket = "audit_differences_flow_without_socket",
-    /// Sockets found held that belong to no flow.
+    /// Sockets found open that belong to no flow.
     SocketWithoutFlow = "audit_differences_socket_without_flow",
-    /// Flows found open that the ledger does not have open.
+    /// Flows found open that are not open in the ledger.
     FlowNotInLedger = "audit_differences_flow_not_in_ledger",
     /// Flows found open in the ledger that are not open.
     LedgerWithoutFlow = "audit_differences_ledger_without_flow",
-    /// Users found online who are not by the ledger.
+    /// Users found online that are not online in the ledger.
     UserNotInLedger = "audit_differences_user_not_in_ledger",
-    /// Users found online by the ledger who are not.
+    /// Users found online in the ledger that are not online.
     LedgerWithoutUser = "audit_differences_ledger_without_user",
-    /// Calls found that the ledger does not have open.
+    /// Calls found that are not open in the ledger.
     CallNotInLedger = "audit_differences_call_not_in_ledger",
-    /// Calls found open in the ledger that there are not.
+    /// Calls found open in the ledger that do not exist.
     LedgerWithoutCall = "audit_differences_ledger_without_call",
     /// Counters found that do not add up.
     CountersOff = "audit_differences_counters",
@@ -264,9 +253,9 @@ Count {
 figures! {
 /// A gauge: the value that was measured last.
 Gauge {
-    /// 1 while no flow is let in and the open ones are closed, else 0.
+    /// 1 while the node drains, else 0.
     Draining = "draining",
-    /// Bytes of the ledger that are past retention and kept because a sink has not read them.
+    /// Bytes of the ledger past retention that are kept because a sink has not read them.
     HeldBack = "ledger_held_back_bytes",
     /// Bytes of the last checkpoint.
     CheckpointBytes = "ledger_checkpoint_bytes",
@@ -274,44 +263,43 @@ Gauge {
     DiskFree = "ledger_disk_free_bytes",
     /// Bytes of messages kept for transactions.
     TransactionMemory = "transaction_memory_bytes",
-    /// Addresses of which something is remembered: connections, rates, failures, bans.
+    /// Addresses remembered: connections, rates, failures, bans.
     Addresses = "addresses",
-    /// Users of whom something is remembered: connections, calls, messages just now.
+    /// Users remembered: connections, calls, recent messages.
     Users = "users_remembered",
-    /// Users who are online, those in their hold-off included.
+    /// Users online, those in their hold-off included.
     UsersOnline = "users_online",
     /// Calls under way.
     CallsLive = "calls_live",
     /// Calls with a side that lost its connection and is expected back.
     CallsHeld = "calls_held",
-    /// Milliseconds that the start took to read the ledger and to write what an earlier process owed.
+    /// Milliseconds that the start took to read the ledger and to write what the last process owed.
     RecoveryTime = "ledger_recovery_ms",
     /// Records that the start read.
     RecoveryRecords = "ledger_recovery_records",
-    /// Flows that are open now and for which the kernel has no connection.
+    /// Flows open now for which the kernel has no connection.
     FlowsWithoutSocket = "audit_flows_without_socket",
-    /// Sockets that are held now and belong to no flow.
+    /// Sockets open now that belong to no flow.
     SocketsWithoutFlow = "audit_sockets_without_flow",
-    /// Flows that are open now and that the ledger does not have open.
+    /// Flows open now that are not open in the ledger.
     FlowsNotInLedger = "audit_flows_not_in_ledger",
-    /// Flows that are open in the ledger now and not in the server.
+    /// Flows open in the ledger now that are not open in the server.
     LedgerWithoutFlow = "audit_ledger_without_flow",
-    /// Users who are online now and not by the ledger.
+    /// Users online now that are not online in the ledger.
     UsersNotInLedger = "audit_users_not_in_ledger",
-    /// Users who are online by the ledger now and not in the server.
+    /// Users online in the ledger now that are not online in the server.
     LedgerWithoutUser = "audit_ledger_without_user",
-    /// Calls that go on now and that the ledger does not have open.
+    /// Calls under way now that are not open in the ledger.
     CallsNotInLedger = "audit_calls_not_in_ledger",
-    /// Calls that are open in the ledger now and not in the server.
+    /// Calls open in the ledger now that are not under way in the server.
     LedgerWithoutCall = "audit_ledger_without_call",
     /// Counters that do not add up now.
     CountersOff = "audit_counters_off",
-    /// Connections that were no flow at the last look of the audit: shaking hands, parting, or reading a
-    /// page.
+    /// Connections that were no flow at the last run of the audit: handshakes, closing ones, HTTP.
     SocketsBetween = "sockets_between",
-    /// Milliseconds that the last look of the audit took.
+    /// Milliseconds that the last run of the audit took.
     AuditTime = "audit_ms",
-    /// The longest that the last look of the audit kept a shard busy, in microseconds.
+    /// Microseconds for which the last run of the audit kept a shard busy, at most.
     AuditHold = "audit_hold_us",
 }
 }
