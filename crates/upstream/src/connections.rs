@@ -138,6 +138,16 @@ impl Upstreams {
         ended.and_then(|from| self.at_its_end(from, request)).unwrap_or(hop)
     }
 
+    /// Whether a hop leads to a server of this upstream: also by a connection that the server made, which may have ended.
+    pub fn leads_to(&self, number: crate::Number, hop: Hop) -> bool {
+        let Some(upstream) = self.get(number) else { return false };
+        let Hop::Flow(flow) = hop else { return upstream.has(hop) };
+        let table = self.connections.read();
+        let from = table.open.get(&flow).or_else(|| table.ended.get(&flow)).copied();
+        drop(table);
+        from.is_some_and(|from| upstream.servers().iter().any(|server| from.is(server)))
+    }
+
     /// How to reach the server behind us that a hop leads to once the connection that there is has ended;
     /// none if it leads to no server, or by datagrams.
     pub fn anew(&self, hop: Hop) -> Option<Hop> {

@@ -59,7 +59,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
             sip_dialog::RouteOutcome::Held => return Owned::Held,
             sip_dialog::RouteOutcome::Gone => return Owned::Over,
             sip_dialog::RouteOutcome::Stranger => return Owned::Forged,
-            sip_dialog::RouteOutcome::Unknown if moved && !self.may_begin(incoming, hop, state) => {
+            sip_dialog::RouteOutcome::Unknown if moved && !self.may_begin(incoming, now(hop), state) => {
                 return Owned::Forged;
             }
             sip_dialog::RouteOutcome::Unknown => {}

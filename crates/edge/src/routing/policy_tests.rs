@@ -16,7 +16,7 @@ use std::{
 use config::{Config, FakeEnvironment};
 use defence::User;
 use ledger::{Ledger, Settings, Stepper, storage::sim::Simulated};
-use lifecycle::{Node, Text};
+use lifecycle::{Direction, FlowFacts, Node, Text};
 use location::{BindingHop, Location, Presence, Register};
 use metrics::Metrics;
 use sip_auth::Role;
@@ -157,6 +157,9 @@ const BOB: u64 = 2;
 const BOB_BEHIND: u64 = 3;
 const ADA_BEHIND: u64 = 4;
 const CARL: u64 = 5;
+/// Connections that the pbx made: one stands, one has ended.
+const PBX_CAME: u64 = 6;
+const PBX_LEFT: u64 = 7;
 /// This one was open and has ended.
 const ENDED: u64 = 9;
 
@@ -182,6 +185,23 @@ fn peer(host: &str) -> Hop {
 
 fn udp(address: &str) -> Hop {
     Hop::Udp { listener: 1, remote: address.parse().unwrap() }
+}
+
+/// What is known of a connection that the pbx makes.
+fn facts_of_pbx() -> FlowFacts {
+    FlowFacts {
+        transport: lifecycle::Transport::Tcp,
+        direction: Direction::Accepted,
+        listener: Text::new("tcp"),
+        local: "192.0.2.1:5060".parse().unwrap(),
+        remote: "192.0.2.9:40000".parse().unwrap(),
+        forwarded: None,
+        host: None,
+        origin: None,
+        path: None,
+        user_agent: None,
+        tls: None,
+    }
 }
 
 /// Tables as a server has them, without the server.
@@ -239,7 +259,11 @@ impl Site {
             _stepper: stepper,
             now,
         };
-        for count in [SENDER, BOB, BOB_BEHIND, ADA_BEHIND, CARL] {
+        for count in [PBX_CAME, PBX_LEFT] {
+            site.upstreams.connected(number(count), &facts_of_pbx());
+        }
+        let _ = site.upstreams.disconnected(number(PBX_LEFT));
+        for count in [SENDER, BOB, BOB_BEHIND, ADA_BEHIND, CARL, PBX_CAME] {
             site.registry.location().flow_opened(number(count).id(site.registry.incarnation()));
         }
         site
@@ -491,6 +515,7 @@ fn name_hop(hop: Hop) -> String {
         (flow(BOB_BEHIND), "bob of behind.test"),
         (flow(ADA_BEHIND), "ada of behind.test"),
         (flow(CARL), "carl"),
+        (flow(PBX_CAME), "the pbx's connection"),
         (udp(PBX), "the pbx"),
         (udp(REGISTRAR), "the registrar"),
         (udp(PHONE), "the phone"),

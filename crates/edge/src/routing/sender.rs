@@ -14,6 +14,7 @@ use crate::{
     routing::{
         Incoming, Proved, RequestState, Routing,
         flow_lookup::{FlowLookup, Known, SenderProof},
+        tables::Tables,
     },
 };
 
@@ -271,18 +272,29 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     }
 
     /// Whether the sender may send a request to a server behind, or to a phone, without a dialog that allows
-    /// it.
+    /// it. A server must be one behind the sender's own domain.
     pub(crate) fn may_send(&self, incoming: Incoming<'_>, to: Hop, state: &mut RequestState) -> bool {
-        let tables = &self.tables;
+        let Tables { upstreams, metrics, .. } = self.tables;
         match self.sender(incoming, state) {
             Ok(Sender::Server) => true,
-            Ok(sender @ (Sender::User { home, .. } | Sender::Unproved(Some(home)))) => {
-                !tables.upstreams.knows(to)
-                    || home.registrar().is_some()
-                    || sender.may_call_outside(home, tables.metrics).is_ok()
+            Ok(sender @ (Sender::User { home, .. } | Sender::Unproved(Some(home))))
+                if upstreams.knows(to) =>
+            {
+                let behind = home.backend().is_some_and(|upstream| upstreams.leads_to(upstream, to));
+                behind && (home.registrar().is_some() || sender.may_call_outside(home, metrics).is_ok())
             }
+            Ok(Sender::User { .. }) => true,
+            Ok(Sender::Unproved(Some(_))) => self.is_of_open_domain(incoming, to),
             Ok(Sender::Unproved(None)) | Err(_) => false,
         }
+    }
+
+    /// Whether the user in To is one of an open domain, and registered over this hop.
+    fn is_of_open_domain(&self, Incoming { request, now, .. }: Incoming<'_>, hop: Hop) -> bool {
+        let Some(to) = request.to().ok().and_then(|to| to.uri().ok()) else { return false };
+        let domain = to.host().and_then(|host| self.tables.domains.find(&host));
+        domain.is_some_and(DomainRef::is_open)
+            && to.address_of_record().is_some_and(|aor| self.is_bound(&aor, hop, now))
     }
 }
 

@@ -96,6 +96,18 @@ fn a_route_of_ours_serves_the_two_sides_that_it_was_made_for() {
             // A registrar behind decides about calls of those who have registered there.
             ("registered ada@behind.test", (udp(REGISTRAR), flow(ADA_BEHIND)), "INVITE", "the registrar"),
             ("nobody ada@behind.test", (udp(REGISTRAR), flow(SENDER)), "INVITE", "forbidden"),
+            // The right to call outside is one for the servers behind one's own domain.
+            ("known ada@trunk.test", (udp(REGISTRAR), flow(SENDER)), "INVITE", "forbidden"),
+            ("registered ada@behind.test", (udp(PBX), flow(ADA_BEHIND)), "INVITE", "forbidden"),
+            ("known ada@trunk.test", (udp(REGISTRAR), flow(SENDER)), "BYE", "the registrar"),
+            // A connection that the server made, which stands or has ended, leads to that server.
+            ("known ada@trunk.test", (flow(PBX_CAME), flow(SENDER)), "INVITE", "the pbx's connection"),
+            ("known carl@few.test", (flow(PBX_CAME), flow(SENDER)), "INVITE", "forbidden"),
+            ("known carl@few.test", (flow(PBX_CAME), flow(SENDER)), "BYE", "the pbx's connection"),
+            ("known ada@trunk.test", (flow(PBX_LEFT), flow(SENDER)), "INVITE", "the pbx"),
+            ("known carl@few.test", (flow(PBX_LEFT), flow(SENDER)), "INVITE", "forbidden"),
+            ("nobody eve@elsewhere.test", (flow(PBX_LEFT), flow(SENDER)), "INVITE", "forbidden"),
+            ("nobody eve@elsewhere.test", (flow(PBX_LEFT), flow(SENDER)), "BYE", "the pbx"),
             // A peer that we connect to may open connections to us, too: it is known by its address.
             ("nobody eve@elsewhere.test", (flow(BOB), peer(HOST)), "BYE", "bob"),
             ("nobody eve@elsewhere.test", (flow(BOB), peer("203.0.113.9")), "BYE", "forbidden"),
@@ -202,6 +214,10 @@ fn a_route_of_an_earlier_run_lets_dialogs_go_on_and_end() {
             ("nobody eve@elsewhere.test", to(udp(PHONE)), "INVITE", "forbidden"),
             ("nobody ada@home.test", to(udp(PHONE)), "INVITE", "forbidden"),
             ("known ada@home.test", to(udp(PHONE)), "INVITE", "the phone"),
+            // Whoever says to be of an open domain has proved nothing.
+            ("nobody ada@open.test", to(udp(PHONE)), "INVITE", "forbidden"),
+            ("nobody ada@open.test", to(udp(PHONE)), "BYE", "the phone"),
+            ("known ada@trunk.test", to(udp(REGISTRAR)), "INVITE", "forbidden"),
             ("phone eve@elsewhere.test", to(udp(PHONE)), "INVITE", "the phone"),
             // Its own side's, by a connection from the address that we connect to.
             ("nobody eve@elsewhere.test", to(peer(HOST)), "INVITE", "the peer at 203.0.113.1:5061"),
@@ -368,4 +384,26 @@ fn a_contact_of_ours_and_a_path_are_for_servers_behind() {
             site.decides(&sent, &sent.asks("INVITE", uri, route)),
         )
     }));
+}
+
+/// In an open domain anybody may call, so a route of an earlier run to a phone of it serves anybody, too.
+#[test]
+fn a_route_of_an_earlier_run_to_a_phone_of_an_open_domain_serves_its_users() {
+    let site = Site::populated();
+    let phone = udp("198.51.100.9:5060");
+    site.registers(phone, "phone@open.test", "");
+    let earlier = FlowTokens::new(&SECRET, site.registry.incarnation() - 1);
+    let route = token(&earlier, phone, flow(SENDER));
+    let rows = [
+        ("nobody ada@open.test", "phone@open.test", name_hop(phone)),
+        ("nobody ada@open.test", "bob@open.test", "forbidden".to_owned()),
+        ("nobody ada@open.test", "phone@home.test", "forbidden".to_owned()),
+        ("nobody eve@elsewhere.test", "phone@open.test", "forbidden".to_owned()),
+    ];
+    for (who, to, expected) in rows {
+        let sent = Sent::new(who, &site);
+        let to = format!("<sip:{to}>;tag=t");
+        let request = sent.asks_for("INVITE", "sip:phone@198.51.100.9", &to, "");
+        assert_eq!(site.resolves(&sent, &route, &request), expected, "{who} to {to}");
+    }
 }
