@@ -150,13 +150,27 @@ impl FromStr for UpstreamTarget {
     }
 }
 
+/// Schemes of URIs that people know and that lead to no SIP server.
+const OTHER_SCHEMES: [&str; 8] = ["tel", "http", "https", "ws", "wss", "mailto", "im", "pres"];
+
 impl UpstreamTarget {
     fn from_uri(uri: &str) -> Result<Self, Fault> {
         let (rest, secure) = match (uri.strip_prefix("sip:"), uri.strip_prefix("sips:")) {
             (Some(rest), _) => (rest, false),
             (None, Some(rest)) => (rest, true),
             (None, None) => {
-                return Err(Fault::mended("it does not begin with sip:", format!("write \"sip:{uri}\"")));
+                let scheme = uri.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+                return Err(match scheme.as_deref() {
+                    Some(scheme @ ("sip" | "sips")) => {
+                        let rest = &uri[scheme.len()..];
+                        Fault::mended("it does not begin with sip:", format!("write \"{scheme}{rest}\""))
+                    }
+                    // What may be a host with a port is taken for one.
+                    Some(scheme) if OTHER_SCHEMES.contains(&scheme) => {
+                        Fault::value(format!("{scheme}: is no address of a server"))
+                    }
+                    _ => Fault::mended("it does not begin with sip:", format!("write \"sip:{uri}\"")),
+                });
             }
         };
         let (authority, transport) = match rest.split_once(';') {

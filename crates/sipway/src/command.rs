@@ -92,7 +92,7 @@ pub(crate) struct Init {
     /// The domain of your users [default: the host of the backend, or example.com]
     #[arg(long, value_name = "NAME", value_parser = domain)]
     pub(crate) domain: Option<config::Host>,
-    /// Where to write it; a file that is there stays
+    /// Where to write it: a file that is not there yet, or - for standard output
     #[arg(long, value_name = "FILE", default_value = "sipway.toml")]
     pub(crate) output: PathBuf,
 }

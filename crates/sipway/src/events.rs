@@ -84,12 +84,25 @@ fn chosen(events: &Events) -> Result<EventFilter, String> {
         let time = text.as_deref().map(|text| moment(text, now)).transpose();
         time.map_err(|error| format!("--{flag}: {error}"))
     };
+    let (since, until) = (time("since", &events.since)?, time("until", &events.until)?);
+    if let (Some(since), Some(until)) = (since, until)
+        && since >= until
+    {
+        return Err("--since is not before --until, so no event can be between them; swap them".to_owned());
+    }
+    if let Some(flow) = events.flow.as_deref()
+        && FlowId::parse(flow).is_err()
+    {
+        return Err(format!(
+            "--flow: {flow} is no flow id; one looks like edge1.3.f4096, as `sipway flows list` and events show it"
+        ));
+    }
     Ok(EventFilter {
         types: events.types.clone(),
         flow: events.flow.clone(),
         aor: events.aor.as_deref().map(|aor| sip_message::address_of_record_of(aor).into_owned()),
-        since: time("since", &events.since)?,
-        until: time("until", &events.until)?,
+        since,
+        until,
     })
 }
 

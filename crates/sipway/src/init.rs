@@ -4,8 +4,9 @@ mod advice;
 
 use std::{
     fs::OpenOptions,
-    io::{ErrorKind, Write as _},
+    io::{self, ErrorKind, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    path::Path,
     str::FromStr,
 };
 
@@ -20,6 +21,12 @@ use crate::{
 
 pub(crate) fn run(init: &Init) -> Outcome {
     let text = text(init);
+    if init.output == Path::new("-") {
+        return match io::stdout().lock().write_all(text.as_bytes()) {
+            Ok(()) => Outcome::Done,
+            Err(error) => Outcome::failed(format!("standard output: {error}")),
+        };
+    }
     let file = OpenOptions::new().write(true).create_new(true).open(&init.output);
     match file.and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => {

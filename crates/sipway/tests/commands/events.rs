@@ -65,6 +65,16 @@ async fn each_choice_chooses() {
     assert_eq!(chosen(&ledger, &["--since", "1h"]).await, all);
     assert!(chosen(&ledger, &["--since", "2999-01-01T00:00:00Z"]).await.is_empty());
 
+    for (wrong, said) in [
+        (&["--flow", "zzz"][..], "is no flow id"),
+        (&["--since", "1h", "--until", "2h"], "swap them"),
+        (&["--since", "yesterday"], "--since"),
+    ] {
+        let ended = events(&ledger, wrong).await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{wrong:?}");
+        assert!(ended.err.contains(said), "{}", ended.err);
+    }
+
     let lines = events(&ledger, &[]).await;
     assert_eq!(lines.code, Some(0), "{}", lines.err);
     assert_eq!(lines.out.lines().count(), all.len(), "a line for each event");

@@ -179,8 +179,15 @@ async fn init_without_a_pbx_writes_a_server_of_its_own() {
         assert_eq!((values(&text, "name"), values(&text, "users")), (vec![domain], vec!["\"users.txt\""]));
         assert!(!text.contains("[[upstream]]") && !text.contains("\nbackend"), "{text}");
     }
+    let (file, _) = written(&directory, "again.toml", &[]).await;
+    let mut shown = sipway(["init", "--output", "-"]);
+    shown.current_dir(directory.at("."));
+    let shown = run(shown).await;
+    assert_eq!((shown.code, shown.out), (Some(0), file), "the configuration and nothing else");
+    assert!(!directory.at("-").exists());
     for (arguments, said) in [
         (&["--kind", "asterisk"][..], "--backend"),
+        (&["--backend", "tel:1"], "tel: is no address of a server"),
         (&["--register", "forward"], "--backend"),
         (&["--backend", "10.0.0.5"], "write \"sip:10.0.0.5\""),
         (&["--domain", "sip:example.com"], "not a domain name"),
