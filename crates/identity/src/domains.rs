@@ -41,13 +41,13 @@ pub enum UsersError {
         /// Why not.
         error: DatabaseError,
     },
-    /// A line in it is wrong.
+    /// Lines in it are wrong.
     #[error("{}: {error}", path.display())]
     Wrong {
         /// The file.
         path: PathBuf,
-        /// Which line, and the mend.
-        error: sip_auth::PasswordFileError,
+        /// Which lines, and the mends.
+        error: sip_auth::PasswordFileErrors,
     },
     /// It holds no key that tokens could be signed with.
     #[error("{}: {error}", path.display())]

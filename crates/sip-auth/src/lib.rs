@@ -34,7 +34,7 @@ pub use authenticator::{
 pub use challenge::{Challenge, ChallengeError, Qop};
 pub use ephemeral::{Ephemeral, EphemeralHash, EphemeralName};
 pub use params::{Again, Meant, ParamsError, bearer_challenge, bearer_token};
-pub use password_file::{PasswordFileError, PasswordFileProblem};
+pub use password_file::{PasswordFileError, PasswordFileErrors, PasswordFileProblem};
 pub use token::{
     Granted, LONGEST_TOKEN, SHORTEST_SECRET, TokenError, TokenHolder, TokenKeys, TokenKeysError, TokenRules,
 };

@@ -4,6 +4,7 @@ use crate::algorithm::{Algorithm, Ha1};
 use crate::user_names::UserNames;
 use crate::user_table::UserTable;
 use std::collections::HashMap;
+use std::fmt;
 
 /// What is wrong with a password file, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +14,27 @@ pub struct PasswordFileError {
     pub line: usize,
     /// What is wrong there.
     pub problem: PasswordFileProblem,
+}
+
+/// All that is wrong with a password file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct PasswordFileErrors {
+    /// The first of them, in the order of the file; never empty, at most 20.
+    pub errors: Vec<PasswordFileError>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+/// Errors of one file that are told.
+const MOST_TOLD: usize = 20;
+
+impl fmt::Display for PasswordFileErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.errors.iter().enumerate() {
+            write!(f, "{}{error}", if index == 0 { "" } else { "\n  " })?;
+        }
+        if self.more > 0 { write!(f, "\n  and {} more", self.more) } else { Ok(()) }
+    }
 }
 
 /// What can be wrong with a line. Never shows a password.
@@ -59,22 +81,21 @@ impl UserTable {
     /// - Lines that are empty or start with `#` are passed over.
     ///
     /// # Errors
-    /// The first line that is wrong.
-    pub fn parse(content: &[u8], names: &UserNames) -> Result<UserTable, PasswordFileError> {
+    /// Every line that is wrong.
+    pub fn parse(content: &[u8], names: &UserNames) -> Result<UserTable, PasswordFileErrors> {
         let mut table = UserTable::new(names.clone());
         // The line each user (in one realm by one algorithm, for hashes) was last seen on.
         let mut lines: HashMap<String, usize> = HashMap::new();
         let mut hash_lines: HashMap<(String, String, Algorithm), usize> = HashMap::new();
         let content = content.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(content);
-        for (index, bytes) in content.split(|byte| *byte == b'\n').enumerate() {
-            let line = index + 1;
-            let fail = |problem| PasswordFileError { line, problem };
-            let text = std::str::from_utf8(bytes).map_err(|_| fail(PasswordFileProblem::NotUtf8))?;
+        let mut wrong = PasswordFileErrors { errors: Vec::new(), more: 0 };
+        let mut read = |line: usize, bytes: &[u8]| {
+            let text = std::str::from_utf8(bytes).map_err(|_| PasswordFileProblem::NotUtf8)?;
             let text = text.strip_suffix('\r').unwrap_or(text);
             if text.trim().is_empty() || text.trim_start().starts_with('#') {
-                continue;
+                return Ok(());
             }
-            let (user, entry) = Entry::read(text).map_err(fail)?;
+            let (user, entry) = Entry::read(text)?;
             let first = lines.insert(names.account(user).into_owned(), line).unwrap_or(line);
             let set = match entry {
                 Entry::Password(password) => table.set_password(user, password).map_err(|_| first),
@@ -84,9 +105,18 @@ impl UserTable {
                     table.set_hash(user, realm, algorithm, ha1).map_err(|_| first)
                 }
             };
-            set.map_err(|first| fail(PasswordFileProblem::Duplicate { user: user.to_owned(), first }))?;
+            set.map_err(|first| PasswordFileProblem::Duplicate { user: user.to_owned(), first })
+        };
+        for (line, bytes) in (1..).zip(content.split(|byte| *byte == b'\n')) {
+            match read(line, bytes) {
+                Ok(()) => {}
+                Err(problem) if wrong.errors.len() < MOST_TOLD => {
+                    wrong.errors.push(PasswordFileError { line, problem });
+                }
+                Err(_) => wrong.more += 1,
+            }
         }
-        Ok(table)
+        if wrong.errors.is_empty() { Ok(table) } else { Err(wrong) }
     }
 }
 

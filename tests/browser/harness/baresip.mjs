@@ -38,7 +38,7 @@ export class BaresipPhone extends Phone {
     press: "baresip sends keys in the media alone (RFC 4733)",
     update: "baresip knows no UPDATE",
     transferTo: "baresip knows no attended transfer",
-    replace: "baresip takes no part in one: as the transferee it puts Replaces into the Request-URI, as the target it knows no Replaces",
+    replace: "baresip takes no part: as transferee it puts Replaces into the Request-URI, as target it knows none",
   };
   #state = phoneState();
   #calls = new Map(); // by Call-ID

@@ -2,7 +2,7 @@ use super::*;
 use crate::{Credentials as _, Secret, Unserved, Username};
 use proptest::prelude::*;
 
-fn parse(content: &[u8]) -> Result<UserTable, PasswordFileError> {
+fn parse(content: &[u8]) -> Result<UserTable, PasswordFileErrors> {
     UserTable::parse(content, &UserNames::new(["r", "example.com"]))
 }
 
@@ -53,8 +53,18 @@ fn every_problem_tells_its_line_and_the_mend() {
     for (text, message) in cases {
         assert_eq!(parse(text.as_bytes()).unwrap_err().to_string(), message, "{text}");
     }
-    let error = parse(b"a:x\nb:\xff").unwrap_err();
-    assert_eq!((error.line, error.problem), (2, PasswordFileProblem::NotUtf8));
+    let errors = parse(b"a:x\nb:\xff").unwrap_err().errors;
+    assert_eq!(errors, [PasswordFileError { line: 2, problem: PasswordFileProblem::NotUtf8 }]);
+}
+
+#[test]
+fn every_line_that_is_wrong_is_told_and_of_many_the_first() {
+    let errors = parse(b"alice\nb:x\n:y\nb:z").unwrap_err();
+    assert_eq!(errors.errors.iter().map(|error| error.line).collect::<Vec<_>>(), [1, 3, 4]);
+    assert_eq!(errors.more, 0);
+    let errors = parse("nobody\n".repeat(1000).as_bytes()).unwrap_err();
+    assert_eq!((errors.errors.len(), errors.more), (MOST_TOLD, 1000 - MOST_TOLD));
+    assert!(errors.to_string().ends_with("\n  and 980 more"));
 }
 
 /// What stands in the file and can let nobody in, or not everybody.
