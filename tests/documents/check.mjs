@@ -21,6 +21,9 @@ const ROOMS = ["crates", "crates/sipway/tests", "crates/sipway/tests/commands", 
 /** Languages whose comments are looked at, by what their comments begin with. */
 const COMMENTS = { ".rs": /^\s*\/\/[\/!]?/, ".mjs": /^\s*(\/\/|\*|\/\*\*)/, ".js": /^\s*(\/\/|\*|\/\*\*)/, ".toml": /^\s*#/, ".sh": /^\s*#/ };
 
+/** Files that are not written here, or the same file under another name. */
+const FOREIGN = /^fuzz\/seeds\/|jssip[^/]*\.js$/;
+
 /** A finding: where, and what is wrong there. */
 class Finding {
   constructor(file, line, text) {
@@ -196,7 +199,7 @@ function countWords(text) {
 export function check(root) {
   const repository = new Repository(root);
   const findings = repository.documents.flatMap((name) => references(repository, name));
-  findings.push(...repository.files.filter((name) => !name.startsWith("fuzz/seeds/")).flatMap((name) => longLines(repository, name)));
+  findings.push(...repository.files.filter((name) => !FOREIGN.test(name)).flatMap((name) => longLines(repository, name)));
   const figures = [];
   for (const name of repository.documents) {
     const text = repository.read(name);

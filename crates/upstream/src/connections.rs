@@ -138,7 +138,8 @@ impl Upstreams {
         ended.and_then(|from| self.at_its_end(from, request)).unwrap_or(hop)
     }
 
-    /// Whether a hop leads to a server of this upstream: also by a connection that the server made, which may have ended.
+    /// Whether a hop leads to a server of this upstream: also by a connection that the server made, which may
+    /// have ended.
     pub fn leads_to(&self, number: crate::Number, hop: Hop) -> bool {
         let Some(upstream) = self.get(number) else { return false };
         let Hop::Flow(flow) = hop else { return upstream.has(hop) };
