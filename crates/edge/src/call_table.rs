@@ -130,7 +130,7 @@ impl CallTable {
     ) -> sip_dialog::RouteOutcome<Hop> {
         // A call that a proxy behind us sends back here is seen from both its ends: between them the proxy
         // speaks for each.
-        let speaks_for = |side, from| same_peer(side, from) || upstreams.knows(from);
+        let speaks_for = |side, from| same_peer(side, from) || upstreams.is_upstream(from);
         self.calls().way(request, named, from, speaks_for)
     }
 
@@ -146,7 +146,7 @@ impl CallTable {
         invite: &Message<'_>,
     ) -> Option<sip_dialog::Replaced<Hop>> {
         let replaced = self.calls().replaced(invite)?;
-        let hop = replaced.hop.map(|hop| upstreams.now(hop, None));
+        let hop = replaced.hop.map(|hop| upstreams.current_hop(hop, None));
         Some(sip_dialog::Replaced { hop, ..replaced })
     }
 }

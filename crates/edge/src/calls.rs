@@ -39,7 +39,7 @@ impl Shared {
 
     fn originate_all(&self, requests: Requests) {
         for (hop, request) in requests {
-            let hop = self.upstreams.now(hop, None);
+            let hop = self.upstreams.current_hop(hop, None);
             let message = ShardMessage::Originate { hop, request: request.into(), answer: None };
             let _ = self.tell(self.inboxes.shard_of(hop), message);
         }
@@ -124,7 +124,7 @@ impl Shared {
         // Nobody registers elsewhere meanwhile.
         let location = self.state.location();
         let agents: Vec<Agent> = location.bindings_of_flow(id).map(agent).collect();
-        if agents.is_empty() && self.upstreams.anew(hop).is_some() {
+        if agents.is_empty() && self.upstreams.reconnect_hop(hop).is_some() {
             return AffectedCalls::default();
         }
         self.with_calls(|calls, recorder, now| {

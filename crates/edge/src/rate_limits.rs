@@ -27,7 +27,7 @@ impl Shard {
             }),
             // We chose to connect to it.
             Hop::Peer { .. } => Some(Trust::Authenticated),
-            Hop::Udp { .. } if self.shared.upstreams.knows(from) => Some(Trust::Authenticated),
+            Hop::Udp { .. } if self.shared.upstreams.is_upstream(from) => Some(Trust::Authenticated),
             Hop::Udp { listener, remote } => {
                 let is_registered = || self.shared.state.location().has_phone(u16::from(listener), remote);
                 self.shared.admission.hear_datagram(remote.ip(), is_registered)
@@ -42,7 +42,7 @@ impl Shard {
                 ((), admitted.map_or(Consequence::None, |admitted| admitted.offends(offence)))
             }),
             Hop::Peer { .. } => {}
-            Hop::Udp { .. } if self.shared.upstreams.knows(from) => {}
+            Hop::Udp { .. } if self.shared.upstreams.is_upstream(from) => {}
             Hop::Udp { listener, remote } => {
                 // Whoever has registered may err, as on a connection; but not guess, nor be a scanner.
                 let may_err = match offence {
@@ -77,7 +77,7 @@ impl Shard {
                 (admitted.and_then(AdmittedClient::source), Consequence::None)
             }),
             Hop::Peer { .. } => None,
-            Hop::Udp { .. } if self.shared.upstreams.knows(from) => None,
+            Hop::Udp { .. } if self.shared.upstreams.is_upstream(from) => None,
             Hop::Udp { remote, .. } => self.shared.admission.source(remote.ip(), By::Datagram),
         }
     }

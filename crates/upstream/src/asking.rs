@@ -170,7 +170,7 @@ impl Upstreams {
 
     /// Whether the server that a hop leads to has shown that it knows flows (RFC 5626).
     pub fn knows_outbound(&self, hop: Hop) -> bool {
-        let hop = self.anew(hop).unwrap_or(hop);
+        let hop = self.reconnect_hop(hop).unwrap_or(hop);
         self.server(hop).is_some_and(|(upstream, _)| upstream.outbound.load(Ordering::Relaxed))
     }
 }

@@ -129,7 +129,7 @@ impl Upstreams {
 
     /// A hop as it is to be used now: for a connection of a server's that has ended, the server; else itself.
     /// Of several servers at one address it is the one that the Request-URI names, or the first.
-    pub fn now(&self, hop: Hop, request: Option<&Message<'_>>) -> Hop {
+    pub fn current_hop(&self, hop: Hop, request: Option<&Message<'_>>) -> Hop {
         let Hop::Flow(number) = hop else { return hop };
         if self.connections.known.load(Ordering::Acquire) == 0 {
             return hop;
@@ -151,7 +151,7 @@ impl Upstreams {
 
     /// How to reach the server behind us that a hop leads to once the connection that there is has ended;
     /// none if it leads to no server, or by datagrams.
-    pub fn anew(&self, hop: Hop) -> Option<Hop> {
+    pub fn reconnect_hop(&self, hop: Hop) -> Option<Hop> {
         match hop {
             Hop::Udp { .. } => None,
             Hop::Peer { .. } => self.server(hop).map(|_| hop),

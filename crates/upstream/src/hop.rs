@@ -24,7 +24,7 @@ pub enum Hop {
         /// The listener that the peer knows us by; its transport is the stream's.
         listener: u8,
         /// Whom the peer must prove to be.
-        proves: Proves,
+        proves: ExpectedPeer,
         /// The peer.
         remote: SocketAddr,
     },
@@ -55,9 +55,9 @@ impl Hop {
 /// Whom the peer of a connection that we make must prove to be, by a number of
 /// [`Upstreams`](crate::Upstreams); 0 is nobody in particular.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Proves(pub u8);
+pub struct ExpectedPeer(pub u8);
 
-impl Proves {
+impl ExpectedPeer {
     /// Nothing: there is no TLS.
     pub const NOTHING: Self = Self(0);
 }
@@ -124,8 +124,8 @@ pub fn same_peer(one: Hop, other: Hop) -> bool {
             a == b && one.ip() == other.ip()
         }
         // It has registered over UDP, and wants to be reached by TCP.
-        (Hop::Udp { remote: one, .. }, Hop::Peer { proves: Proves::NOTHING, remote: other, .. })
-        | (Hop::Peer { proves: Proves::NOTHING, remote: one, .. }, Hop::Udp { remote: other, .. }) => {
+        (Hop::Udp { remote: one, .. }, Hop::Peer { proves: ExpectedPeer::NOTHING, remote: other, .. })
+        | (Hop::Peer { proves: ExpectedPeer::NOTHING, remote: one, .. }, Hop::Udp { remote: other, .. }) => {
             one.ip() == other.ip()
         }
         _ => one == other,

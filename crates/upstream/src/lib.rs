@@ -23,7 +23,7 @@ mod watch;
 pub use asking::{Unserved, whole_seconds};
 pub use connections::Remembered;
 pub use error::UpstreamError;
-pub use hop::{FlowNumber, Hop, PeerKind, Proves, same_peer};
+pub use hop::{ExpectedPeer, FlowNumber, Hop, PeerKind, same_peer};
 pub use request::{Ask, ServerPlace, ask_whether_there, find_servers};
 pub use resolve::{Unresolved, resolver};
 pub use targets::Health;

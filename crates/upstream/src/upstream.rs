@@ -22,7 +22,7 @@ use transport::{
 use crate::{
     UpstreamError,
     connections::Connections,
-    hop::{Hop, Proves},
+    hop::{ExpectedPeer, Hop},
     resolve::Found,
     unregisters::Unregisters,
 };
@@ -65,7 +65,7 @@ pub(crate) struct Entry {
     /// The transport that the configuration names.
     pub(crate) transport: Option<Spoken>,
     /// Whom its servers over TLS must prove to be.
-    pub(crate) proves: Proves,
+    pub(crate) proves: ExpectedPeer,
 }
 
 /// One server.
@@ -115,7 +115,7 @@ pub struct UpstreamView {
 #[derive(Debug, Default)]
 pub struct Upstreams {
     pub(crate) all: Vec<Upstream>,
-    /// Who servers over TLS must prove to be, by [`Proves`] from 1.
+    /// Who servers over TLS must prove to be, by [`ExpectedPeer`] from 1.
     proofs: Vec<(ClientTls, ServerName<'static>)>,
     pub(crate) connections: Connections,
     /// The names of all `unregister_header`s.
@@ -148,9 +148,11 @@ impl Upstreams {
                     };
                     made.proofs.extend(server_name(target).map(|name| (config, name)));
                     let number = u8::try_from(made.proofs.len());
-                    Proves(number.map_err(|_| UpstreamError::TooManyTlsTargets { most: u8::MAX.into() })?)
+                    ExpectedPeer(
+                        number.map_err(|_| UpstreamError::TooManyTlsTargets { most: u8::MAX.into() })?,
+                    )
                 } else {
-                    Proves::NOTHING
+                    ExpectedPeer::NOTHING
                 };
                 entries.push(Entry {
                     preference: Preference { priority: target.priority.into(), weight: target.weight },
@@ -219,7 +221,7 @@ impl Upstreams {
     }
 
     /// Whether a hop leads to a server of ours.
-    pub fn knows(&self, hop: Hop) -> bool {
+    pub fn is_upstream(&self, hop: Hop) -> bool {
         match hop {
             Hop::Flow(number) => self.connections.has(number),
             Hop::Udp { .. } | Hop::Peer { .. } => self.server(hop).is_some(),
@@ -232,7 +234,7 @@ impl Upstreams {
     }
 
     /// The way to a server of ours by its address, for a route that names it.
-    pub fn at(&self, address: SocketAddr) -> Option<Hop> {
+    pub fn hop_at(&self, address: SocketAddr) -> Option<Hop> {
         self.servers().find(|(_, server)| server.address == address).map(|(_, server)| server.way.hop)
     }
 
@@ -242,7 +244,7 @@ impl Upstreams {
     }
 
     /// TLS for a connection, and whom its peer must prove to be.
-    pub fn tls(&self, proves: Proves) -> Option<(ClientTls, ServerName<'static>)> {
+    pub fn tls(&self, proves: ExpectedPeer) -> Option<(ClientTls, ServerName<'static>)> {
         self.proofs.get(usize::from(proves.0).checked_sub(1)?).cloned()
     }
 
@@ -326,7 +328,7 @@ pub(crate) fn server_name(target: &UpstreamTarget) -> Option<ServerName<'static>
 
 impl Upstream {
     /// The listener that it knows us by: that of its first server.
-    pub fn face(&self) -> Option<u8> {
+    pub fn advertised_listener(&self) -> Option<u8> {
         self.servers().first().map(|server| server.way.hop.listener())
     }
 
@@ -351,7 +353,7 @@ impl Upstream {
             let (transport, address, preference) = (*transport, *address, *preference);
             let way = |transport| {
                 let listener = *self.listeners.get(&(transport, address.is_ipv4()))?;
-                let proves = if transport == Spoken::Tls { target.proves } else { Proves::NOTHING };
+                let proves = if transport == Spoken::Tls { target.proves } else { ExpectedPeer::NOTHING };
                 Some(Way::new(match transport {
                     Spoken::Udp => Hop::Udp { listener, remote: address },
                     Spoken::Tcp | Spoken::Tls => Hop::Peer { listener, proves, remote: address },
@@ -484,9 +486,9 @@ mod tests {
         let known = |facts: &FlowFacts| {
             let number = FlowNumber::new(1, 0, 0);
             upstreams.connected(number, facts);
-            let known = upstreams.knows(Hop::Flow(number));
+            let known = upstreams.is_upstream(Hop::Flow(number));
             upstreams.disconnected(number);
-            assert!(!upstreams.knows(Hop::Flow(number)));
+            assert!(!upstreams.is_upstream(Hop::Flow(number)));
             known
         };
         let (pbx, here) = ("192.0.2.7:40000", "192.0.2.1:5060");

@@ -31,7 +31,7 @@ impl<F: FlowLookup> Routing<'_, F> {
     /// - A server behind us may answer from the address of another server behind us.
     pub(crate) fn answers_for(&self, sent: Hop, from: Hop, address: Option<IpAddr>) -> bool {
         let upstreams = self.tables.upstreams;
-        let is_server = upstreams.knows(sent);
+        let is_server = upstreams.is_upstream(sent);
         match (sent, from) {
             (Hop::Udp { listener, remote: sent }, Hop::Udp { listener: other, remote: from }) => {
                 listener == other
@@ -41,7 +41,7 @@ impl<F: FlowLookup> Routing<'_, F> {
                 let address = address.or_else(|| self.flows.remote(number).map(|remote| remote.ip()));
                 address.is_some_and(|address| upstreams.has(address))
             }
-            _ => is_server && upstreams.knows(from),
+            _ => is_server && upstreams.is_upstream(from),
         }
     }
 }
@@ -50,7 +50,7 @@ impl Shard {
     /// Tells the operator, since calls to that server fail as if it were silent.
     pub(crate) fn tell_of_foreign_answer(&self, sent: Hop, from: Hop) {
         tracing::debug!(?sent, ?from, "a response does not come from where its request went");
-        if !self.shared.upstreams.knows(sent) {
+        if !self.shared.upstreams.is_upstream(sent) {
             return;
         }
         let now = Instant::now();

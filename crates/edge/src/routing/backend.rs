@@ -74,7 +74,7 @@ impl<F: FlowLookup> Routing<'_, F> {
             return Err(Answer::new(404, "Not A User Of This Domain"));
         }
         let upstreams = self.tables.upstreams;
-        if !upstreams.knows(from) && !registers_itself(request) {
+        if !upstreams.is_upstream(from) && !registers_itself(request) {
             return Err(Answer::new(403, "Not Your Address"));
         }
         left_out(request, Source::of(self.flows, upstreams, from), Most::One)?;

@@ -47,7 +47,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         let upstreams = self.tables.upstreams;
         let address =
             uri.host().and_then(|host| Some(SocketAddr::new(host.ip()?, uri.port().unwrap_or(5060))));
-        let hop = address.and_then(|address| upstreams.at(address)).ok_or_else(denied)?;
+        let hop = address.and_then(|address| upstreams.hop_at(address)).ok_or_else(denied)?;
         self.refuse_if_throttled(incoming.request, state)?;
         let sender = self.sender(incoming, state)?;
         self.reserve_call_slot(incoming, &sender, state)?;
@@ -80,7 +80,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         }
         let tables = &self.tables;
         let method = request.method();
-        if tables.upstreams.knows(from)
+        if tables.upstreams.is_upstream(from)
             && let Some(way) = self.to_contact(&uri, now).or_else(|| self.along_path(incoming, state))
         {
             return way.map(Destination::Forward);
@@ -89,7 +89,9 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
             && let Some((domain, replaced)) = self.replaced(request, from)
         {
             let sender = self.authorize(incoming, domain, state)?;
-            if domain.registrar().is_none() && replaced.hop.is_some_and(|hop| tables.upstreams.knows(hop)) {
+            if domain.registrar().is_none()
+                && replaced.hop.is_some_and(|hop| tables.upstreams.is_upstream(hop))
+            {
                 sender.may_call_outside(domain, tables.metrics)?;
             }
             return in_its_place(tables, replaced, now).map(Destination::Forward);
@@ -170,7 +172,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     ) -> Option<Result<Targets, Answer>> {
         let tables = &self.tables;
         let user = uri.user().filter(|_| request.method() != Some(Method::Register))?;
-        if !tables.upstreams.knows(from) || !self.is_here(uri) {
+        if !tables.upstreams.is_upstream(from) || !self.is_here(uri) {
             return None;
         }
         let (host, domain) = tables.domains.with_trunk()?;
@@ -199,7 +201,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         let mut uri = Vec::new();
         write_address_of_record(&replaced.aor, &mut uri)?;
         let domain = domains.find(&Uri::parse(&uri).ok()?.host()?)?;
-        let knows = |hop| upstreams.knows(hop);
+        let knows = |hop| upstreams.is_upstream(hop);
         let may = domain.backend().is_none() || replaced.hop.is_some_and(knows) && !knows(from);
         may.then_some((domain, replaced))
     }

@@ -15,7 +15,7 @@ use sip_proxy::{
     Router, Target, UnderWay,
 };
 use sip_transaction::Reliability;
-use upstream::{Hop, Proves};
+use upstream::{ExpectedPeer, Hop};
 
 use crate::{
     admission_control::Trust,
@@ -76,7 +76,7 @@ impl<'s> ProxyEnvironment<'s> {
     /// Whether a hop that failed a request leads to a server behind; then that is counted.
     fn counts_failure(&self, hop: Hop) -> bool {
         let tables = &self.routing.tables;
-        let behind = tables.upstreams.knows(hop);
+        let behind = tables.upstreams.is_upstream(hop);
         if behind {
             tables.metrics.add(Count::UpstreamFailures);
         }
@@ -129,7 +129,7 @@ impl Hops for ProxyEnvironment<'_> {
     }
 
     fn anew(&self, hop: Hop) -> Option<Hop> {
-        self.routing.tables.upstreams.anew(hop)
+        self.routing.tables.upstreams.reconnect_hop(hop)
     }
 
     fn out_of_service(&self, hop: Hop) -> Option<u32> {
@@ -154,7 +154,7 @@ impl HeaderPolicy for ProxyEnvironment<'_> {
         match hop {
             Hop::Udp { .. } => out.extend_from_slice(b";rport"),
             // RFC 5923 §5: requests to us may come over the connection that this goes over.
-            Hop::Peer { proves, .. } if proves != Proves::NOTHING => out.extend_from_slice(b";alias"),
+            Hop::Peer { proves, .. } if proves != ExpectedPeer::NOTHING => out.extend_from_slice(b";alias"),
             Hop::Flow(_) | Hop::Peer { .. } => {}
         }
     }
@@ -220,7 +220,7 @@ impl HeaderPolicy for ProxyEnvironment<'_> {
 
     fn lets_challenge(&self, challenge: &[u8], from: Hop) -> bool {
         let tables = &self.routing.tables;
-        tables.upstreams.knows(from) || !tables.domains.asks_as_we_do(challenge)
+        tables.upstreams.is_upstream(from) || !tables.domains.asks_as_we_do(challenge)
     }
 }
 

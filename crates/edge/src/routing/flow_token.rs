@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use lifecycle::Incarnation;
 use sha2::Sha256;
 
-use upstream::{FlowNumber, Hop, Proves};
+use upstream::{ExpectedPeer, FlowNumber, Hop};
 
 /// Bytes of the signature that are kept (80 bits, as RFC 5626 §5.2 suggests).
 const SIGNATURE: usize = 10;
@@ -222,7 +222,7 @@ fn take(bytes: &[u8]) -> Option<(Hop, &[u8])> {
     };
     let peer = |listener, proves, port: [u8; 2], ip: IpAddr| Hop::Peer {
         listener,
-        proves: Proves(proves),
+        proves: ExpectedPeer(proves),
         remote: SocketAddr::new(ip, u16::from_be_bytes(port)),
     };
     match *bytes {
@@ -259,8 +259,12 @@ mod tests {
             Hop::Flow(FlowNumber::new(12345, 1, 2)),
             Hop::Udp { listener: 3, remote: "192.0.2.1:5060".parse().unwrap() },
             Hop::Udp { listener: 3, remote: "[2001:db8::1]:5060".parse().unwrap() },
-            Hop::Peer { listener: 4, proves: Proves::NOTHING, remote: "192.0.2.1:5060".parse().unwrap() },
-            Hop::Peer { listener: 5, proves: Proves(9), remote: "[2001:db8::1]:5061".parse().unwrap() },
+            Hop::Peer {
+                listener: 4,
+                proves: ExpectedPeer::NOTHING,
+                remote: "192.0.2.1:5060".parse().unwrap(),
+            },
+            Hop::Peer { listener: 5, proves: ExpectedPeer(9), remote: "[2001:db8::1]:5061".parse().unwrap() },
         ]
     }
 

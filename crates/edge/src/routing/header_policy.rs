@@ -26,9 +26,10 @@ impl<F: FlowLookup> Routing<'_, F> {
         if self.strip(request, (from, to), rewrite) == Stripped::Nothing {
             return;
         }
-        if !tables.upstreams.knows(from) {
+        if !tables.upstreams.is_upstream(from) {
             self.keep_credentials(request, rewrite);
-            if tables.upstreams.knows(to) && self.write_identity(request, from, dialog, text).is_some() {
+            if tables.upstreams.is_upstream(to) && self.write_identity(request, from, dialog, text).is_some()
+            {
                 rewrite.append(HeaderId::PAssertedIdentity.name(), text);
             }
         }
@@ -53,7 +54,7 @@ impl<F: FlowLookup> Routing<'_, F> {
         rewrite: &mut Rewrite<'m>,
     ) -> Stripped {
         let upstreams = self.tables.upstreams;
-        let (from, to) = (upstreams.knows(from), upstreams.knows(to));
+        let (from, to) = (upstreams.is_upstream(from), upstreams.is_upstream(to));
         if from && to {
             return Stripped::Nothing;
         }

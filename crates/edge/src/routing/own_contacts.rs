@@ -34,7 +34,7 @@ impl Proxies {
     pub(crate) fn of(upstreams: &Upstreams, from: Hop) -> Self {
         match from {
             Hop::Flow(_) | Hop::Peer { .. } => Self::Believed,
-            Hop::Udp { .. } if upstreams.knows(from) => Self::Believed,
+            Hop::Udp { .. } if upstreams.is_upstream(from) => Self::Believed,
             Hop::Udp { .. } => Self::Unproved,
         }
     }

@@ -48,7 +48,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         // A side of the call may have moved since.
         let moved = hop != from && request.to().is_ok_and(|to| to.tag().is_some());
         // A server's own connection may have ended, while the server is still there.
-        let now = |hop| tables.upstreams.now(hop, Some(request));
+        let now = |hop| tables.upstreams.current_hop(hop, Some(request));
         match if moved {
             tables.calls.way(tables.upstreams, request, hop, from)
         } else {
@@ -95,7 +95,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
     /// Whether both are servers behind us. Any of them may send along a Path that another has stored.
     pub(crate) fn same_upstream(&self, one: Hop, other: Hop) -> bool {
         let upstreams = self.tables.upstreams;
-        upstreams.knows(one) && upstreams.knows(other)
+        upstreams.is_upstream(one) && upstreams.is_upstream(other)
     }
 
     /// Whether a flow comes from the address at which we connect to a peer. The peer may open connections to

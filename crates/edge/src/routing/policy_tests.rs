@@ -34,7 +34,7 @@ use super::{
     tables::Tables,
 };
 use identity::{DomainRef, Domains, Proof, QuotaExceeded};
-use upstream::{FlowNumber, Hop, Proves, Upstreams};
+use upstream::{ExpectedPeer, FlowNumber, Hop, Upstreams};
 
 use crate::{Bound, call_table::CallTable, server::policy, user_quotas::UserQuotas};
 
@@ -180,7 +180,7 @@ fn number(count: u64) -> FlowNumber {
 /// A server or phone that we connect to, by its address.
 fn peer(host: &str) -> Hop {
     let remote = SocketAddr::new(host.parse().unwrap(), 5061);
-    Hop::Peer { listener: 0, proves: Proves::NOTHING, remote }
+    Hop::Peer { listener: 0, proves: ExpectedPeer::NOTHING, remote }
 }
 
 fn udp(address: &str) -> Hop {

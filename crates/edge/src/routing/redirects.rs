@@ -77,7 +77,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
     fn behind(&self, contact: &Uri<'_>, home: DomainRef<'_>, sender: Sender<'_>) -> Option<Targets> {
         let tables = &self.tables;
         let address = SocketAddr::new(contact.host()?.ip()?, contact.port().unwrap_or(5060));
-        let hop = tables.upstreams.at(address)?;
+        let hop = tables.upstreams.hop_at(address)?;
         // A request from a backend is never sent back to it.
         if matches!(sender, Sender::Server) || !tables.upstreams.get(home.backend()?)?.has(hop) {
             return None;

@@ -37,7 +37,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         if same_peer(hop, from) || self.is_at(hop, from) || self.same_upstream(hop, from) {
             return Owned::Flow(hop);
         }
-        let behind = tables.upstreams.knows(hop);
+        let behind = tables.upstreams.is_upstream(hop);
         let still_there = behind
             || matches!(hop, Hop::Udp { listener, remote }
                 if tables.location().has_phone(listener.into(), remote));
@@ -63,7 +63,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
     ) -> Option<Result<Targets, Answer>> {
         let (tables, Incoming { request, from, now }) = (&self.tables, incoming);
         let asked = request.request_uri().ok()?;
-        if tables.upstreams.knows(from)
+        if tables.upstreams.is_upstream(from)
             && let Some(Ok(targets)) = self.to_contact(&asked, now)
         {
             return Some(Ok(targets));
@@ -106,7 +106,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
     fn named_server(&self, asked: &Uri<'_>, incoming: Incoming<'_>, state: &mut RequestState) -> Option<Hop> {
         let upstreams = self.tables.upstreams;
         let address = SocketAddr::new(asked.host()?.ip()?, asked.port().unwrap_or(5060));
-        let hop = upstreams.at(address)?;
+        let hop = upstreams.hop_at(address)?;
         let sender = self.sender(incoming, state).ok()?;
         let (Sender::User { home, .. } | Sender::Unproved(Some(home))) = sender else { return None };
         let behind = home.backend().and_then(|number| upstreams.get(number))?.has(hop);

@@ -58,7 +58,7 @@ pub(crate) fn key_of_uri(contact: &[u8]) -> SmallVec<[u8; 128]> {
 
 /// Appends the URI that stands for a device. False if there is no server that could call it.
 pub(crate) fn write(tables: &Tables<'_>, upstream: Number, device: Device, out: &mut Vec<u8>) -> bool {
-    let listener = tables.upstreams.get(upstream).and_then(|upstream| upstream.face());
+    let listener = tables.upstreams.get(upstream).and_then(|upstream| upstream.advertised_listener());
     let Some(bound) = listener.and_then(|number| tables.listeners.get(usize::from(number))) else {
         return false;
     };

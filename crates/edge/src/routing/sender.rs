@@ -90,7 +90,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     /// proof of its own.
     pub(crate) fn known_sender(&self, incoming: Incoming<'_>) -> Option<Sender<'t>> {
         let (tables, Incoming { request, from, now }) = (&self.tables, incoming);
-        if tables.upstreams.knows(from) {
+        if tables.upstreams.is_upstream(from) {
             return Some(Sender::Server);
         }
         let Some((claimed, home)) = self.home(request) else { return Some(Sender::Unproved(None)) };
@@ -268,7 +268,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
             incoming.request.method(),
             Some(Method::Invite | Method::Message | Method::Subscribe | Method::Refer | Method::Publish)
         );
-        !begins || !self.tables.upstreams.knows(to) || self.may_send(incoming, to, state)
+        !begins || !self.tables.upstreams.is_upstream(to) || self.may_send(incoming, to, state)
     }
 
     /// Whether the sender may send a request to a server behind, or to a phone, without a dialog that allows
@@ -278,7 +278,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         match self.sender(incoming, state) {
             Ok(Sender::Server) => true,
             Ok(sender @ (Sender::User { home, .. } | Sender::Unproved(Some(home))))
-                if upstreams.knows(to) =>
+                if upstreams.is_upstream(to) =>
             {
                 let behind = home.backend().is_some_and(|upstream| upstreams.leads_to(upstream, to));
                 behind && (home.registrar().is_some() || sender.may_call_outside(home, metrics).is_ok())

@@ -11,7 +11,7 @@ use location::{Binding, SocketPeer};
 use sip_message::{Scheme, Uri};
 use sip_proxy::{Answer, Other, SAME_SERVER, Target};
 use smallvec::{SmallVec, smallvec};
-use upstream::{Hop, Proves, same_family};
+use upstream::{ExpectedPeer, Hop, same_family};
 
 use crate::{
     Bound,
@@ -208,5 +208,5 @@ fn wants_tcp(tables: &Tables<'_>, binding: &Binding<ledger::Reservation>) -> Opt
         |bound: &Bound| bound.transport == Transport::Tcp && same_family(bound.local.ip(), remote.ip());
     let listener = (0..).zip(tables.listeners).find(|(_, bound)| fits(bound))?.0;
     let remote = SocketAddr::new(remote.ip(), contact.port().unwrap_or(5060));
-    Some(Hop::Peer { listener, proves: Proves::NOTHING, remote })
+    Some(Hop::Peer { listener, proves: ExpectedPeer::NOTHING, remote })
 }

@@ -42,7 +42,7 @@ fn a_user_of_a_domain_is_called_by_those_who_are_let_in_there() {
             ("phone ada@home.test", "INVITE", "sip:bob@home.test", CHALLENGE),
             // An ACK cannot be challenged.
             ("nobody ada@home.test", "ACK", "sip:bob@home.test", NOT_LET_IN),
-            // Proves it in the request.
+            // ExpectedPeer it in the request.
             ("proves ada@home.test", "INVITE", "sip:bob@home.test", "bob"),
             ("proves ada@home.test", "INVITE", "sip:bob@other.test", "bob"),
             ("proves ada@home.test", "INVITE", "sip:bob@open.test", "bob"),
