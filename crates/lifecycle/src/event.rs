@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     BindingAdded, BindingRemoved, By, CallAnswered, CallEnded, CallHeld, CallStarted, Cause, Certainty,
-    Ending, FlowFacts, Text, Traffic, UserOffline, UserOnline, cause::shown_as_its_word,
+    Ending, FlowFacts, Text, Traffic, UserOffline, UserOnline,
+    vocabulary::{UnknownWord, Vocabulary, vocabulary},
 };
 
 macro_rules! kinds {
@@ -70,100 +71,81 @@ impl EventKind {
     }
 }
 
-/// A word or number that names no event type.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is not an event type; the types are: node.started, node.stopped, ledger.trimmed, audit.differed, flow.opened, flow.closed, binding.added, binding.removed, user.online, user.offline, call.started, call.answered, call.held, call.resumed, call.ended"
-)]
-pub struct UnknownKind(String);
+impl Vocabulary for EventKind {
+    const NOUN: &'static str = "an event type";
+    const ALL: &'static [Self] = Self::ALL;
+
+    fn word(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+/// A number that names no event type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is the number of no event type that this program knows")]
+pub struct UnknownKind(u16);
 
 impl TryFrom<u16> for EventKind {
     type Error = UnknownKind;
 
     fn try_from(number: u16) -> Result<Self, UnknownKind> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|k| k.number() == number)
-            .ok_or_else(|| UnknownKind(number.to_string()))
+        Self::ALL.iter().copied().find(|kind| kind.number() == number).ok_or(UnknownKind(number))
     }
 }
 
 impl FromStr for EventKind {
-    type Err = UnknownKind;
+    type Err = UnknownWord;
 
-    fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        Self::ALL.iter().copied().find(|k| k.as_str() == text).ok_or_else(|| UnknownKind(text.into()))
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        Self::of_word(word)
     }
 }
 
-/// Why old records are dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TrimReason {
-    /// They are older than the ledger is to be kept.
-    Age,
-    /// The ledger is larger than it is to be.
-    Size,
-}
-
-impl TrimReason {
-    /// The word that consumers see.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Age => "age",
-            Self::Size => "size",
-        }
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
-macro_rules! differences {
-    ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
-        /// How the kernel's sockets, the server's flows, users and calls, and the ledger differ.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum DifferenceKind { $($(#[doc = $doc])* $name,)* }
-
-        impl DifferenceKind {
-            /// Every kind there is.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The word that consumers see.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-
-            /// What it means, in words.
-            #[must_use]
-            pub fn meaning(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),*).trim().trim_end_matches('.'),)* }
-            }
-        }
-    };
+impl Serialize for EventKind {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
 }
 
-differences! {
-    /// A flow is open and the kernel has no connection for it.
-    FlowWithoutSocket = "flow_without_socket",
-    /// A socket to a listener is held and belongs to no flow: a descriptor leaks.
-    SocketWithoutFlow = "socket_without_flow",
-    /// A flow is open and the ledger does not say so.
-    FlowNotInLedger = "flow_not_in_ledger",
-    /// The ledger says that a flow is open, and it is not: its close is missing.
-    LedgerWithoutFlow = "ledger_without_flow",
-    /// A user is online and the ledger does not say so.
-    UserNotInLedger = "user_not_in_ledger",
-    /// The ledger says that a user is online who is not.
-    LedgerWithoutUser = "ledger_without_user",
-    /// A call goes on and the ledger does not say so.
-    CallNotInLedger = "call_not_in_ledger",
-    /// The ledger says that a call goes on, and there is none: its end is missing.
-    LedgerWithoutCall = "ledger_without_call",
-    /// What was counted does not add up: opened, less closed, is not what is open.
-    Counters = "counters",
+vocabulary! {
+    /// Why old records are dropped.
+    TrimReason, "a reason to drop records", {
+        /// They are older than the ledger is to be kept.
+        Age = "age",
+        /// The ledger is larger than it is to be.
+        Size = "size",
+    }
 }
 
-shown_as_its_word!(EventKind, TrimReason, DifferenceKind);
+vocabulary! {
+    /// How the kernel's sockets, the server's flows, users and calls, and the ledger differ.
+    DifferenceKind, "a kind of difference", {
+        /// A flow is open and the kernel has no connection for it.
+        FlowWithoutSocket = "flow_without_socket",
+        /// A socket to a listener is held and belongs to no flow: a descriptor leaks.
+        SocketWithoutFlow = "socket_without_flow",
+        /// A flow is open and the ledger does not say so.
+        FlowNotInLedger = "flow_not_in_ledger",
+        /// The ledger says that a flow is open, and it is not: its close is missing.
+        LedgerWithoutFlow = "ledger_without_flow",
+        /// A user is online and the ledger does not say so.
+        UserNotInLedger = "user_not_in_ledger",
+        /// The ledger says that a user is online who is not.
+        LedgerWithoutUser = "ledger_without_user",
+        /// A call goes on and the ledger does not say so.
+        CallNotInLedger = "call_not_in_ledger",
+        /// The ledger says that a call goes on, and there is none: its end is missing.
+        LedgerWithoutCall = "ledger_without_call",
+        /// What was counted does not add up: opened, less closed, is not what is open.
+        Counters = "counters",
+    }
+}
 
 /// `node.started`.
 #[derive(Clone, Debug, Serialize)]

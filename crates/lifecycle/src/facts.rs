@@ -4,37 +4,25 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Text, cause::shown_as_its_word};
+use crate::{Text, vocabulary::vocabulary};
 
-/// How SIP travels on a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// WebSocket over TCP (RFC 7118).
-    Ws,
-    /// WebSocket over TLS.
-    Wss,
-    /// TCP (RFC 3261 §18).
-    Tcp,
-    /// TLS over TCP.
-    Tls,
-    /// UDP.
-    Udp,
+vocabulary! {
+    /// How SIP travels on a flow.
+    Transport, "a transport", {
+        /// WebSocket over TCP (RFC 7118).
+        Ws = "ws",
+        /// WebSocket over TLS.
+        Wss = "wss",
+        /// TCP (RFC 3261 §18).
+        Tcp = "tcp",
+        /// TLS over TCP.
+        Tls = "tls",
+        /// UDP.
+        Udp = "udp",
+    }
 }
 
 impl Transport {
-    /// The word in configuration, events and URIs' `transport` parameters (where `wss` is written `ws`).
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ws => "ws",
-            Self::Wss => "wss",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-            Self::Udp => "udp",
-        }
-    }
-
     /// The word in a Via header (RFC 3261 §20.42, RFC 7118 §5.2).
     #[must_use]
     pub const fn via(self) -> &'static str {
@@ -48,28 +36,15 @@ impl Transport {
     }
 }
 
-/// Who opened the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// The peer connected to one of our listeners.
-    Accepted,
-    /// We connected to the peer.
-    Connected,
-}
-
-impl Direction {
-    /// The word that consumers see.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Connected => "connected",
-        }
+vocabulary! {
+    /// Who opened the connection.
+    Direction, "a direction", {
+        /// The peer connected to one of our listeners.
+        Accepted = "accepted",
+        /// We connected to the peer.
+        Connected = "connected",
     }
 }
-
-shown_as_its_word!(Transport, Direction);
 
 /// What TLS agreed on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -34,13 +34,14 @@ mod open_user;
 mod snapshot;
 mod text;
 mod user;
+mod vocabulary;
 
-pub use binding::{BindingAdded, BindingRemoved, RemovalCause, UnknownRemovalCause};
+pub use binding::{BindingAdded, BindingRemoved, RemovalCause};
 pub use call::{
     CALL_ANSWERED_RESERVE, CALL_ENDED_RESERVE, CALL_HELD_RESERVE, CallAnswered, CallBy, CallCause, CallEnded,
-    CallHeld, CallParty, CallStarted, UnknownCallCause,
+    CallHeld, CallParty, CallStarted,
 };
-pub use cause::{By, Cause, Certainty, UnknownCause};
+pub use cause::{By, Cause, Certainty};
 pub use cloud_event::{cloud_event, event_time};
 pub use ending::Ending;
 pub use event::{
@@ -61,3 +62,4 @@ pub use open_user::{LastBinding, OpenUser, OpenUsers};
 pub use snapshot::SnapshotError;
 pub use text::Text;
 pub use user::{OFFLINE_RESERVE, ONLINE_RESERVE, UserOffline, UserOnline};
+pub use vocabulary::{UnknownWord, Vocabulary, Word};

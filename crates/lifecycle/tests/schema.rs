@@ -1,4 +1,5 @@
 //! The bytes of every event, as they stand in ledgers and reach consumers.
+#![allow(clippy::unwrap_used)]
 
 use lifecycle::*;
 

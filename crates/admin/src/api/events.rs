@@ -16,7 +16,7 @@ use axum::{
 };
 use futures_util::stream;
 use ledger::{More, Position, ReadError, ReadFrom, Reader};
-use lifecycle::{EventFilter, EventId, EventKind, Node, UnknownKind, cloud_event, moment};
+use lifecycle::{EventFilter, EventId, EventKind, Node, UnknownWord, cloud_event, moment};
 use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking, time::timeout};
 
 use super::{Admin, MOST_READERS, answer::Failure};
@@ -91,7 +91,7 @@ impl Asked {
             match name.as_str() {
                 "after" => asked.after = Some(place(value, node)?),
                 "type" => {
-                    choice.types.push(value.parse().map_err(|error: UnknownKind| wrong(error.to_string()))?)
+                    choice.types.push(value.parse().map_err(|error: UnknownWord| wrong(error.to_string()))?)
                 }
                 "flow" => choice.flow = Some(value.clone()),
                 "aor" => choice.aor = Some(sip_message::address_of_record_of(value).into_owned()),
