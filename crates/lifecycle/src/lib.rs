@@ -14,8 +14,6 @@
 //!   [`FlowLimits`].
 #![forbid(unsafe_code)]
 
-mod binding;
-mod call;
 mod cause;
 mod cloud_event;
 mod ending;
@@ -33,14 +31,9 @@ mod open_state;
 mod open_user;
 mod snapshot;
 mod text;
-mod user;
 mod vocabulary;
+mod wire;
 
-pub use binding::{BindingAdded, BindingRemoved, RemovalCause};
-pub use call::{
-    CALL_ANSWERED_RESERVE, CALL_ENDED_RESERVE, CALL_HELD_RESERVE, CallAnswered, CallBy, CallCause, CallEnded,
-    CallHeld, CallParty, CallStarted,
-};
 pub use cause::{By, Cause, Certainty};
 pub use cloud_event::{cloud_event, event_time};
 pub use ending::Ending;
@@ -61,5 +54,10 @@ pub use open_state::{NAMED_BINDINGS, NAMED_CALLS, Open, OpenBinding, OpenFlowSta
 pub use open_user::{LastBinding, OpenUser, OpenUsers};
 pub use snapshot::SnapshotError;
 pub use text::Text;
-pub use user::{OFFLINE_RESERVE, ONLINE_RESERVE, UserOffline, UserOnline};
 pub use vocabulary::{UnknownWord, Vocabulary, Word};
+pub use wire::binding::{BindingAdded, BindingRemoved, RemovalCause};
+pub use wire::call::{
+    CALL_ANSWERED_RESERVE, CALL_ENDED_RESERVE, CALL_HELD_RESERVE, CallAnswered, CallBy, CallCause, CallEnded,
+    CallHeld, CallParty, CallStarted,
+};
+pub use wire::user::{OFFLINE_RESERVE, ONLINE_RESERVE, UserOffline, UserOnline};
