@@ -1,5 +1,7 @@
 //! The softphone page's files, compiled in.
 
+use std::sync::LazyLock;
+
 use axum::{
     Router,
     http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
@@ -10,6 +12,9 @@ use axum::{
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// The words for causes, from the table that the command line shows, too.
+static CAUSES: LazyLock<String> = LazyLock::new(event_text::causes::javascript);
 
 /// The page talks to its own server and to nobody else.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:";
@@ -23,6 +28,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
             "/server-view.js",
             get(async || file(SCRIPT, include_str!("../assets/softphone/server-view.js"))),
         )
+        .route("/causes.js", get(async || file(SCRIPT, CAUSES.as_str())))
         .route("/words.js", get(async || file(SCRIPT, include_str!("../assets/softphone/words.js"))))
         .route(
             "/call-fates.js",
@@ -43,27 +49,27 @@ fn file(content_type: &'static str, content: &'static str) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use lifecycle::{CallCause, Cause, EventKind, RemovalCause};
+    use lifecycle::EventKind;
 
-    /// Every cause and every type of event of the server has words on the page.
+    /// Every type of event of the server has words on the page. Causes have theirs from `event-text`.
     #[test]
-    fn the_page_has_words_for_everything_the_server_tells() {
-        let (words, view) = (
-            include_str!("../assets/softphone/words.js"),
-            include_str!("../assets/softphone/server-view.js"),
-        );
-        let ends = Cause::ALL.iter().map(|cause| format!("\n  {}: \"", cause.as_str()));
-        let removals = RemovalCause::ALL.iter().map(|cause| format!("\n  {}: \"", cause.as_str()));
-        let calls = CallCause::ALL.iter().map(|cause| format!("case \"{}\":", cause.as_str()));
-        let events = EventKind::ALL.iter().map(|kind| format!("case \"{}\":", kind.as_str()));
-        for wanted in ends.chain(removals).chain(calls).chain(events) {
-            assert!(words.contains(&wanted), "words.js has no {wanted}");
-        }
+    fn the_page_has_words_for_every_type_of_event() {
+        let words = include_str!("../assets/softphone/words.js");
+        let view = include_str!("../assets/softphone/server-view.js");
         for kind in EventKind::ALL {
-            assert!(
-                view.contains(&format!("\"{}\"", kind.as_str())),
-                "server-view.js does not listen to {kind}"
-            );
+            let (case, listens) = (format!("case \"{kind}\":"), format!("\"{kind}\""));
+            assert!(words.contains(&case), "words.js has no {case}");
+            assert!(view.contains(&listens), "server-view.js does not listen to {kind}");
+        }
+    }
+
+    #[test]
+    fn the_page_imports_only_tables_that_the_server_gives_it() {
+        let words = include_str!("../assets/softphone/words.js");
+        let (_, rest) = words.split_once("import {").unwrap();
+        let (names, _) = rest.split_once("} from \"./causes.js\"").unwrap();
+        for name in names.split(',').map(str::trim) {
+            assert!(super::CAUSES.contains(&format!("export const {name} = {{")), "causes.js has no {name}");
         }
     }
 }

@@ -7,14 +7,14 @@
 //! Writes a ledger of connections that came and went, and some that are open when the process dies; starts a
 //! server on it and says what that cost.
 
-use std::{error::Error, path::Path, time::Duration};
+use std::{borrow::Cow, error::Error, path::Path, time::Duration};
 
 use config::{Config, DevPorts};
 use edge::Server;
 use ledger::{Batch, Durability, Ledger, ReadFrom, Settings};
 use lifecycle::{
-    Cause, Certainty, ClosedAt, Direction, Ending, Event, EventId, EventKind, FlowClosed, FlowFacts,
-    FlowOpened, OpenState, Text, Transport,
+    Cause, Certainty, ClosedAt, Direction, Ending, Event, EventId, EventKind, FlowEnd, FlowFacts, FlowOpened,
+    OpenState, Text, Transport,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,13 +97,17 @@ fn write(
                 )),
                 tls: None,
             };
-            let opened = Event::FlowOpened(FlowOpened { flow: &flow, opened_at: at(counter), facts: &facts });
+            let opened = Event::FlowOpened(FlowOpened {
+                flow: &flow,
+                opened_at: at(counter),
+                facts: Cow::Borrowed(&facts),
+            });
             batch.push(opened.kind().number(), at(counter), &opened.to_json());
             counter += 1;
             if counter + live > records {
                 continue;
             }
-            let closed = Event::FlowClosed(FlowClosed {
+            let closed = Event::FlowClosed(FlowEnd {
                 flow: &flow,
                 facts: &facts,
                 identity: None,

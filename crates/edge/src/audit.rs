@@ -356,7 +356,7 @@ const fn count_of(kind: DifferenceKind) -> Count {
 fn record(shared: &Shared, difference: &Difference) -> bool {
     let flow = difference.flow.map(|flow| shared.state.node().flow(flow));
     let event = Event::AuditDiffered(AuditDiffered {
-        kind: difference.subject.kind(),
+        kind: difference.subject.kind().into(),
         flow: flow.as_deref(),
         local: difference.socket.map(|socket| socket.local),
         remote: difference.socket.map(|socket| socket.remote),

@@ -1,6 +1,7 @@
 //! The table of calls: one for all shards, whose records go into the ledger.
 
 use std::{
+    borrow::Cow,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -8,8 +9,8 @@ use std::{
 use defence::{Often, Paced, Turn, UserCall};
 use ledger::{Batch, Reservation};
 use lifecycle::{
-    CALL_ANSWERED_RESERVE, CALL_ENDED_RESERVE, CALL_HELD_RESERVE, CallAnswered, CallCause, CallEnded,
-    CallHeld, CallParty, CallStarted, Certainty, ClosedAt, Event, Text, Transport,
+    CALL_ANSWERED_RESERVE, CALL_ENDED_RESERVE, CALL_HELD_RESERVE, CallAnswered, CallCause, CallEnd, CallHeld,
+    CallParty, CallStarted, Certainty, ClosedAt, Event, Text, Transport,
 };
 use metrics::{Count, Metrics};
 use sip_dialog::{Call, CallWriter, Calls, End, Farewell, Moment, Party, Rooms, Side};
@@ -223,7 +224,12 @@ impl CallRecorder<'_> {
     }
 
     fn toggled(&self, call: &Call<Hop>, by: Side, at: Moment, toggle: Toggle) {
-        let held = CallHeld { call: &self.name(call), call_id: call.call_id(), by: by.by(), at: at.micros };
+        let held = CallHeld {
+            call: &self.name(call),
+            call_id: Cow::Borrowed(call.call_id()),
+            by: by.by().into(),
+            at: at.micros,
+        };
         let event = match toggle {
             Toggle::Held => Event::CallHeld(held),
             Toggle::Resumed => Event::CallResumed(held),
@@ -264,10 +270,10 @@ impl CallWriter for CallRecorder<'_> {
             (ledger.reserve(CALL_ENDED_RESERVE).ok()?, ledger.reserve(CALL_ANSWERED_RESERVE).ok()?);
         let event = Event::CallStarted(CallStarted {
             call: &self.name(call),
-            call_id: call.call_id(),
+            call_id: Cow::Borrowed(call.call_id()),
             started_at: call.started_at(),
-            caller: &self.party(call.caller()),
-            callee: &self.party(call.callee()),
+            caller: Cow::Owned(self.party(call.caller())),
+            callee: Cow::Owned(self.party(call.callee())),
         });
         let mut batch = Batch::new();
         batch.push(event.kind().number(), call.started_at(), &event.to_json());
@@ -281,10 +287,10 @@ impl CallWriter for CallRecorder<'_> {
         let at = call.answered_at().unwrap_or(call.started_at());
         let event = Event::CallAnswered(CallAnswered {
             call: &self.name(call),
-            call_id: call.call_id(),
+            call_id: Cow::Borrowed(call.call_id()),
             answered_at: at,
             ring_ms: at.saturating_sub(call.started_at()) / 1000,
-            callee: &self.party(call.callee()),
+            callee: Cow::Owned(self.party(call.callee())),
         });
         self.node.registry.write(room.reservation, at, &event);
         self.node.metrics.add(Count::CallsAnswered);
@@ -299,7 +305,7 @@ impl CallWriter for CallRecorder<'_> {
     }
 
     fn ended(&mut self, call: &Call<Hop>, end: &End, room: Room) {
-        let event = Event::CallEnded(CallEnded {
+        let event = Event::CallEnded(CallEnd {
             call: &self.name(call),
             call_id: call.call_id(),
             by: end.by,

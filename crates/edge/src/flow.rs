@@ -8,7 +8,7 @@ use std::{
 };
 
 use ledger::Reservation;
-use lifecycle::{CloseBook, FlowClosed, OpenFlow, Text, Traffic};
+use lifecycle::{CloseBook, FlowEnd, OpenFlow, Text, Traffic};
 use metrics::Count;
 use state::clock;
 use transport::{Link, Opening, Refused};
@@ -124,14 +124,14 @@ impl CloseBook for CallWriter {
         self.known.borrow().as_ref().map(|known| known.identity.clone())
     }
 
-    fn close(&mut self, closed: FlowClosed<'_>, room: Reservation) {
+    fn close(&mut self, end: FlowEnd<'_>, room: Reservation) {
         self.shard.remove_flow(self.number);
         let shared = &self.shard.shared;
-        let hurt = shared.calls_lose_flow(self.number, closed.ending.cause);
-        let closed = FlowClosed { calls: &hurt.named, calls_total: hurt.total, ..closed };
+        let hurt = shared.calls_lose_flow(self.number, end.ending.cause);
+        let end = FlowEnd { calls: &hurt.named, calls_total: hurt.total, ..end };
         let id = self.number.id(shared.state.incarnation());
         let pending_unregisters = unregister::pending_of_flow(shared, id);
-        shared.state.close(id, closed, room, (std::time::Instant::now(), clock::micros()));
+        shared.state.close(id, end, room, (std::time::Instant::now(), clock::micros()));
         unregister::send_all(shared, pending_unregisters);
         match self.hop {
             Hop::Peer { .. } => self.shard.peer_lost(self.hop, Loss::Ended),

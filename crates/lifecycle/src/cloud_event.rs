@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::{EventId, EventKind, Node, event::Rfc3339};
+use crate::{
+    EventId, EventKind, Node,
+    wire::{subject::EventSubject, time::Rfc3339},
+};
 
 /// One record of the ledger as a CloudEvent in JSON (structured mode), on one line. `id` and `source`
 /// together are unique for ever and the same at every delivery; `sequence` sorts as text within one
@@ -29,23 +32,10 @@ pub fn cloud_event(node: &Node, id: EventId, kind: EventKind, at: u64, data: &[u
     out
 }
 
-/// The JSON string under `flow` (or `aor`), quotes included.
+/// The JSON string under `aor` or `flow`, quotes included.
 fn subject(data: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Names<'a> {
-        #[serde(borrow)]
-        aor: Option<std::borrow::Cow<'a, str>>,
-        #[serde(borrow)]
-        flow: Option<std::borrow::Cow<'a, str>>,
-    }
-    let names: Names<'_> = serde_json::from_str(data).ok()?;
-    serde_json::to_string(&names.aor.or(names.flow)?).ok()
-}
-
-/// Microseconds since the Unix epoch as RFC 3339 text in UTC, as events carry it.
-#[must_use]
-pub fn event_time(micros: u64) -> String {
-    Rfc3339(micros).to_string()
+    let EventSubject { aor, flow, .. } = EventSubject::read(data.as_bytes())?;
+    serde_json::to_string(&aor.or(flow)?).ok()
 }
 
 #[cfg(test)]

@@ -1,12 +1,8 @@
 //! Which events someone asks for.
 
-use std::borrow::Cow;
-
+use crate::{EventKind, wire::subject::EventSubject};
 use jiff::{SignedDuration, Timestamp};
 use memchr::memmem;
-use serde::Deserialize;
-
-use crate::EventKind;
 
 /// Which events someone asks for: all that every field allows. The default is all there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,17 +17,6 @@ pub struct EventFilter {
     pub since: Option<u64>,
     /// Older than this, in microseconds since the Unix epoch.
     pub until: Option<u64>,
-}
-
-/// What an event is about.
-#[derive(Deserialize)]
-struct About<'a> {
-    #[serde(default, borrow)]
-    flow: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
-    aor: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
-    bindings: Vec<Cow<'a, str>>,
 }
 
 impl EventFilter {
@@ -50,11 +35,9 @@ impl EventFilter {
         if self.flow.is_none() && self.aor.is_none() {
             return true;
         }
-        let Ok(about) = serde_json::from_slice::<About<'_>>(payload) else { return false };
-        let flow = self.flow.as_ref().is_none_or(|flow| about.flow.as_ref() == Some(&Cow::from(flow)));
-        let aor = self.aor.as_ref().is_none_or(|aor| {
-            about.aor.as_deref() == Some(aor) || about.bindings.iter().any(|held| held == aor)
-        });
+        let Some(about) = EventSubject::read(payload) else { return false };
+        let flow = self.flow.as_ref().is_none_or(|flow| about.is_flow(flow));
+        let aor = self.aor.as_ref().is_none_or(|aor| about.is_user(aor));
         flow && aor
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, Certainty, ClosedAt, Ending, FlowClosed, FlowFacts, FlowId, Text};
+use crate::{Cause, Certainty, ClosedAt, Ending, FlowEnd, FlowFacts, FlowId, Text};
 
 /// Bytes that a `flow.closed` record may take: what is reserved in the ledger before a flow opens.
 pub const CLOSE_RESERVE: usize = 6 * 1024;
@@ -49,7 +49,7 @@ pub trait CloseBook {
 
     /// Takes the flow's bindings away and writes the close behind their removals, in one step.
     /// `bindings` and `calls` of the record are for the book to fill in. Never fails: the room is there.
-    fn close(&mut self, closed: FlowClosed<'_>, room: Self::Room);
+    fn close(&mut self, end: FlowEnd<'_>, room: Self::Room);
 }
 
 /// A flow between `flow.opened` and `flow.closed`. It cannot be cloned, and it cannot go away without a
@@ -112,7 +112,7 @@ impl<B: CloseBook> OpenFlow<B> {
     fn write(&mut self, ending: &Ending) {
         let Some(room) = self.room.take() else { return };
         let (traffic, identity) = (self.book.traffic(), self.book.identity());
-        let closed = FlowClosed {
+        let end = FlowEnd {
             flow: &self.name,
             facts: &self.facts,
             identity: identity.as_ref(),
@@ -126,7 +126,7 @@ impl<B: CloseBook> OpenFlow<B> {
             calls: &[],
             calls_total: 0,
         };
-        self.book.close(closed, room);
+        self.book.close(end, room);
     }
 }
 

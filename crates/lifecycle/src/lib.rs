@@ -35,12 +35,9 @@ mod vocabulary;
 mod wire;
 
 pub use cause::{By, Cause, Certainty};
-pub use cloud_event::{cloud_event, event_time};
+pub use cloud_event::cloud_event;
 pub use ending::Ending;
-pub use event::{
-    AuditDiffered, ClosedAt, DifferenceKind, Event, EventKind, FlowClosed, FlowOpened, LedgerTrimmed,
-    NAMED_CURSORS, NodeStarted, NodeStopped, PassedCursor, TRIMMED_RESERVE, TrimReason, UnknownKind,
-};
+pub use event::{Event, EventKind, RecordedEvent, UnknownKind};
 pub use event_filter::{EventFilter, InvalidMoment, mentions, moment};
 pub use facts::{Direction, FlowFacts, TlsFacts, Transport};
 pub use findings::{Findings, NAMED_FINDINGS};
@@ -57,7 +54,14 @@ pub use text::Text;
 pub use vocabulary::{UnknownWord, Vocabulary, Word};
 pub use wire::binding::{BindingAdded, BindingRemoved, RemovalCause};
 pub use wire::call::{
-    CALL_ANSWERED_RESERVE, CALL_ENDED_RESERVE, CALL_HELD_RESERVE, CallAnswered, CallBy, CallCause, CallEnded,
-    CallHeld, CallParty, CallStarted,
+    CALL_ANSWERED_RESERVE, CALL_ENDED_RESERVE, CALL_HELD_RESERVE, CallAnswered, CallBy, CallCause, CallEnd,
+    CallEnded, CallHeld, CallParty, CallStarted,
 };
+pub use wire::flow::{ClosedAt, FlowClosed, FlowEnd, FlowOpened};
+pub use wire::node::{
+    AuditDiffered, DifferenceKind, LedgerTrimmed, NAMED_CURSORS, NodeStarted, NodeStopped, PassedCursor,
+    TRIMMED_RESERVE, TrimReason,
+};
+pub use wire::subject::{EventSubject, Party};
+pub use wire::time::event_time;
 pub use wire::user::{OFFLINE_RESERVE, ONLINE_RESERVE, UserOffline, UserOnline};

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CallBy, CallCause, CallEnded, CallParty, Certainty, ClosedAt, Event, EventId, EventKind, Findings, Text,
+    CallAnswered, CallBy, CallCause, CallEnd, CallParty, CallStarted, Certainty, ClosedAt, Event, EventId,
+    EventKind, Findings, Text, wire::subject::EventSubject,
 };
 
 /// A call that was started and has not ended.
@@ -38,53 +39,36 @@ pub struct OpenCalls {
     pub started_twice: Findings<(EventId, String)>,
 }
 
-#[derive(Deserialize)]
-struct Started {
-    call: Box<str>,
-    call_id: Text<128>,
-    started_at: jiff::Timestamp,
-    caller: CallParty,
-    callee: CallParty,
-}
-
-#[derive(Deserialize)]
-struct Answered {
-    call: Box<str>,
-    answered_at: jiff::Timestamp,
-    callee: CallParty,
-}
-
-#[derive(Deserialize)]
-struct Ended {
-    call: Box<str>,
-}
-
 impl OpenCalls {
     /// Takes in the next record about a call; none if it cannot be read.
     pub(crate) fn fold(&mut self, id: EventId, kind: EventKind, payload: &[u8]) -> Option<()> {
         match kind {
             EventKind::CallStarted => {
-                let read: Started = serde_json::from_slice(payload).ok()?;
-                let Started { call, call_id, started_at, caller, callee } = read;
+                let read: CallStarted<'_> = serde_json::from_slice(payload).ok()?;
                 self.started += 1;
-                let left =
-                    OpenCall { call_id, started_at: micros(started_at), answered_at: None, caller, callee };
-                if self.open.insert(call.clone(), left).is_some() {
-                    self.started_twice.push((id, call.into()));
+                let open = OpenCall {
+                    call_id: read.call_id.into_owned(),
+                    started_at: read.started_at,
+                    answered_at: None,
+                    caller: read.caller.into_owned(),
+                    callee: read.callee.into_owned(),
+                };
+                if self.open.insert(read.call.into(), open).is_some() {
+                    self.started_twice.push((id, read.call.to_owned()));
                 }
             }
             EventKind::CallAnswered => {
-                let Answered { call, answered_at, callee } = serde_json::from_slice(payload).ok()?;
-                if let Some(left) = self.open.get_mut(&call) {
-                    left.answered_at = Some(micros(answered_at));
-                    left.callee = callee;
+                let read: CallAnswered<'_> = serde_json::from_slice(payload).ok()?;
+                if let Some(open) = self.open.get_mut(read.call) {
+                    open.answered_at = Some(read.answered_at);
+                    open.callee = read.callee.into_owned();
                 }
             }
             EventKind::CallEnded => {
-                let Ended { call } = serde_json::from_slice(payload).ok()?;
+                let call = EventSubject::read(payload)?.call?;
                 self.ended += 1;
-                if self.open.remove(&call).is_none() {
-                    self.ended_without_start.push((id, call.into()));
+                if self.open.remove(&*call).is_none() {
+                    self.ended_without_start.push((id, call.into_owned()));
                 }
             }
             _ => {}
@@ -115,7 +99,7 @@ impl OpenCalls {
         for (call, left) in &self.open {
             let begun = left.answered_at.unwrap_or(left.started_at);
             let earliest = last_alive.max(begun).min(now);
-            write(Event::CallEnded(CallEnded {
+            write(Event::CallEnded(CallEnd {
                 call,
                 call_id: &left.call_id,
                 by: CallBy::Node,
@@ -148,8 +132,4 @@ impl OpenCalls {
         }
         hurt
     }
-}
-
-fn micros(at: jiff::Timestamp) -> u64 {
-    u64::try_from(at.as_microsecond()).unwrap_or(0)
 }

@@ -6,11 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use serde::Deserialize;
-
 use crate::{
-    BindingRemoved, Cause, Certainty, ClosedAt, Ending, Event, EventId, EventKind, Findings, FlowClosed,
-    FlowFacts, LastBinding, OpenCalls, OpenUsers, RemovalCause, Text,
+    BindingAdded, BindingRemoved, Cause, Certainty, ClosedAt, Ending, Event, EventId, EventKind, Findings,
+    FlowEnd, FlowFacts, FlowOpened, LastBinding, LedgerTrimmed, OpenCalls, OpenUsers, RemovalCause, Text,
+    wire::subject::EventSubject,
 };
 
 /// Addresses-of-record that a `flow.closed` names; the rest is counted.
@@ -98,40 +97,6 @@ pub struct OpenState {
     pub unreadable: Findings<EventId>,
 }
 
-#[derive(Deserialize)]
-struct OpenedWire {
-    flow: String,
-    opened_at: jiff::Timestamp,
-    #[serde(flatten)]
-    facts: FlowFacts,
-}
-
-#[derive(Deserialize)]
-struct ClosedWire {
-    flow: String,
-}
-
-#[derive(Deserialize)]
-struct BindingWire {
-    flow: Option<Box<str>>,
-    #[serde(flatten)]
-    binding: OpenBindingWire,
-}
-
-#[derive(Deserialize)]
-struct OpenBindingWire {
-    aor: Text<160>,
-    contact: Text<320>,
-    #[serde(default)]
-    cause: Option<RemovalCause>,
-}
-
-#[derive(Deserialize)]
-struct TrimmedWire {
-    first: String,
-    last: String,
-}
-
 impl OpenState {
     /// Takes in the next record, written at so many microseconds since the Unix epoch.
     pub fn fold(&mut self, id: EventId, at: u64, kind: EventKind, payload: &[u8]) {
@@ -156,19 +121,18 @@ impl OpenState {
     }
 
     fn fold_trimmed(&mut self, payload: &[u8]) -> Option<()> {
-        let TrimmedWire { first, last } = serde_json::from_slice(payload).ok()?;
-        let ((_, first), (_, last)) = (EventId::parse(&first).ok()?, EventId::parse(&last).ok()?);
+        let LedgerTrimmed { first, last, .. } = serde_json::from_slice(payload).ok()?;
+        let ((_, first), (_, last)) = (EventId::parse(first).ok()?, EventId::parse(last).ok()?);
         self.trimmed = Some(Trimmed { first, last });
         Some(())
     }
 
     fn fold_opened(&mut self, id: EventId, payload: &[u8]) -> Option<()> {
-        let OpenedWire { flow, opened_at, facts } = serde_json::from_slice(payload).ok()?;
-        let opened_at = u64::try_from(opened_at.as_microsecond()).unwrap_or(0);
+        let FlowOpened { flow, opened_at, facts } = serde_json::from_slice(payload).ok()?;
         self.opened += 1;
-        if let Some(before) = self.insert(flow.clone().into(), opened_at, facts) {
+        if let Some(before) = self.insert(flow.into(), opened_at, facts.into_owned()) {
             self.forget(&before);
-            self.opened_twice.push((id, flow));
+            self.opened_twice.push((id, flow.to_owned()));
         }
         Some(())
     }
@@ -198,27 +162,27 @@ impl OpenState {
     }
 
     fn fold_closed(&mut self, id: EventId, payload: &[u8]) -> Option<()> {
-        let ClosedWire { flow } = serde_json::from_slice(payload).ok()?;
+        let flow = EventSubject::read(payload)?.flow?;
         self.closed += 1;
-        match self.flows.remove(flow.as_str()) {
+        match self.flows.remove(&*flow) {
             Some(left) => self.forget(&left),
-            None => self.closed_without_open.push((id, flow)),
+            None => self.closed_without_open.push((id, flow.into_owned())),
         }
         Some(())
     }
 
     fn fold_added(&mut self, payload: &[u8]) -> Option<()> {
-        let BindingWire { flow, binding } = serde_json::from_slice(payload).ok()?;
-        self.users.added(&binding.aor);
-        let key = (flow, OpenBinding { aor: binding.aor, contact: binding.contact });
+        let BindingAdded { flow, aor, contact, .. } = serde_json::from_slice(payload).ok()?;
+        self.users.added(&aor);
+        let key = (flow.map(Into::into), OpenBinding { aor, contact });
         *self.bindings.entry(key).or_default() += 1;
         Some(())
     }
 
     fn fold_removed(&mut self, at: u64, payload: &[u8]) -> Option<()> {
-        let BindingWire { flow, binding } = serde_json::from_slice(payload).ok()?;
-        let cause = binding.cause?;
-        let key = (flow, OpenBinding { aor: binding.aor, contact: binding.contact });
+        let BindingRemoved { flow, aor, contact, cause } = serde_json::from_slice(payload).ok()?;
+        let cause = cause.known()?;
+        let key = (flow.map(Into::into), OpenBinding { aor, contact });
         if let Some(count) = self.bindings.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
@@ -274,11 +238,11 @@ impl OpenState {
         for (flow, binding) in self.bindings() {
             by_flow.entry(flow).or_default().push(binding);
         }
-        let removed = |flow, binding: &OpenBinding, cause| BindingRemoved {
+        let removed = |flow, binding: &OpenBinding, cause: RemovalCause| BindingRemoved {
             aor: binding.aor.clone(),
             contact: binding.contact.clone(),
             flow,
-            cause,
+            cause: cause.into(),
         };
         for (flow, left) in &self.flows {
             let held = by_flow.remove(&Some(&**flow)).unwrap_or_default();
@@ -288,7 +252,7 @@ impl OpenState {
             let named: Vec<_> = held.iter().take(NAMED_BINDINGS).map(|b| b.aor.clone()).collect();
             let hurt = hurt.remove(&**flow).unwrap_or_default();
             let calls: Vec<_> = hurt.iter().take(NAMED_CALLS).map(|&call| call.clone()).collect();
-            write(Event::FlowClosed(FlowClosed {
+            write(Event::FlowClosed(FlowEnd {
                 flow,
                 facts: &left.facts(),
                 identity: None,

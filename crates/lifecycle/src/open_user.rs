@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EventId, Findings, RemovalCause, Text};
+use crate::{EventId, Findings, RemovalCause, Text, UserOnline, wire::subject::EventSubject};
 
 /// What took the last binding of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,17 +47,6 @@ pub struct OpenUsers {
     pub offline_with_binding: Findings<(EventId, String)>,
 }
 
-#[derive(Deserialize)]
-struct Online {
-    aor: Text<160>,
-    online_at: jiff::Timestamp,
-}
-
-#[derive(Deserialize)]
-struct Offline {
-    aor: Text<160>,
-}
-
 impl OpenUsers {
     /// A binding came.
     pub fn added(&mut self, aor: &Text<160>) {
@@ -98,16 +87,15 @@ impl OpenUsers {
     }
 
     pub(crate) fn fold_online(&mut self, id: EventId, payload: &[u8]) -> Option<()> {
-        let Online { aor, online_at } = serde_json::from_slice(payload).ok()?;
-        let at = u64::try_from(online_at.as_microsecond()).unwrap_or(0);
-        if !self.came(aor.clone(), at) {
+        let UserOnline { aor, online_at } = serde_json::from_slice(payload).ok()?;
+        if !self.came(aor.clone(), online_at) {
             self.online_twice.push((id, aor.to_string()));
         }
         Some(())
     }
 
     pub(crate) fn fold_offline(&mut self, id: EventId, payload: &[u8]) -> Option<()> {
-        let Offline { aor } = serde_json::from_slice(payload).ok()?;
+        let aor = Text::new(&*EventSubject::read(payload)?.aor?);
         self.went += 1;
         match self.users.get_mut(&aor).filter(|user| user.online_at.is_some()) {
             Some(user) => {

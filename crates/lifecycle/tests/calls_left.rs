@@ -1,9 +1,11 @@
 //! What a ledger tells of calls, and what a process that died owes of them.
 #![allow(clippy::unwrap_used)]
 
+use std::borrow::Cow;
+
 use lifecycle::{
-    CallAnswered, CallBy, CallCause, CallEnded, CallParty, CallStarted, Certainty, ClosedAt, Direction,
-    Event, EventId, EventKind, FlowFacts, FlowOpened, OpenState, Text, Transport,
+    CallAnswered, CallBy, CallCause, CallEnd, CallParty, CallStarted, Certainty, ClosedAt, Direction, Event,
+    EventId, EventKind, FlowFacts, FlowOpened, OpenState, Text, Transport,
 };
 use proptest::prelude::*;
 
@@ -37,31 +39,31 @@ fn opened(flow: &str) -> (EventKind, Vec<u8>) {
         user_agent: None,
         tls: None,
     };
-    record(&Event::FlowOpened(FlowOpened { flow, opened_at: 1_000_000, facts: &facts }))
+    record(&Event::FlowOpened(FlowOpened { flow, opened_at: 1_000_000, facts: Cow::Owned(facts) }))
 }
 
 fn started(call: &str) -> (EventKind, Vec<u8>) {
     record(&Event::CallStarted(CallStarted {
         call,
-        call_id: &Text::new(format!("id of {call}")),
+        call_id: Cow::Owned(Text::new(format!("id of {call}"))),
         started_at: 2_000_000,
-        caller: &party("a", Some("e.1.f1")),
-        callee: &party("b", None),
+        caller: Cow::Owned(party("a", Some("e.1.f1"))),
+        callee: Cow::Owned(party("b", None)),
     }))
 }
 
 fn answered(call: &str) -> (EventKind, Vec<u8>) {
     record(&Event::CallAnswered(CallAnswered {
         call,
-        call_id: &Text::new("x"),
+        call_id: Cow::Owned(Text::new("x")),
         answered_at: 3_000_000,
         ring_ms: 1000,
-        callee: &party("b", Some("e.1.f2")),
+        callee: Cow::Owned(party("b", Some("e.1.f2"))),
     }))
 }
 
 fn ended(call: &str) -> (EventKind, Vec<u8>) {
-    record(&Event::CallEnded(CallEnded {
+    record(&Event::CallEnded(CallEnd {
         call,
         call_id: &Text::new("x"),
         by: CallBy::Caller,

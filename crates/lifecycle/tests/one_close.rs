@@ -1,13 +1,13 @@
 //! An open flow gets one close, whatever happens to it (DESIGN invariants 2, 3 and 4).
 #![allow(clippy::unwrap_used)]
 
-use std::{cell::RefCell, panic::AssertUnwindSafe, rc::Rc};
+use std::{borrow::Cow, cell::RefCell, panic::AssertUnwindSafe, rc::Rc};
 
 use lifecycle::{
     ADDITION_RESERVE, BindingAdded, BindingRemoved, CLOSE_RESERVE, Cause, CloseBook, Direction, Ending,
-    Event, EventId, EventKind, FlowClosed, FlowFacts, FlowId, FlowOpened, LedgerTrimmed, NAMED_BINDINGS,
-    NAMED_CALLS, NAMED_CURSORS, Node, OpenFlow, OpenState, PassedCursor, REMOVAL_RESERVE, RemovalCause,
-    SnapshotError, TRIMMED_RESERVE, Text, TlsFacts, Traffic, Transport, TrimReason, Trimmed,
+    Event, EventId, EventKind, FlowClosed, FlowEnd, FlowFacts, FlowId, FlowOpened, LedgerTrimmed,
+    NAMED_BINDINGS, NAMED_CALLS, NAMED_CURSORS, Node, OpenFlow, OpenState, PassedCursor, REMOVAL_RESERVE,
+    RemovalCause, SnapshotError, TRIMMED_RESERVE, Text, TlsFacts, Traffic, Transport, TrimReason, Trimmed,
 };
 use proptest::prelude::*;
 
@@ -26,8 +26,8 @@ impl CloseBook for Book {
     fn identity(&self) -> Option<Text<128>> {
         None
     }
-    fn close(&mut self, closed: FlowClosed<'_>, (): ()) {
-        self.0.borrow_mut().push(serde_json::to_value(closed).unwrap());
+    fn close(&mut self, end: FlowEnd<'_>, (): ()) {
+        self.0.borrow_mut().push(serde_json::to_value(FlowClosed::from(&end)).unwrap());
     }
 }
 
@@ -109,7 +109,7 @@ fn record(event: &Event<'_>) -> (EventKind, Vec<u8>) {
 }
 
 fn opened(flow: &str, facts: &FlowFacts) -> (EventKind, Vec<u8>) {
-    record(&Event::FlowOpened(FlowOpened { flow, opened_at: 5_000_000, facts }))
+    record(&Event::FlowOpened(FlowOpened { flow, opened_at: 5_000_000, facts: Cow::Borrowed(facts) }))
 }
 
 fn added(flow: Option<&str>, aor: &str) -> (EventKind, Vec<u8>) {
@@ -141,7 +141,7 @@ fn what_a_crash_left_open_is_closed_once_with_its_bindings_before_it() {
             aor: Text::new("b@x"),
             contact: Text::new("sip:x@y.invalid"),
             flow: Some("e.1.f2"),
-            cause: RemovalCause::Unregistered,
+            cause: RemovalCause::Unregistered.into(),
         })),
     ];
     let settle = |records: &[_]| {
@@ -221,7 +221,7 @@ fn reserved_room_holds_the_longest_records() {
     let ending = Ending::of(Cause::InternalError).code(65535).reason("\"".repeat(123));
     let name = format!("{}.{most}.f{most}", "n".repeat(32));
     let identity = longest();
-    let closed = Event::FlowClosed(FlowClosed {
+    let closed = Event::FlowClosed(FlowEnd {
         flow: &name,
         facts: &facts,
         identity: Some(&identity),
@@ -241,7 +241,7 @@ fn reserved_room_holds_the_longest_records() {
         aor: longest(),
         contact: longest(),
         flow: Some(&name),
-        cause: RemovalCause::Unregistered,
+        cause: RemovalCause::Unregistered.into(),
     });
     let longest_removal = removed.to_json().len();
     assert!(longest_removal <= REMOVAL_RESERVE, "{longest_removal} bytes");
@@ -271,8 +271,8 @@ fn the_longest_tombstone_fits_its_room() {
         last: &id,
         records: most,
         bytes: most,
-        reason: TrimReason::Size,
-        passed: &vec![passed; NAMED_CURSORS],
+        reason: TrimReason::Size.into(),
+        passed: vec![passed; NAMED_CURSORS].into(),
         passed_total: usize::MAX,
     });
     let length = tombstone.to_json().len();
@@ -286,8 +286,8 @@ fn a_fold_remembers_what_was_dropped() {
         last: "e.3.17",
         records: 1000,
         bytes: 1 << 20,
-        reason: TrimReason::Age,
-        passed: &[],
+        reason: TrimReason::Age.into(),
+        passed: Vec::new().into(),
         passed_total: 0,
     }));
     let id = |incarnation, sequence| EventId { incarnation, sequence };
@@ -337,7 +337,7 @@ proptest! {
                 2 => added((number > 0).then_some(&flow), &aor),
                 3 => record(&Event::BindingRemoved(BindingRemoved {
                     aor: Text::new(&aor), contact: Text::new("sip:x@y.invalid"),
-                    flow: (number > 0).then_some(&flow), cause: RemovalCause::Expired,
+                    flow: (number > 0).then_some(&flow), cause: RemovalCause::Expired.into(),
                 })),
                 _ => (EventKind::FlowOpened, b"{".to_vec()),
             }

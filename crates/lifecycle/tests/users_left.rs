@@ -30,7 +30,7 @@ fn added(aor: &str, flow: Option<&str>) -> Record {
 
 fn removed(aor: &str, flow: Option<&str>, cause: RemovalCause) -> Record {
     let (aor, contact) = (Text::new(aor), Text::new("sip:x@y.invalid"));
-    record(&Event::BindingRemoved(BindingRemoved { aor, contact, flow, cause }))
+    record(&Event::BindingRemoved(BindingRemoved { aor, contact, flow, cause: cause.into() }))
 }
 
 fn online(aor: &str) -> Record {
@@ -38,13 +38,13 @@ fn online(aor: &str) -> Record {
 }
 
 fn offline(aor: &str) -> Record {
-    record(&Event::UserOffline(UserOffline {
-        aor: Text::new(aor),
-        last_flow: None,
-        cause: RemovalCause::Expired,
-        online_at: 5_000_000,
-        offline_at: 6_000_000,
-    }))
+    record(&Event::UserOffline(UserOffline::new(
+        Text::new(aor),
+        None,
+        RemovalCause::Expired,
+        5_000_000,
+        6_000_000,
+    )))
 }
 
 fn fold(records: &[Record]) -> OpenState {
@@ -125,8 +125,7 @@ fn reserved_room_holds_the_longest_records_of_users() {
     let online = Event::UserOnline(UserOnline { aor: aor.clone(), online_at: most }).to_json().len();
     assert!(online <= ONLINE_RESERVE, "{online} bytes");
     for &cause in RemovalCause::ALL {
-        let (aor, online_at) = (aor.clone(), 0);
-        let offline = UserOffline { aor, last_flow, cause, online_at, offline_at: most };
+        let offline = UserOffline::new(aor.clone(), last_flow, cause, 0, most);
         let length = Event::UserOffline(offline).to_json().len();
         assert!(length <= OFFLINE_RESERVE, "{length} bytes");
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use lifecycle::{Cause, EventId, Incarnation};
 use serde::Deserialize;
 
-use crate::findings::Findings;
+use crate::{author::author, findings::Findings};
 
 /// What the stream itself has wrong, whoever was connected.
 #[derive(Clone, Debug, Default)]
@@ -289,7 +289,7 @@ impl EventLog {
         let Closed { flow, by, cause, code, reason, certainty } = event;
         let cause: Cause = cause.parse().map_err(serde::de::Error::custom)?;
         let replayed = certainty == "journal_replay";
-        if by != cause.by().as_str() || replayed != (cause == Cause::NodeCrash) {
+        if by != author(cause).as_str() || replayed != (cause == Cause::NodeCrash) {
             self.faults.contradictions.add(|| format!("{flow}: {cause} by {by}, {certainty}"));
         }
         self.close(&flow, SeenClose { id, at, read_at, cause: Some(cause), code, reason, certainty });

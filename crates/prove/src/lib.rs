@@ -27,6 +27,7 @@
 //! # }
 //! ```
 #![forbid(unsafe_code)]
+mod author;
 mod client;
 mod clock;
 mod descriptors;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, t
 
 use ledger::Reservation;
 use lifecycle::{
-    Cause, CloseBook, Direction, Ending, FlowClosed, FlowFacts, FlowId, OpenFlow, Text, Traffic, Transport,
+    Cause, CloseBook, Direction, Ending, FlowEnd, FlowFacts, FlowId, OpenFlow, Text, Traffic, Transport,
 };
 use location::{BindingHop, Register, RegisterError};
 use sip_message::Message;
@@ -85,15 +85,15 @@ impl CloseBook for Book {
         None
     }
 
-    fn close(&mut self, closed: FlowClosed<'_>, room: Reservation) {
+    fn close(&mut self, end: FlowEnd<'_>, room: Reservation) {
         let at = (self.clock.now(), self.clock.micros());
         if self.planted == Some(Planted::RecordTwice)
             && self.flow.counter % 16 == 7
             && let Ok(room) = self.registry.pay_for_close()
         {
-            self.registry.close(self.flow, closed.clone(), room, at);
+            self.registry.close(self.flow, end.clone(), room, at);
         }
-        self.registry.close(self.flow, closed, room, at);
+        self.registry.close(self.flow, end, room, at);
     }
 }
 

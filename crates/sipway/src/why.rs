@@ -4,12 +4,12 @@ mod calling;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use event_text::{ago, clock, counted, describe, why_closed, why_open};
+use event_text::{ago, causes::removal_words, clock, counted, describe, why_closed, why_open};
 use ledger::{LogReader, Position, ReadError};
 use lifecycle::{
-    EventId, EventKind, FlowId, Node, OpenBinding, OpenCall, OpenState, Text, event_time, mentions,
+    BindingRemoved, EventId, EventKind, EventSubject, FlowId, Node, OpenBinding, OpenCall, OpenState,
+    RemovalCause, Text, Word, mentions,
 };
-use serde_json::Value;
 use sip_message::address_of_record_of;
 
 use crate::{
@@ -75,7 +75,7 @@ impl Inquiry<'_> {
         let wanted = |kind, payload: &[u8]| {
             matches!(kind, EventKind::FlowOpened | EventKind::FlowClosed)
                 && mentions(payload, name)
-                && data(payload)["flow"] == name
+                && EventSubject::read(payload).is_some_and(|subject| subject.is_flow(name))
         };
         let mut newest = None;
         reverse_reader::read(self.reader, wanted, |segment, found| {
@@ -90,7 +90,9 @@ impl Inquiry<'_> {
     /// What happened to a call, from its beginning; nothing if the ledger does not know it.
     fn call(&mut self, name: &str, incarnation: u64) -> Result<Vec<String>, ReadError> {
         let wanted = |kind: EventKind, payload: &[u8]| {
-            kind.as_str().starts_with("call.") && mentions(payload, name) && data(payload)["call"] == name
+            kind.as_str().starts_with("call.")
+                && mentions(payload, name)
+                && EventSubject::read(payload).is_some_and(|subject| subject.is_call(name))
         };
         let mut all = VecDeque::new();
         reverse_reader::read(self.reader, wanted, |segment, mut found| {
@@ -114,14 +116,16 @@ impl Inquiry<'_> {
         let kept = Text::<128>::new(call_id);
         let kept = kept.as_str();
         let wanted = |kind: EventKind, payload: &[u8]| {
-            kind.as_str().starts_with("call.") && mentions(payload, kept) && data(payload)["call_id"] == kept
+            kind.as_str().starts_with("call.")
+                && mentions(payload, kept)
+                && EventSubject::read(payload).is_some_and(|subject| subject.call_id.as_deref() == Some(kept))
         };
         let mut newest = None;
         reverse_reader::read(self.reader, wanted, |_, found| {
             newest = found.into_iter().next_back();
             if newest.is_some() { Go::Stop } else { Go::On }
         })?;
-        let name = newest.and_then(|found| data(&found.payload)["call"].as_str().map(str::to_owned));
+        let name = newest.and_then(|found| Some(EventSubject::read(&found.payload)?.call?.into_owned()));
         match name.as_deref().and_then(|name| Some((name, call_incarnation(name)?))) {
             Some((name, incarnation)) => self.call(name, incarnation),
             None => Ok(Vec::new()),
@@ -136,11 +140,10 @@ impl Inquiry<'_> {
         let Some(mut sentence) = why_open(&found.payload, self.now) else { return Ok(None) };
         let beat = self.reader.last_beat().map_err(ReadError::Fault)?;
         if let Some(beat) = beat.filter(|beat| beat.at.saturating_add(SILENCE) < self.now) {
-            let last = event_time(beat.at);
             sentence.push_str(&format!(
                 ", as far as is known: the server's last sign of life was {} ({}), and its next start writes what is owed",
-                ago(&last, self.now),
-                clock(&last)
+                ago(beat.at, self.now),
+                clock(beat.at)
             ));
         }
         Ok(Some(self.with_evidence(&sentence, found.id)))
@@ -154,16 +157,11 @@ impl Inquiry<'_> {
     fn user(&mut self, aor: &str) -> Result<Vec<String>, ReadError> {
         let Present { bindings: present, calls } = self.present(aor)?;
         let wanted = |kind: EventKind, payload: &[u8]| {
-            mentions(payload, aor) && {
-                let data = data(payload);
-                let held =
-                    || data["bindings"].as_array().is_some_and(|held| held.iter().any(|one| one == aor));
-                match kind {
-                    EventKind::CallEnded => calling::is_of(&data, aor),
-                    EventKind::FlowClosed => data["aor"] == aor || held(),
-                    _ => data["aor"] == aor,
-                }
-            }
+            mentions(payload, aor)
+                && EventSubject::read(payload).is_some_and(|subject| match kind {
+                    EventKind::CallEnded => subject.has_party(aor),
+                    _ => subject.is_user(aor),
+                })
         };
         let mut flows: Vec<String> = Vec::new();
         let mut closes: BTreeMap<String, Found> = BTreeMap::new();
@@ -172,12 +170,13 @@ impl Inquiry<'_> {
         let mut since = None;
         reverse_reader::read(self.reader, wanted, |_, found| {
             for found in found.into_iter().rev() {
-                let data = data(&found.payload);
-                let flow = data["flow"].as_str().unwrap_or_default().to_owned();
+                let subject = EventSubject::read(&found.payload).unwrap_or_default();
+                let flow = subject.flow.as_deref().unwrap_or_default().to_owned();
                 match found.kind {
                     EventKind::BindingAdded => {
                         let is = |binding: &&OpenBinding| {
-                            data["contact"] == binding.contact.as_str() && data["aor"] == binding.aor.as_str()
+                            subject.contact.as_deref() == Some(binding.contact.as_str())
+                                && subject.aor.as_deref() == Some(binding.aor.as_str())
                         };
                         if let Some(binding) = unexplained.iter().copied().find(is) {
                             unexplained.remove(binding);
@@ -248,9 +247,8 @@ impl Inquiry<'_> {
     }
 
     fn online(&self, aor: &str, present: &[(Option<String>, OpenBinding)], since: Option<u64>) -> String {
-        let since = since.map(event_time).map_or_else(String::new, |since| {
-            format!(" since {} ({})", ago(&since, self.now), clock(&since))
-        });
+        let since = since
+            .map_or_else(String::new, |since| format!(" since {} ({})", ago(since, self.now), clock(since)));
         let places: Vec<String> = present
             .iter()
             .map(|(flow, binding)| match flow {
@@ -263,20 +261,18 @@ impl Inquiry<'_> {
     }
 
     fn offline(&self, aor: &str, removed: &Found) -> String {
-        let (data, at) = (data(&removed.payload), event_time(removed.at));
-        let flow = data["flow"].as_str();
-        let connection =
-            flow.map_or_else(|| "its connection".to_owned(), |flow| format!("its connection {flow}"));
-        let why = match data["cause"].as_str().unwrap_or_default() {
-            "flow_closed" => format!("{connection} was closed"),
-            "unregistered" => "it signed off".to_owned(),
-            "expired" => "its registration was not refreshed in time".to_owned(),
-            "replaced" => "a newer registration took its place".to_owned(),
-            "node_crash" => "the process that held it died".to_owned(),
-            "shutdown" => "the server was told to stop".to_owned(),
-            other => other.to_owned(),
+        let removal = serde_json::from_slice::<BindingRemoved<'_>>(&removed.payload).ok();
+        let why = match &removal {
+            Some(BindingRemoved {
+                cause: Word::Known(RemovalCause::FlowClosed), flow: Some(flow), ..
+            }) => {
+                format!("its connection {flow} was closed")
+            }
+            Some(removal) => removal_words(&removal.cause).to_owned(),
+            None => "the event that says why cannot be read".to_owned(),
         };
-        let sentence = format!("{aor} is offline since {} ({}): {why}", ago(&at, self.now), clock(&at));
+        let (ago, at) = (ago(removed.at, self.now), clock(removed.at));
+        let sentence = format!("{aor} is offline since {ago} ({at}): {why}");
         self.with_evidence(&sentence, removed.id)
     }
 }
@@ -286,8 +282,4 @@ fn call_incarnation(name: &str) -> Option<u64> {
     let (run, call) = name.rsplit_once(".c")?;
     call.parse::<u64>().ok()?;
     run.rsplit_once('.')?.1.parse().ok()
-}
-
-fn data(payload: &[u8]) -> Value {
-    serde_json::from_slice(payload).unwrap_or_default()
 }

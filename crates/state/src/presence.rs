@@ -79,13 +79,8 @@ impl Registry {
         let Some(room) = gone.room.take().or_else(|| self.ledger.reserve(OFFLINE_RESERVE).ok()) else {
             return presence.put_off(gone, now + RETRY);
         };
-        let offline = UserOffline {
-            aor: gone.aor,
-            last_flow: gone.last.flow.as_deref(),
-            cause: gone.last.cause,
-            online_at: gone.online_at,
-            offline_at: gone.last.at,
-        };
+        let last = &gone.last;
+        let offline = UserOffline::new(gone.aor, last.flow.as_deref(), last.cause, gone.online_at, last.at);
         self.write(room, at, &Event::UserOffline(offline));
         self.metrics.add(Count::UsersWentOffline);
         self.metrics.set(Gauge::UsersOnline, presence.len() as u64);

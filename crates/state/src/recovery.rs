@@ -8,7 +8,7 @@ use std::{
 use ledger::{Batch, Ledger, Opened, Position, ReadFrom, Reader, Refused};
 use lifecycle::{
     BindingRemoved, Event, EventId, EventKind, LastBinding, NodeStarted, OpenBinding, OpenState, OpenUsers,
-    RemovalCause, Text, UserOnline,
+    RemovalCause, Text, UserOnline, Word,
 };
 
 use crate::RecoveryError;
@@ -103,9 +103,8 @@ pub(crate) fn settle(
     };
     let mut users = unfinished.users.clone();
     unfinished.settle(last_alive, now, ends, |event| {
-        if let Event::BindingRemoved(removed) = &event {
+        if let Event::BindingRemoved(BindingRemoved { aor, cause: Word::Known(cause), flow, .. }) = &event {
             recovered.bindings += 1;
-            let BindingRemoved { aor, cause, flow, .. } = removed;
             users.removed(aor, || LastBinding { at: now, cause: *cause, flow: flow.map(Into::into) });
         }
         put(&event);

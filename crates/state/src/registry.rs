@@ -4,6 +4,7 @@
 //! shards and the simulation use the same code.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,7 @@ use std::{
 use ledger::{Appended, Batch, Ledger, Refused, Rejected, Reservation};
 use lifecycle::{
     ADDITION_RESERVE, BindingAdded, BindingRemoved, CLOSE_RESERVE, Cause, CloseBook, Ending, Event,
-    EventKind, FlowClosed, FlowFacts, FlowId, FlowOpened, Incarnation, LastBinding, NAMED_BINDINGS, Node,
+    EventKind, FlowEnd, FlowFacts, FlowId, FlowOpened, Incarnation, LastBinding, NAMED_BINDINGS, Node,
     NodeStopped, OpenFlow, REMOVAL_RESERVE, RemovalCause, Text, UserOnline,
 };
 use location::{
@@ -77,7 +78,8 @@ impl Registry {
             if let Err(room) = restored {
                 let (aor, contact) = (Text::new(&kept.aor), Text::new(&kept.contact));
                 let cause = RemovalCause::NodeCrash;
-                let removed = BindingRemoved { aor: Text::clone(&aor), contact, flow: None, cause };
+                let removed =
+                    BindingRemoved { aor: Text::clone(&aor), contact, flow: None, cause: cause.into() };
                 self.write(room, at, &Event::BindingRemoved(removed));
                 self.presence().removed(&aor, now, || LastBinding { at, cause, flow: None });
             }
@@ -173,7 +175,8 @@ impl Registry {
         facts: &FlowFacts,
         at: u64,
     ) -> Result<Appended, &'static str> {
-        let record = Event::FlowOpened(FlowOpened { flow: name, opened_at: at, facts }).to_json();
+        let record = Event::FlowOpened(FlowOpened { flow: name, opened_at: at, facts: Cow::Borrowed(facts) })
+            .to_json();
         let mut batch = Batch::new();
         batch.push(EventKind::FlowOpened.number(), at, &record);
         // Asked while the table is locked: the end of the server counts the flows that are open once it has
@@ -189,16 +192,16 @@ impl Registry {
     }
 
     /// Takes a flow's bindings away, and writes its close behind their removals. For a [`CloseBook`] alone.
-    pub fn close(&self, flow: FlowId, closed: FlowClosed<'_>, room: Reservation, (now, at): (Instant, u64)) {
+    pub fn close(&self, flow: FlowId, end: FlowEnd<'_>, room: Reservation, (now, at): (Instant, u64)) {
         let taken = self.location().flow_closed(flow);
         let aors: Vec<Text<160>> = taken.iter().map(|b| Text::new(b.aor())).collect();
         let bindings = aors.get(..NAMED_BINDINGS).unwrap_or(&aors);
-        let (name, bindings_total) = (closed.flow, aors.len());
+        let (name, bindings_total) = (end.flow, aors.len());
         let mut batch = Batch::new();
         for binding in taken {
             self.push_removed(&mut batch, *binding, RemovalCause::FlowClosed, at);
         }
-        let record = Event::FlowClosed(FlowClosed { bindings, bindings_total, ..closed }).to_json();
+        let record = Event::FlowClosed(FlowEnd { bindings, bindings_total, ..end }).to_json();
         self.push(&mut batch, room, EventKind::FlowClosed, at, &record);
         self.append(batch);
         self.metrics.add(Count::FlowsClosed);
@@ -385,7 +388,7 @@ impl Registry {
             aor: Text::new(binding.aor()),
             contact: Text::new(binding.contact()),
             flow: flow.as_deref(),
-            cause,
+            cause: cause.into(),
         })
         .to_json();
         self.push(batch, binding.room, EventKind::BindingRemoved, at, &record);

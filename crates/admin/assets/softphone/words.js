@@ -1,77 +1,7 @@
 // Events of the server as sentences, and everything that they are made of: names, times, causes.
 // Nothing here touches the page.
 
-const BY = { client: "by the client", server: "by the server", network: "by the network", node: "with the server" };
-
-/** The causes a `flow.closed` can carry, as the end of "The connection was closed by …: …". */
-const CAUSE = {
-  close_frame: "it sent a Close frame",
-  eof: "it hung up without a Close frame, as when its process dies",
-  reset: "its host reset the connection",
-  ping_timeout: "nothing came back after a ping",
-  tcp_timeout: "TCP gave up retransmitting",
-  write_timeout: "it took no bytes for too long",
-  unreachable: "its host or network became unreachable",
-  protocol_error: "it broke the protocol",
-  message_too_big: "it sent a message over the limit",
-  invalid_payload: "it sent text that is not UTF-8",
-  tls_error: "TLS failed",
-  slow_reader: "it read too slowly and its queue was full",
-  rate_limited: "it went over a rate limit",
-  auth_failed: "its credentials were wrong too often",
-  banned: "its address is banned for what was done from it",
-  idle: "it was idle for too long",
-  lifetime: "it reached its age limit",
-  token_expired: "its credentials ran out",
-  admin: "an operator closed it",
-  replaced: "a newer connection of the same client took its place",
-  drain: "the server is being emptied",
-  shutdown: "the server was told to stop",
-  internal_error: "a fault inside the server",
-  node_crash: "the server process died while it was open",
-  node_lost: "the server machine was lost",
-};
-
-/** WebSocket close codes (RFC 6455 §7.4.1) as people say them. */
-const CODE = {
-  1000: "normal",
-  1001: "page closed or reloaded",
-  1002: "protocol error",
-  1003: "unsupported data",
-  1005: "no code given",
-  1006: "no Close frame",
-  1007: "invalid payload",
-  1008: "policy",
-  1009: "too big",
-  1011: "internal error",
-  1012: "service restart",
-  1013: "try again later",
-};
-
-/** The same causes in two or three words, for "connection lost (…)". */
-const SHORT = {
-  close_frame: "phone closed it",
-  eof: "browser or process ended",
-  reset: "connection reset",
-  ping_timeout: "no sign of life",
-  tcp_timeout: "network gone",
-  write_timeout: "network gone",
-  unreachable: "network gone",
-  admin: "an operator closed it",
-  drain: "server is being emptied",
-  shutdown: "server stopped",
-  node_crash: "server process died",
-};
-
-/** Why a registration went. */
-const REMOVAL = {
-  flow_closed: "its connection closed",
-  unregistered: "signed off",
-  expired: "not refreshed in time",
-  replaced: "registered anew",
-  node_crash: "the server process died",
-  shutdown: "the server stopped",
-};
+import { CALL_AUTHOR, CALL_CAUSE, CERTAINTY, CLOSE_CODE, FLOW_AUTHOR, FLOW_CAUSE, REMOVAL_CAUSE, SHORT_FLOW_CAUSE } from "./causes.js";
 
 /** A word of the server's that has no sentence here, still readable. */
 const plain = (word) => (typeof word === "string" && word ? word.replaceAll("_", " ") : "a cause that was not told");
@@ -133,17 +63,18 @@ export function flowOf(event) {
 /** Why a connection ended, in a few words. */
 export function shortCause({ cause, code } = {}) {
   if (cause === "close_frame" && (code === 1001 || code === undefined)) return "page closed";
-  return SHORT[cause] ?? plain(cause);
+  return SHORT_FLOW_CAUSE[cause] ?? plain(cause);
 }
 
 function closed(data, calls) {
   const names = [...new Set((Array.isArray(data.bindings) ? data.bindings : []).map(nameOf).filter(Boolean))].join(", ");
   const talks = (Array.isArray(data.calls) ? data.calls : []).map((call) => calls?.otherSide(call, data.flow)).filter(Boolean);
   const midCall = talks.length ? `, in a call with ${[...new Set(talks)].join(", ")}` : data.calls_total > 0 ? ", in a call" : "";
-  const code = data.code ? ` (${[data.code, CODE[data.code]].filter(Boolean).join(": ")})` : "";
+  const code = data.code ? ` (${[data.code, CLOSE_CODE[data.code]].filter(Boolean).join(": ")})` : "";
   const reason = text(data.reason) ? `, “${data.reason}”` : "";
-  const sure = data.certainty && data.certainty !== "observed" ? "; found out when the server started again" : "";
-  return `${names ? `${names}’s connection` : "A connection"} was closed ${BY[data.by] ?? ""}${midCall}: ${CAUSE[data.cause] ?? plain(data.cause)}${code}${reason}${span(data)}${sure}`;
+  const sure = CERTAINTY[data.certainty] ? `; ${CERTAINTY[data.certainty]}` : "";
+  const by = FLOW_AUTHOR[data.by] ?? "was closed";
+  return `${names ? `${names}’s connection` : "A connection"} ${by}${midCall}: ${FLOW_CAUSE[data.cause] ?? plain(data.cause)}${code}${reason}${span(data)}${sure}`;
 }
 
 // ---- calls
@@ -161,33 +92,10 @@ export const statusWords = (status) => (status ? `${status}${STATUS[status] ? `:
  * a connection was lost
  */
 export function endWords(data, { caller, callee, lost }) {
-  const who = { caller, callee }[data.by] || (data.by === "server" ? "the server" : "somebody");
-  const whose = who === "you" ? "your" : `${who}’s`;
-  const status = statusWords(data.status);
-  switch (data.cause) {
-    case "hangup":
-      return `${who} hung up`;
-    case "cancelled":
-      return `${who} gave up before there was an answer`;
-    case "rejected":
-      return `${who} refused it${status ? ` (${status})` : ""}`;
-    case "no_answer":
-      return "nobody answered in time";
-    case "failed":
-      return `it could not be put through${status ? ` (${status})` : ""}`;
-    case "flow_lost":
-      return `${whose} connection was lost${lost ? ` (${lost})` : ""} and ${who} did not come back in time`;
-    case "dialog_lost":
-      return `${whose} phone did not know the call any more`;
-    case "expired":
-      return "nothing was heard of it any more";
-    case "shutdown":
-      return "the server was told to stop";
-    case "node_crash":
-      return "the server process died";
-    default:
-      return plain(data.cause);
-  }
+  const who = { caller, callee }[data.by] || CALL_AUTHOR[data.by] || "somebody";
+  const more = data.cause === "flow_lost" ? lost : statusWords(data.status);
+  const filled = { who, whose: who === "you" ? "your" : `${who}’s`, detail: more ? ` (${more})` : "" };
+  return CALL_CAUSE[data.cause]?.replace(/\{(\w+)\}/g, (_, name) => filled[name]) ?? plain(data.cause);
 }
 
 function ofCall(event, data, calls) {
@@ -239,7 +147,7 @@ export function inWords(event, calls) {
     case "binding.added":
       return `${who} registered`;
     case "binding.removed":
-      return `${who}’s registration is gone: ${REMOVAL[data.cause] ?? plain(data.cause)}`;
+      return `${who}’s registration is gone: ${REMOVAL_CAUSE[data.cause] ?? plain(data.cause)}`;
     case "user.online":
       return `${who} is online`;
     case "user.offline":

@@ -1,7 +1,7 @@
 //! `/api/snapshot`: what is open as of one event. With the stream behind that event a reader has everything,
 //! once.
 
-use std::{io, iter::once, sync::Arc};
+use std::{borrow::Cow, io, iter::once, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -51,7 +51,7 @@ fn parts(standing: LedgerSnapshot, node: Node) -> Box<dyn Iterator<Item = Vec<u8
     let open = standing.unfinished.into_open();
     let flows = open.flows.into_iter().enumerate().map(|(number, (flow, left))| {
         let (opened_at, facts) = (left.opened_at, left.facts());
-        let opened = Event::FlowOpened(FlowOpened { flow: &flow, opened_at, facts: &facts });
+        let opened = Event::FlowOpened(FlowOpened { flow: &flow, opened_at, facts: Cow::Borrowed(&facts) });
         separated(number, opened.to_json())
     });
     let bindings = open.bindings.enumerate().map(|(number, (flow, left))| {

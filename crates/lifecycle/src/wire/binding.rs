@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{Text, event::rfc3339, facts::Transport, vocabulary::vocabulary};
+use crate::{Text, Transport, Word, vocabulary::vocabulary, wire::time};
 
 vocabulary! {
     /// Why a binding went.
@@ -25,46 +25,46 @@ vocabulary! {
 }
 
 /// `binding.added`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BindingAdded<'a> {
     /// The address-of-record, `user@domain`.
     pub aor: Text<160>,
     /// The contact URI as registered.
     pub contact: Text<320>,
     /// The flow it belongs to; a binding over UDP has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flow: Option<&'a str>,
     /// How SIP travels to it.
     pub transport: Transport,
     /// Where the registration came from.
     pub remote: SocketAddr,
     /// `+sip.instance` (RFC 5626 §4.1).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Text<96>>,
     /// `reg-id` (RFC 5626 §4.2).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reg_id: Option<u32>,
     /// Who the user agent proved to be.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Text<128>>,
     /// The registering user agent's name of itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<Text<128>>,
     /// When it ends if it is not refreshed, in microseconds since the Unix epoch.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(with = "time")]
     pub expires_at: u64,
 }
 
 /// `binding.removed`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BindingRemoved<'a> {
     /// The address-of-record, `user@domain`.
     pub aor: Text<160>,
     /// The contact URI as registered.
     pub contact: Text<320>,
     /// The flow it belonged to; a binding over UDP has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flow: Option<&'a str>,
     /// Why it went.
-    pub cause: RemovalCause,
+    pub cause: Word<RemovalCause>,
 }

@@ -1,15 +1,10 @@
 //! What the ledger records of calls: enough for a call detail record.
 
-use std::net::SocketAddr;
+use std::{borrow::Cow, net::SocketAddr};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    Certainty, ClosedAt, Text,
-    event::{maybe_rfc3339, rfc3339},
-    facts::Transport,
-    vocabulary::vocabulary,
-};
+use crate::{Certainty, ClosedAt, Text, Transport, Word, vocabulary::vocabulary, wire::time};
 
 /// Bytes that a `call.ended` record may take: what is reserved in the ledger before a call begins.
 pub const CALL_ENDED_RESERVE: usize = 4096;
@@ -86,54 +81,54 @@ pub struct CallParty {
 }
 
 /// `call.started`: an INVITE went to somebody.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallStarted<'a> {
     /// The call's id, `<node>.<incarnation>.c<counter>`: a Call-ID may come twice, this never does.
     pub call: &'a str,
     /// Call-ID of its INVITE.
-    pub call_id: &'a Text<128>,
+    pub call_id: Cow<'a, Text<128>>,
     /// When, in microseconds since the Unix epoch.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(with = "time")]
     pub started_at: u64,
     /// Who calls.
-    pub caller: &'a CallParty,
+    pub caller: Cow<'a, CallParty>,
     /// Who is called.
-    pub callee: &'a CallParty,
+    pub callee: Cow<'a, CallParty>,
 }
 
 /// `call.answered`: the first 2xx.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallAnswered<'a> {
     /// The call's id.
     pub call: &'a str,
     /// Call-ID of its INVITE.
-    pub call_id: &'a Text<128>,
+    pub call_id: Cow<'a, Text<128>>,
     /// When, in microseconds since the Unix epoch.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(with = "time")]
     pub answered_at: u64,
     /// Milliseconds from its start.
     pub ring_ms: u64,
     /// Who answered.
-    pub callee: &'a CallParty,
+    pub callee: Cow<'a, CallParty>,
 }
 
 /// `call.held` and `call.resumed`: one side put the other on hold, or took it back.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallHeld<'a> {
     /// The call's id.
     pub call: &'a str,
     /// Call-ID of its INVITE.
-    pub call_id: &'a Text<128>,
+    pub call_id: Cow<'a, Text<128>>,
     /// Who did.
-    pub by: CallBy,
+    pub by: Word<CallBy>,
     /// When, in microseconds since the Unix epoch.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(with = "time")]
     pub at: u64,
 }
 
-/// `call.ended`: useful alone.
+/// What is known when a call ends. Its record, [`CallEnded`], follows from it.
 #[derive(Clone, Debug)]
-pub struct CallEnded<'a> {
+pub struct CallEnd<'a> {
     /// The call's id.
     pub call: &'a str,
     /// Call-ID of its INVITE.
@@ -169,68 +164,85 @@ pub struct CallEnded<'a> {
     pub moves: Option<u32>,
 }
 
-impl Serialize for CallEnded<'_> {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Wire<'a> {
-            call: &'a str,
-            call_id: &'a Text<128>,
-            by: CallBy,
-            cause: CallCause,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            status: Option<u16>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            reason: Option<&'a Text<123>>,
-            certainty: Certainty,
-            #[serde(serialize_with = "rfc3339")]
-            started_at: u64,
-            #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
-            ringing_at: Option<u64>,
-            #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
-            answered_at: Option<u64>,
-            #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
-            lost_at: Option<u64>,
-            #[serde(serialize_with = "rfc3339")]
-            ended_at: u64,
-            #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_rfc3339")]
-            ended_at_earliest: Option<u64>,
-            ring_ms: u64,
-            talk_ms: u64,
-            caller: &'a CallParty,
-            callee: &'a CallParty,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            holds: Option<u32>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            moves: Option<u32>,
-        }
-        let (ended_at, ended_at_earliest) = match self.ended_at {
-            ClosedAt::Seen(at) => (at, None),
-            ClosedAt::Between { earliest, latest } => (latest, Some(earliest)),
-        };
-        let rang_until = self.answered_at.unwrap_or(ended_at);
-        let talked_until = self.lost_at.map_or(ended_at, |lost_at| lost_at.min(ended_at));
-        Wire {
-            call: self.call,
-            call_id: self.call_id,
-            by: self.by,
-            cause: self.cause,
-            status: self.status,
-            reason: self.reason,
-            certainty: self.certainty,
-            started_at: self.started_at,
-            ringing_at: self.ringing_at,
-            answered_at: self.answered_at,
-            lost_at: self.lost_at,
+/// `call.ended`: useful alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallEnded<'a> {
+    /// The call's id.
+    pub call: &'a str,
+    /// Call-ID of its INVITE.
+    pub call_id: Cow<'a, Text<128>>,
+    /// Who ended it.
+    pub by: Word<CallBy>,
+    /// Why.
+    pub cause: Word<CallCause>,
+    /// The final status of its INVITE if that was no 2xx.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// More about it, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Cow<'a, Text<123>>>,
+    /// How surely that is known.
+    pub certainty: Word<Certainty>,
+    /// When its INVITE went out, in microseconds since the Unix epoch.
+    #[serde(with = "time")]
+    pub started_at: u64,
+    /// When the first callee rang.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::optional")]
+    pub ringing_at: Option<u64>,
+    /// When it was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::optional")]
+    pub answered_at: Option<u64>,
+    /// When its talk ended because a side was lost: see [`CallEnd::lost_at`].
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::optional")]
+    pub lost_at: Option<u64>,
+    /// When it ended; after a crash, when that was found.
+    #[serde(with = "time")]
+    pub ended_at: u64,
+    /// After a crash: the dead process's last sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::optional")]
+    pub ended_at_earliest: Option<u64>,
+    /// Milliseconds from its start to its answer, or to its end.
+    pub ring_ms: u64,
+    /// Milliseconds from its answer to its end, or to `lost_at`.
+    pub talk_ms: u64,
+    /// Who called.
+    pub caller: Cow<'a, CallParty>,
+    /// Who was called, or answered.
+    pub callee: Cow<'a, CallParty>,
+    /// How often one side put the other on hold; not known after a crash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<u32>,
+    /// How often a side came back on a new flow; not known after a crash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moves: Option<u32>,
+}
+
+impl<'a> From<&CallEnd<'a>> for CallEnded<'a> {
+    fn from(end: &CallEnd<'a>) -> Self {
+        let (ended_at, ended_at_earliest) = end.ended_at.latest_and_earliest();
+        let rang_until = end.answered_at.unwrap_or(ended_at);
+        let talked_until = end.lost_at.map_or(ended_at, |lost_at| lost_at.min(ended_at));
+        Self {
+            call: end.call,
+            call_id: Cow::Borrowed(end.call_id),
+            by: end.by.into(),
+            cause: end.cause.into(),
+            status: end.status,
+            reason: end.reason.map(Cow::Borrowed),
+            certainty: end.certainty.into(),
+            started_at: end.started_at,
+            ringing_at: end.ringing_at,
+            answered_at: end.answered_at,
+            lost_at: end.lost_at,
             ended_at,
             ended_at_earliest,
-            ring_ms: rang_until.saturating_sub(self.started_at) / 1000,
-            talk_ms: self.answered_at.map_or(0, |at| talked_until.saturating_sub(at) / 1000),
-            caller: self.caller,
-            callee: self.callee,
-            holds: self.holds,
-            moves: self.moves,
+            ring_ms: rang_until.saturating_sub(end.started_at) / 1000,
+            talk_ms: end.answered_at.map_or(0, |at| talked_until.saturating_sub(at) / 1000),
+            caller: Cow::Borrowed(end.caller),
+            callee: Cow::Borrowed(end.callee),
+            holds: end.holds,
+            moves: end.moves,
         }
-        .serialize(s)
     }
 }
 
@@ -253,7 +265,7 @@ mod tests {
         };
         let (call, call_id, reason) = ("x".repeat(80), Text::new(&long), Text::new(&long));
         let at = u64::MAX / 2048;
-        let ended = CallEnded {
+        let ended = CallEnd {
             call: &call,
             call_id: &call_id,
             by: CallBy::Caller,
@@ -271,18 +283,18 @@ mod tests {
             holds: Some(u32::MAX),
             moves: Some(u32::MAX),
         };
-        let length = serde_json::to_vec(&ended).unwrap().len();
+        let length = serde_json::to_vec(&CallEnded::from(&ended)).unwrap().len();
         assert!(length <= CALL_ENDED_RESERVE, "{length}");
         let answered = CallAnswered {
             call: &call,
-            call_id: &call_id,
+            call_id: Cow::Borrowed(&call_id),
             answered_at: at,
             ring_ms: u64::MAX,
-            callee: &party,
+            callee: Cow::Borrowed(&party),
         };
         let length = serde_json::to_vec(&answered).unwrap().len();
         assert!(length <= CALL_ANSWERED_RESERVE, "{length}");
-        let held = CallHeld { call: &call, call_id: &call_id, by: CallBy::Callee, at };
+        let held = CallHeld { call: &call, call_id: Cow::Borrowed(&call_id), by: CallBy::Callee.into(), at };
         let length = serde_json::to_vec(&held).unwrap().len();
         assert!(length <= CALL_HELD_RESERVE, "{length}");
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use lifecycle::{By, Cause};
 
+use crate::author::author;
+
 use super::{AfterClose, Breach, CloseWord, Ending, REASON};
 
 /// What the record must have as WebSocket close code.
@@ -55,7 +57,7 @@ impl Outcome {
     /// Who ended the flow.
     #[must_use]
     pub const fn by(&self) -> By {
-        self.cause.by()
+        author(self.cause)
     }
 
     /// Whether a record with this cause, code and reason is right.

@@ -6,25 +6,13 @@
 
 use event_text::counted;
 use ledger::Position;
-use lifecycle::{EventKind, OpenState};
-use serde::Deserialize;
+use lifecycle::{EventKind, NodeStarted, NodeStopped, OpenState};
 
 /// Flows that one finding names; the rest is counted.
 const NAMED: usize = 4;
 
 /// Findings that are kept in words; the rest is counted.
 const KEPT: usize = 10;
-
-#[derive(Deserialize)]
-struct StartedWire {
-    flows_recovered: u64,
-}
-
-#[derive(Deserialize)]
-struct StoppedWire {
-    flows_opened: u64,
-    flows_closed: u64,
-}
 
 /// How far back the fold goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +107,7 @@ impl Runs {
         if kind != EventKind::NodeStarted {
             return self.say(format!("run {run} begins with {kind}, not with node.started"));
         }
-        let Ok(StartedWire { flows_recovered: recovered }) = serde_json::from_slice(payload) else {
+        let Ok(NodeStarted { flows_recovered: recovered, .. }) = serde_json::from_slice(payload) else {
             return self.say(format!("{at}: node.started does not tell how many flows its run found open"));
         };
         if reach == Reach::Partial {
@@ -139,7 +127,7 @@ impl Runs {
     /// Holds what `node.stopped` says against what was read of its run.
     fn stop(&mut self, at: Position, payload: &[u8], folded: &OpenState) {
         let run = self.incarnation;
-        let Ok(StoppedWire { flows_opened, flows_closed }) = serde_json::from_slice(payload) else {
+        let Ok(NodeStopped { flows_opened, flows_closed }) = serde_json::from_slice(payload) else {
             self.stage = Stage::Stopped { owed: 0 };
             return self.say(format!("{at}: node.stopped does not tell what its run opened and closed"));
         };

@@ -75,7 +75,8 @@ impl Written {
             user_agent: Some(Text::new("x".repeat(200))),
             tls: None,
         };
-        let opened = Event::FlowOpened(FlowOpened { flow, opened_at: 1, facts: &facts });
+        let opened =
+            Event::FlowOpened(FlowOpened { flow, opened_at: 1, facts: std::borrow::Cow::Borrowed(&facts) });
         self.append(opened.kind(), &opened.to_json());
     }
 
@@ -104,8 +105,8 @@ impl Written {
             last: &last,
             records: self.cut.seq - 1,
             bytes: 1,
-            reason: TrimReason::Age,
-            passed: &[],
+            reason: TrimReason::Age.into(),
+            passed: Vec::new().into(),
             passed_total: 0,
         });
         self.append(tombstone.kind(), &tombstone.to_json());

@@ -1,19 +1,13 @@
 //! A user's calls: those that go on, and the last one that ended, as far as was read for the rest.
 
 use event_text::{ago, clock, counted, describe};
-use lifecycle::{OpenCall, event_time};
-use serde_json::Value;
+use lifecycle::OpenCall;
 
 use super::Inquiry;
 use crate::reverse_reader::Found;
 
 /// Calls that go on of which is told, the newest.
 const CALLS: usize = 3;
-
-/// Whether a user is one of the two parties.
-pub(super) fn is_of(data: &Value, aor: &str) -> bool {
-    data["caller"]["aor"] == aor || data["callee"]["aor"] == aor
-}
 
 impl Inquiry<'_> {
     /// A sentence for each.
@@ -35,17 +29,16 @@ impl Inquiry<'_> {
             let line = describe(self.node, last.id, last.kind, last.at, &last.payload);
             // Behind the time of day and the type.
             let words = line.splitn(3, ' ').nth(2).unwrap_or(&line);
-            let at = event_time(last.at);
             let sentence =
-                format!("The last call that ended, {} ({}): {words}", ago(&at, self.now), clock(&at));
+                format!("The last call that ended, {} ({}): {words}", ago(last.at, self.now), clock(last.at));
             sentences.push(self.with_evidence(&sentence, last.id));
         }
         sentences
     }
 
     fn goes_on(&self, aor: &str, id: &str, call: &OpenCall) -> String {
-        let since = event_time(call.answered_at.unwrap_or(call.started_at));
-        let since = format!("{} ({})", ago(&since, self.now), clock(&since));
+        let since = call.answered_at.unwrap_or(call.started_at);
+        let since = format!("{} ({})", ago(since, self.now), clock(since));
         let (called, other) = if call.caller.aor.as_str() == aor {
             ("calls", &call.callee.aor)
         } else {

@@ -167,7 +167,7 @@ impl World {
         let flow = self.flow(number);
         let facts = facts(number);
         if self.fold_all().flows().contains_key(flow.as_str()) {
-            self.append(&[Event::FlowClosed(lifecycle::FlowClosed {
+            self.append(&[Event::FlowClosed(lifecycle::FlowEnd {
                 flow: &flow,
                 facts: &facts,
                 identity: None,
@@ -182,7 +182,11 @@ impl World {
                 calls_total: 0,
             })]);
         } else {
-            self.append(&[Event::FlowOpened(FlowOpened { flow: &flow, opened_at: 0, facts: &facts })]);
+            self.append(&[Event::FlowOpened(FlowOpened {
+                flow: &flow,
+                opened_at: 0,
+                facts: std::borrow::Cow::Borrowed(&facts),
+            })]);
         }
     }
 
@@ -202,8 +206,12 @@ impl World {
             user_agent: None,
             expires_at: 0,
         });
-        let removed =
-            Event::BindingRemoved(BindingRemoved { aor, contact, flow: None, cause: RemovalCause::Expired });
+        let removed = Event::BindingRemoved(BindingRemoved {
+            aor,
+            contact,
+            flow: None,
+            cause: RemovalCause::Expired.into(),
+        });
         let one = [added, removed];
         if self.fold_all().bindings().next().is_none() {
             self.append(&one[..1]);

@@ -130,8 +130,8 @@ impl Bookkeeper {
             last: &self.node.event(event_id(last)),
             records,
             bytes,
-            reason,
-            passed: &named,
+            reason: reason.into(),
+            passed: (&named[..]).into(),
             passed_total: passed.len(),
         });
         let (kind, json) = (tombstone.kind().number(), tombstone.to_json());
