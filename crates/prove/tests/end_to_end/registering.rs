@@ -1,6 +1,8 @@
 //! What the 200 to a REGISTER says of extensions, and what is refused for them (RFC 3261 §10.3, RFC 3327, RFC
 //! 5626).
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use lifecycle::Transport;
 use prove::{Client, Feed, Persona, Setup};
 use tokio::time::timeout;
@@ -8,10 +10,13 @@ use tokio::time::timeout;
 use crate::server::{Directory, PATIENCE, Server};
 
 const FLOW: &str = "Contact: <sip:a@h.invalid;transport=ws>;reg-id=1;+sip.instance=\"<urn:uuid:1>\"\r\n";
+static REQUESTS: AtomicUsize = AtomicUsize::new(1);
 const BEHIND: &str = "Via: SIP/2.0/UDP behind.invalid;branch=z9hG4bKbehind\r\n";
 
 /// The whole answer to a REGISTER with these further lines, on a flow of its own.
 async fn register(server: &Server, transport: Transport, lines: &str) -> String {
+    // A Call-ID of its own: a device that is still registered refuses the same CSeq again (RFC 3261 §10.3).
+    let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
     let target = server.target(transport);
     let persona = if transport == Transport::Ws { Persona::JsSip } else { Persona::Phone };
     let mut client = Client::connect(&target, &Setup { persona, ..Setup::new("alice") }).await.unwrap();
@@ -20,8 +25,8 @@ async fn register(server: &Server, transport: Transport, lines: &str) -> String 
          Max-Forwards: 70\r\nFrom: <sip:alice@localhost>;tag=1\r\nTo: <sip:alice@localhost>\r\nCall-ID: {}\r\n\
          CSeq: 1 REGISTER\r\nContent-Length: 0\r\n\r\n",
         transport.as_str().to_uppercase(),
-        lines.len(),
-        lines.len(),
+        number,
+        number,
     );
     client.send(request.as_bytes()).unwrap();
     client.flush().await.unwrap();

@@ -35,7 +35,7 @@ impl Written {
         };
         let ledger = Ledger::open(&directory, settings).unwrap().ledger;
         let mut written = Self { directory, ledger, books: OpenState::default(), cut: Position::START };
-        written.append(EventKind::NodeStarted, br#"{"flows_recovered":0}"#);
+        written.append(EventKind::NodeStarted, br#"{"version":"0.1.0","flows_recovered":0}"#);
         written.open("edge1.1.early");
         written.fill();
         written.checkpoint();
