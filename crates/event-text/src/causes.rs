@@ -100,8 +100,8 @@ pub const fn removal_cause(cause: RemovalCause) -> &'static str {
     }
 }
 
-/// What happened to a call, as a clause. `{who}` and `{whose}` stand for the side that ended it, and `{detail}`
-/// for what else is known: a status, a reason.
+/// What happened to a call, as a clause. `{who}` and `{whose}` stand for the side that ended it. `{detail}`
+/// stands for what else is known: a status, a reason.
 #[must_use]
 pub const fn call_cause(cause: CallCause) -> &'static str {
     match cause {

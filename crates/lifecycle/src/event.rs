@@ -1,82 +1,68 @@
 //! What the ledger records: event types and their data.
 
-use std::{fmt, str::FromStr};
-
-use serde::{Serialize, Serializer};
-
 use crate::{
     AuditDiffered, BindingAdded, BindingRemoved, CallAnswered, CallEnd, CallEnded, CallHeld, CallStarted,
     FlowClosed, FlowEnd, FlowOpened, LedgerTrimmed, NodeStarted, NodeStopped, UserOffline, UserOnline,
-    vocabulary::{UnknownWord, Vocabulary},
+    vocabulary::vocabulary,
 };
 
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $number:literal $text:literal,)*) => {
-        /// The type of an event. The numbers stand in ledgers on disk: they are never reused.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(u16)]
-        pub enum EventKind { $($(#[$doc])* $name = $number,)* }
-
-        impl EventKind {
-            /// Every type there is.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The word that consumers see.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-        }
-    };
-}
-
-kinds! {
-    /// A process began its work.
-    NodeStarted = 1 "node.started",
-    /// A process ended in order: every flow of it is closed.
-    NodeStopped = 2 "node.stopped",
-    /// Old records are dropped from the ledger: the tombstone that says which.
-    LedgerTrimmed = 3 "ledger.trimmed",
-    /// The running audit found the kernel, the server and the ledger at odds.
-    AuditDiffered = 4 "audit.differed",
-    /// A connection became a flow.
-    FlowOpened = 10 "flow.opened",
-    /// A flow ended.
-    FlowClosed = 11 "flow.closed",
-    /// An address-of-record got a new contact.
-    BindingAdded = 20 "binding.added",
-    /// An address-of-record lost a contact.
-    BindingRemoved = 21 "binding.removed",
-    /// An address-of-record got its first contact.
-    UserOnline = 25 "user.online",
-    /// An address-of-record has had no contact for the hold-off.
-    UserOffline = 26 "user.offline",
-    /// An INVITE went to somebody.
-    CallStarted = 30 "call.started",
-    /// A call was answered.
-    CallAnswered = 31 "call.answered",
-    /// One side put the other on hold.
-    CallHeld = 32 "call.held",
-    /// One side took the other back from hold.
-    CallResumed = 33 "call.resumed",
-    /// A call ended, answered or not.
-    CallEnded = 34 "call.ended",
-}
-
-impl EventKind {
-    /// The number in a ledger's record.
-    #[must_use]
-    pub const fn number(self) -> u16 {
-        self as u16
+vocabulary! {
+    /// The type of an event.
+    EventKind, "an event type", {
+        /// A process began its work.
+        NodeStarted = "node.started",
+        /// A process ended in order: every flow of it is closed.
+        NodeStopped = "node.stopped",
+        /// Old records are dropped from the ledger: the tombstone that says which.
+        LedgerTrimmed = "ledger.trimmed",
+        /// The running audit found the kernel, the server and the ledger at odds.
+        AuditDiffered = "audit.differed",
+        /// A connection became a flow.
+        FlowOpened = "flow.opened",
+        /// A flow ended.
+        FlowClosed = "flow.closed",
+        /// An address-of-record got a new contact.
+        BindingAdded = "binding.added",
+        /// An address-of-record lost a contact.
+        BindingRemoved = "binding.removed",
+        /// An address-of-record got its first contact.
+        UserOnline = "user.online",
+        /// An address-of-record has had no contact for the hold-off.
+        UserOffline = "user.offline",
+        /// An INVITE went to somebody.
+        CallStarted = "call.started",
+        /// A call was answered.
+        CallAnswered = "call.answered",
+        /// One side put the other on hold.
+        CallHeld = "call.held",
+        /// One side took the other back from hold.
+        CallResumed = "call.resumed",
+        /// A call ended, answered or not.
+        CallEnded = "call.ended",
     }
 }
 
-impl Vocabulary for EventKind {
-    const NOUN: &'static str = "an event type";
-    const ALL: &'static [Self] = Self::ALL;
-
-    fn word(self) -> &'static str {
-        self.as_str()
+impl EventKind {
+    /// The number in a ledger's record. Numbers stand in ledgers on disk: they are never reused.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::NodeStarted => 1,
+            Self::NodeStopped => 2,
+            Self::LedgerTrimmed => 3,
+            Self::AuditDiffered => 4,
+            Self::FlowOpened => 10,
+            Self::FlowClosed => 11,
+            Self::BindingAdded => 20,
+            Self::BindingRemoved => 21,
+            Self::UserOnline => 25,
+            Self::UserOffline => 26,
+            Self::CallStarted => 30,
+            Self::CallAnswered => 31,
+            Self::CallHeld => 32,
+            Self::CallResumed => 33,
+            Self::CallEnded => 34,
+        }
     }
 }
 
@@ -90,26 +76,6 @@ impl TryFrom<u16> for EventKind {
 
     fn try_from(number: u16) -> Result<Self, UnknownKind> {
         Self::ALL.iter().copied().find(|kind| kind.number() == number).ok_or(UnknownKind(number))
-    }
-}
-
-impl FromStr for EventKind {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        Self::of_word(word)
-    }
-}
-
-impl fmt::Display for EventKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for EventKind {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(self.as_str())
     }
 }
 

@@ -101,7 +101,7 @@ macro_rules! vocabulary {
 }
 pub(crate) use vocabulary;
 
-/// A word as a record has it. A newer program may have written one that this program does not know; it is kept
+/// A word as a record has it. A newer program may have written one that this program does not know; it stays
 /// as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Word<T> {

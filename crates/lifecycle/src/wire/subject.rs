@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-/// The names that an event's data carries, whatever else it holds: enough to file it. It reads an event of any
-/// version, and costs less than the whole.
+/// The names that an event's data carries, whatever else it holds: enough to file it. It reads an event of
+/// any version, and costs less than the whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct EventSubject<'a> {
