@@ -9,10 +9,10 @@ use smallvec::SmallVec;
 
 use crate::{
     Dialog, Environment, Notice, Proxy,
-    anew::itself,
-    another::Heard,
     context::{Branch, Cancel, Invite, Progress, Purpose, Rang, Reason},
+    failover::Heard,
     proxy::Waiting,
+    reconnect::itself,
 };
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {

@@ -7,7 +7,7 @@ use sip_message::HeaderId;
 use sip_transaction::{ClientId, MethodClass, ServerId};
 use smallvec::SmallVec;
 
-use crate::{Target, another::Heard, breadth::Breadth, kept::Kept, route::Dialog};
+use crate::{Target, breadth::Breadth, failover::Heard, retained::Kept, route::Dialog};
 
 /// A request and what came of it so far.
 #[derive(Debug)]

@@ -12,9 +12,9 @@ use smallvec::SmallVec;
 
 use crate::{
     Branches, Contacts, Environment, Notice, Proxy, Target,
-    another::{Failure, Heard, another},
     breadth::Breadth,
     context::{Branch, Cancel, Context, Forwarding, Progress, Purpose, Rang, SecondChance, WayBack, Went},
+    failover::{Failure, Heard, another},
     proxy::Waiting,
     route::{Dialog, Routed},
 };

@@ -11,24 +11,24 @@
 //! - a response whose branch another shard made (see [`shard_of`]) belongs to that shard's proxy.
 #![forbid(unsafe_code)]
 
-mod anew;
-mod another;
 mod answer;
-mod best;
 mod branch;
 mod breadth;
 mod cancel;
 mod context;
 mod environment;
+mod failover;
 mod forward;
-mod kept;
+mod icmp_quote;
+mod no_response;
 mod proxy;
+mod reconnect;
 mod redirect;
 mod request;
 mod response;
-mod returned;
+mod response_rank;
+mod retained;
 mod route;
-mod silent;
 mod unclaimed;
 
 pub use answer::Answer;
@@ -40,6 +40,6 @@ pub use environment::{
 };
 #[doc(hidden)]
 pub use forward::Splicer;
+pub use icmp_quote::Returned;
 pub use proxy::{Proxy, Settings};
-pub use returned::Returned;
 pub use route::Dialog;

@@ -15,13 +15,13 @@ use smallvec::SmallVec;
 
 use crate::{
     Branches, Dialog, Environment, Notice, Returned,
-    anew::itself,
-    another::{Failure, Heard, another},
     branch::BEGINS_HERE,
     context::{Branch, Cancel, Context, Progress, Purpose, Rang, Reason},
+    failover::{Failure, Heard, another},
     forward::Splices,
-    kept::{Kept, Store},
+    reconnect::itself,
     response::Tried,
+    retained::{Kept, Store},
 };
 
 /// Times and limits of a proxy.

@@ -10,11 +10,10 @@ use sip_transaction::{
 };
 
 use crate::{
-    Answer, Environment, Notice, Proxy, Target,
-    another::{Failure, Heard, another},
-    best,
+    Answer, Environment, Notice, Proxy, Target, best,
     branch::number_of,
     context::{Asker, Best, Branch, Cancel, Claim, Progress, Purpose, Rang, Reason, WayBack, Went},
+    failover::{Failure, Heard, another},
     redirect::Followed,
     unclaimed::MOST_DIALOGS,
 };
@@ -349,7 +348,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         if context.progress == Progress::Answered {
             return;
         }
-        let rank = |status| best::rank(status, context.invite);
+        let rank = |status| response_rank::rank(status, context.invite);
         if context.best.as_ref().is_none_or(|best| rank(status) < rank(best.status)) {
             let response = response.map(|response| self.store.keep(response.bytes()));
             context.best = Some(Best { status, hop, response });

@@ -1,7 +1,6 @@
 //! One test for each rule of the RFCs, against a fake network.
 
-mod anew;
-mod believing;
+mod caller_gone;
 mod cancelling;
 mod failing;
 #[path = "../fake_network/mod.rs"]
@@ -9,8 +8,9 @@ mod fake_network;
 mod flows;
 mod forking;
 mod forwarding;
-mod gone;
+mod reconnect;
 mod redirecting;
 mod refusing;
 mod repeating;
+mod response_matching;
 mod routing;

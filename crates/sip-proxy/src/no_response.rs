@@ -7,8 +7,8 @@ use sip_transaction::{ClientId, MethodClass};
 
 use crate::{
     Environment, Proxy,
-    another::{Failure, another},
     context::{Cancel, Reason},
+    failover::{Failure, another},
 };
 
 /// Reason (RFC 3326) of a CANCEL to a hop that does answer, when another has been asked already.
