@@ -35,7 +35,7 @@ pub(crate) enum ShardMessage {
     /// A response that came from this hop and address, to a request that you sent.
     Response { from: Hop, address: Option<IpAddr>, message: Box<[u8]> },
     /// A request that you sent by this hop came back.
-    CameBack { hop: Hop, returned: sip_proxy::Returned },
+    CameBack { hop: Hop, returned: sip_proxy::QuotedRequest },
     /// Send this request, whole but for its Via, and tell what it was answered.
     Originate { hop: Hop, request: Box<[u8]>, answer: Option<oneshot::Sender<Answered>> },
     /// Nothing more comes from this hop.

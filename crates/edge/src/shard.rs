@@ -13,7 +13,7 @@ use std::{
 use lifecycle::Ending;
 use metrics::{Count, Gauge};
 use sip_message::Message;
-use sip_proxy::{Proxy, Returned, shard_of};
+use sip_proxy::{Proxy, QuotedRequest, shard_of};
 use tokio::{
     net::{TcpStream, UdpSocket},
     sync::{Notify, mpsc, oneshot},
@@ -138,7 +138,7 @@ async fn receive_datagrams(shard: Rc<Shard>, listener: u8, socket: Rc<UdpSocket>
         }
     };
     let returned = |remote, quoted: &[u8]| {
-        if let Some(returned) = Returned::read(quoted) {
+        if let Some(returned) = QuotedRequest::read(quoted) {
             shard.contained(|| shard.came_back(Hop::Udp { listener, remote }, returned));
         }
     };
@@ -297,7 +297,7 @@ impl Shard {
     }
 
     /// A request that was sent by a hop came back: nobody is there.
-    fn came_back(&self, hop: Hop, returned: Returned) {
+    fn came_back(&self, hop: Hop, returned: QuotedRequest) {
         if returned.shard() == self.index {
             self.with_proxy(Speaker::Nobody, |proxy, environment, now| {
                 proxy.came_back(environment, hop, returned, now)

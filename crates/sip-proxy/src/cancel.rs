@@ -12,7 +12,7 @@ use crate::{
     context::{Branch, Cancel, Invite, Progress, Purpose, Rang, Reason},
     failover::Heard,
     proxy::Waiting,
-    reconnect::itself,
+    reconnect::reconnect_target,
 };
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
@@ -91,13 +91,13 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             server,
             echo,
             hop,
-            sent: env.anew(hop).map(|_| self.store.keep(&cancel)),
-            anew: itself(env, hop),
+            sent: env.reconnect_hop(hop).map(|_| self.store.keep(&cancel)),
+            reconnect: reconnect_target(env, hop),
             when_gone: 408,
             otherwise: None,
             heard: Heard::Nothing,
             purpose: Purpose::Cancel,
-            silent_until: None,
+            failover_at: None,
             given_up_at: None,
             rings_until: None,
             rang: Rang::InTime,

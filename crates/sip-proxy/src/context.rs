@@ -7,7 +7,7 @@ use sip_message::HeaderId;
 use sip_transaction::{ClientId, MethodClass, ServerId};
 use smallvec::SmallVec;
 
-use crate::{Target, breadth::Breadth, failover::Heard, retained::Kept, route::Dialog};
+use crate::{Target, breadth::Breadth, failover::Heard, retained::RetainedMessage, route::Dialog};
 
 /// A request and what came of it so far.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Context<H> {
     /// Where it came from and its answers go.
     pub(crate) from: H,
     /// As received; none once there is nothing more to make of it.
-    pub(crate) request: Option<Kept>,
+    pub(crate) request: Option<RetainedMessage>,
     pub(crate) asker: Asker,
     /// What answers to it have to repeat, by [`Branches::echo`](crate::Branches).
     pub(crate) echo: u64,
@@ -152,7 +152,7 @@ pub(crate) struct Best<H> {
     /// Where the branch went.
     pub(crate) hop: H,
     /// As received; none if it is we who say it of a silent or vanished branch.
-    pub(crate) response: Option<Kept>,
+    pub(crate) response: Option<RetainedMessage>,
 }
 
 /// How branches of this request are written.
@@ -185,16 +185,16 @@ pub(crate) struct Branch<H> {
     pub(crate) hop: H,
     /// The request as sent, if it is an INVITE or may be sent again; of an INVITE until its final response:
     /// CANCEL and ACK are made of it.
-    pub(crate) sent: Option<Kept>,
+    pub(crate) sent: Option<RetainedMessage>,
     /// Where to send it again, once, should its connection end before anything is heard.
-    pub(crate) anew: Option<Box<Target<H>>>,
+    pub(crate) reconnect: Option<Box<Target<H>>>,
     pub(crate) when_gone: u16,
     /// Where it went, if there is somewhere to try next should this one fail.
     pub(crate) otherwise: Option<Box<Target<H>>>,
     pub(crate) heard: Heard,
     pub(crate) purpose: Purpose,
     /// Until when its hop may give no sign of life.
-    pub(crate) silent_until: Option<Instant>,
+    pub(crate) failover_at: Option<Instant>,
     /// When a branch of an INVITE is given up: Timer C, or before if it rings too long.
     pub(crate) given_up_at: Option<Instant>,
     /// Once it rings: until when it may.

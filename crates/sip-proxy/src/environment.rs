@@ -29,7 +29,7 @@ pub struct Target<H> {
     pub q: u16,
     /// Other ways to the same place, tried in turn when the one before is silent, gone, or says that it leads
     /// nowhere.
-    pub others: SmallVec<[Other<H>; 0]>,
+    pub alternatives: SmallVec<[Alternative<H>; 0]>,
     /// What to answer for it when its hop is gone: 480 for a contact of ours, 430 for a flow that the
     /// request itself named (RFC 5626 §5.3).
     pub when_gone: u16,
@@ -37,7 +37,7 @@ pub struct Target<H> {
 
 /// Another way to where a target is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Other<H> {
+pub enum Alternative<H> {
     /// The same request by another hop (RFC 3263 §4.3).
     Hop {
         /// The way there.
@@ -69,7 +69,7 @@ pub enum Contacts {
     These,
 }
 
-/// The server that a target leads to itself, in [`Other::Hop`].
+/// The server that a target leads to itself, in [`Alternative::Hop`].
 pub const SAME_SERVER: u8 = 0;
 
 /// What to do with a request that is not bound by its Route headers.
@@ -83,11 +83,11 @@ pub enum Decision<H> {
 
 /// What a URI in a Route header is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owned<H> {
+pub enum RouteResolution<H> {
     /// Another element's.
-    No,
+    Foreign,
     /// Ours, without a flow in it.
-    Yes,
+    Ours,
     /// It names a domain that is served here, and no user (RFC 3261 §16.4). Within a dialog, behind a route
     /// of ours that leads on, it is the route of the element that comes next: that may go by the name of the
     /// domain, too.
@@ -130,7 +130,7 @@ pub enum Notice {
     /// A request that was refused because the messages kept for others are as many bytes as they may be.
     FullOfBytes,
     /// A request was sent again because the connection that it had gone over ended.
-    SentAnew,
+    Resent,
     /// A message could not be rewritten.
     Unwritable,
 }
@@ -177,7 +177,7 @@ pub trait Hops {
 
     /// Where the peer of a hop can be had by a new connection, once the one that stands has ended: the hop
     /// itself, if it outlives its connections. The default knows of none.
-    fn anew(&self, hop: Self::Hop) -> Option<Self::Hop> {
+    fn reconnect_hop(&self, hop: Self::Hop) -> Option<Self::Hop> {
         let _ = hop;
         None
     }
@@ -192,7 +192,7 @@ pub trait Hops {
 
     /// Whether the peer of a hop knows that flows fail (430, RFC 5626 §5.3). To others it is 480. The default
     /// is that it does not.
-    fn knows_outbound(&self, hop: Self::Hop) -> bool {
+    fn supports_outbound(&self, hop: Self::Hop) -> bool {
         let _ = hop;
         false
     }
@@ -258,7 +258,7 @@ pub trait HeaderPolicy: Hops {
     /// Whether a challenge (WWW-Authenticate, Proxy-Authenticate) from this hop reaches whoever is asked.
     /// Credentials for a realm of ours are for us alone: a user who may ask for them could use them here. The
     /// default lets all through.
-    fn lets_challenge(&self, challenge: &[u8], from: Self::Hop) -> bool {
+    fn allows_challenge(&self, challenge: &[u8], from: Self::Hop) -> bool {
         let _ = (challenge, from);
         true
     }
@@ -269,7 +269,12 @@ pub trait Router: Hops {
     /// Whether a URI is ours: one in a Route, or a Request-URI that looks like a route of ours because the
     /// sender is a strict router (RFC 3261 §16.4).
     /// `request` is the one that it stands in, which came from `from`.
-    fn owns(&mut self, uri: &Uri<'_>, from: Self::Hop, request: &Message<'_>) -> Owned<Self::Hop>;
+    fn resolve_route(
+        &mut self,
+        uri: &Uri<'_>,
+        from: Self::Hop,
+        request: &Message<'_>,
+    ) -> RouteResolution<Self::Hop>;
 
     /// Where another element's URI in the topmost Route is reached, for a request that came from a hop.
     ///
@@ -293,7 +298,7 @@ pub trait Router: Hops {
     /// along a route of ours that leads to `hop`. Where that user agent is not at `hop`, the request, which
     /// proves nothing by its To tag, may go elsewhere only if its sender is let in. None, which is the
     /// default: by that hop, with the Request-URI that it has.
-    fn named(
+    fn resolve_gruu(
         &self,
         request: &Message<'_>,
         from: Self::Hop,
@@ -307,7 +312,7 @@ pub trait Router: Hops {
     /// Decides, as for a request outside of dialogs, on one whose route leads to a flow that is gone, if it
     /// names a user agent by a GRUU of ours that can be reached by another. None, which is the default,
     /// leaves it at that.
-    fn instead(
+    fn reroute_lost(
         &mut self,
         request: &Message<'_>,
         from: Self::Hop,
@@ -320,7 +325,7 @@ pub trait Router: Hops {
     /// How the user agent is reached that a request within a dialog is for, whose route leads to a flow that
     /// is gone: it may have come back by another flow, with the Contact that it had. None, which is the
     /// default: it is not known, or cannot be told safely.
-    fn returned(
+    fn reroute_returned(
         &mut self,
         request: &Message<'_>,
         from: Self::Hop,
@@ -332,7 +337,7 @@ pub trait Router: Hops {
 
     /// Where a contact leads that a request from `from` was redirected to (3xx). None, which is the default:
     /// nowhere that requests may go. If all of a 3xx lead nowhere, it is an answer like any other.
-    fn redirected(
+    fn resolve_redirect(
         &mut self,
         contact: &Uri<'_>,
         request: &Message<'_>,
@@ -347,52 +352,58 @@ pub trait Router: Hops {
 /// Who is told what happened, and asked whether answers to requests of our own are still waited for.
 pub trait Observer: Hops {
     /// A REGISTER is about to be forwarded. What this gives is kept until it has its final answer and
-    /// [`registered`](Self::registered) was told of that, or until it will have none. The default gives
+    /// [`on_registered`](Self::on_registered) was told of that, or until it will have none. The default gives
     /// nothing.
-    fn registering(&mut self, request: &Message<'_>, from: Self::Hop) -> Option<UnderWay> {
+    fn on_register(&mut self, request: &Message<'_>, from: Self::Hop) -> Option<UnderWay> {
         let _ = (request, from);
         None
     }
 
     /// A REGISTER that was forwarded is answered 2xx, also after its connection has ended. The default does
     /// nothing.
-    fn registered(&mut self, request: &Message<'_>, from: Self::Hop, response: &Message<'_>, now: Instant) {
+    fn on_registered(
+        &mut self,
+        request: &Message<'_>,
+        from: Self::Hop,
+        response: &Message<'_>,
+        now: Instant,
+    ) {
         let _ = (request, from, response, now);
     }
 
     /// A request of our own ([`Proxy::originate`](crate::Proxy::originate)) has its final answer: 408 if none
     /// came in time, 503 if it could not be sent, or its hop is gone. `response` is what came, if anything
     /// did. The default does nothing.
-    fn own_answered(&mut self, own: u64, status: u16, response: Option<&Message<'_>>) {
+    fn on_own_answered(&mut self, own: u64, status: u16, response: Option<&Message<'_>>) {
         let _ = (own, status, response);
     }
 
     /// Whether the answer to a request of our own is still waited for. If not, it is not repeated any more,
-    /// and [`own_answered`](Self::own_answered) says 503. The default is that it is.
-    fn own_is_wanted(&self, own: u64) -> bool {
+    /// and [`on_own_answered`](Self::on_own_answered) says 503. The default is that it is.
+    fn is_own_awaited(&self, own: u64) -> bool {
         let _ = own;
         true
     }
 
     /// Nothing was heard in time of what a hop was asked. The default does nothing.
-    fn failed(&mut self, hop: Self::Hop) {
+    fn on_no_response(&mut self, hop: Self::Hop) {
         let _ = hop;
     }
 
     /// What was sent by a hop came back: nobody is there (ICMP, RFC 3261 §18.4). The default does nothing.
-    fn unreachable(&mut self, hop: Self::Hop) {
+    fn on_unreachable(&mut self, hop: Self::Hop) {
         let _ = hop;
     }
 
     /// A hop answered 503. `retry_after` are the seconds that it asked to be left alone for, if it did;
     /// without them the answer says nothing about other requests (RFC 3261 §21.5.4). The default does
     /// nothing.
-    fn unavailable(&mut self, hop: Self::Hop, retry_after: Option<u32>) {
+    fn on_unavailable(&mut self, hop: Self::Hop, retry_after: Option<u32>) {
         let _ = (hop, retry_after);
     }
 
     /// The first response came to something that was sent by a hop. The default does nothing.
-    fn heard(&mut self, hop: Self::Hop) {
+    fn on_first_response(&mut self, hop: Self::Hop) {
         let _ = hop;
     }
 
@@ -400,7 +411,7 @@ pub trait Observer: Hops {
     /// ACK. As it came, from the hop that it came from; told right before it is sent, so that whatever comes
     /// of it is told later. Should the hop turn out to be gone, that is one more failure to choose an answer
     /// from. The default does nothing.
-    fn forwarded(&mut self, request: &Message<'_>, from: Self::Hop, to: Self::Hop, now: Instant) {
+    fn on_forwarded(&mut self, request: &Message<'_>, from: Self::Hop, to: Self::Hop, now: Instant) {
         let _ = (request, from, to, now);
     }
 
@@ -408,7 +419,7 @@ pub trait Observer: Hops {
     /// provisional ones. `head` is the response and `by` the hop that it came from; or, of an answer of our
     /// own, the request, and none. It goes to `asked`, the hop that the request came from. The default does
     /// nothing.
-    fn answered(
+    fn on_answered(
         &mut self,
         status: u16,
         head: &Message<'_>,
@@ -421,7 +432,7 @@ pub trait Observer: Hops {
 
     /// An INVITE outside of dialogs is refused with this answer, and has gone to nobody. Told when it is
     /// answered; a request that is sent again may be refused again. The default does nothing.
-    fn refused(&mut self, answer: &Answer, request: &Message<'_>, from: Self::Hop, now: Instant) {
+    fn on_refused(&mut self, answer: &Answer, request: &Message<'_>, from: Self::Hop, now: Instant) {
         let _ = (answer, request, from, now);
     }
 

@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 
-use crate::{Other, SAME_SERVER, Target};
+use crate::{Alternative, SAME_SERVER, Target};
 
 /// How a way failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(crate) enum Failure {
     /// Its hop takes nothing: what was sent has not arrived, as far as can be told.
     Unreachable,
     /// Nothing was heard in time. The peer may have the request all the same.
-    Silent,
+    NoResponse,
     /// The peer has answered with this final status.
     Answered(u16),
 }
@@ -29,36 +29,40 @@ pub(crate) enum Heard {
 /// The next way to where a target is. A server that has the request is not asked again by another transport:
 /// it would begin the same once more, and a phone that declined would ring twice. Another server is asked
 /// after 503, silence or a hop that is gone, until one has made progress.
-pub(crate) fn another<H: Copy>(target: &Target<H>, failure: Failure, heard: Heard) -> Option<Target<H>> {
+pub(crate) fn next_alternative<H: Copy>(
+    target: &Target<H>,
+    failure: Failure,
+    heard: Heard,
+) -> Option<Target<H>> {
     let same = failure == Failure::Unreachable && heard == Heard::Nothing;
     let server = match failure {
         Failure::Unreachable | Failure::Answered(503) => heard < Heard::Progress,
         // RFC 3263 §4.3: a time-out is a failure if there was no response at all.
-        Failure::Silent => heard == Heard::Nothing,
+        Failure::NoResponse => heard == Heard::Nothing,
         Failure::Answered(_) => false,
     };
     let flow = match failure {
-        Failure::Unreachable | Failure::Silent | Failure::Answered(430) => true,
+        Failure::Unreachable | Failure::NoResponse | Failure::Answered(430) => true,
         // A user agent that rang has had its say.
         Failure::Answered(408) => heard < Heard::Progress,
         Failure::Answered(_) => false,
     };
     let Target { q, when_gone, .. } = *target;
-    for (at, other) in target.others.iter().enumerate() {
-        let rest = target.others.get(at + 1..).unwrap_or_default();
+    for (at, other) in target.alternatives.iter().enumerate() {
+        let rest = target.alternatives.get(at + 1..).unwrap_or_default();
         match other {
-            Other::Hop { hop, server: which } => {
+            Alternative::Hop { hop, server: which } => {
                 if if *which == SAME_SERVER { same } else { server } {
                     let (request_uri, routes) = (target.request_uri.clone(), target.routes.clone());
-                    let others = seen_from(*which, rest, same);
-                    return Some(Target { hop: *hop, request_uri, routes, q, others, when_gone });
+                    let alternatives = seen_from(*which, rest, same);
+                    return Some(Target { hop: *hop, request_uri, routes, q, alternatives, when_gone });
                 }
             }
-            Other::Flow { hop, request_uri, routes } if flow => {
+            Alternative::Flow { hop, request_uri, routes } if flow => {
                 let (hop, request_uri, routes) = (*hop, Some(request_uri.clone()), routes.clone());
-                return Some(Target { hop, request_uri, routes, q, others: rest.into(), when_gone });
+                return Some(Target { hop, request_uri, routes, q, alternatives: rest.into(), when_gone });
             }
-            Other::Flow { .. } => return None,
+            Alternative::Flow { .. } => return None,
         }
     }
     None
@@ -66,21 +70,25 @@ pub(crate) fn another<H: Copy>(target: &Target<H>, failure: Failure, heard: Hear
 
 /// What is left behind the way that is taken, its server being the one that is asked now. The server before
 /// is another one from now on, or has had its turn.
-fn seen_from<H: Copy>(taken: u8, rest: &[Other<H>], before_is_left: bool) -> SmallVec<[Other<H>; 0]> {
+fn seen_from<H: Copy>(
+    taken: u8,
+    rest: &[Alternative<H>],
+    before_is_left: bool,
+) -> SmallVec<[Alternative<H>; 0]> {
     // Behind a flow, hops are those of that flow's user agent.
-    let own = rest.iter().take_while(|other| matches!(other, Other::Hop { .. })).count();
+    let own = rest.iter().take_while(|other| matches!(other, Alternative::Hop { .. })).count();
     let (own, flows) = rest.split_at(own);
     let renumbered = own.iter().filter_map(|other| match other {
-        Other::Hop { server: SAME_SERVER, .. } if taken != SAME_SERVER && !before_is_left => None,
-        Other::Hop { hop, server } => {
+        Alternative::Hop { server: SAME_SERVER, .. } if taken != SAME_SERVER && !before_is_left => None,
+        Alternative::Hop { hop, server } => {
             let server = match *server {
                 server if server == taken => SAME_SERVER,
                 SAME_SERVER => taken,
                 server => server,
             };
-            Some(Other::Hop { hop: *hop, server })
+            Some(Alternative::Hop { hop: *hop, server })
         }
-        Other::Flow { .. } => Some(other.clone()),
+        Alternative::Flow { .. } => Some(other.clone()),
     });
     renumbered.chain(flows.iter().cloned()).collect()
 }

@@ -14,7 +14,7 @@ use crate::{
     Branches, Contacts, Environment, Notice, Proxy, Target,
     breadth::Breadth,
     context::{Branch, Cancel, Context, Forwarding, Progress, Purpose, Rang, SecondChance, WayBack, Went},
-    failover::{Failure, Heard, another},
+    failover::{Failure, Heard, next_alternative},
     proxy::Waiting,
     route::{Dialog, Routed},
 };
@@ -36,7 +36,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let breadth = Breadth::of(request);
         context.forwarding = Forwarding { own_routes, way_back: way_back(request, dialog), dialog, breadth };
         if context.forwarding.way_back == WayBack::Binding {
-            context.under_way = env.registering(request, context.from);
+            context.under_way = env.on_register(request, context.from);
         }
         targets.sort_by_key(|target| std::cmp::Reverse(target.q));
         context.waiting = targets.drain(first_group(&targets, breadth)..).collect();
@@ -86,7 +86,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 let Err(status) = self.start_branch(env, id, target, targets.len(), request, now) else {
                     break;
                 };
-                match another(target, Failure::Unreachable, Heard::Nothing) {
+                match next_alternative(target, Failure::Unreachable, Heard::Nothing) {
                     Some(next) => instead = Some(next),
                     None => break self.weigh(env, id, status, (target.hop, None), now),
                 }
@@ -137,12 +137,13 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         let context = self.transactions.server(id).ok_or(500_u16)?;
         let (echo, may) = (context.echo, context.second == SecondChance::Left);
-        let anew = env.anew(target.hop).filter(|_| may);
-        let anew = anew.map(|hop| Box::new(Target { hop, others: SmallVec::new(), ..target.clone() }));
-        let sent = (rings || anew.is_some()).then(|| self.store.keep(bytes));
-        let otherwise = (!target.others.is_empty()).then(|| Box::new(target.clone()));
+        let reconnect = env.reconnect_hop(target.hop).filter(|_| may);
+        let reconnect =
+            reconnect.map(|hop| Box::new(Target { hop, alternatives: SmallVec::new(), ..target.clone() }));
+        let sent = (rings || reconnect.is_some()).then(|| self.store.keep(bytes));
+        let otherwise = (!target.alternatives.is_empty()).then(|| Box::new(target.clone()));
         let patience = otherwise.as_ref().and_then(|_| env.patience(target.hop));
-        let silent_until = patience.map(|patience| now + patience);
+        let failover_at = patience.map(|patience| now + patience);
         let given_up_at = rings.then(|| now + self.settings.timer_c);
         let copy = sent.clone();
         let branch = Branch {
@@ -150,11 +151,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             echo,
             hop: target.hop,
             sent,
-            anew,
+            reconnect,
             when_gone: target.when_gone,
             otherwise,
             heard: Heard::Nothing,
-            silent_until,
+            failover_at,
             purpose: Purpose::Forward,
             given_up_at,
             rings_until: None,
@@ -173,7 +174,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         };
         // Told before it is sent: it may come by again, in another shard, before we are back from sending.
         if self.transactions.server(id).is_some_and(Context::makes_or_is_in_dialog) {
-            env.forwarded(forward.request, forward.from, target.hop, now);
+            env.on_forwarded(forward.request, forward.from, target.hop, now);
         }
         if let Some(context) = self.transactions.server_mut(id) {
             context.went = Went::Somewhere;
@@ -186,8 +187,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         if let Some(at) = given_up_at {
             self.ringing.insert((at, client));
         }
-        if let Some(at) = silent_until {
-            self.silent.insert((at, client));
+        if let Some(at) = failover_at {
+            self.failover_timers.insert((at, client));
         }
         if let Some(context) = self.transactions.server_mut(id) {
             context.pending.push(client);

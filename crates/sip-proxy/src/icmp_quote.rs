@@ -7,9 +7,9 @@ use crate::branch::{DIGITS, PREFIX, parse};
 
 /// The transaction of a request that came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Returned(pub(crate) ClientKey);
+pub struct QuotedRequest(pub(crate) ClientKey);
 
-impl Returned {
+impl QuotedRequest {
     /// Reads the beginning of a request of ours, as far as it is quoted. None if that does not reach to the
     /// branch, which nobody knows who has not seen the request; or if there is no transaction for it (ACK).
     #[must_use]

@@ -35,11 +35,11 @@ pub use answer::Answer;
 pub use branch::{Branches, shard_of};
 pub use context::UnderWay;
 pub use environment::{
-    Contacts, Decision, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer, Other, Owned, Router,
-    SAME_SERVER, Target,
+    Alternative, Contacts, Decision, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer,
+    RouteResolution, Router, SAME_SERVER, Target,
 };
 #[doc(hidden)]
 pub use forward::Splicer;
-pub use icmp_quote::Returned;
+pub use icmp_quote::QuotedRequest;
 pub use proxy::{Proxy, Settings};
 pub use route::Dialog;

@@ -14,14 +14,14 @@ use sip_transaction::{
 use smallvec::SmallVec;
 
 use crate::{
-    Branches, Dialog, Environment, Notice, Returned,
+    Branches, Dialog, Environment, Notice, QuotedRequest,
     branch::BEGINS_HERE,
     context::{Branch, Cancel, Context, Progress, Purpose, Rang, Reason},
-    failover::{Failure, Heard, another},
+    failover::{Failure, Heard, next_alternative},
     forward::Splices,
-    reconnect::itself,
+    reconnect::reconnect_target,
     response::Tried,
-    retained::{Kept, Store},
+    retained::{RetainedMessage, RetainedMessages},
 };
 
 /// Times and limits of a proxy.
@@ -43,18 +43,18 @@ pub struct Settings {
 /// RFC 3261 §16 (see the [crate] for the contract).
 #[derive(Debug)]
 pub struct Proxy<H: Copy + Ord> {
-    pub(crate) transactions: Transactions<Context<H>, Branch<H>, Kept>,
+    pub(crate) transactions: Transactions<Context<H>, Branch<H>, RetainedMessage>,
     pub(crate) keys: KeyMaker,
     pub(crate) branches: Branches,
     pub(crate) settings: Settings,
     /// The messages that the transactions keep.
-    pub(crate) store: Store,
+    pub(crate) store: RetainedMessages,
     /// What waits for whom: a connection's end concerns only its own.
     pub(crate) waiting_on: BTreeSet<(H, Waiting)>,
     /// Branches that may ring until then.
     pub(crate) ringing: BTreeSet<(Instant, ClientId)>,
     /// Branches that may give no sign of life until then.
-    pub(crate) silent: BTreeSet<(Instant, ClientId)>,
+    pub(crate) failover_timers: BTreeSet<(Instant, ClientId)>,
     /// Requests whose sender could not be told something: its connection is gone.
     pub(crate) lost: Vec<ServerId>,
     /// Reused for what is written.
@@ -88,10 +88,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             keys: KeyMaker::new(secret),
             branches: Branches::new(secret, shard),
             settings,
-            store: Store::new(settings.max_kept),
+            store: RetainedMessages::new(settings.max_kept),
             waiting_on: BTreeSet::new(),
             ringing: BTreeSet::new(),
-            silent: BTreeSet::new(),
+            failover_timers: BTreeSet::new(),
             lost: Vec::new(),
             out: Vec::new(),
             ack: Vec::new(),
@@ -103,7 +103,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let first = |waiting: &BTreeSet<(Instant, ClientId)>| waiting.first().map(|&(at, _)| at);
-        [self.transactions.next_deadline(), first(&self.ringing), first(&self.silent)]
+        [self.transactions.next_deadline(), first(&self.ringing), first(&self.failover_timers)]
             .into_iter()
             .flatten()
             .min()
@@ -127,9 +127,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             self.ringing.remove(&(at, client));
             self.rang_too_long(env, client, now);
         }
-        while let Some(&(at, client)) = self.silent.first().filter(|&&(at, _)| at <= now) {
-            self.silent.remove(&(at, client));
-            self.stayed_silent(env, client, now);
+        while let Some(&(at, client)) = self.failover_timers.first().filter(|&&(at, _)| at <= now) {
+            self.failover_timers.remove(&(at, client));
+            self.on_branch_silent(env, client, now);
         }
         loop {
             if let Some(asker) = self.lost.pop() {
@@ -145,7 +145,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     fn happened<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
-        event: Event<Context<H>, Branch<H>, Kept>,
+        event: Event<Context<H>, Branch<H>, RetainedMessage>,
         now: Instant,
     ) {
         match event {
@@ -157,7 +157,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             }
             Event::ResendRequest { id, message } => {
                 if let Some(branch) = self.transactions.client(id) {
-                    let unwanted = matches!(branch.purpose, Purpose::Own(own) if !env.own_is_wanted(own));
+                    let unwanted = matches!(branch.purpose, Purpose::Own(own) if !env.is_own_awaited(own));
                     if unwanted || env.send(branch.hop, &message).is_err() {
                         self.transactions.client_transport_error(id);
                     }
@@ -181,7 +181,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             && let Some(request) = context.request.as_deref().and_then(Self::kept)
             && request.method() == Some(Method::Bye)
         {
-            env.answered(408, &request, context.from, None, now);
+            env.on_answered(408, &request, context.from, None, now);
         }
     }
 
@@ -211,12 +211,12 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         &mut self,
         env: &mut E,
         hop: H,
-        returned: Returned,
+        returned: QuotedRequest,
         now: Instant,
     ) {
         let Some(id) = self.transactions.find_client(&returned.0) else { return };
         if self.transactions.client(id).is_some_and(|branch| branch.hop == hop) {
-            env.unreachable(hop);
+            env.on_unreachable(hop);
             self.transactions.client_transport_error(id);
             self.expire(env, now);
         }
@@ -234,8 +234,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         if let Some(at) = branch.given_up_at {
             self.ringing.remove(&(at, id));
         }
-        if let Some(at) = branch.silent_until {
-            self.silent.remove(&(at, id));
+        if let Some(at) = branch.failover_at {
+            self.failover_timers.remove(&(at, id));
         }
         let status = match end {
             ClientEnd::Timeout => 408,
@@ -243,26 +243,26 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             ClientEnd::Done => return,
         };
         if let Purpose::Own(own) = branch.purpose {
-            return env.own_answered(own, status, None);
+            return env.on_own_answered(own, status, None);
         }
         let Some(server) = branch.server else { return };
         if end == ClientEnd::Timeout && branch.purpose == Purpose::Forward && branch.heard == Heard::Nothing {
-            env.failed(branch.hop);
+            env.on_no_response(branch.hop);
         }
         let failure = match end {
             ClientEnd::TransportError => Failure::Unreachable,
-            ClientEnd::Timeout | ClientEnd::Done => Failure::Silent,
+            ClientEnd::Timeout | ClientEnd::Done => Failure::NoResponse,
         };
-        // What rang for too long is not to ring anew.
+        // A phone that rang for too long must not ring again.
         let otherwise = branch.otherwise.filter(|_| branch.rang == Rang::InTime);
-        let next = otherwise.and_then(|target| another(&target, failure, branch.heard));
-        if self.try_another(env, server, id, next, now) == Tried::Nothing {
+        let next = otherwise.and_then(|target| next_alternative(&target, failure, branch.heard));
+        if self.try_alternative(env, server, id, next, now) == Tried::Nothing {
             self.branch_failed(env, server, id, status, (branch.hop, None), now);
         }
     }
 
     /// Sends a request of our own, whole but for its Via, which is no INVITE. It is repeated where that is
-    /// needed; what becomes of it is told by [`Observer::own_answered`](crate::Observer::own_answered) under
+    /// needed; what becomes of it is told by [`Observer::on_own_answered`](crate::Observer::on_own_answered) under
     /// the number `own`.
     pub fn originate<E: Environment<Hop = H>>(
         &mut self,
@@ -280,19 +280,19 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         rewrite.push_via(&via);
         if rewrite.write(&mut out).is_err() {
             env.notice(Notice::Unwritable);
-            return env.own_answered(own, 503, None);
+            return env.on_own_answered(own, 503, None);
         }
         let branch = Branch {
             server: None,
             echo: self.branches.echo_of_own(request),
             hop,
-            sent: env.anew(hop).map(|_| self.store.keep(&out)),
-            anew: itself(env, hop),
+            sent: env.reconnect_hop(hop).map(|_| self.store.keep(&out)),
+            reconnect: reconnect_target(env, hop),
             when_gone: 503,
             otherwise: None,
             heard: Heard::Nothing,
             purpose: Purpose::Own(own),
-            silent_until: None,
+            failover_at: None,
             given_up_at: None,
             rings_until: None,
             rang: Rang::InTime,
@@ -305,11 +305,11 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let keep = || self.store.keep(&out);
         let Ok(client) = self.transactions.start_client(key, env.reliability(hop), now, branch, keep) else {
             env.notice(Notice::Full);
-            return env.own_answered(own, 503, None);
+            return env.on_own_answered(own, 503, None);
         };
         if env.send(hop, &out).is_err() {
             self.transactions.abandon_client(client);
-            return env.own_answered(own, 503, None);
+            return env.on_own_answered(own, 503, None);
         }
         self.waiting_on.insert((hop, Waiting::Client(client)));
     }

@@ -7,24 +7,24 @@ use sip_transaction::{ClientId, ClientState, InviteClient, NonInviteClient};
 use smallvec::SmallVec;
 
 use crate::{
-    Environment, Notice, Other, Proxy, SAME_SERVER, Target,
+    Alternative, Environment, Notice, Proxy, SAME_SERVER, Target,
     context::{Purpose, SecondChance},
     proxy::Waiting,
 };
 
 /// A hop as where to send something again that goes nowhere else.
-pub(crate) fn itself<E: Environment>(env: &E, hop: E::Hop) -> Option<Box<Target<E::Hop>>> {
-    let (request_uri, routes, others) = (None, SmallVec::new(), SmallVec::new());
-    let target = |hop| Target { hop, request_uri, routes, q: 1000, others, when_gone: 503 };
-    env.anew(hop).map(|hop| Box::new(target(hop)))
+pub(crate) fn reconnect_target<E: Environment>(env: &E, hop: E::Hop) -> Option<Box<Target<E::Hop>>> {
+    let (request_uri, routes, alternatives) = (None, SmallVec::new(), SmallVec::new());
+    let target = |hop| Target { hop, request_uri, routes, q: 1000, alternatives, when_gone: 503 };
+    env.reconnect_hop(hop).map(|hop| Box::new(target(hop)))
 }
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
-    /// A connection ended. Where [`Hops::anew`](crate::Hops::anew) knows how to get to its peer again,
+    /// A connection ended. Where [`Hops::reconnect_hop`](crate::Hops::reconnect_hop) knows how to get to its peer again,
     /// requests of which nothing was heard are sent once more by a new one, and all else goes on waiting,
     /// with answers to what the peer asked going there; elsewhere the hop is gone, as by [`Proxy::hop_gone`].
     pub fn connection_lost<E: Environment<Hop = H>>(&mut self, env: &mut E, hop: H, now: Instant) {
-        let Some(next) = env.anew(hop) else { return self.hop_gone(env, hop, now) };
+        let Some(next) = env.reconnect_hop(hop) else { return self.hop_gone(env, hop, now) };
         for waiting in self.hanging(hop) {
             self.waiting_on.remove(&(hop, waiting));
             match waiting {
@@ -35,14 +35,14 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                         self.waiting_on.insert((next, waiting));
                     }
                 }
-                Waiting::Client(client) => self.go_on(env, client, (hop, next)),
+                Waiting::Client(client) => self.resume_on(env, client, (hop, next)),
             }
         }
         self.expire(env, now);
     }
 
     /// A request that was sent by one hop goes on by the next.
-    fn go_on<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ClientId, (hop, next): (H, H)) {
+    fn resume_on<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ClientId, (hop, next): (H, H)) {
         let unheard = matches!(
             self.transactions.client_state(id),
             Some(
@@ -55,7 +55,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             self.waiting_on.insert((next, Waiting::Client(id)));
             return;
         }
-        let Some(anew) = branch.anew.take() else { return self.transactions.client_transport_error(id) };
+        let Some(reconnect) = branch.reconnect.take() else {
+            return self.transactions.client_transport_error(id);
+        };
         let (server, purpose, sent) = (branch.server, branch.purpose, branch.sent.clone());
         if let Some(context) = server.and_then(|server| self.transactions.server_mut(server)) {
             context.second = SecondChance::Had;
@@ -63,7 +65,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         match (sent, server) {
             // The same transaction: who has it already takes it for a repeat.
             (Some(bytes), _) if next == hop => {
-                env.notice(Notice::SentAnew);
+                env.notice(Notice::Resent);
                 match env.send(next, &bytes) {
                     Ok(()) => drop(self.waiting_on.insert((next, Waiting::Client(id)))),
                     Err(_) => self.transactions.client_transport_error(id),
@@ -72,12 +74,13 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             // By another listener perhaps, so with another Via.
             (_, Some(_)) if purpose == Purpose::Forward => {
                 if let Some(branch) = self.transactions.client_mut(id) {
-                    let others = branch.otherwise.take().map(|target| target.others).unwrap_or_default();
-                    let first = Other::Hop { hop: anew.hop, server: SAME_SERVER };
-                    let others = std::iter::once(first).chain(others).collect();
-                    branch.otherwise = Some(Box::new(Target { others, ..*anew }));
+                    let alternatives =
+                        branch.otherwise.take().map(|target| target.alternatives).unwrap_or_default();
+                    let first = Alternative::Hop { hop: reconnect.hop, server: SAME_SERVER };
+                    let alternatives = std::iter::once(first).chain(alternatives).collect();
+                    branch.otherwise = Some(Box::new(Target { alternatives, ..*reconnect }));
                 }
-                env.notice(Notice::SentAnew);
+                env.notice(Notice::Resent);
                 self.transactions.client_transport_error(id);
             }
             _ => self.transactions.client_transport_error(id),

@@ -57,7 +57,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             if followed.len() >= MOST || uri.same(&asked) {
                 continue;
             }
-            let Some(targets) = env.redirected(&uri, &request, from, now) else { continue };
+            let Some(targets) = env.resolve_redirect(&uri, &request, from, now) else { continue };
             followed.push(uri.as_bytes().into());
             let q = contact.q().unwrap_or(1000);
             found.extend(targets.into_iter().map(|target| Target { q, ..target }));

@@ -246,7 +246,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let begins =
             request.method() == Some(Method::Invite) && request.to().is_ok_and(|to| to.tag().is_none());
         if begins {
-            env.refused(answer, request, from, now);
+            env.on_refused(answer, request, from, now);
         }
     }
 
@@ -357,12 +357,12 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let (from, Some(bytes)) = (context.from, context.request.clone()) else { return Ok(()) };
         let Some(request) = Self::kept(&bytes) else { return Ok(()) };
         let bye = request.method() == Some(Method::Bye);
-        let unknown = answer.status == FLOW_FAILED && !env.knows_outbound(from);
+        let unknown = answer.status == FLOW_FAILED && !env.supports_outbound(from);
         let temporarily = unknown.then(|| Answer::of_status(480));
         if (context.invite == Invite::Yes || bye) && answer.status >= 200 {
             // Whoever follows calls hears of a BYE why there is nobody to be told.
             let status = temporarily.as_ref().filter(|_| !bye).unwrap_or(answer).status;
-            env.answered(status, &request, from, None, now);
+            env.on_answered(status, &request, from, None, now);
         }
         let answer = temporarily.as_ref().unwrap_or(answer);
         let mut out = std::mem::take(&mut self.out);
@@ -397,7 +397,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             }
         } else if env.send(from, response).is_err()
             // RFC 3261 §18.2.2: where its connection is gone, by another.
-            && env.anew(from).is_none_or(|next| env.send(next, response).is_err())
+            && env.reconnect_hop(from).is_none_or(|next| env.send(next, response).is_err())
         {
             self.lost.push(id);
         }

@@ -10,11 +10,12 @@ use sip_transaction::{
 };
 
 use crate::{
-    Answer, Environment, Notice, Proxy, Target, best,
+    Answer, Environment, Notice, Proxy, Target,
     branch::number_of,
     context::{Asker, Best, Branch, Cancel, Claim, Progress, Purpose, Rang, Reason, WayBack, Went},
-    failover::{Failure, Heard, another},
+    failover::{Failure, Heard, next_alternative},
     redirect::Followed,
+    response_rank,
     unclaimed::MOST_DIALOGS,
 };
 
@@ -143,15 +144,15 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         response: &Message<'_>,
         now: Instant,
     ) {
-        self.not_silent(id);
+        self.clear_no_response(id);
         let Some(branch) = self.transactions.client_mut(id) else { return };
         if branch.heard == Heard::Nothing {
-            env.heard(branch.hop);
+            env.on_first_response(branch.hop);
         }
         branch.heard =
             branch.heard.max(if (101..200).contains(&status) { Heard::Progress } else { Heard::Trying });
         if let (Purpose::Own(own), 200..) = (branch.purpose, status) {
-            return env.own_answered(own, status, Some(response));
+            return env.on_own_answered(own, status, Some(response));
         }
         let (Purpose::Forward, Some(server)) = (branch.purpose, branch.server) else { return };
         let hop = branch.hop;
@@ -190,11 +191,12 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             487 if branch.rang == Rang::TooLong => self.branch_failed(env, server, id, 408, (hop, None), now),
             _ => {
                 let (otherwise, heard) = (branch.otherwise.take(), branch.heard);
-                let next = otherwise.and_then(|target| another(&target, Failure::Answered(status), heard));
+                let next =
+                    otherwise.and_then(|target| next_alternative(&target, Failure::Answered(status), heard));
                 if status == 503 {
-                    env.unavailable(hop, retry_after(response));
+                    env.on_unavailable(hop, retry_after(response));
                 }
-                if self.try_another(env, server, id, next, now) == Tried::Nothing
+                if self.try_alternative(env, server, id, next, now) == Tried::Nothing
                     && self.follow(env, server, id, (status, response), now) == Followed::No
                 {
                     self.branch_failed(env, server, id, status, (hop, Some(response)), now);
@@ -215,12 +217,12 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             && context.forwarding.way_back == WayBack::Binding
             && let Some(request) = context.request.as_deref().and_then(Self::kept)
         {
-            env.registered(&request, context.from, response, now);
+            env.on_registered(&request, context.from, response, now);
         }
     }
 
     /// A branch failed in a way that says nothing about where it was meant to go: goes there by another way.
-    pub(crate) fn try_another<E: Environment<Hop = H>>(
+    pub(crate) fn try_alternative<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,
         server: ServerId,
@@ -357,7 +359,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 for header in response.all(id) {
                     let mut challenge = Vec::new();
                     header.unfold_into(&mut challenge);
-                    if env.lets_challenge(&challenge, hop) {
+                    if env.allows_challenge(&challenge, hop) {
                         context.challenges.push((id, challenge));
                     }
                 }
@@ -395,7 +397,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                     None => Answer::of_status(status),
                 })
             }
-            430 if !env.knows_outbound(from) => Some(Answer::of_status(430)),
+            430 if !env.supports_outbound(from) => Some(Answer::of_status(430)),
             _ => None,
         };
         match (ours, response) {
@@ -460,7 +462,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         if let Some(context) =
             self.transactions.server(server).filter(|context| context.makes_or_is_in_dialog())
         {
-            env.answered(status, response, context.from, Some(hop), now);
+            env.on_answered(status, response, context.from, Some(hop), now);
         }
     }
 
@@ -508,7 +510,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         if let 401 | 407 = status {
             for header in CHALLENGES.into_iter().flat_map(|id| response.all(id)) {
-                if !env.lets_challenge(header.value, hop) {
+                if !env.allows_challenge(header.value, hop) {
                     rewrite.remove_header(&header);
                 }
             }

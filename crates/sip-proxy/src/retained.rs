@@ -8,12 +8,12 @@ const LEFT_TO_DIALOGS: u64 = 8;
 
 /// How many bytes are kept, and how many may be.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub(crate) struct RetainedMessages {
     most: u64,
     kept: Rc<Cell<u64>>,
 }
 
-impl Store {
+impl RetainedMessages {
     pub(crate) fn new(most: u64) -> Self {
         Self { most, kept: Rc::new(Cell::new(0)) }
     }
@@ -24,9 +24,9 @@ impl Store {
     }
 
     /// Keeps a message.
-    pub(crate) fn keep(&self, message: &[u8]) -> Kept {
+    pub(crate) fn keep(&self, message: &[u8]) -> RetainedMessage {
         self.kept.set(self.kept.get() + message.len() as u64);
-        Kept { message: message.into(), kept: Rc::clone(&self.kept) }
+        RetainedMessage { message: message.into(), kept: Rc::clone(&self.kept) }
     }
 
     /// Whether a message of this length may be kept.
@@ -42,12 +42,12 @@ impl Store {
 
 /// A message that is kept. Copies share it, and the last one lets it go.
 #[derive(Clone)]
-pub(crate) struct Kept {
+pub(crate) struct RetainedMessage {
     message: Rc<[u8]>,
     kept: Rc<Cell<u64>>,
 }
 
-impl Deref for Kept {
+impl Deref for RetainedMessage {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -55,13 +55,13 @@ impl Deref for Kept {
     }
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for RetainedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.message.len())
     }
 }
 
-impl Drop for Kept {
+impl Drop for RetainedMessage {
     fn drop(&mut self) {
         if Rc::strong_count(&self.message) == 1 {
             self.kept.set(self.kept.get().saturating_sub(self.message.len() as u64));
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_counted_once_until_the_last_copy_goes() {
-        let store = Store::new(100);
+        let store = RetainedMessages::new(100);
         let (one, other) = (store.keep(&[0; 30]), store.keep(&[0; 20]));
         let copy = one.clone();
         assert_eq!((store.kept(), copy.len()), (50, 30));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use sip_message::{HeaderId, Message, Method, NameAddr, Rewrite, Uri};
 use smallvec::{SmallVec, smallvec};
 
-use crate::{Answer, Decision, Environment, Owned, Proxy, Target};
+use crate::{Answer, Decision, Environment, Proxy, RouteResolution, Target};
 
 /// A request's targets.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let mut own_routes = 0;
         // Whether one of them named a way.
         let mut signed = false;
-        let mut onward = Owned::No;
+        let mut onward = RouteResolution::Foreign;
         let mut next: Option<Uri<'_>> = None;
         for (_, route) in request.routes() {
             let uri = route
@@ -58,67 +58,69 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             if own_routes > MOST_OWN_ROUTES {
                 return Err(Answer::new(400, "Too Many Routes"));
             }
-            match env.owns(&uri, from, request) {
-                Owned::No => {
+            match env.resolve_route(&uri, from, request) {
+                RouteResolution::Foreign => {
                     next = Some(uri);
                     break;
                 }
-                Owned::Forged => return Err(Answer::new(403, "Forbidden Route")),
-                Owned::Domain if within && !matches!(onward, Owned::No | Owned::Yes) => {
+                RouteResolution::Forged => return Err(Answer::new(403, "Forbidden Route")),
+                RouteResolution::Domain
+                    if within && !matches!(onward, RouteResolution::Foreign | RouteResolution::Ours) =>
+                {
                     next = Some(uri);
                     break;
                 }
-                Owned::Domain => {
+                RouteResolution::Domain => {
                     own_routes += 1;
-                    onward = Owned::Yes;
+                    onward = RouteResolution::Ours;
                 }
                 // The sender's own flow: it names the way that the request came (RFC 5626 §5.3). Behind
                 // another way of ours it is a call to oneself.
-                Owned::Flow(hop) if hop == from && !signed => {
+                RouteResolution::Flow(hop) if hop == from && !signed => {
                     own_routes += 1;
                     signed = true;
-                    onward = Owned::Yes;
+                    onward = RouteResolution::Ours;
                 }
                 owned => {
                     own_routes += 1;
-                    signed |= owned != Owned::Yes;
+                    signed |= owned != RouteResolution::Ours;
                     onward = owned;
                 }
             }
         }
         let one = |hop, when_gone| {
-            let (request_uri, routes, others) = (None, SmallVec::new(), SmallVec::new());
-            let target = Target { hop, request_uri, routes, q: 1000, others, when_gone };
+            let (request_uri, routes, alternatives) = (None, SmallVec::new(), SmallVec::new());
+            let target = Target { hop, request_uri, routes, q: 1000, alternatives, when_gone };
             Routed { targets: smallvec![target], own_routes, dialog }
         };
         match (onward, next) {
             // Not asked of the environment: within a dialog a flow that we named ourselves is the way,
             // whatever stands below it. Outside of one it proves nothing about who asks, and the environment
             // decides.
-            (Owned::Flow(hop), None) if within => {
-                let named = env.named(request, from, hop, now).map(|target| {
+            (RouteResolution::Flow(hop), None) if within => {
+                let named = env.resolve_gruu(request, from, hop, now).map(|target| {
                     let targets = smallvec![Target { when_gone: FLOW_FAILED, ..target }];
                     Routed { targets, own_routes, dialog }
                 });
                 Ok(named.unwrap_or_else(|| one(hop, FLOW_FAILED)))
             }
-            (Owned::Flow(hop), Some(_)) if within => Ok(one(hop, FLOW_FAILED)),
-            (lost @ (Owned::Gone | Owned::Over), next) if within => {
+            (RouteResolution::Flow(hop), Some(_)) if within => Ok(one(hop, FLOW_FAILED)),
+            (lost @ (RouteResolution::Gone | RouteResolution::Over), next) if within => {
                 let mut found = None;
                 if next.is_none() {
-                    found = env.instead(request, from, now);
-                    if found.is_none() && lost == Owned::Gone {
-                        found = env.returned(request, from, now);
+                    found = env.reroute_lost(request, from, now);
+                    if found.is_none() && lost == RouteResolution::Gone {
+                        found = env.reroute_returned(request, from, now);
                     }
                 }
                 match found {
                     Some(Decision::Forward(targets)) => Ok(Routed { targets, own_routes, dialog }),
                     Some(Decision::Answer(answer)) => Err(answer),
-                    None if lost == Owned::Gone => Err(Answer::of_status(FLOW_FAILED)),
+                    None if lost == RouteResolution::Gone => Err(Answer::of_status(FLOW_FAILED)),
                     None => Err(Answer::new(481, "Call/Transaction Does Not Exist")),
                 }
             }
-            (Owned::Held, _) if within => Err(meanwhile(request)),
+            (RouteResolution::Held, _) if within => Err(meanwhile(request)),
             (_, Some(uri)) => Ok(one(env.next_hop(&uri, request, from, now)?, 503)),
             (_, None) => match env.decide(request, from, now) {
                 Decision::Forward(targets) => Ok(Routed { targets, own_routes, dialog }),
@@ -140,7 +142,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let last = request.values(HeaderId::Route).last()?;
         let uri = request.request_uri().ok()?;
         if uri.param(b"lr").is_none()
-            || matches!(env.owns(&uri, from, request), Owned::No | Owned::Domain | Owned::Forged)
+            || matches!(
+                env.resolve_route(&uri, from, request),
+                RouteResolution::Foreign | RouteResolution::Domain | RouteResolution::Forged
+            )
         {
             return None;
         }
@@ -161,7 +166,7 @@ fn meanwhile(request: &Message<'_>) -> Answer {
     match request.method() {
         Some(Method::Bye) => Answer::new(200, "OK"),
         Some(Method::Invite | Method::Update) => Answer::new(491, "Request Pending"),
-        _ => Answer::new(500, "Other Side Reconnecting").header("Retry-After", "2"),
+        _ => Answer::new(500, "Alternative Side Reconnecting").header("Retry-After", "2"),
     }
 }
 

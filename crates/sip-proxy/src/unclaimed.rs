@@ -1,6 +1,6 @@
 //! What a success causes when nobody waits for it any more: whoever asked has gone, or was told otherwise. It
 //! is undone, as far as SIP has a request for that. A REGISTER is for the environment to undo
-//! ([`Observer::registered`](crate::Observer::registered)).
+//! ([`Observer::on_registered`](crate::Observer::on_registered)).
 
 use std::{
     hash::{DefaultHasher, Hasher as _},

@@ -6,7 +6,7 @@ use identity::{DomainRef, Domains};
 use location::Binding;
 use metrics::Count;
 use sip_message::{Contact, Host, Message, NameAddr};
-use sip_proxy::{Answer, Contacts, Other, Target};
+use sip_proxy::{Alternative, Answer, Contacts, Target};
 use smallvec::{SmallVec, smallvec};
 use upstream::{Hop, Number, Unserved, whole_seconds};
 
@@ -45,13 +45,13 @@ pub(crate) fn upstream_targets(
             return Err(Answer::new(503, "Server Does Not Answer").header("Retry-After", again));
         }
     };
-    let Some((&(hop, _), others)) = ways.split_first() else { return Err(Answer::of_status(503)) };
+    let Some((&(hop, _), alternatives)) = ways.split_first() else { return Err(Answer::of_status(503)) };
     Ok(smallvec![Target {
         hop,
         request_uri: None,
         routes: SmallVec::new(),
         q: 1000,
-        others: others.iter().map(|&(hop, server)| Other::Hop { hop, server }).collect(),
+        alternatives: alternatives.iter().map(|&(hop, server)| Alternative::Hop { hop, server }).collect(),
         when_gone: 503,
     }])
 }

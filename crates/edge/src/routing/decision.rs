@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use identity::DomainRef;
 use sip_message::{HeaderId, Message, Method, Scheme, Uri, write_address_of_record};
-use sip_proxy::{Answer, Owned, Target};
+use sip_proxy::{Answer, RouteResolution, Target};
 use smallvec::{SmallVec, smallvec};
 use upstream::Hop;
 
@@ -229,16 +229,21 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
             route.uri().ok().filter(|uri| uri.user().is_some())
         })?;
         match self.resolve_route(&uri, incoming, state) {
-            Owned::Flow(hop) => Some(Ok(smallvec![Target {
+            RouteResolution::Flow(hop) => Some(Ok(smallvec![Target {
                 hop,
                 request_uri: None,
                 routes: SmallVec::new(),
                 q: 1000,
-                others: SmallVec::new(),
+                alternatives: SmallVec::new(),
                 when_gone: 430,
             }])),
-            Owned::Gone => Some(Err(Answer::of_status(430))),
-            Owned::Held | Owned::Over | Owned::No | Owned::Yes | Owned::Domain | Owned::Forged => None,
+            RouteResolution::Gone => Some(Err(Answer::of_status(430))),
+            RouteResolution::Held
+            | RouteResolution::Over
+            | RouteResolution::Foreign
+            | RouteResolution::Ours
+            | RouteResolution::Domain
+            | RouteResolution::Forged => None,
         }
     }
 }

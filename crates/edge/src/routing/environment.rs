@@ -11,8 +11,8 @@ use defence::Offence;
 use metrics::Count;
 use sip_message::{Contact, Message, Rewrite, Uri, Via};
 use sip_proxy::{
-    Answer, Contacts, Decision, Dialog, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer, Owned,
-    Router, Target, UnderWay,
+    Answer, Contacts, Decision, Dialog, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer,
+    RouteResolution, Router, Target, UnderWay,
 };
 use sip_transaction::Reliability;
 use upstream::{ExpectedPeer, Hop};
@@ -128,7 +128,7 @@ impl Hops for ProxyEnvironment<'_> {
         answers
     }
 
-    fn anew(&self, hop: Hop) -> Option<Hop> {
+    fn reconnect_hop(&self, hop: Hop) -> Option<Hop> {
         self.routing.tables.upstreams.reconnect_hop(hop)
     }
 
@@ -136,7 +136,7 @@ impl Hops for ProxyEnvironment<'_> {
         self.routing.tables.upstreams.out_of_service(hop)
     }
 
-    fn knows_outbound(&self, hop: Hop) -> bool {
+    fn supports_outbound(&self, hop: Hop) -> bool {
         self.routing.tables.upstreams.knows_outbound(hop)
     }
 
@@ -218,14 +218,14 @@ impl HeaderPolicy for ProxyEnvironment<'_> {
         self.routing.strip(response, hops, rewrite);
     }
 
-    fn lets_challenge(&self, challenge: &[u8], from: Hop) -> bool {
+    fn allows_challenge(&self, challenge: &[u8], from: Hop) -> bool {
         let tables = &self.routing.tables;
         tables.upstreams.is_upstream(from) || !tables.domains.asks_as_we_do(challenge)
     }
 }
 
 impl Router for ProxyEnvironment<'_> {
-    fn owns(&mut self, uri: &Uri<'_>, from: Hop, request: &Message<'_>) -> Owned<Hop> {
+    fn resolve_route(&mut self, uri: &Uri<'_>, from: Hop, request: &Message<'_>) -> RouteResolution<Hop> {
         let incoming = Incoming { request, from, now: self.now };
         self.routing.resolve_route(uri, incoming, &mut self.request)
     }
@@ -257,20 +257,20 @@ impl Router for ProxyEnvironment<'_> {
         Decision::Answer(answer)
     }
 
-    fn named(&self, request: &Message<'_>, from: Hop, hop: Hop, now: Instant) -> Option<Target<Hop>> {
+    fn resolve_gruu(&self, request: &Message<'_>, from: Hop, hop: Hop, now: Instant) -> Option<Target<Hop>> {
         self.routing.named(Incoming { request, from, now }, hop)
     }
 
-    fn returned(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Option<Decision<Hop>> {
+    fn reroute_returned(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Option<Decision<Hop>> {
         let found = self.routing.find_returned(Incoming { request, from, now }, &mut self.request)?;
         Some(found.map_or_else(Decision::Answer, Decision::Forward))
     }
 
-    fn instead(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Option<Decision<Hop>> {
+    fn reroute_lost(&mut self, request: &Message<'_>, from: Hop, now: Instant) -> Option<Decision<Hop>> {
         gruu::is_there(&self.routing.tables, request, now).then(|| self.decide(request, from, now))
     }
 
-    fn redirected(
+    fn resolve_redirect(
         &mut self,
         contact: &Uri<'_>,
         request: &Message<'_>,
@@ -282,11 +282,11 @@ impl Router for ProxyEnvironment<'_> {
 }
 
 impl Observer for ProxyEnvironment<'_> {
-    fn registering(&mut self, request: &Message<'_>, from: Hop) -> Option<UnderWay> {
+    fn on_register(&mut self, request: &Message<'_>, from: Hop) -> Option<UnderWay> {
         registering(self.shard, request, from).map(UnderWay::new)
     }
 
-    fn registered(&mut self, request: &Message<'_>, from: Hop, response: &Message<'_>, now: Instant) {
+    fn on_registered(&mut self, request: &Message<'_>, from: Hop, response: &Message<'_>, now: Instant) {
         let host = request.request_uri().ok().and_then(|uri| uri.host());
         if let Some(domain) = host.and_then(|host| self.shard.shared.domains.find(&host)) {
             if let Some(upstream) =
@@ -298,33 +298,33 @@ impl Observer for ProxyEnvironment<'_> {
         }
     }
 
-    fn failed(&mut self, hop: Hop) {
+    fn on_no_response(&mut self, hop: Hop) {
         if self.counts_failure(hop) {
             self.routing.tables.upstreams.failed(hop);
         }
     }
 
-    fn unreachable(&mut self, hop: Hop) {
+    fn on_unreachable(&mut self, hop: Hop) {
         if self.counts_failure(hop) {
             self.routing.tables.upstreams.unreachable(hop);
         }
     }
 
-    fn unavailable(&mut self, hop: Hop, retry_after: Option<u32>) {
+    fn on_unavailable(&mut self, hop: Hop, retry_after: Option<u32>) {
         if self.counts_failure(hop) {
             self.routing.tables.upstreams.unavailable(hop, retry_after);
         }
     }
 
-    fn heard(&mut self, hop: Hop) {
+    fn on_first_response(&mut self, hop: Hop) {
         self.routing.tables.upstreams.heard(hop);
     }
 
-    fn forwarded(&mut self, request: &Message<'_>, from: Hop, to: Hop, _now: Instant) {
+    fn on_forwarded(&mut self, request: &Message<'_>, from: Hop, to: Hop, _now: Instant) {
         self.shard.shared.call_request(request, from, to, self.request.call.take());
     }
 
-    fn refused(&mut self, answer: &Answer, request: &Message<'_>, from: Hop, now: Instant) {
+    fn on_refused(&mut self, answer: &Answer, request: &Message<'_>, from: Hop, now: Instant) {
         // A challenge is no refusal: it comes again with a proof, or nobody has called.
         if !matches!(answer.status, 401 | 407) {
             let whose = self.routing.whose_call(Incoming { request, from, now }, self.request.proved);
@@ -332,15 +332,15 @@ impl Observer for ProxyEnvironment<'_> {
         }
     }
 
-    fn answered(&mut self, status: u16, head: &Message<'_>, asked: Hop, by: Option<Hop>, _now: Instant) {
+    fn on_answered(&mut self, status: u16, head: &Message<'_>, asked: Hop, by: Option<Hop>, _now: Instant) {
         self.shard.shared.call_response(status, head, asked, by);
     }
 
-    fn own_is_wanted(&self, own: u64) -> bool {
+    fn is_own_awaited(&self, own: u64) -> bool {
         self.shard.own_is_wanted(own)
     }
 
-    fn own_answered(&mut self, own: u64, status: u16, response: Option<&Message<'_>>) {
+    fn on_own_answered(&mut self, own: u64, status: u16, response: Option<&Message<'_>>) {
         self.shard.own_answered(own, status, response);
     }
 
@@ -362,7 +362,7 @@ impl Observer for ProxyEnvironment<'_> {
             Notice::Loop => Count::Loops,
             Notice::Full => Count::TransactionsFull,
             Notice::FullOfBytes => Count::TransactionMemoryFull,
-            Notice::SentAnew => Count::RequestsSentAnew,
+            Notice::Resent => Count::RequestsSentAnew,
             Notice::Unwritable => Count::Unwritable,
         });
     }

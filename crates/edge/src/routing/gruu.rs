@@ -65,15 +65,15 @@ pub(crate) fn is_there(tables: &Tables<'_>, request: &Message<'_>, now: Instant)
 /// hop, and its other flows for when the hop is gone.
 pub(crate) fn target(tables: &Tables<'_>, uri: &[u8], hop: Hop, now: Instant) -> Option<Target<Hop>> {
     let (aor, instance) = read(tables, uri)?;
-    let (mut request_uri, mut others) = (None, SmallVec::new());
+    let (mut request_uri, mut alternatives) = (None, SmallVec::new());
     for binding in bindings(&tables.location(), &aor, &instance, now) {
         if same_peer(Hop::of(binding), hop) {
             request_uri = Some(binding.contact().into());
         } else {
-            others.extend(targets::flows(tables, binding));
+            alternatives.extend(targets::flows(tables, binding));
         }
     }
-    Some(Target { hop, request_uri, routes: SmallVec::new(), q: 1000, others, when_gone: 480 })
+    Some(Target { hop, request_uri, routes: SmallVec::new(), q: 1000, alternatives, when_gone: 480 })
 }
 
 /// Whether a Contact of a REGISTER is a GRUU of the same user, which would lead back here (RFC 5627 §5.1).

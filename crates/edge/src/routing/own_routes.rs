@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sip_message::Uri;
-use sip_proxy::{Owned, Target};
+use sip_proxy::{RouteResolution, Target};
 use upstream::{Hop, same_peer};
 
 use crate::routing::{
@@ -20,20 +20,20 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         uri: &Uri<'_>,
         incoming: Incoming<'_>,
         state: &mut RequestState,
-    ) -> Owned<Hop> {
+    ) -> RouteResolution<Hop> {
         let Some(user) = uri.user() else {
             return match self.is_here(uri) {
-                true => Owned::Yes,
-                false if self.is_served(uri) => Owned::Domain,
-                false => Owned::No,
+                true => RouteResolution::Ours,
+                false if self.is_served(uri) => RouteResolution::Domain,
+                false => RouteResolution::Foreign,
             };
         };
         match self.signed(uri, user) {
             Token::Ours { hop, other } => self.follow((hop, other), incoming, state),
             Token::Earlier { hop, .. } => self.follow_earlier(hop, incoming, state),
             // The name of a user of ours, or a token that was tampered with. A route has no use for either.
-            Token::NotOurs if self.is_here(uri) => Owned::Forged,
-            Token::NotOurs => Owned::No,
+            Token::NotOurs if self.is_here(uri) => RouteResolution::Forged,
+            Token::NotOurs => RouteResolution::Foreign,
         }
     }
 
@@ -43,7 +43,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         (hop, other): (Hop, Hop),
         incoming: Incoming<'_>,
         state: &mut RequestState,
-    ) -> Owned<Hop> {
+    ) -> RouteResolution<Hop> {
         let (tables, Incoming { request, from, .. }) = (&self.tables, incoming);
         // A side of the call may have moved since.
         let moved = hop != from && request.to().is_ok_and(|to| to.tag().is_some());
@@ -54,13 +54,13 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         } else {
             sip_dialog::RouteOutcome::Unknown
         } {
-            sip_dialog::RouteOutcome::To(hop) if self.is_gone(now(hop)) => return Owned::Gone,
-            sip_dialog::RouteOutcome::To(hop) => return Owned::Flow(now(hop)),
-            sip_dialog::RouteOutcome::Held => return Owned::Held,
-            sip_dialog::RouteOutcome::Gone => return Owned::Over,
-            sip_dialog::RouteOutcome::Stranger => return Owned::Forged,
+            sip_dialog::RouteOutcome::To(hop) if self.is_gone(now(hop)) => return RouteResolution::Gone,
+            sip_dialog::RouteOutcome::To(hop) => return RouteResolution::Flow(now(hop)),
+            sip_dialog::RouteOutcome::Held => return RouteResolution::Held,
+            sip_dialog::RouteOutcome::Gone => return RouteResolution::Over,
+            sip_dialog::RouteOutcome::Stranger => return RouteResolution::Forged,
             sip_dialog::RouteOutcome::Unknown if moved && !self.may_begin(incoming, now(hop), state) => {
-                return Owned::Forged;
+                return RouteResolution::Forged;
             }
             sip_dialog::RouteOutcome::Unknown => {}
         }
@@ -74,9 +74,9 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
                 Hop::Udp { .. } | Hop::Peer { .. } => false,
             };
             // The sender seems to have come back too late.
-            return if ended(hop) || ended(other) { Owned::Over } else { Owned::Forged };
+            return if ended(hop) || ended(other) { RouteResolution::Over } else { RouteResolution::Forged };
         }
-        if self.is_gone(hop) { Owned::Gone } else { Owned::Flow(hop) }
+        if self.is_gone(hop) { RouteResolution::Gone } else { RouteResolution::Flow(hop) }
     }
 
     /// How a user agent is reached that a request within a dialog names by a GRUU of ours. The route leads to
@@ -87,7 +87,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         // The user agent is not at that hop. Two clients that are let in nowhere could otherwise call
         // anybody: one would let the other's request fail.
         if target.request_uri.is_none() && !self.is_authorized(incoming) {
-            target.others.clear();
+            target.alternatives.clear();
         }
         Some(target)
     }

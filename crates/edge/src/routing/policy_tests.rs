@@ -21,7 +21,7 @@ use location::{BindingHop, Location, Presence, Register};
 use metrics::Metrics;
 use sip_auth::Role;
 use sip_message::Message;
-use sip_proxy::{Answer, Other, Target};
+use sip_proxy::{Alternative, Answer, Target};
 use state::Registry;
 use transport::{Grant, Vouched};
 
@@ -502,10 +502,10 @@ fn name_targets(targets: &[Target<Hop>]) -> String {
 }
 
 fn name_target(target: &Target<Hop>) -> String {
-    let others = target.others.iter().map(|other| match other {
-        Other::Hop { hop, .. } | Other::Flow { hop, .. } => format!(", else {}", name_hop(*hop)),
+    let alternatives = target.alternatives.iter().map(|other| match other {
+        Alternative::Hop { hop, .. } | Alternative::Flow { hop, .. } => format!(", else {}", name_hop(*hop)),
     });
-    name_hop(target.hop) + &others.collect::<String>()
+    name_hop(target.hop) + &alternatives.collect::<String>()
 }
 
 fn name_hop(hop: Hop) -> String {

@@ -88,7 +88,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
             request_uri: Some(contact.as_bytes().into()),
             routes: SmallVec::new(),
             q: 1000,
-            others: SmallVec::new(),
+            alternatives: SmallVec::new(),
             when_gone: 503,
         }])
     }

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use sip_message::{Method, Uri};
-use sip_proxy::{Answer, Owned, Target};
+use sip_proxy::{Answer, RouteResolution, Target};
 use smallvec::smallvec;
 use upstream::{Hop, same_peer};
 
@@ -28,27 +28,31 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         hop: Option<Hop>,
         incoming: Incoming<'_>,
         state: &mut RequestState,
-    ) -> Owned<Hop> {
+    ) -> RouteResolution<Hop> {
         let (tables, Incoming { request, from, .. }) = (&self.tables, incoming);
         let Some(hop) = hop.filter(|_| request.to().is_ok_and(|to| to.tag().is_some())) else {
-            return Owned::Gone;
+            return RouteResolution::Gone;
         };
         // The sender is that hop itself.
         if same_peer(hop, from) || self.is_at(hop, from) || self.same_upstream(hop, from) {
-            return Owned::Flow(hop);
+            return RouteResolution::Flow(hop);
         }
         let behind = tables.upstreams.is_upstream(hop);
         let still_there = behind
             || matches!(hop, Hop::Udp { listener, remote }
                 if tables.location().has_phone(listener.into(), remote));
         if !still_there {
-            return Owned::Gone;
+            return RouteResolution::Gone;
         }
         let goes_on = matches!(
             request.method(),
             Some(Method::Bye | Method::Ack | Method::Prack | Method::Update | Method::Info)
         );
-        if goes_on || self.may_send(incoming, hop, state) { Owned::Flow(hop) } else { Owned::Forged }
+        if goes_on || self.may_send(incoming, hop, state) {
+            RouteResolution::Flow(hop)
+        } else {
+            RouteResolution::Forged
+        }
     }
 
     /// Where a request within a dialog goes if its route leads to a flow that is gone. The user agent has
@@ -74,7 +78,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
                 request_uri: None,
                 routes: smallvec![],
                 q: 1000,
-                others: smallvec![],
+                alternatives: smallvec![],
                 when_gone: 503,
             }]));
         }
@@ -95,7 +99,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
                 request_uri: None,
                 routes: found.path().map(Box::from).into_iter().collect(),
                 q: 1000,
-                others: smallvec![],
+                alternatives: smallvec![],
                 when_gone: 480,
             }
         };

@@ -9,7 +9,7 @@ use identity::DomainRef;
 use lifecycle::Transport;
 use location::{Binding, SocketPeer};
 use sip_message::{Scheme, Uri};
-use sip_proxy::{Answer, Other, SAME_SERVER, Target};
+use sip_proxy::{Alternative, Answer, SAME_SERVER, Target};
 use smallvec::{SmallVec, smallvec};
 use upstream::{ExpectedPeer, Hop, same_family};
 
@@ -47,8 +47,8 @@ fn grouped<'l>(
         let instance = binding.instance();
         match instances.iter().position(|known| known.is_some() && *known == instance) {
             Some(at) => {
-                targets[at].others.push(flow(&mut target));
-                targets[at].others.append(&mut target.others);
+                targets[at].alternatives.push(flow(&mut target));
+                targets[at].alternatives.append(&mut target.alternatives);
             }
             None => {
                 instances.push(instance);
@@ -72,8 +72,8 @@ pub(crate) fn device(tables: &Tables<'_>, device: Device, now: Instant) -> Optio
         let Some(mut target) = sockets.take(tables, binding, target(tables, binding)) else { continue };
         match &mut found {
             Some(found) => {
-                found.others.push(flow(&mut target));
-                found.others.append(&mut target.others);
+                found.alternatives.push(flow(&mut target));
+                found.alternatives.append(&mut target.alternatives);
             }
             None => found = Some(target),
         }
@@ -101,12 +101,12 @@ impl Sockets {
         if self.0.contains(&target.hop) {
             return None;
         }
-        target.others.retain(|other| match other {
-            Other::Hop { hop, .. } | Other::Flow { hop, .. } => !self.0.contains(hop),
+        target.alternatives.retain(|other| match other {
+            Alternative::Hop { hop, .. } | Alternative::Flow { hop, .. } => !self.0.contains(hop),
         });
         self.0.push(target.hop);
-        self.0.extend(target.others.iter().map(|other| match other {
-            Other::Hop { hop, .. } | Other::Flow { hop, .. } => *hop,
+        self.0.extend(target.alternatives.iter().map(|other| match other {
+            Alternative::Hop { hop, .. } | Alternative::Flow { hop, .. } => *hop,
         }));
         Some(target)
     }
@@ -119,8 +119,8 @@ fn takes_requests(binding: &Binding<ledger::Reservation>) -> bool {
 }
 
 /// A target as another flow to the same user agent.
-fn flow(target: &mut Target<Hop>) -> Other<Hop> {
-    Other::Flow {
+fn flow(target: &mut Target<Hop>) -> Alternative<Hop> {
+    Alternative::Flow {
         hop: target.hop,
         request_uri: target.request_uri.take().unwrap_or_default(),
         routes: std::mem::take(&mut target.routes),
@@ -131,16 +131,16 @@ fn flow(target: &mut Target<Hop>) -> Other<Hop> {
 pub(crate) fn flows(
     tables: &Tables<'_>,
     binding: &Binding<ledger::Reservation>,
-) -> impl Iterator<Item = Other<Hop>> + use<> {
-    let Target { hop, request_uri, routes, others, .. } = target(tables, binding);
+) -> impl Iterator<Item = Alternative<Hop>> + use<> {
+    let Target { hop, request_uri, routes, alternatives, .. } = target(tables, binding);
     let request_uri = request_uri.unwrap_or_default();
-    std::iter::once(Other::Flow { hop, request_uri, routes }).chain(others)
+    std::iter::once(Alternative::Flow { hop, request_uri, routes }).chain(alternatives)
 }
 
 /// The target of a binding.
 fn target(tables: &Tables<'_>, binding: &Binding<ledger::Reservation>) -> Target<Hop> {
-    let (hop, others) = match wants_tcp(tables, binding) {
-        Some(peer) => (peer, smallvec![Other::Hop { hop: Hop::of(binding), server: SAME_SERVER }]),
+    let (hop, alternatives) = match wants_tcp(tables, binding) {
+        Some(peer) => (peer, smallvec![Alternative::Hop { hop: Hop::of(binding), server: SAME_SERVER }]),
         None => (Hop::of(binding), SmallVec::new()),
     };
     Target {
@@ -148,7 +148,7 @@ fn target(tables: &Tables<'_>, binding: &Binding<ledger::Reservation>) -> Target
         request_uri: Some(binding.contact().into()),
         routes: binding.path().map(Box::from).into_iter().collect(),
         q: binding.q().unwrap_or(1000),
-        others,
+        alternatives,
         when_gone: 480,
     }
 }
@@ -176,7 +176,7 @@ pub(crate) fn in_its_place(
         request_uri: contact.or(Some(target)),
         routes: Some(routes).filter(|routes| !routes.is_empty()).into_iter().collect(),
         q: 1000,
-        others: SmallVec::new(),
+        alternatives: SmallVec::new(),
         when_gone: 480,
     }])
 }

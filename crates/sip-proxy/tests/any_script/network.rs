@@ -119,9 +119,12 @@ impl Network {
         stage.user("u5", &[1, 103]);
         // Two user agents, one with several flows; and one of several servers.
         stage.network.patience = Some(Duration::from_secs(10));
-        let flow = |hop, others: &[u32]| sip_proxy::Target { others: flows(others), ..target(hop) };
+        let flow = |hop, alternatives: &[u32]| sip_proxy::Target {
+            alternatives: flows(alternatives),
+            ..target(hop)
+        };
         stage.user_at("u6", vec![flow(2, &[103, 4]), flow(5, &[])]);
-        stage.user_at("u7", vec![sip_proxy::Target { others: hops(&[3, 101]), ..target(102) }]);
+        stage.user_at("u7", vec![sip_proxy::Target { alternatives: hops(&[3, 101]), ..target(102) }]);
         // Where redirections lead: to one, to one after the other, to whoever may redirect again.
         for user in ["u1", "u3", "u6"] {
             let targets = stage.network.users[user.as_bytes()].clone();

@@ -11,8 +11,8 @@ use std::{
 
 use sip_message::{Host, Message, Uri, Via};
 use sip_proxy::{
-    Answer, Decision, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer, Other, Owned, Proxy,
-    Router, Settings, Target, UnderWay,
+    Alternative, Answer, Decision, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer, Proxy,
+    RouteResolution, Router, Settings, Target, UnderWay,
 };
 use sip_transaction::{Reliability, Timers};
 use smallvec::{SmallVec, smallvec};
@@ -32,7 +32,7 @@ pub(crate) struct FakeNetwork {
     pub(crate) refusals: BTreeMap<Vec<u8>, Answer>,
     pub(crate) gone: BTreeSet<u32>,
     /// Hops whose peers are had again by another connection, and how.
-    pub(crate) anew: BTreeMap<u32, u32>,
+    pub(crate) reconnect: BTreeMap<u32, u32>,
     pub(crate) sent: Vec<(u32, Vec<u8>)>,
     /// Attempts on hops that are gone.
     pub(crate) attempts: Vec<u32>,
@@ -79,7 +79,7 @@ pub(crate) fn target(hop: u32) -> Target<u32> {
         request_uri: None,
         routes: SmallVec::new(),
         q: 1000,
-        others: SmallVec::new(),
+        alternatives: SmallVec::new(),
         when_gone: 480,
     }
 }
@@ -94,7 +94,7 @@ impl FakeNetwork {
             users: BTreeMap::new(),
             refusals: BTreeMap::new(),
             gone: BTreeSet::new(),
-            anew: BTreeMap::new(),
+            reconnect: BTreeMap::new(),
             sent: Vec::new(),
             attempts: Vec::new(),
             notices: Vec::new(),
@@ -153,8 +153,8 @@ impl Hops for FakeNetwork {
         if hop >= DATAGRAMS { 0 } else { u64::from(hop) }
     }
 
-    fn anew(&self, hop: u32) -> Option<u32> {
-        self.anew.get(&hop).copied()
+    fn reconnect_hop(&self, hop: u32) -> Option<u32> {
+        self.reconnect.get(&hop).copied()
     }
 
     fn address(&self, hop: u32) -> SocketAddr {
@@ -169,7 +169,7 @@ impl Hops for FakeNetwork {
         self.out_of_service.get(&hop).copied()
     }
 
-    fn knows_outbound(&self, hop: u32) -> bool {
+    fn supports_outbound(&self, hop: u32) -> bool {
         self.outbound.contains(&hop)
     }
 }
@@ -202,19 +202,19 @@ impl HeaderPolicy for FakeNetwork {
 }
 
 impl Router for FakeNetwork {
-    fn owns(&mut self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> Owned<u32> {
+    fn resolve_route(&mut self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> RouteResolution<u32> {
         if uri.user().is_none() && uri.host().is_some_and(|host| host.same(&Host::Name(b"domain.test"))) {
-            return Owned::Domain;
+            return RouteResolution::Domain;
         }
         if !uri.host().is_some_and(|host| host.same(&Host::Name(b"edge.test"))) {
-            return Owned::No;
+            return RouteResolution::Foreign;
         }
-        let Some(user) = uri.user() else { return Owned::Yes };
+        let Some(user) = uri.user() else { return RouteResolution::Ours };
         let hop = user.strip_prefix(b"f").and_then(|n| std::str::from_utf8(n).ok()?.parse().ok());
         match hop {
-            Some(hop) if self.gone.contains(&hop) => Owned::Gone,
-            Some(hop) => Owned::Flow(hop),
-            None => Owned::Forged,
+            Some(hop) if self.gone.contains(&hop) => RouteResolution::Gone,
+            Some(hop) => RouteResolution::Flow(hop),
+            None => RouteResolution::Forged,
         }
     }
 
@@ -244,15 +244,15 @@ impl Router for FakeNetwork {
         }
     }
 
-    fn named(&self, _: &Message<'_>, _: u32, hop: u32, _: Instant) -> Option<Target<u32>> {
+    fn resolve_gruu(&self, _: &Message<'_>, _: u32, hop: u32, _: Instant) -> Option<Target<u32>> {
         self.named.clone().filter(|named| named.hop == hop)
     }
 
-    fn instead(&mut self, _: &Message<'_>, _: u32, _: Instant) -> Option<Decision<u32>> {
+    fn reroute_lost(&mut self, _: &Message<'_>, _: u32, _: Instant) -> Option<Decision<u32>> {
         self.instead.clone().map(|target| Decision::Forward(smallvec![target]))
     }
 
-    fn redirected(
+    fn resolve_redirect(
         &mut self,
         contact: &Uri<'_>,
         _: &Message<'_>,
@@ -263,54 +263,54 @@ impl Router for FakeNetwork {
         Some(self.redirects.get(&*contact)?.iter().cloned().collect())
     }
 
-    fn returned(&mut self, _: &Message<'_>, _: u32, _: Instant) -> Option<Decision<u32>> {
+    fn reroute_returned(&mut self, _: &Message<'_>, _: u32, _: Instant) -> Option<Decision<u32>> {
         self.returned.clone().map(|target| Decision::Forward(smallvec![target]))
     }
 }
 
 impl Observer for FakeNetwork {
-    fn registering(&mut self, _: &Message<'_>, _: u32) -> Option<UnderWay> {
+    fn on_register(&mut self, _: &Message<'_>, _: u32) -> Option<UnderWay> {
         Some(UnderWay::new(Rc::clone(&self.under_way)))
     }
 
-    fn registered(&mut self, _: &Message<'_>, from: u32, _: &Message<'_>, _: Instant) {
+    fn on_registered(&mut self, _: &Message<'_>, from: u32, _: &Message<'_>, _: Instant) {
         assert!(Rc::strong_count(&self.under_way) > 1, "it is under way until this was told");
         self.registered.push(from);
     }
 
-    fn failed(&mut self, hop: u32) {
+    fn on_no_response(&mut self, hop: u32) {
         self.failed.push(hop);
     }
 
-    fn unavailable(&mut self, hop: u32, retry_after: Option<u32>) {
+    fn on_unavailable(&mut self, hop: u32, retry_after: Option<u32>) {
         self.unavailable.push((hop, retry_after));
     }
 
-    fn unreachable(&mut self, hop: u32) {
+    fn on_unreachable(&mut self, hop: u32) {
         self.unreachable.push(hop);
     }
 
-    fn heard(&mut self, hop: u32) {
+    fn on_first_response(&mut self, hop: u32) {
         self.heard.push(hop);
     }
 
-    fn own_is_wanted(&self, own: u64) -> bool {
+    fn is_own_awaited(&self, own: u64) -> bool {
         !self.unwanted.contains(&own)
     }
 
-    fn own_answered(&mut self, own: u64, status: u16, _: Option<&Message<'_>>) {
+    fn on_own_answered(&mut self, own: u64, status: u16, _: Option<&Message<'_>>) {
         self.own.push((own, status));
     }
 
-    fn forwarded(&mut self, _: &Message<'_>, _: u32, to: u32, _: Instant) {
+    fn on_forwarded(&mut self, _: &Message<'_>, _: u32, to: u32, _: Instant) {
         self.told.push((to, self.sent.len()));
     }
 
-    fn refused(&mut self, answer: &Answer, _: &Message<'_>, from: u32, _: Instant) {
+    fn on_refused(&mut self, answer: &Answer, _: &Message<'_>, from: u32, _: Instant) {
         self.refused.push((answer.status, from));
     }
 
-    fn answered(&mut self, status: u16, _: &Message<'_>, asked: u32, by: Option<u32>, _: Instant) {
+    fn on_answered(&mut self, status: u16, _: &Message<'_>, asked: u32, by: Option<u32>, _: Instant) {
         self.answered.push((status, asked, by));
     }
 
@@ -334,15 +334,15 @@ pub(crate) const TIMER_C: Duration = Duration::from_secs(181);
 pub(crate) const RING_TIMEOUT: Duration = Duration::from_secs(500);
 
 /// The same place by these hops, each of which leads to a server of its own.
-pub(crate) fn hops(hops: &[u32]) -> SmallVec<[Other<u32>; 0]> {
-    (1..).zip(hops).map(|(server, &hop)| Other::Hop { hop, server }).collect()
+pub(crate) fn hops(hops: &[u32]) -> SmallVec<[Alternative<u32>; 0]> {
+    (1..).zip(hops).map(|(server, &hop)| Alternative::Hop { hop, server }).collect()
 }
 
 /// Other flows of the same user agent, each with a Contact of its own.
-pub(crate) fn flows(hops: &[u32]) -> SmallVec<[Other<u32>; 0]> {
+pub(crate) fn flows(hops: &[u32]) -> SmallVec<[Alternative<u32>; 0]> {
     let flow = |&hop: &u32| {
         let request_uri = format!("sip:bob@h{hop}.invalid").into_bytes().into();
-        Other::Flow { hop, request_uri, routes: SmallVec::new() }
+        Alternative::Flow { hop, request_uri, routes: SmallVec::new() }
     };
     hops.iter().map(flow).collect()
 }
@@ -404,7 +404,7 @@ impl Stage {
 
     /// A datagram that was sent by a hop comes back.
     pub(crate) fn come_back(&mut self, hop: u32, quoted: &str) {
-        if let Some(returned) = sip_proxy::Returned::read(quoted.as_bytes()) {
+        if let Some(returned) = sip_proxy::QuotedRequest::read(quoted.as_bytes()) {
             self.proxy.came_back(&mut self.network, hop, returned, self.now);
         }
     }
@@ -461,7 +461,7 @@ impl Stage {
         assert_eq!(self.proxy.next_deadline(), None, "something waits for ever");
         assert_eq!(self.proxy.kept_bytes(), 0, "messages are kept");
         let state = format!("{:?}", self.proxy);
-        for empty in ["waiting_on: {}", "ringing: {}", "silent: {}"] {
+        for empty in ["waiting_on: {}", "ringing: {}", "failover_timers: {}"] {
             assert!(state.contains(empty), "something is left: no {empty}");
         }
     }

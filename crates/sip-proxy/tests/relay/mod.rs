@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Instant};
 
 use sip_message::{Host, Message, Uri, Via};
 use sip_proxy::{
-    Answer, Decision, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer, Owned, Proxy, Router,
-    Settings, Splicer, Target,
+    Answer, Decision, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer, Proxy, RouteResolution,
+    Router, Settings, Splicer, Target,
 };
 use sip_transaction::{Reliability, Timers};
 use smallvec::{SmallVec, smallvec};
@@ -131,13 +131,13 @@ impl HeaderPolicy for World {
 }
 
 impl Router for World {
-    fn owns(&mut self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> Owned<u32> {
+    fn resolve_route(&mut self, uri: &Uri<'_>, _from: u32, _request: &Message<'_>) -> RouteResolution<u32> {
         if !uri.host().is_some_and(|host| host.same(&Host::Name(b"edge.example.com"))) {
-            return Owned::No;
+            return RouteResolution::Foreign;
         }
         match uri.user() {
-            Some([b'f', digit]) => Owned::Flow(u32::from(digit - b'0')),
-            _ => Owned::Yes,
+            Some([b'f', digit]) => RouteResolution::Flow(u32::from(digit - b'0')),
+            _ => RouteResolution::Ours,
         }
     }
 
@@ -162,7 +162,7 @@ fn bob() -> Target<u32> {
         request_uri: Some(Box::from(&b"sip:bob@kq3n.invalid;transport=ws"[..])),
         routes: SmallVec::new(),
         q: 1000,
-        others: SmallVec::new(),
+        alternatives: SmallVec::new(),
         when_gone: 480,
     }
 }

@@ -72,7 +72,7 @@ fn a_call_that_is_answered_after_its_caller_has_gone_is_acknowledged_and_hung_up
 fn a_call_that_is_answered_after_its_caller_was_told_that_it_failed_is_hung_up() {
     let mut stage = Stage::new();
     stage.network.patience = Some(Duration::from_secs(10));
-    stage.user_at("bob", vec![Target { others: flows(&[3]), ..target(2) }]);
+    stage.user_at("bob", vec![Target { alternatives: flows(&[3]), ..target(2) }]);
     stage.receive(1, &request("INVITE", "bob", "i"));
     let silent = stage.pick(2, "INVITE");
     stage.pass(Duration::from_secs(10));
@@ -112,7 +112,7 @@ fn an_answer_that_the_caller_had_and_one_within_a_dialog_end_nothing() {
 fn a_register_that_succeeds_after_its_connection_has_ended_is_told_and_until_then_under_way() {
     for wait in [0, 10, 31] {
         let mut stage = Stage::new();
-        stage.user_at("bob", vec![Target { others: crate::fake_network::hops(&[161]), ..target(160) }]);
+        stage.user_at("bob", vec![Target { alternatives: crate::fake_network::hops(&[161]), ..target(160) }]);
         stage.receive(1, &request("REGISTER", "bob", "r"));
         let register = stage.pick(160, "REGISTER");
         stage.end(1);
@@ -142,7 +142,7 @@ fn a_register_that_succeeds_after_its_connection_has_ended_is_told_and_until_the
 fn a_register_of_somebody_who_has_gone_is_tried_nowhere_else_and_is_over_when_it_fails() {
     for answered in [Some(401), Some(503), None] {
         let mut stage = Stage::new();
-        stage.user_at("bob", vec![Target { others: crate::fake_network::hops(&[161]), ..target(160) }]);
+        stage.user_at("bob", vec![Target { alternatives: crate::fake_network::hops(&[161]), ..target(160) }]);
         stage.receive(1, &request("REGISTER", "bob", "r"));
         let register = stage.pick(160, "REGISTER");
         stage.end(1);

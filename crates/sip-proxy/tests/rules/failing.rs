@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sip_proxy::{Answer, Notice, Other, SAME_SERVER, Target};
+use sip_proxy::{Alternative, Answer, Notice, SAME_SERVER, Target};
 use sip_transaction::Timers;
 
 use crate::fake_network::{
@@ -107,8 +107,9 @@ fn a_flow_that_the_request_named_itself_fails_as_430_for_who_knows_outbound_and_
 
 /// A server that is asked by two transports, and another one.
 fn two_servers(first: u32, again: u32, other: u32) -> Target<u32> {
-    let others = [Other::Hop { hop: again, server: SAME_SERVER }, Other::Hop { hop: other, server: 1 }];
-    Target { others: others.into_iter().collect(), ..target(first) }
+    let alternatives =
+        [Alternative::Hop { hop: again, server: SAME_SERVER }, Alternative::Hop { hop: other, server: 1 }];
+    Target { alternatives: alternatives.into_iter().collect(), ..target(first) }
 }
 
 /// RFC 3263 §4.3: another server after 503. It is the same call for the same server: phones that declined
@@ -130,10 +131,10 @@ fn a_server_that_has_answered_is_not_asked_again_by_another_transport() {
         assert!(stage.network.failed.is_empty(), "that says nothing about other requests");
     }
     // The other way to it may stand anywhere in the list, seen from wherever the search has got.
-    let others =
-        [(4, 7), (103, SAME_SERVER), (104, 7), (5, 2)].map(|(hop, server)| Other::Hop { hop, server });
+    let alternatives =
+        [(4, 7), (103, SAME_SERVER), (104, 7), (5, 2)].map(|(hop, server)| Alternative::Hop { hop, server });
     let mut stage = Stage::new();
-    stage.user_at("bob", vec![Target { others: others.into_iter().collect(), ..target(2) }]);
+    stage.user_at("bob", vec![Target { alternatives: alternatives.into_iter().collect(), ..target(2) }]);
     stage.receive(1, &request("INVITE", "bob", "l"));
     for hop in [2, 4, 5] {
         let fork = stage.pick(hop, "INVITE");
@@ -431,7 +432,7 @@ fn of_several_answers_to_a_message_a_408_is_the_worst() {
 fn a_success_that_comes_after_a_408_to_a_message_counts() {
     let mut stage = Stage::new();
     stage.network.patience = Some(Duration::from_secs(4));
-    stage.user_at("bob", vec![Target { others: hops(&[3]), ..target(2) }]);
+    stage.user_at("bob", vec![Target { alternatives: hops(&[3]), ..target(2) }]);
     stage.receive(1, &request("MESSAGE", "bob", "s"));
     let first = stage.pick(2, "MESSAGE");
     stage.pass(Duration::from_secs(5));
@@ -575,7 +576,7 @@ fn shorter_timers_are_kept() {
 fn a_place_is_reached_by_another_way_when_one_is_gone_ends_or_answers_503() {
     let mut stage = Stage::new();
     stage.network.gone.insert(2);
-    stage.user_at("bob", vec![Target { others: hops(&[3, 4, 5]), ..target(2) }]);
+    stage.user_at("bob", vec![Target { alternatives: hops(&[3, 4, 5]), ..target(2) }]);
     stage.receive(1, &request("INVITE", "bob", "o"));
     let fork = stage.pick(3, "INVITE");
     stage.receive(3, &response(&fork, 503, "Service Unavailable"));
@@ -591,7 +592,7 @@ fn a_place_is_reached_by_another_way_when_one_is_gone_ends_or_answers_503() {
 #[test]
 fn no_other_way_is_tried_for_a_caller_who_has_cancelled_nor_after_the_last() {
     let mut stage = Stage::new();
-    stage.user_at("bob", vec![Target { others: hops(&[3]), ..target(2) }]);
+    stage.user_at("bob", vec![Target { alternatives: hops(&[3]), ..target(2) }]);
     stage.receive(1, &request("INVITE", "bob", "o"));
     let fork = stage.pick(2, "INVITE");
     stage.receive(2, &response(&fork, 180, "Ringing"));
@@ -602,7 +603,7 @@ fn no_other_way_is_tried_for_a_caller_who_has_cancelled_nor_after_the_last() {
     stage.settles();
 
     let mut stage = Stage::new();
-    stage.user_at("bob", vec![Target { others: hops(&[3]), ..target(2) }]);
+    stage.user_at("bob", vec![Target { alternatives: hops(&[3]), ..target(2) }]);
     stage.receive(1, &request("MESSAGE", "bob", "p"));
     stage.pick(2, "MESSAGE");
     stage.end(2);
@@ -617,7 +618,7 @@ fn the_next_way_is_tried_when_one_gives_no_sign_of_life() {
     for (method, rings) in [("INVITE", true), ("MESSAGE", false)] {
         let mut stage = Stage::new();
         stage.network.patience = Some(Duration::from_secs(4));
-        stage.user_at("bob", vec![Target { others: hops(&[103]), ..target(102) }]);
+        stage.user_at("bob", vec![Target { alternatives: hops(&[103]), ..target(102) }]);
         stage.receive(1, &request(method, "bob", "s"));
         let first = stage.pick(102, method);
         stage.pass(Duration::from_millis(3900));
@@ -642,10 +643,10 @@ fn the_next_way_is_tried_when_one_gives_no_sign_of_life() {
 
 #[test]
 fn a_sign_of_life_is_enough_and_so_is_being_the_only_one() {
-    for (others, trying) in [(vec![103], true), (vec![], false)] {
+    for (alternatives, trying) in [(vec![103], true), (vec![], false)] {
         let mut stage = Stage::new();
         stage.network.patience = Some(Duration::from_secs(4));
-        stage.user_at("bob", vec![Target { others: hops(&others), ..target(102) }]);
+        stage.user_at("bob", vec![Target { alternatives: hops(&alternatives), ..target(102) }]);
         stage.receive(1, &request("INVITE", "bob", "s"));
         let first = stage.pick(102, "INVITE");
         if trying {

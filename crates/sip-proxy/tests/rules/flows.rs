@@ -10,10 +10,10 @@ use crate::fake_network::{
 };
 
 /// A user with one user agent, whose flows these are.
-fn stage(first: u32, others: &[u32]) -> Stage {
+fn stage(first: u32, alternatives: &[u32]) -> Stage {
     let mut stage = Stage::new();
     let request_uri = Some(format!("sip:bob@h{first}.invalid").into_bytes().into());
-    stage.user_at("bob", vec![Target { request_uri, others: flows(others), ..target(first) }]);
+    stage.user_at("bob", vec![Target { request_uri, alternatives: flows(alternatives), ..target(first) }]);
     stage
 }
 
@@ -96,7 +96,7 @@ fn a_silent_flow_gives_way_to_the_next_and_user_agents_do_not_wait_for_each_othe
     let mut stage = stage(2, &[3]);
     stage.network.patience = Some(Duration::from_secs(10));
     let one = stage.network.users[&b"bob"[..]][0].clone();
-    stage.user_at("bob", vec![one, Target { others: SmallVec::new(), ..target(4) }]);
+    stage.user_at("bob", vec![one, Target { alternatives: SmallVec::new(), ..target(4) }]);
     stage.receive(1, &request("INVITE", "bob", "f"));
     let sent = stage.sent();
     let asked: Vec<u32> =
@@ -130,7 +130,7 @@ fn where_one_user_agent_declined_for_all_no_other_flow_is_tried() {
         let mut stage = stage(2, &[3]);
         stage.network.patience = Some(Duration::from_secs(10));
         let one = stage.network.users[&b"bob"[..]][0].clone();
-        stage.user_at("bob", vec![one, Target { others: SmallVec::new(), ..target(4) }]);
+        stage.user_at("bob", vec![one, Target { alternatives: SmallVec::new(), ..target(4) }]);
         stage.receive(1, &request("INVITE", "bob", "f"));
         let sent = stage.sent();
         let on = |hop| sent.iter().find(|(on, _)| *on == hop).unwrap().1.clone();
@@ -161,9 +161,9 @@ const GRUU: &str = "sip:bob@edge.test;gr=urn:uuid:1";
 
 #[test]
 fn within_a_dialog_a_user_agent_is_called_by_its_contact_and_by_another_flow_when_the_one_named_is_gone() {
-    let ways = |hop, others: &[u32]| {
+    let ways = |hop, alternatives: &[u32]| {
         let request_uri = Some(format!("sip:bob@h{hop}.invalid").into_bytes().into());
-        Some(Target { request_uri, others: flows(others), ..target(hop) })
+        Some(Target { request_uri, alternatives: flows(alternatives), ..target(hop) })
     };
     let route = "Route: <sip:f2@edge.test;lr>\r\n";
     for method in ["BYE", "ACK"] {

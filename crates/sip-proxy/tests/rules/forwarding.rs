@@ -1,6 +1,6 @@
 //! What a request and a response look like when they go on (RFC 3261 §16.3, §16.6, §16.7).
 
-use sip_proxy::{Notice, Other, Settings, Target, shard_of};
+use sip_proxy::{Alternative, Notice, Settings, Target, shard_of};
 use smallvec::smallvec;
 
 use crate::fake_network::{
@@ -298,8 +298,8 @@ fn header_fields_and_the_method_of_a_uri_stay_out_of_every_request_uri() {
     at(&mut stage, "bob", "");
     assert_eq!(stage.lines(), [format!("3: {FORM}")]);
     let mut stage = Stage::new();
-    let flow = Other::Flow { hop: 3, request_uri: uri().unwrap(), routes: smallvec![] };
-    stage.user_at("bob", vec![Target { others: smallvec![flow], ..target(2) }]);
+    let flow = Alternative::Flow { hop: 3, request_uri: uri().unwrap(), routes: smallvec![] };
+    stage.user_at("bob", vec![Target { alternatives: smallvec![flow], ..target(2) }]);
     stage.network.gone.insert(2);
     at(&mut stage, "bob", "");
     assert_eq!(stage.lines(), [format!("3: {FORM}")]);

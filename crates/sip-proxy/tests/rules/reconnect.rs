@@ -7,7 +7,7 @@ use crate::fake_network::{Stage, request, request_with, response, within};
 /// A stage with a server behind `hop`, which is had again by `next`.
 fn stage(hop: u32, next: u32) -> Stage {
     let mut stage = Stage::new();
-    stage.network.anew.insert(hop, next);
+    stage.network.reconnect.insert(hop, next);
     stage.user("bob", &[hop]);
     stage
 }
@@ -90,7 +90,7 @@ fn what_went_over_the_servers_own_connection_goes_to_the_server() {
 fn who_called_over_a_connection_that_ended_is_answered_by_another() {
     for rings in [true, false] {
         let mut stage = Stage::new();
-        stage.network.anew.insert(1, 3);
+        stage.network.reconnect.insert(1, 3);
         stage.user("bob", &[2]);
         stage.receive(1, &request("INVITE", "bob", "a"));
         let fork = stage.pick(2, "INVITE");

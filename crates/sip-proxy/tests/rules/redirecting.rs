@@ -57,8 +57,8 @@ fn what_leads_nowhere_goes_to_the_caller() {
         let mut stage = stage(&[("carol", 3)]);
         stage.receive(1, &request("MESSAGE", "bob", "r"));
         let first = stage.pick(2, "MESSAGE");
-        stage.receive(2, &response_with(&first, status, "Other", "Contact: <sip:carol@edge.test>\r\n"));
-        assert_eq!(stage.lines(), [format!("1: {status} Other")]);
+        stage.receive(2, &response_with(&first, status, "Alternative", "Contact: <sip:carol@edge.test>\r\n"));
+        assert_eq!(stage.lines(), [format!("1: {status} Alternative")]);
         stage.settles();
     }
 }

@@ -63,10 +63,10 @@ fn an_invite_that_went_to_somebody_was_not_refused_whatever_came_of_it() {
 #[test]
 fn a_full_server_has_refused_the_calls_that_it_has_no_room_for() {
     // No room for the request, none for its branch, and none for its bytes.
-    for (max_transactions, others) in [(1, &[3][..]), (2, &[3, 4])] {
+    for (max_transactions, alternatives) in [(1, &[3][..]), (2, &[3, 4])] {
         let mut stage = Stage::with(Settings { max_transactions, ..settings() });
         stage.user("bob", &[2]);
-        stage.user("carol", others);
+        stage.user("carol", alternatives);
         stage.receive(1, &request("MESSAGE", "carol", "m"));
         stage.sent();
         stage.receive(1, &request("INVITE", "bob", "i"));

@@ -1,7 +1,7 @@
 //! Who is led on by routes: those that we signed, those of earlier runs, and those of other elements.
 
 use sip_message::Uri;
-use sip_proxy::Owned;
+use sip_proxy::RouteResolution;
 
 use super::*;
 
@@ -19,14 +19,14 @@ impl Site {
         let incoming = Incoming { request: &message, from: sent.hop, now: self.now };
         let routing = Routing { tables: self.tables(), flows: sent };
         match routing.resolve_route(&Uri::parse(route.as_bytes()).unwrap(), incoming, &mut sent.state()) {
-            Owned::Flow(hop) => name_hop(hop),
-            Owned::No => "another element's".to_owned(),
-            Owned::Yes => "ours".to_owned(),
-            Owned::Domain => "a domain of ours".to_owned(),
-            Owned::Gone => "gone".to_owned(),
-            Owned::Held => "held".to_owned(),
-            Owned::Over => "over".to_owned(),
-            Owned::Forged => "forbidden".to_owned(),
+            RouteResolution::Flow(hop) => name_hop(hop),
+            RouteResolution::Foreign => "another element's".to_owned(),
+            RouteResolution::Ours => "ours".to_owned(),
+            RouteResolution::Domain => "a domain of ours".to_owned(),
+            RouteResolution::Gone => "gone".to_owned(),
+            RouteResolution::Held => "held".to_owned(),
+            RouteResolution::Over => "over".to_owned(),
+            RouteResolution::Forged => "forbidden".to_owned(),
         }
     }
 
