@@ -262,8 +262,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     }
 
     /// Sends a request of our own, whole but for its Via, which is no INVITE. It is repeated where that is
-    /// needed; what becomes of it is told by [`Observer::on_own_answered`](crate::Observer::on_own_answered) under
-    /// the number `own`.
+    /// needed; what becomes of it is told by [`Observer::on_own_answered`](crate::Observer::on_own_answered)
+    /// under the number `own`.
     pub fn originate<E: Environment<Hop = H>>(
         &mut self,
         env: &mut E,

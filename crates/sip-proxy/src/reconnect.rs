@@ -20,9 +20,10 @@ pub(crate) fn reconnect_target<E: Environment>(env: &E, hop: E::Hop) -> Option<B
 }
 
 impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
-    /// A connection ended. Where [`Hops::reconnect_hop`](crate::Hops::reconnect_hop) knows how to get to its peer again,
-    /// requests of which nothing was heard are sent once more by a new one, and all else goes on waiting,
-    /// with answers to what the peer asked going there; elsewhere the hop is gone, as by [`Proxy::hop_gone`].
+    /// A connection ended. Where [`Hops::reconnect_hop`](crate::Hops::reconnect_hop) knows how to get to its
+    /// peer again, requests of which nothing was heard are sent once more by a new one, and all else goes on
+    /// waiting, with answers to what the peer asked going there; elsewhere the hop is gone, as by
+    /// [`Proxy::hop_gone`].
     pub fn connection_lost<E: Environment<Hop = H>>(&mut self, env: &mut E, hop: H, now: Instant) {
         let Some(next) = env.reconnect_hop(hop) else { return self.hop_gone(env, hop, now) };
         for waiting in self.hanging(hop) {
