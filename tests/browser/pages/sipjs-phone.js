@@ -126,7 +126,16 @@ export class SipJsPhone {
   async #reinvite(at, hold) {
     const session = this.#session(at);
     session.sessionDescriptionHandlerOptionsReInvite = { hold };
-    await session.invite({ requestDelegate: { onAccept: () => (this.state.calls.at(at).held = hold) } });
+    const invite = () => session.invite({ requestDelegate: { onAccept: () => (this.state.calls.at(at).held = hold) } });
+    // The other side's re-INVITE lasts until its ACK has come. SIP.js sends none of its own before (RFC 3261 §14.1).
+    for (;;) {
+      try {
+        return await invite();
+      } catch (error) {
+        if (!/ongoing re-INVITE server transaction/.test(error.message)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    }
   }
 
   async press(at, key) {

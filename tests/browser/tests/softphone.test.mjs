@@ -70,7 +70,7 @@ test("a tab closed in a call: the other side sees it at once, for how long it wa
   await until("bell sees why", async () => why.test(await textOf(bell, "last-call")), { evidence: () => textOf(bell, "last-call") });
   await inSight(bell, "last-call");
   assert.match((await lines(bell, "call.ended"))[0], /^The call from ada to bell ended: ada’s connection was lost \(page closed\) and ada did not come back in time, after /);
-  assert.match((await lines(bell, "flow.closed"))[0], /^ada’s connection was closed by the client, in a call with bell: it sent a Close frame \(1001: page closed or reloaded\), after /);
+  assert.match((await lines(bell, "flow.closed"))[0], /^ada’s connection was closed by the client, in a call with bell: the client sent a Close frame \(1001: going away\), after /);
   bell.soundPage();
   await bell.close();
 });
