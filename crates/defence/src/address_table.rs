@@ -81,13 +81,13 @@ pub struct Ban {
 #[derive(Debug)]
 pub struct AddressTable {
     limits: Limits,
-    all: Remembered<Source, Standing>,
+    all: Remembered<Source, AddressState>,
     lines: LeakyBucket,
 }
 
 /// How one address stands.
 #[derive(Debug)]
-struct Standing {
+struct AddressState {
     connections: u32,
     handshakes: u32,
     arrivals: LeakyBucket,
@@ -107,7 +107,7 @@ struct Banned {
     turned: u64,
 }
 
-impl Standing {
+impl AddressState {
     fn new(now: Instant) -> Self {
         Self {
             connections: 0,
@@ -181,36 +181,36 @@ impl AddressTable {
     /// The address is banned or takes more than it may.
     pub fn arrive(&mut self, source: Source, now: Instant) -> Result<Arrived, Turned> {
         let limits = self.limits;
-        let Some((standing, lines)) = self.find_or_make(source, now) else { return Ok(Arrived::Uncounted) };
+        let Some((state, lines)) = self.find_or_make(source, now) else { return Ok(Arrived::Uncounted) };
         let reached =
             |number: u32, limit: Option<NonZeroU32>| limit.is_some_and(|limit| number >= limit.get());
-        let why = if standing.is_banned(now) {
+        let why = if state.is_banned(now) {
             Why::Banned
-        } else if reached(standing.connections, limits.connections) {
+        } else if reached(state.connections, limits.connections) {
             Why::Connections
-        } else if reached(standing.handshakes, limits.handshakes) {
+        } else if reached(state.handshakes, limits.handshakes) {
             Why::Handshakes
-        } else if !standing.arrivals.takes_at_rate(limits.handshake_rate, BURST, now) {
+        } else if !state.arrivals.takes_at_rate(limits.handshake_rate, BURST, now) {
             Why::HandshakeRate
         } else {
-            standing.connections += 1;
-            standing.handshakes += 1;
+            state.connections += 1;
+            state.handshakes += 1;
             return Ok(Arrived::Counted);
         };
-        Err(standing.turn_away(why, lines, now))
+        Err(state.turn_away(why, lines, now))
     }
 
     /// The handshake of one who was counted is done.
     pub fn greeted(&mut self, source: Source) {
-        if let Some(standing) = self.all.get_mut(&source) {
-            standing.handshakes = standing.handshakes.saturating_sub(1);
+        if let Some(state) = self.all.get_mut(&source) {
+            state.handshakes = state.handshakes.saturating_sub(1);
         }
     }
 
     /// One who was counted, and whose handshake is done, leaves.
     pub fn leave(&mut self, source: Source) {
-        if let Some(standing) = self.all.get_mut(&source) {
-            standing.connections = standing.connections.saturating_sub(1);
+        if let Some(state) = self.all.get_mut(&source) {
+            state.connections = state.connections.saturating_sub(1);
         }
     }
 
@@ -220,23 +220,23 @@ impl AddressTable {
     /// The address is banned, or says too much.
     pub fn message(&mut self, source: Source, now: Instant) -> Result<(), Turned> {
         let rate = self.limits.message_rate;
-        let Some((standing, lines)) = self.find_or_make(source, now) else { return Ok(()) };
-        let why = if standing.is_banned(now) {
+        let Some((state, lines)) = self.find_or_make(source, now) else { return Ok(()) };
+        let why = if state.is_banned(now) {
             Why::Banned
-        } else if !standing.messages.takes_at_rate(rate, MESSAGE_BURST, now) {
+        } else if !state.messages.takes_at_rate(rate, MESSAGE_BURST, now) {
             Why::MessageRate
         } else {
             return Ok(());
         };
-        Err(standing.turn_away(why, lines, now))
+        Err(state.turn_away(why, lines, now))
     }
 
     /// Whether a message of somebody who has not proved to be anybody would be turned away now.
     #[must_use]
     pub fn is_silenced(&self, source: Source, now: Instant) -> bool {
-        self.all.get(&source).is_some_and(|standing| {
-            standing.ban.as_ref().is_some_and(|ban| ban.until > now)
-                || !standing.messages.has_room_at_rate(self.limits.message_rate, MESSAGE_BURST, now)
+        self.all.get(&source).is_some_and(|state| {
+            state.ban.as_ref().is_some_and(|ban| ban.until > now)
+                || !state.messages.has_room_at_rate(self.limits.message_rate, MESSAGE_BURST, now)
         })
     }
 
@@ -247,49 +247,49 @@ impl AddressTable {
     /// They say more than that.
     pub fn message_of_phone(&mut self, source: Source, now: Instant) -> Result<(), Turned> {
         let rate = self.limits.message_rate;
-        let Some((standing, lines)) = self.find_or_make(source, now) else { return Ok(()) };
-        if standing.phones.takes_at_rate(rate, MESSAGE_BURST, now) {
+        let Some((state, lines)) = self.find_or_make(source, now) else { return Ok(()) };
+        if state.phones.takes_at_rate(rate, MESSAGE_BURST, now) {
             return Ok(());
         }
-        Err(standing.turn_away(Why::MessageRate, lines, now))
+        Err(state.turn_away(Why::MessageRate, lines, now))
     }
 
     /// Somebody did something that only strangers do.
     pub fn offend(&mut self, source: Source, offence: Offence, now: Instant) -> Judgement {
         let Limits { failures, forget, ban, .. } = self.limits;
         let Some(failures) = failures else { return Judgement::Noted };
-        let Some((standing, lines)) = self.find_or_make(source, now) else { return Judgement::Noted };
-        if standing.ban.as_ref().is_some_and(|ban| ban.until > now) {
+        let Some((state, lines)) = self.find_or_make(source, now) else { return Judgement::Noted };
+        if state.ban.as_ref().is_some_and(|ban| ban.until > now) {
             return Judgement::StillBanned;
         }
         let fits = match offence {
             Offence::Scanner => false,
-            Offence::Unproved => standing.failures.takes(forget / failures.get() / UNPROVED, forget, now),
+            Offence::Unproved => state.failures.takes(forget / failures.get() / UNPROVED, forget, now),
             Offence::Credentials | Offence::Handshake | Offence::Malformed | Offence::Refused => {
-                standing.failures.takes(forget / failures.get(), forget, now)
+                state.failures.takes(forget / failures.get(), forget, now)
             }
         };
         if fits {
             return Judgement::Noted;
         }
-        standing.failures = LeakyBucket::empty(now);
-        standing.ban = Some(Banned { until: now + ban, offence, turned: 0 });
-        standing.told = None;
-        Judgement::Banned(standing.log(lines, now))
+        state.failures = LeakyBucket::empty(now);
+        state.ban = Some(Banned { until: now + ban, offence, turned: 0 });
+        state.told = None;
+        Judgement::Banned(state.log(lines, now))
     }
 
     /// Somebody at this address proved to be a user: its failures are forgotten, for people mistype.
     pub fn proved(&mut self, source: Source, now: Instant) {
-        if let Some(standing) = self.all.get_mut(&source) {
-            standing.failures = LeakyBucket::empty(now);
+        if let Some(state) = self.all.get_mut(&source) {
+            state.failures = LeakyBucket::empty(now);
         }
     }
 
     /// Who is banned now, at most so many.
     #[must_use]
     pub fn bans(&self, now: Instant, most: usize) -> Vec<Ban> {
-        let banned = self.all.iter().filter_map(|(&source, standing)| {
-            let ban = standing.ban.as_ref().filter(|ban| ban.until > now)?;
+        let banned = self.all.iter().filter_map(|(&source, state)| {
+            let ban = state.ban.as_ref().filter(|ban| ban.until > now)?;
             let left = ban.until.saturating_duration_since(now);
             Some(Ban { source, offence: ban.offence, left, turned: ban.turned })
         });
@@ -298,9 +298,9 @@ impl AddressTable {
 
     /// Ends the ban of an address, if there is one; its failures are forgotten.
     pub fn lift(&mut self, source: Source, now: Instant) -> Option<Ban> {
-        let standing = self.all.get_mut(&source)?;
-        let ban = standing.ban.take().filter(|ban| ban.until > now)?;
-        standing.failures = LeakyBucket::empty(now);
+        let state = self.all.get_mut(&source)?;
+        let ban = state.ban.take().filter(|ban| ban.until > now)?;
+        state.failures = LeakyBucket::empty(now);
         let left = ban.until.saturating_duration_since(now);
         Some(Ban { source, offence: ban.offence, left, turned: ban.turned })
     }
@@ -318,10 +318,13 @@ impl AddressTable {
     }
 
     /// Nothing if as many as can be are remembered and none of those looked at can be forgotten.
-    fn find_or_make(&mut self, source: Source, now: Instant) -> Option<(&mut Standing, &mut LeakyBucket)> {
-        let standing =
-            self.all.find_or_make(&source, || Standing::new(now), |standing| standing.is_clean(now))?;
-        Some((standing, &mut self.lines))
+    fn find_or_make(
+        &mut self,
+        source: Source,
+        now: Instant,
+    ) -> Option<(&mut AddressState, &mut LeakyBucket)> {
+        let state = self.all.find_or_make(&source, || AddressState::new(now), |state| state.is_clean(now))?;
+        Some((state, &mut self.lines))
     }
 }
 

@@ -22,7 +22,7 @@ use serde::Serialize;
 use tokio::{sync::oneshot, time::timeout};
 
 use comparison::{
-    Accounts, Books, Comparison, Counted, Difference, Kept, Patience, Standing, Subject, Views,
+    Accounts, Books, Comparison, Confidence, Counted, Difference, Kept, Patience, Subject, Views,
 };
 pub(crate) use comparison::{Listed, Stage, Tally};
 use metrics::{Count, Gauge};
@@ -189,7 +189,7 @@ pub(crate) async fn look(shared: &Arc<Shared>) -> Result<Arc<AuditView>, NoAudit
     shared.metrics.add(if looked.is_ok() { Count::Audits } else { Count::AuditsFailed });
     let (mut view, differences) = looked?;
     measure(shared, &view, &differences);
-    let fresh = differences.iter().filter(|one| one.standing == Standing::Certain);
+    let fresh = differences.iter().filter(|one| one.confidence == Confidence::Confirmed);
     let recorded: Vec<&Difference> = fresh.take(MOST_EVENTS).take_while(|one| record(shared, one)).collect();
     if let Some(first) = recorded.first() {
         tracing::error!(
@@ -211,10 +211,10 @@ async fn compare(
     comparison: &mut Comparison,
 ) -> Result<(AuditView, Vec<Difference>), NoAudit> {
     let (began, at) = (Instant::now(), clock::micros());
-    let standing =
+    let confidence =
         timeout(ANSWER_WITHIN, shared.orders.snapshot()).await.ok().flatten().ok_or(NoAudit::Books)?;
     let flow = |name: &str| FlowId::parse(name).ok().map(|(_, flow)| flow);
-    let (unfinished, position) = (&standing.unfinished, standing.at);
+    let (unfinished, position) = (&confidence.unfinished, confidence.at);
     let books = Books {
         to: if position.incarnation == shared.state.incarnation() { position.seq } else { 0 },
         open: unfinished.flows().keys().filter_map(|name| flow(name)).collect(),
@@ -239,7 +239,7 @@ async fn compare(
         },
         calls_here: Tally::default(),
     };
-    drop(standing);
+    drop(confidence);
     kept.users.here = shared.state.users().into_iter().map(|(aor, _)| aor).collect();
     (kept.calls.here, kept.calls_here) = shared.roll_of_calls();
     let (mut tables, mut tallies, mut longest) = (Vec::new(), Vec::new(), Duration::ZERO);
@@ -307,7 +307,7 @@ async fn compare(
     };
     let views = Views { at: Instant::now(), books, tables, tallies, appended, kernel, pages, kept };
     let differences = comparison.compare(&views);
-    view.suspected = differences.iter().filter(|one| one.standing == Standing::Suspected).count();
+    view.suspected = differences.iter().filter(|one| one.confidence == Confidence::Suspected).count();
     view.certain = differences.len() - view.suspected;
     view.took_ms = millis(began.elapsed());
     Ok((view, differences))
@@ -319,7 +319,8 @@ fn measure(shared: &Shared, view: &AuditView, differences: &[Difference]) {
     metrics.set(Gauge::AuditHold, view.longest_hold_us);
     metrics.set(Gauge::SocketsBetween, view.sockets_between.unwrap_or(0) as u64);
     for &kind in DifferenceKind::ALL {
-        let certain = |one: &&Difference| one.subject.kind() == kind && one.standing != Standing::Suspected;
+        let certain =
+            |one: &&Difference| one.subject.kind() == kind && one.confidence != Confidence::Suspected;
         metrics.set(gauge_of(kind), differences.iter().filter(certain).count() as u64);
     }
 }
@@ -377,7 +378,7 @@ fn record(shared: &Shared, difference: &Difference) -> bool {
 fn show(shared: &Shared, difference: &Difference) -> DifferenceView {
     DifferenceView {
         kind: difference.subject.kind(),
-        certain: difference.standing != Standing::Suspected,
+        certain: difference.confidence != Confidence::Suspected,
         flow: difference.flow.map(|flow| shared.state.node().flow(flow)),
         local: difference.socket.map(|socket| socket.local),
         remote: difference.socket.map(|socket| socket.remote),

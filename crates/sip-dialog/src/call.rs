@@ -85,7 +85,7 @@ impl End {
 
 /// Where the user agent of a leg is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Standing<H> {
+pub(crate) enum LegLocation<H> {
     /// Reached by this hop.
     At(H),
     /// Its flow ended; it may come back until then.
@@ -99,7 +99,7 @@ pub(crate) enum Standing<H> {
 pub(crate) struct Leg<H> {
     /// The hop that the routes of the dialog name.
     pub(crate) named: H,
-    pub(crate) standing: Standing<H>,
+    pub(crate) location: LegLocation<H>,
     /// The hop that it was at when its user agent registered over another one, as long as that one stands.
     pub(crate) before: Option<H>,
     /// Its user agent, where no registration over its hop says so any more: another one took the place of
@@ -119,7 +119,7 @@ impl<H: Copy + Eq> Leg<H> {
     const fn new(hop: H, target: Box<[u8]>, routes: Box<[u8]>) -> Self {
         Self {
             named: hop,
-            standing: Standing::At(hop),
+            location: LegLocation::At(hop),
             before: None,
             agent: None,
             lost_at: None,
@@ -141,9 +141,9 @@ impl<H: Copy + Eq> Leg<H> {
     }
 
     pub(crate) fn hop(&self) -> Option<H> {
-        match self.standing {
-            Standing::At(hop) => Some(hop),
-            Standing::Away { .. } | Standing::Gone => None,
+        match self.location {
+            LegLocation::At(hop) => Some(hop),
+            LegLocation::Away { .. } | LegLocation::Gone => None,
         }
     }
 }
@@ -329,7 +329,8 @@ impl<H: Copy + Eq> Call<H> {
     /// Whether a side of it is away and expected back.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.stage == Stage::Up && self.legs().any(|(_, leg)| matches!(leg.standing, Standing::Away { .. }))
+        self.stage == Stage::Up
+            && self.legs().any(|(_, leg)| matches!(leg.location, LegLocation::Away { .. }))
     }
 
     /// When the first of those who are not there was lost.
@@ -341,7 +342,7 @@ impl<H: Copy + Eq> Call<H> {
     /// Whether a user agent of this address-of-record is expected back.
     pub(crate) fn awaits(&self, aor: &str) -> bool {
         self.legs()
-            .any(|(_, leg)| matches!(&leg.standing, Standing::Away { agent, .. } if agent.aor() == aor))
+            .any(|(_, leg)| matches!(&leg.location, LegLocation::Away { agent, .. } if agent.aor() == aor))
     }
 
     pub(crate) fn legs(&self) -> impl Iterator<Item = (Side, &Leg<H>)> {

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::{
     Call, CallWriter, End, Hop, Moment, Rooms, Side,
     bye::bye,
-    call::{Stage, Standing},
+    call::{LegLocation, Stage},
     key::{Key, Tags, key},
     refused::Refused,
 };
@@ -237,9 +237,9 @@ impl<H: Hop, R> Calls<H, R> {
     /// Puts a call into its place in the order of time.
     pub(crate) fn reschedule(&mut self, number: u64) {
         let Some(Entry { call, .. }) = self.calls.get_mut(&number) else { return };
-        let away = call.legs().filter_map(|(_, leg)| match leg.standing {
-            Standing::Away { until, .. } => Some(until),
-            Standing::At(_) | Standing::Gone => None,
+        let away = call.legs().filter_map(|(_, leg)| match leg.location {
+            LegLocation::Away { until, .. } => Some(until),
+            LegLocation::At(_) | LegLocation::Gone => None,
         });
         let first = away.min();
         let due = match (call.stage, first) {
@@ -269,7 +269,7 @@ impl<H: Hop, R> Calls<H, R> {
         self.by_key.remove(&key(&call.call_id, &call.caller_tag));
         let mut hops: SmallVec<[_; 4]> = call.rung.drain(..).collect();
         hops.extend(call.legs().flat_map(|(_, leg)| leg.hops()));
-        let owed = call.legs().any(|(_, leg)| matches!(leg.standing, Standing::Away { .. }));
+        let owed = call.legs().any(|(_, leg)| matches!(leg.location, LegLocation::Away { .. }));
         for hop in hops {
             self.take_off(hop, number);
         }
@@ -287,7 +287,7 @@ impl<H: Hop, R> Calls<H, R> {
         self.over -= 1;
         self.due.remove(&(call.due, number));
         for (_, leg) in call.legs() {
-            if let Standing::Away { agent, .. } = &leg.standing {
+            if let LegLocation::Away { agent, .. } = &leg.location {
                 self.forget_away(agent.aor(), number);
             }
         }

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use crate::{
     Agent, CallWriter, Calls, End, Hop, Moment, Side,
     bye::bye,
-    call::{Leg, Stage, Standing},
+    call::{Leg, LegLocation, Stage},
     calls::Farewell,
 };
 
@@ -92,7 +92,7 @@ impl<H: Hop, R> Calls<H, R> {
                 }
                 (None, _) => {
                     for (_, leg) in call.legs_mut().filter(|(_, leg)| leg.hop() == Some(hop)) {
-                        (leg.standing, leg.lost_at) = (Standing::Gone, None);
+                        (leg.location, leg.lost_at) = (LegLocation::Gone, None);
                     }
                     self.shut(book, number, cause, farewell, now);
                 }
@@ -128,7 +128,7 @@ impl<H: Hop, R> Calls<H, R> {
             }
             // Who took it over has gone, and the one who had it before has not.
             if let Some(before) = leg.before.take() {
-                leg.standing = Standing::At(before);
+                leg.location = LegLocation::At(before);
                 returned.push((side, before));
                 continue;
             }
@@ -141,10 +141,10 @@ impl<H: Hop, R> Calls<H, R> {
             match Agent::with_contact(here, &leg.target, aor.as_str()).filter(|_| hold).cloned() {
                 Some(agent) => {
                     expected.push(agent.aor().into());
-                    leg.standing = Standing::Away { agent: Box::new(agent), until };
+                    leg.location = LegLocation::Away { agent: Box::new(agent), until };
                 }
                 None => {
-                    leg.standing = Standing::Gone;
+                    leg.location = LegLocation::Gone;
                     // The caller's leg comes first, then one for each dialog.
                     lost.push((
                         side,
@@ -227,11 +227,11 @@ impl<H: Hop, R> Calls<H, R> {
             let Some(call) = self.call_mut(number) else { continue };
             let mut back: SmallVec<[Side; 2]> = SmallVec::new();
             let mut tell = Vec::new();
-            let expected = |leg: &Leg<H>| matches!(&leg.standing, Standing::Away { agent: expected, .. } if expected.is(agent));
+            let expected = |leg: &Leg<H>| matches!(&leg.location, LegLocation::Away { agent: expected, .. } if expected.is(agent));
             match call.stage {
                 Stage::Up => {
                     for (side, leg) in call.legs_mut().filter(|(_, leg)| expected(leg)) {
-                        leg.standing = Standing::At(hop);
+                        leg.location = LegLocation::At(hop);
                         back.push(side);
                     }
                     for side in &back {
@@ -249,7 +249,7 @@ impl<H: Hop, R> Calls<H, R> {
                         }
                     }
                     for (side, leg) in call.legs_mut().filter(|(_, leg)| expected(leg)) {
-                        leg.standing = Standing::Gone;
+                        leg.location = LegLocation::Gone;
                         back.push(side);
                     }
                 }
@@ -259,7 +259,7 @@ impl<H: Hop, R> Calls<H, R> {
                 continue;
             }
             let (over, still) = (call.stage == Stage::Over, call.awaits(agent.aor()));
-            let any = call.legs().any(|(_, leg)| matches!(leg.standing, Standing::Away { .. }));
+            let any = call.legs().any(|(_, leg)| matches!(leg.location, LegLocation::Away { .. }));
             for request in tell {
                 book.send(hop, request);
             }
@@ -308,7 +308,7 @@ impl<H: Hop, R> Calls<H, R> {
                 }
                 leg.agent = Some(Box::new(old.clone()));
                 if follows {
-                    (leg.standing, leg.before) = (Standing::At(to), Some(from));
+                    (leg.location, leg.before) = (LegLocation::At(to), Some(from));
                     sides.push(side);
                 }
             }
@@ -321,9 +321,9 @@ impl<H: Hop, R> Calls<H, R> {
     pub(crate) fn spoke(&mut self, number: u64, at: usize, side: Side, from: H) {
         let Some(leg) = self.call_mut(number).and_then(|call| call.leg_mut(side, at)) else { return };
         leg.is_there();
-        let Standing::At(there) = leg.standing else { return };
+        let LegLocation::At(there) = leg.location else { return };
         if there != from && leg.before == Some(from) {
-            (leg.standing, leg.before) = (Standing::At(from), Some(there));
+            (leg.location, leg.before) = (LegLocation::At(from), Some(there));
             self.went(number, &[side], there, from);
         }
     }
@@ -376,12 +376,12 @@ impl<H: Hop, R> Calls<H, R> {
                 let tags: SmallVec<[Box<[u8]>; 2]> =
                     call.dialogs.iter().map(|dialog| dialog.tag.clone()).collect();
                 for (at, (side, leg)) in call.legs_mut().enumerate() {
-                    if let Standing::Away { until, agent } = &leg.standing
+                    if let LegLocation::Away { until, agent } = &leg.location
                         && *until <= now.instant
                     {
                         let tag = at.checked_sub(1).and_then(|at| tags.get(at).cloned()).unwrap_or_default();
                         late.push((side, tag, agent.aor().into()));
-                        leg.standing = Standing::Gone;
+                        leg.location = LegLocation::Gone;
                     }
                 }
                 for (side, tag, aor) in late {
@@ -400,12 +400,12 @@ impl<H: Hop, R> Calls<H, R> {
     pub(crate) fn leave(&mut self, number: u64, leg: &Leg<H>) {
         leg.hops().for_each(|hop| self.take_off_unused(hop, number));
         let Some(call) = self.call(number) else { return };
-        match &leg.standing {
-            Standing::Away { agent, .. } if !call.awaits(agent.aor()) => {
+        match &leg.location {
+            LegLocation::Away { agent, .. } if !call.awaits(agent.aor()) => {
                 let aor: Box<str> = agent.aor().into();
                 self.forget_away(&aor, number);
             }
-            Standing::At(_) | Standing::Away { .. } | Standing::Gone => {}
+            LegLocation::At(_) | LegLocation::Away { .. } | LegLocation::Gone => {}
         }
     }
 }

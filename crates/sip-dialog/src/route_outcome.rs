@@ -2,7 +2,7 @@
 
 use sip_message::Message;
 
-use crate::{Calls, Hop, Side, call::Standing};
+use crate::{Calls, Hop, Side, call::LegLocation};
 
 /// Where a route of ours leads a request of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +47,10 @@ impl<H: Hop, R> Calls<H, R> {
         if named == sender.named && named != receiver.named {
             return RouteOutcome::To(from);
         }
-        match receiver.standing {
-            Standing::At(hop) => RouteOutcome::To(hop),
-            Standing::Away { .. } => RouteOutcome::Held,
-            Standing::Gone => RouteOutcome::Gone,
+        match receiver.location {
+            LegLocation::At(hop) => RouteOutcome::To(hop),
+            LegLocation::Away { .. } => RouteOutcome::Held,
+            LegLocation::Gone => RouteOutcome::Gone,
         }
     }
 

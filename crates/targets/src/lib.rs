@@ -4,8 +4,8 @@
 
 mod locate;
 mod order;
-mod standing;
+mod server_state;
 
 pub use locate::{First, Naptr, Place, Server, Service, Srv, Transport, fallback, first, servers, services};
 pub use order::{Preference, order};
-pub use standing::{Health, Standing, Turned};
+pub use server_state::{Health, HealthChange, ServerState};

@@ -40,7 +40,7 @@ struct Echo;
 
 impl ConnectionHandler for Echo {
     type Flow = Rc<Link>;
-    type Guest = ();
+    type Admission = ();
 
     fn let_in(self: &Rc<Self>, _: IpAddr) -> Option<()> {
         Some(())

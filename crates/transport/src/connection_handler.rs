@@ -104,12 +104,12 @@ pub trait ConnectionHandler: Sized + 'static {
     type Flow: 'static;
 
     /// Somebody who was let in; it is over when this is dropped.
-    type Guest: 'static;
+    type Admission: 'static;
 
     /// Somebody connects from this address. None if it is turned away; then it gets no answer, or 429 if it
     /// has asked for a WebSocket already. Connections that a trusted proxy makes for itself are not asked
     /// about.
-    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<Self::Guest>;
+    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<Self::Admission>;
 
     /// Who a TLS client is by its certificate (DER), which an authority of the listener's has signed. The
     /// default knows nobody.
@@ -125,9 +125,9 @@ pub trait ConnectionHandler: Sized + 'static {
     fn admit(
         self: &Rc<Self>,
         request: &Request<'_>,
-        guest: Option<&Self::Guest>,
+        admission: Option<&Self::Admission>,
     ) -> Result<Option<Vouched>, Refusal> {
-        let _ = (request, guest);
+        let _ = (request, admission);
         Ok(None)
     }
 
@@ -135,7 +135,7 @@ pub trait ConnectionHandler: Sized + 'static {
     fn open(
         self: &Rc<Self>,
         opening: Opening,
-        guest: Option<Self::Guest>,
+        admission: Option<Self::Admission>,
         link: Rc<Link>,
     ) -> impl Future<Output = Result<Self::Flow, Refused>>;
 
@@ -162,7 +162,7 @@ pub trait ConnectionHandler: Sized + 'static {
     fn http(self: &Rc<Self>, request: PlainHttp);
 
     /// A connection ended before it was a flow.
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, guest: Option<&Self::Guest>);
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, admission: Option<&Self::Admission>);
 
     /// Answers bytes on a stream that cannot be framed as SIP: what to send back before the connection is
     /// closed, if anything.

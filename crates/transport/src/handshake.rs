@@ -44,10 +44,10 @@ pub async fn receive_connection<O: ConnectionHandler>(
     stream: TcpStream,
     remote: SocketAddr,
 ) {
-    let mut guest = None;
+    let mut admission = None;
     if !listener.client_address.trusts(remote.ip()) {
-        guest = owner.let_in(remote.ip());
-        if guest.is_none() {
+        admission = owner.let_in(remote.ip());
+        if admission.is_none() {
             // The kernel keeps nothing of it either.
             let _ = stream.set_zero_linger();
             return;
@@ -55,12 +55,12 @@ pub async fn receive_connection<O: ConnectionHandler>(
     }
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else {
-        return owner.unopened(remote, Unopened::LeftEarly, guest.as_ref());
+        return owner.unopened(remote, Unopened::LeftEarly, admission.as_ref());
     };
     let mut pending = Pending::new(stream, remote);
     let place = listener.waiting.enter();
     let greeting = tokio::select! {
-        greeting = pending.greeting(&owner, &listener, &mut guest) => Ok(greeting),
+        greeting = pending.greeting(&owner, &listener, &mut admission) => Ok(greeting),
         () = sleep(listener.settings.handshake_timeout) => Err(Unopened::HandshakeTimeout),
         () = place.crowded_out() => Err(Unopened::CrowdedOut),
     };
@@ -68,7 +68,7 @@ pub async fn receive_connection<O: ConnectionHandler>(
     let greeting = match greeting {
         Ok(Ok(greeting)) => greeting,
         Ok(Err(why)) => {
-            owner.unopened(remote, why, guest.as_ref());
+            owner.unopened(remote, why, admission.as_ref());
             if matches!(why, Unopened::TlsFailed | Unopened::NotTls) {
                 // The alert is on its way.
                 pending.let_go(&scratch, listener.settings.close_timeout).await;
@@ -76,7 +76,7 @@ pub async fn receive_connection<O: ConnectionHandler>(
             return;
         }
         Err(why) => {
-            owner.unopened(remote, why, guest.as_ref());
+            owner.unopened(remote, why, admission.as_ref());
             return pending.too_slow(&listener);
         }
     };
@@ -111,24 +111,24 @@ pub async fn receive_connection<O: ConnectionHandler>(
             let codec = Codec::WebSocket(Connection::new(Role::Server, limits));
             let (response, vouched) = (Some(upgrade.response), upgrade.vouched);
             let candidate = Candidate { pending, facts, codec, response, vouched };
-            candidate.open(owner, guest, listener, scratch).await;
+            candidate.open(owner, admission, listener, scratch).await;
         }
         Greeting::Message => {
             let codec = stream_codec(&settings);
             let vouched = pending.known_by_certificate(&owner, &listener);
             let candidate = Candidate { pending, facts, codec, response: None, vouched };
-            candidate.open(owner, guest, listener, scratch).await;
+            candidate.open(owner, admission, listener, scratch).await;
         }
         Greeting::Http if pending.tls.is_none() || owner.serves_pages() => {
             let Pending { stream, tls, received, .. } = pending;
             owner.http(PlainHttp { stream, remote, head: received, tls });
         }
         Greeting::Http => {
-            refuse(&owner, pending, guest, Refusal::MissingUpgrade, &scratch, &settings).await;
+            refuse(&owner, pending, admission, Refusal::MissingUpgrade, &scratch, &settings).await;
         }
-        Greeting::Refuse(refusal) => refuse(&owner, pending, guest, refusal, &scratch, &settings).await,
+        Greeting::Refuse(refusal) => refuse(&owner, pending, admission, refusal, &scratch, &settings).await,
         Greeting::HttpWithoutTls => {
-            owner.unopened(remote, Unopened::TlsFailed, guest.as_ref());
+            owner.unopened(remote, Unopened::TlsFailed, admission.as_ref());
             pending.tls = None;
             let body = if asks_for_head(&pending.received) { "" } else { HTTP_WITHOUT_TLS };
             let answer = format!(
@@ -139,7 +139,7 @@ pub async fn receive_connection<O: ConnectionHandler>(
             pending.part(answer.as_bytes(), &scratch, settings.close_timeout).await;
         }
         Greeting::NotSip(answer) => {
-            owner.unopened(remote, Unopened::NotSip, guest.as_ref());
+            owner.unopened(remote, Unopened::NotSip, admission.as_ref());
             if let Some(answer) = answer {
                 pending.part(&answer, &scratch, settings.close_timeout).await;
             }
@@ -150,12 +150,12 @@ pub async fn receive_connection<O: ConnectionHandler>(
 async fn refuse<O: ConnectionHandler>(
     owner: &Rc<O>,
     pending: Pending,
-    guest: Option<O::Guest>,
+    admission: Option<O::Admission>,
     refusal: Refusal,
     scratch: &Scratch,
     settings: &Settings,
 ) {
-    owner.unopened(pending.remote, Unopened::HandshakeRefused(refusal.status()), guest.as_ref());
+    owner.unopened(pending.remote, Unopened::HandshakeRefused(refusal.status()), admission.as_ref());
     let mut answer = Vec::new();
     request::refuse(refusal, &pending.received, &mut answer);
     pending.part(&answer, scratch, settings.close_timeout).await;
@@ -183,7 +183,7 @@ impl Candidate {
     async fn open<O: ConnectionHandler>(
         self,
         owner: Rc<O>,
-        guest: Option<O::Guest>,
+        admission: Option<O::Admission>,
         listener: Rc<Listener>,
         scratch: Rc<Scratch>,
     ) {
@@ -197,7 +197,7 @@ impl Candidate {
         if let Some(vouched) = &vouched {
             link.vouch_until(vouched.until);
         }
-        match owner.open(Opening { facts, listener, vouched }, guest, Rc::clone(&link)).await {
+        match owner.open(Opening { facts, listener, vouched }, admission, Rc::clone(&link)).await {
             Ok(flow) => {
                 if let Some(response) = response {
                     let _ = link.put_head(&response);

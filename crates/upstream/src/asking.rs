@@ -8,7 +8,7 @@ use std::{
 use sip_message::{HeaderId, Message};
 use sip_proxy::SAME_SERVER;
 use smallvec::SmallVec;
-use targets::{Health, Standing, Turned};
+use targets::{Health, HealthChange, ServerState};
 
 use crate::{
     hop::Hop,
@@ -41,7 +41,7 @@ impl Upstream {
         if servers.iter().all(|server| server.is_silent()) {
             let again = servers.iter().filter_map(|server| server.way.wanted_in(now)).min();
             // A server may know no OPTIONS. The one request that finds that out may be any.
-            if !servers.iter().any(|server| server.way.change(|standing| standing.may_be_tried(now))) {
+            if !servers.iter().any(|server| server.way.change(|state| state.may_be_tried(now))) {
                 return Err(Unserved::Silent(again.unwrap_or_default()));
             }
         }
@@ -73,12 +73,12 @@ impl Upstream {
         }
     }
 
-    pub(crate) fn turned(&self, server: &Server, turned: Turned) {
+    pub(crate) fn turned(&self, server: &Server, turned: HealthChange) {
         let (upstream, server) = (self.name.as_str(), server.address);
         match turned {
-            Turned::Nothing => {}
-            Turned::Up => tracing::info!(upstream, %server, "a server answers again"),
-            Turned::Down => {
+            HealthChange::Nothing => {}
+            HealthChange::Up => tracing::info!(upstream, %server, "a server answers again"),
+            HealthChange::Down => {
                 tracing::warn!(upstream, %server, "a server does not answer: it is passed over until it does");
             }
         }
@@ -98,42 +98,42 @@ impl Server {
     /// Whether probes tell that it says nothing, and it takes no large requests by a stream either.
     fn is_silent(&self) -> bool {
         let answers = |way: &Way| way.health() == Health::Up;
-        self.way.change(|standing| standing.is_silent()) && !self.large.as_ref().is_some_and(answers)
+        self.way.change(|state| state.is_silent()) && !self.large.as_ref().is_some_and(answers)
     }
 }
 
 impl Way {
     pub(crate) fn wanted_in(&self, now: Instant) -> Option<Duration> {
-        self.change(|standing| standing.wanted_in(now))
+        self.change(|state| state.wanted_in(now))
     }
 }
 
 impl Upstreams {
     /// Nothing was heard in time of what a server was asked.
     pub fn failed(&self, hop: Hop) {
-        self.note(hop, |standing| {
-            standing.failed(Instant::now());
-            Turned::Nothing
+        self.note(hop, |state| {
+            state.record_failure(Instant::now());
+            HealthChange::Nothing
         });
     }
 
     /// Nobody is there: connections or datagrams are refused, or a connection cannot be made.
     pub fn unreachable(&self, hop: Hop) {
-        self.note(hop, |standing| standing.unreachable(Instant::now()));
+        self.note(hop, |state| state.record_unreachable(Instant::now()));
     }
 
     /// A server answered 503. That is about one request, unless it asks to be left alone.
     pub fn unavailable(&self, hop: Hop, retry_after: Option<u32>) {
-        self.note(hop, |_| Turned::Nothing);
+        self.note(hop, |_| HealthChange::Nothing);
         // It is the server that asks for it, by whatever transport it was asked.
         if let (Some(seconds), Some((_, server))) = (retry_after, self.server(hop)) {
             let (wait, now) = (Duration::from_secs(seconds.into()), Instant::now());
-            server.ways().for_each(|way| way.change(|standing| standing.asked_to_wait(wait, now)));
+            server.ways().for_each(|way| way.change(|state| state.record_retry_after(wait, now)));
         }
     }
 
     /// A server failed a request.
-    fn note(&self, hop: Hop, change: impl FnOnce(&mut Standing) -> Turned) {
+    fn note(&self, hop: Hop, change: impl FnOnce(&mut ServerState) -> HealthChange) {
         let Some((upstream, server)) = self.server(hop) else { return };
         server.failures.fetch_add(1, Ordering::Relaxed);
         if let Some(way) = server.ways().find(|way| way.hop == hop) {
@@ -154,7 +154,7 @@ impl Upstreams {
         }
         let Some((upstream, server)) = self.server(hop) else { return };
         if let Some(way) = server.ways().find(|way| way.hop == hop) {
-            upstream.turned(&server, way.change(Standing::heard));
+            upstream.turned(&server, way.change(ServerState::record_sign_of_life));
         }
     }
 

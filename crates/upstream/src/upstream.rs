@@ -13,7 +13,7 @@ use std::{
 use config::{HeaderName, Host, Listener, Name, Unregister, UpstreamTarget};
 use rustls_pki_types::ServerName;
 use smallvec::SmallVec;
-use targets::{Health, Place, Preference, Standing, Transport as Spoken, order};
+use targets::{Health, Place, Preference, ServerState, Transport as Spoken, order};
 use transport::{
     certificate::{CertificateError, Fitting},
     trust::{self, ClientTls, Roots},
@@ -89,7 +89,7 @@ pub(crate) struct Server {
 #[derive(Debug)]
 pub(crate) struct Way {
     pub(crate) hop: Hop,
-    pub(crate) standing: Mutex<Standing>,
+    pub(crate) state: Mutex<ServerState>,
 }
 
 /// How a server of an upstream is.
@@ -425,20 +425,20 @@ impl Server {
 
 impl Way {
     fn new(hop: Hop) -> Self {
-        Self { hop, standing: Mutex::default() }
+        Self { hop, state: Mutex::default() }
     }
 
-    pub(crate) fn change<T>(&self, act: impl FnOnce(&mut Standing) -> T) -> T {
+    pub(crate) fn change<T>(&self, act: impl FnOnce(&mut ServerState) -> T) -> T {
         // Nothing can panic under this lock.
-        act(&mut self.standing.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn is_wanted(&self, now: Instant) -> bool {
-        self.change(|standing| standing.is_wanted(now))
+        self.change(|state| state.is_wanted(now))
     }
 
     pub(crate) fn health(&self) -> Health {
-        self.change(|standing| standing.health(Instant::now()))
+        self.change(|state| state.health(Instant::now()))
     }
 }
 

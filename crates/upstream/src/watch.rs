@@ -7,7 +7,7 @@ use std::{
 };
 
 use hickory_resolver::TokioResolver;
-use targets::{Standing, Turned};
+use targets::{HealthChange, ServerState};
 use tokio::{sync::watch, time::Instant};
 
 use metrics::{Count, Metrics};
@@ -38,15 +38,15 @@ pub async fn probe<F: Future<Output = Option<u16>>>(
         for server in upstream.servers().iter() {
             let turned = match ask(server.way.hop, server.address, PROBE_TIMEOUT).await {
                 // Whatever it answers, it is there; but for 503 it says itself that it is not to be used.
-                Some(status) if status != 503 => server.way.change(Standing::answered),
+                Some(status) if status != 503 => server.way.change(ServerState::record_answer),
                 failed => {
                     metrics.add(Count::ProbesFailed);
                     server.failures.fetch_add(1, Ordering::Relaxed);
-                    server.way.change(|standing| match failed {
+                    server.way.change(|state| match failed {
                         // Nobody took it: that is known already.
-                        Some(_) if standing.is_unreachable() => Turned::Nothing,
-                        Some(_) => standing.refused_probe(),
-                        None => standing.silent_probe(std::time::Instant::now()),
+                        Some(_) if state.is_unreachable() => HealthChange::Nothing,
+                        Some(_) => state.record_refused_probe(),
+                        None => state.record_silent_probe(std::time::Instant::now()),
                     })
                 }
             };

@@ -114,20 +114,20 @@ impl Subject {
 
 /// How sure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Confidence {
     /// Seen, and perhaps only on its way.
     Suspected,
     /// Seen for long enough, and not told yet.
-    Certain,
+    Confirmed,
     /// Told already, and still there.
-    Told,
+    Reported,
 }
 
 /// Something that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Difference {
     pub(crate) subject: Subject,
-    pub(crate) standing: Standing,
+    pub(crate) confidence: Confidence,
     pub(crate) lasted: Duration,
     /// The flow concerned, or the one that a socket without one had.
     pub(crate) flow: Option<FlowId>,
@@ -182,8 +182,8 @@ impl Comparison {
     pub(crate) fn compare(&mut self, views: &Views) -> Vec<Difference> {
         let mut found: BTreeMap<Subject, Difference> = BTreeMap::new();
         let mut differs = |subject, flow, socket, off| {
-            let (standing, lasted) = (Standing::Suspected, Duration::ZERO);
-            let difference = Difference { subject, standing, lasted, flow, socket, off };
+            let (confidence, lasted) = (Confidence::Suspected, Duration::ZERO);
+            let difference = Difference { subject, confidence, lasted, flow, socket, off };
             found.insert(difference.subject.clone(), difference);
         };
         for (subject, off) in views.kept.differences() {
@@ -281,10 +281,10 @@ impl Comparison {
                 suspect.looks > 1 && difference.lasted >= SETTLE && views.books.to >= suspect.appended
             }
         };
-        difference.standing = match (certain, suspect.told) {
-            (_, true) => Standing::Told,
-            (true, false) => Standing::Certain,
-            (false, false) => Standing::Suspected,
+        difference.confidence = match (certain, suspect.told) {
+            (_, true) => Confidence::Reported,
+            (true, false) => Confidence::Confirmed,
+            (false, false) => Confidence::Suspected,
         };
         difference
     }

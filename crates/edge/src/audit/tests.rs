@@ -8,7 +8,7 @@ use lifecycle::{DifferenceKind, FlowId, Text};
 use proptest::prelude::*;
 
 use super::comparison::{
-    Accounts, Books, Comparison, Counted, Kept, Kernel, Patience, Standing, Subject, Tally, Views,
+    Accounts, Books, Comparison, Confidence, Counted, Kept, Kernel, Patience, Subject, Tally, Views,
 };
 use super::sockets::Socket;
 use super::{Listed, Stage};
@@ -164,7 +164,7 @@ impl Run {
         let mut certain = HashSet::new();
         for &look in looks {
             for difference in comparison.compare(&self.views(began, look)) {
-                if difference.standing == Standing::Certain {
+                if difference.confidence == Confidence::Confirmed {
                     let number = match difference.subject {
                         Subject::Flow(_, flow) => flow.counter,
                         Subject::Socket(inode) => inode - 1,
@@ -250,7 +250,7 @@ proptest! {
 
 /// The views of one healthy flow and of whatever `plant` makes of them, look after look, a second and a half
 /// apart.
-fn planted(plant: impl Fn(&mut Views)) -> Vec<(Subject, Standing)> {
+fn planted(plant: impl Fn(&mut Views)) -> Vec<(Subject, Confidence)> {
     let (began, mut comparison) = (Instant::now(), comparison());
     let mut last = Vec::new();
     for look in 0..3 {
@@ -265,8 +265,10 @@ fn planted(plant: impl Fn(&mut Views)) -> Vec<(Subject, Standing)> {
             kept: Kept::default(),
         };
         plant(&mut views);
-        last = comparison.compare(&views).iter().map(|one| (one.subject.clone(), one.standing)).collect();
-        for (subject, _) in last.iter().filter(|(_, standing)| look == 1 && *standing == Standing::Certain) {
+        last = comparison.compare(&views).iter().map(|one| (one.subject.clone(), one.confidence)).collect();
+        for (subject, _) in
+            last.iter().filter(|(_, confidence)| look == 1 && *confidence == Confidence::Confirmed)
+        {
             comparison.told(subject);
         }
     }
@@ -276,14 +278,14 @@ fn planted(plant: impl Fn(&mut Views)) -> Vec<(Subject, Standing)> {
 #[test]
 fn counters_that_do_not_add_up_are_told_once() {
     assert_eq!(planted(|_| {}), []);
-    assert_eq!(planted(|views| views.tallies[0].closed = 1), [(Subject::Shard(0), Standing::Told)]);
-    assert_eq!(planted(|views| views.books.tally.opened = 3), [(Subject::Ledger, Standing::Told)]);
+    assert_eq!(planted(|views| views.tallies[0].closed = 1), [(Subject::Shard(0), Confidence::Reported)]);
+    assert_eq!(planted(|views| views.books.tally.opened = 3), [(Subject::Ledger, Confidence::Reported)]);
 }
 
 #[test]
 fn users_and_calls_of_which_table_and_ledger_tell_differently_are_told_once() {
     let found = |plant: &dyn Fn(&mut Kept), subject: Subject| {
-        assert_eq!(planted(|views| plant(&mut views.kept)), [(subject, Standing::Told)]);
+        assert_eq!(planted(|views| plant(&mut views.kept)), [(subject, Confidence::Reported)]);
     };
     let (ada, call): (Text<160>, Box<str>) = (Text::new("ada@x"), "e.1.c1".into());
     fn both<Id: Ord + Clone>(accounts: &mut Accounts<Id>, id: &Id) {
@@ -338,7 +340,7 @@ fn without_the_kernels_view_the_other_two_are_compared() {
         views.books.tally = Tally::default();
     };
     let subject = Subject::Flow(DifferenceKind::FlowNotInLedger, flow(0));
-    assert_eq!(planted(missing), [(subject, Standing::Told)]);
+    assert_eq!(planted(missing), [(subject, Confidence::Reported)]);
 }
 
 /// An EventSource of the development page stays for hours on a `ws` listener.
@@ -364,7 +366,7 @@ fn a_connection_that_reads_a_page_is_no_leak() {
 #[test]
 fn a_leak_is_found_when_its_connection_is_gone() {
     let (began, mut comparison) = (Instant::now(), comparison());
-    let mut standings = Vec::new();
+    let mut confidences = Vec::new();
     for look in 0..4 {
         let views = Views {
             at: began + Duration::from_secs(30 * look),
@@ -379,7 +381,10 @@ fn a_leak_is_found_when_its_connection_is_gone() {
             pages: HashSet::new(),
             kept: Kept::default(),
         };
-        standings.extend(comparison.compare(&views).iter().map(|one| one.standing));
+        confidences.extend(comparison.compare(&views).iter().map(|one| one.confidence));
     }
-    assert_eq!(standings, [Standing::Suspected, Standing::Suspected, Standing::Certain, Standing::Certain]);
+    assert_eq!(
+        confidences,
+        [Confidence::Suspected, Confidence::Suspected, Confidence::Confirmed, Confidence::Confirmed]
+    );
 }

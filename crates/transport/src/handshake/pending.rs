@@ -72,7 +72,7 @@ impl Pending {
         &mut self,
         owner: &Rc<O>,
         listener: &Listener,
-        guest: &mut Option<O::Guest>,
+        admission: &mut Option<O::Admission>,
     ) -> Result<Greeting, Unopened> {
         if let ClientAddress::ProxyProtocol(_) = &listener.client_address {
             if !listener.client_address.trusts(self.remote.ip()) {
@@ -80,7 +80,7 @@ impl Pending {
             }
             self.read_proxy_header().await?;
             if let Some(client) = self.client {
-                *guest = Some(owner.let_in(client.ip).ok_or(Unopened::TurnedAway)?);
+                *admission = Some(owner.let_in(client.ip).ok_or(Unopened::TurnedAway)?);
             }
         }
         if let Some(config) = &listener.tls {
@@ -104,7 +104,7 @@ impl Pending {
                     self.remote,
                     self.known_by_certificate(owner, listener),
                     listener,
-                    guest,
+                    admission,
                 ) {
                     return Ok(greeting);
                 }

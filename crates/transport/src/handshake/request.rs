@@ -55,7 +55,7 @@ pub(super) fn examine<O: ConnectionHandler>(
     remote: SocketAddr,
     known: Option<Vouched>,
     listener: &Listener,
-    guest: &mut Option<O::Guest>,
+    admission: &mut Option<O::Admission>,
 ) -> Option<Greeting> {
     // Whom the request is for, by a proxy in front; none if it says nothing that is believed.
     let mut client = None;
@@ -63,8 +63,8 @@ pub(super) fn examine<O: ConnectionHandler>(
         client = client_in(request, remote, listener);
         match client {
             Some(client) => {
-                *guest = owner.let_in(client.ip);
-                if guest.is_some() { Ok(()) } else { Err(Greeting::Refuse(TURNED_AWAY)) }
+                *admission = owner.let_in(client.ip);
+                if admission.is_some() { Ok(()) } else { Err(Greeting::Refuse(TURNED_AWAY)) }
             }
             None => Ok(()),
         }
@@ -88,7 +88,7 @@ pub(super) fn examine<O: ConnectionHandler>(
             if let Err(greeting) = meet(&accepted.request) {
                 return Some(greeting);
             }
-            let admit = || owner.admit(&accepted.request, guest.as_ref());
+            let admit = || owner.admit(&accepted.request, admission.as_ref());
             let vouched = match known.map_or_else(admit, |known| Ok(Some(known))) {
                 Ok(vouched) => vouched,
                 Err(refusal) => return Some(Greeting::Refuse(refusal)),

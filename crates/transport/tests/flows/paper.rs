@@ -94,7 +94,7 @@ impl Drop for PaperGuest {
 
 impl ConnectionHandler for Paper {
     type Flow = PaperFlow;
-    type Guest = PaperGuest;
+    type Admission = PaperGuest;
 
     fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<PaperGuest> {
         if self.turns_away.borrow().contains(&client) {
@@ -108,7 +108,7 @@ impl ConnectionHandler for Paper {
     async fn open(
         self: &Rc<Self>,
         opening: Opening,
-        guest: Option<PaperGuest>,
+        admission: Option<PaperGuest>,
         link: Rc<Link>,
     ) -> Result<PaperFlow, Refused> {
         if self.refuses.get() {
@@ -124,7 +124,7 @@ impl ConnectionHandler for Paper {
             tokio::task::yield_now().await;
         }
         let turn = self.opened.borrow().len() as u64;
-        Ok(PaperFlow { paper: Rc::clone(self), link, turn, closed: Cell::new(false), _guest: guest })
+        Ok(PaperFlow { paper: Rc::clone(self), link, turn, closed: Cell::new(false), _guest: admission })
     }
 
     fn turn(flow: &PaperFlow) -> u64 {

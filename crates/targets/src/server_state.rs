@@ -21,7 +21,7 @@ const TRIAL: Duration = Duration::from_secs(30);
 
 /// Whether a server is to be asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct ServerState {
     last: Last,
     failures: u32,
     rests_until: Option<Instant>,
@@ -83,7 +83,7 @@ impl Health {
 
 /// What a server turned into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turned {
+pub enum HealthChange {
     /// What it was.
     Nothing,
     /// It answers again.
@@ -92,10 +92,10 @@ pub enum Turned {
     Down,
 }
 
-impl Standing {
+impl ServerState {
     /// It did not answer a request in time. That may be the request's fault, or a moment's: it is left alone
     /// for some seconds, as long as there are others.
-    pub fn failed(&mut self, now: Instant) {
+    pub fn record_failure(&mut self, now: Instant) {
         // Requests that were under way together fail together: that is one failure.
         if self.rests_until.is_some_and(|until| now < until) {
             return;
@@ -110,22 +110,22 @@ impl Standing {
     }
 
     /// Nobody is there: it refuses connections or datagrams, or cannot be connected to.
-    pub fn unreachable(&mut self, now: Instant) -> Turned {
+    pub fn record_unreachable(&mut self, now: Instant) -> HealthChange {
         let was_down = self.is_down();
-        self.failed(now);
+        self.record_failure(now);
         (self.last, self.silent) = (Last::Unreachable, 0);
-        if was_down { Turned::Nothing } else { Turned::Down }
+        if was_down { HealthChange::Nothing } else { HealthChange::Down }
     }
 
     /// It asked to be left alone for this long (`Retry-After` in a 503); a minute is the most that it gets at
     /// a time.
-    pub fn asked_to_wait(&mut self, wait: Duration, now: Instant) {
+    pub fn record_retry_after(&mut self, wait: Duration, now: Instant) {
         let until = now + wait.min(LONGEST_WAIT);
         self.waits_until = self.waits_until.max(Some(until));
     }
 
     /// It said something to a request, whatever it was.
-    pub fn heard(&mut self) -> Turned {
+    pub fn record_sign_of_life(&mut self) -> HealthChange {
         let was_down = self.is_down();
         if self.last == Last::Unreachable {
             (self.failures, self.rests_until) = (0, None);
@@ -134,11 +134,11 @@ impl Standing {
         if self.answers == Answers::Nothing {
             self.answers = Answers::Requests;
         }
-        if was_down && !self.is_down() { Turned::Up } else { Turned::Nothing }
+        if was_down && !self.is_down() { HealthChange::Up } else { HealthChange::Nothing }
     }
 
     /// It answered a probe.
-    pub fn answered(&mut self) -> Turned {
+    pub fn record_answer(&mut self) -> HealthChange {
         let was_down = self.is_down();
         // What it asked for it may want all the same.
         *self = Self {
@@ -147,29 +147,29 @@ impl Standing {
             waits_until: self.waits_until,
             ..Self::default()
         };
-        if was_down { Turned::Up } else { Turned::Nothing }
+        if was_down { HealthChange::Up } else { HealthChange::Nothing }
     }
 
     /// It answered a probe that it is not to be used (503).
-    pub fn refused_probe(&mut self) -> Turned {
+    pub fn record_refused_probe(&mut self) -> HealthChange {
         let was_down = self.is_down();
         (self.last, self.silent, self.answers) = (Last::Heard, 0, Answers::Probes);
         self.refused = self.refused.saturating_add(1);
-        if !was_down && self.is_down() { Turned::Down } else { Turned::Nothing }
+        if !was_down && self.is_down() { HealthChange::Down } else { HealthChange::Nothing }
     }
 
     /// Nothing was heard of a probe. Of a server that has answered requests and never a probe that says
     /// nothing.
-    pub fn silent_probe(&mut self, now: Instant) -> Turned {
+    pub fn record_silent_probe(&mut self, now: Instant) -> HealthChange {
         if self.answers == Answers::Requests {
-            return Turned::Nothing;
+            return HealthChange::Nothing;
         }
         let was_down = self.is_down();
         self.silent = self.silent.saturating_add(1);
         if self.silent == UNANSWERED {
             self.tried_at = Some(now);
         }
-        if !was_down && self.is_down() { Turned::Down } else { Turned::Nothing }
+        if !was_down && self.is_down() { HealthChange::Down } else { HealthChange::Nothing }
     }
 
     /// Whether nobody is there, or it does not answer probes.
@@ -244,106 +244,114 @@ mod tests {
     #[test]
     fn one_failure_is_forgotten_soon_and_several_are_not() {
         let start = Instant::now();
-        let mut standing = Standing::default();
-        standing.failed(start);
-        standing.failed(start + SECOND);
-        assert!(!standing.is_wanted(start + 4 * SECOND));
-        assert!(standing.is_wanted(start + 5 * SECOND) && !standing.is_down());
+        let mut server = ServerState::default();
+        server.record_failure(start);
+        server.record_failure(start + SECOND);
+        assert!(!server.is_wanted(start + 4 * SECOND));
+        assert!(server.is_wanted(start + 5 * SECOND) && !server.is_down());
         let mut now = start;
         let mut rests = Vec::new();
         for _ in 0..7 {
             now += 5 * SECOND;
-            while !standing.is_wanted(now) {
+            while !server.is_wanted(now) {
                 now += SECOND;
             }
-            standing.failed(now);
-            rests.push((1..).find(|&n| standing.is_wanted(now + n * SECOND)).expect("some time"));
+            server.record_failure(now);
+            rests.push((1..).find(|&n| server.is_wanted(now + n * SECOND)).expect("some time"));
         }
         assert_eq!(rests, [10, 20, 40, 80, 80, 80, 80]);
-        standing.failed(now + 1000 * SECOND);
-        assert!(standing.is_wanted(now + 1005 * SECOND), "long ago counts for nothing");
+        server.record_failure(now + 1000 * SECOND);
+        assert!(server.is_wanted(now + 1005 * SECOND), "long ago counts for nothing");
     }
 
     #[test]
     fn probes_decide_who_is_down() {
         let now = Instant::now();
-        let mut standing = Standing::default();
-        assert_eq!(standing.silent_probe(now), Turned::Nothing);
-        assert!(standing.is_wanted(now));
-        assert_eq!(standing.silent_probe(now), Turned::Down);
-        assert_eq!(standing.silent_probe(now), Turned::Nothing);
-        assert!(!standing.is_wanted(now + 3600 * SECOND));
-        assert_eq!(standing.answered(), Turned::Up);
-        assert_eq!(standing.answered(), Turned::Nothing);
-        standing.failed(now);
-        assert_eq!(standing.answered(), Turned::Nothing);
-        assert!(standing.is_wanted(now), "whoever answers a probe need not rest");
-        for turned in [Turned::Nothing, Turned::Down, Turned::Nothing] {
-            assert_eq!(standing.refused_probe(), turned);
+        let mut server = ServerState::default();
+        assert_eq!(server.record_silent_probe(now), HealthChange::Nothing);
+        assert!(server.is_wanted(now));
+        assert_eq!(server.record_silent_probe(now), HealthChange::Down);
+        assert_eq!(server.record_silent_probe(now), HealthChange::Nothing);
+        assert!(!server.is_wanted(now + 3600 * SECOND));
+        assert_eq!(server.record_answer(), HealthChange::Up);
+        assert_eq!(server.record_answer(), HealthChange::Nothing);
+        server.record_failure(now);
+        assert_eq!(server.record_answer(), HealthChange::Nothing);
+        assert!(server.is_wanted(now), "whoever answers a probe need not rest");
+        for turned in [HealthChange::Nothing, HealthChange::Down, HealthChange::Nothing] {
+            assert_eq!(server.record_refused_probe(), turned);
         }
-        assert!(!standing.is_wanted(now) && !standing.is_silent());
-        assert_eq!(standing.heard(), Turned::Nothing, "it says itself that it is not to be used");
-        assert_eq!(standing.answered(), Turned::Up);
+        assert!(!server.is_wanted(now) && !server.is_silent());
+        assert_eq!(
+            server.record_sign_of_life(),
+            HealthChange::Nothing,
+            "it says itself that it is not to be used"
+        );
+        assert_eq!(server.record_answer(), HealthChange::Up);
     }
 
     #[test]
     fn nothing_is_known_of_a_server_before_it_says_something_and_it_is_down_when_nobody_is_there() {
         let now = Instant::now();
-        let mut standing = Standing::default();
-        assert_eq!((standing.health(now), standing.is_wanted(now)), (Health::Unknown, true));
-        assert_eq!(standing.unreachable(now), Turned::Down);
-        assert_eq!(standing.unreachable(now), Turned::Nothing);
-        assert_eq!((standing.health(now), standing.is_wanted(now)), (Health::Down, false));
-        assert_eq!(standing.wanted_in(now), Some(5 * SECOND));
-        let mut back = standing;
-        assert_eq!((back.heard(), back.health(now)), (Turned::Up, Health::Up), "it need not rest");
+        let mut server = ServerState::default();
+        assert_eq!((server.health(now), server.is_wanted(now)), (Health::Unknown, true));
+        assert_eq!(server.record_unreachable(now), HealthChange::Down);
+        assert_eq!(server.record_unreachable(now), HealthChange::Nothing);
+        assert_eq!((server.health(now), server.is_wanted(now)), (Health::Down, false));
+        assert_eq!(server.wanted_in(now), Some(5 * SECOND));
+        let mut back = server;
+        assert_eq!(
+            (back.record_sign_of_life(), back.health(now)),
+            (HealthChange::Up, Health::Up),
+            "it need not rest"
+        );
         // Without probes too it is asked again, and whatever it says then is enough.
         let later = now + 5 * SECOND;
-        assert_eq!((standing.health(later), standing.is_wanted(later)), (Health::Down, true));
-        assert_eq!(standing.heard(), Turned::Up);
-        assert_eq!(standing.health(later), Health::Up);
-        standing.failed(later);
-        assert_eq!(standing.health(later), Health::Resting);
-        let mut silent = Standing::default();
-        assert_eq!(silent.silent_probe(now), Turned::Nothing);
+        assert_eq!((server.health(later), server.is_wanted(later)), (Health::Down, true));
+        assert_eq!(server.record_sign_of_life(), HealthChange::Up);
+        assert_eq!(server.health(later), Health::Up);
+        server.record_failure(later);
+        assert_eq!(server.health(later), Health::Resting);
+        let mut silent = ServerState::default();
+        assert_eq!(silent.record_silent_probe(now), HealthChange::Nothing);
         assert_eq!(silent.health(now), Health::Unknown);
     }
 
     #[test]
     fn a_server_that_answers_requests_and_knows_no_probes_is_never_down_by_their_silence() {
         let now = Instant::now();
-        let mut standing = Standing::default();
-        standing.heard();
+        let mut server = ServerState::default();
+        server.record_sign_of_life();
         for _ in 0..9 {
-            assert_eq!(standing.silent_probe(now), Turned::Nothing);
+            assert_eq!(server.record_silent_probe(now), HealthChange::Nothing);
         }
-        assert_eq!(standing.health(now), Health::Up);
+        assert_eq!(server.health(now), Health::Up);
         // If no request came before, one is let through now and then, and heals it.
-        let mut standing = Standing::default();
-        standing.silent_probe(now);
-        standing.silent_probe(now);
-        assert!(standing.is_silent() && !standing.may_be_tried(now + 29 * SECOND));
-        assert_eq!(standing.wanted_in(now + 10 * SECOND), Some(20 * SECOND));
-        assert!(standing.may_be_tried(now + 30 * SECOND));
-        assert!(!standing.may_be_tried(now + 31 * SECOND), "one at a time");
-        assert_eq!(standing.heard(), Turned::Up);
-        standing.silent_probe(now);
-        standing.silent_probe(now);
-        assert!(!standing.is_down());
+        let mut server = ServerState::default();
+        server.record_silent_probe(now);
+        server.record_silent_probe(now);
+        assert!(server.is_silent() && !server.may_be_tried(now + 29 * SECOND));
+        assert_eq!(server.wanted_in(now + 10 * SECOND), Some(20 * SECOND));
+        assert!(server.may_be_tried(now + 30 * SECOND));
+        assert!(!server.may_be_tried(now + 31 * SECOND), "one at a time");
+        assert_eq!(server.record_sign_of_life(), HealthChange::Up);
+        server.record_silent_probe(now);
+        server.record_silent_probe(now);
+        assert!(!server.is_down());
     }
 
     #[test]
     fn who_asks_to_be_left_alone_is_for_a_bounded_time() {
         let now = Instant::now();
-        let mut standing = Standing::default();
-        standing.answered();
-        standing.asked_to_wait(7 * SECOND, now);
-        assert_eq!((standing.health(now), standing.wanted_in(now)), (Health::Resting, Some(7 * SECOND)));
-        standing.answered();
-        assert!(!standing.is_wanted(now + 6 * SECOND), "it may answer OPTIONS all the same");
-        assert!(standing.is_wanted(now + 7 * SECOND));
-        standing.asked_to_wait(Duration::from_secs(u64::from(u32::MAX)), now);
-        standing.asked_to_wait(SECOND, now);
-        assert_eq!(standing.wanted_in(now), Some(60 * SECOND));
+        let mut server = ServerState::default();
+        server.record_answer();
+        server.record_retry_after(7 * SECOND, now);
+        assert_eq!((server.health(now), server.wanted_in(now)), (Health::Resting, Some(7 * SECOND)));
+        server.record_answer();
+        assert!(!server.is_wanted(now + 6 * SECOND), "it may answer OPTIONS all the same");
+        assert!(server.is_wanted(now + 7 * SECOND));
+        server.record_retry_after(Duration::from_secs(u64::from(u32::MAX)), now);
+        server.record_retry_after(SECOND, now);
+        assert_eq!(server.wanted_in(now), Some(60 * SECOND));
     }
 }
