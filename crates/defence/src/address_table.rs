@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Limits, Offence, Source, Why,
+    Limits, Offence, Source, TurnedAwayCause,
     leaky_bucket::LeakyBucket,
     limits::{BURST, MESSAGE_BURST, UNPROVED},
     remembered::Remembered,
@@ -23,9 +23,9 @@ pub(crate) const TELL_ALL: Duration = Duration::from_secs(1);
 
 /// Somebody is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turned {
+pub struct TurnedAway {
     /// Why.
-    pub why: Why,
+    pub why: TurnedAwayCause,
     /// What the address is banned for, if that is why.
     pub ban: Option<Offence>,
     /// Whether to say so in the log.
@@ -157,9 +157,9 @@ impl AddressState {
         Log::Say { times: std::mem::take(&mut self.untold) }
     }
 
-    fn turn_away(&mut self, why: Why, lines: &mut LeakyBucket, now: Instant) -> Turned {
-        let ban = self.ban.as_ref().filter(|_| why == Why::Banned).map(|ban| ban.offence);
-        Turned { why, ban, log: self.log(lines, now) }
+    fn turn_away(&mut self, why: TurnedAwayCause, lines: &mut LeakyBucket, now: Instant) -> TurnedAway {
+        let ban = self.ban.as_ref().filter(|_| why == TurnedAwayCause::Banned).map(|ban| ban.offence);
+        TurnedAway { why, ban, log: self.log(lines, now) }
     }
 }
 
@@ -179,19 +179,19 @@ impl AddressTable {
     ///
     /// # Errors
     /// The address is banned or takes more than it may.
-    pub fn arrive(&mut self, source: Source, now: Instant) -> Result<Arrived, Turned> {
+    pub fn arrive(&mut self, source: Source, now: Instant) -> Result<Arrived, TurnedAway> {
         let limits = self.limits;
         let Some((state, lines)) = self.find_or_make(source, now) else { return Ok(Arrived::Uncounted) };
         let reached =
             |number: u32, limit: Option<NonZeroU32>| limit.is_some_and(|limit| number >= limit.get());
         let why = if state.is_banned(now) {
-            Why::Banned
+            TurnedAwayCause::Banned
         } else if reached(state.connections, limits.connections) {
-            Why::Connections
+            TurnedAwayCause::Connections
         } else if reached(state.handshakes, limits.handshakes) {
-            Why::Handshakes
+            TurnedAwayCause::Handshakes
         } else if !state.arrivals.takes_at_rate(limits.handshake_rate, BURST, now) {
-            Why::HandshakeRate
+            TurnedAwayCause::HandshakeRate
         } else {
             state.connections += 1;
             state.handshakes += 1;
@@ -218,13 +218,13 @@ impl AddressTable {
     ///
     /// # Errors
     /// The address is banned, or says too much.
-    pub fn message(&mut self, source: Source, now: Instant) -> Result<(), Turned> {
+    pub fn message(&mut self, source: Source, now: Instant) -> Result<(), TurnedAway> {
         let rate = self.limits.message_rate;
         let Some((state, lines)) = self.find_or_make(source, now) else { return Ok(()) };
         let why = if state.is_banned(now) {
-            Why::Banned
+            TurnedAwayCause::Banned
         } else if !state.messages.takes_at_rate(rate, MESSAGE_BURST, now) {
-            Why::MessageRate
+            TurnedAwayCause::MessageRate
         } else {
             return Ok(());
         };
@@ -245,13 +245,13 @@ impl AddressTable {
     ///
     /// # Errors
     /// They say more than that.
-    pub fn message_of_phone(&mut self, source: Source, now: Instant) -> Result<(), Turned> {
+    pub fn message_of_phone(&mut self, source: Source, now: Instant) -> Result<(), TurnedAway> {
         let rate = self.limits.message_rate;
         let Some((state, lines)) = self.find_or_make(source, now) else { return Ok(()) };
         if state.phones.takes_at_rate(rate, MESSAGE_BURST, now) {
             return Ok(());
         }
-        Err(state.turn_away(Why::MessageRate, lines, now))
+        Err(state.turn_away(TurnedAwayCause::MessageRate, lines, now))
     }
 
     /// Somebody did something that only strangers do.

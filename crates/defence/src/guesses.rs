@@ -29,7 +29,7 @@ const MOST_LATELY: usize = 100_000;
 
 /// Who tries to prove to be whom.
 #[derive(Clone, Copy, Debug)]
-pub struct Try<'a> {
+pub struct LoginTry<'a> {
     /// The domain of the user.
     pub domain: &'a str,
     /// Its name there, as in the credentials.
@@ -48,19 +48,19 @@ pub struct Guesses {
     numbers: RandomState,
     names: Remembered<u64, LeakyBucket>,
     tries: Remembered<u64, LeakyBucket>,
-    let_in: Lately,
+    let_in: KnownAddresses,
 }
 
 /// Where users were let in: two sets, of which the older is forgotten when the newer is full or old.
 #[derive(Debug)]
-struct Lately {
+struct KnownAddresses {
     since: Instant,
     most: usize,
     newer: HashSet<u64>,
     older: HashSet<u64>,
 }
 
-impl Lately {
+impl KnownAddresses {
     fn add(&mut self, number: u64, now: Instant) {
         if self.newer.len() >= self.most || self.since + LATELY <= now {
             self.older = std::mem::take(&mut self.newer);
@@ -85,7 +85,12 @@ impl Guesses {
             numbers: RandomState::new(),
             names: Remembered::new(MOST),
             tries: Remembered::new(MOST),
-            let_in: Lately { since: now, most: MOST_LATELY, newer: HashSet::new(), older: HashSet::new() },
+            let_in: KnownAddresses {
+                since: now,
+                most: MOST_LATELY,
+                newer: HashSet::new(),
+                older: HashSet::new(),
+            },
         }
     }
 
@@ -94,11 +99,11 @@ impl Guesses {
         (self.limit, self.forget) = (limit, forget);
     }
 
-    fn number(&self, who: &Try<'_>) -> u64 {
+    fn number(&self, who: &LoginTry<'_>) -> u64 {
         self.numbers.hash_one((who.domain, who.name))
     }
 
-    fn number_there(&self, who: &Try<'_>) -> u64 {
+    fn number_there(&self, who: &LoginTry<'_>) -> u64 {
         self.numbers.hash_one((who.domain, who.name, who.source))
     }
 
@@ -111,7 +116,7 @@ impl Guesses {
     ///
     /// # Errors
     /// They are not: how long until they are.
-    pub fn may_try(&self, who: &Try<'_>, now: Instant) -> Result<(), Duration> {
+    pub fn may_try(&self, who: &LoginTry<'_>, now: Instant) -> Result<(), Duration> {
         let Some((of_name, of_try)) = self.costs() else { return Ok(()) };
         let guessed = self
             .names
@@ -127,7 +132,7 @@ impl Guesses {
     }
 
     /// Credentials were wrong. Of more names and addresses than can be remembered nothing is.
-    pub fn failed(&mut self, who: &Try<'_>, now: Instant) {
+    pub fn failed(&mut self, who: &LoginTry<'_>, now: Instant) {
         let Some((of_name, of_try)) = self.costs() else { return };
         let forget = self.forget;
         let is_spare = |level: &LeakyBucket| level.is_empty(now);
@@ -144,7 +149,7 @@ impl Guesses {
     }
 
     /// Somebody proved to be this user, at this address. What others have failed is not forgotten for it.
-    pub fn proved(&mut self, who: &Try<'_>, now: Instant) {
+    pub fn proved(&mut self, who: &LoginTry<'_>, now: Instant) {
         if self.limit.is_some() {
             let there = self.number_there(who);
             self.let_in.add(there, now);

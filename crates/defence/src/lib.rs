@@ -8,7 +8,7 @@
 //!   it failed, whether it is banned.
 //! - [`Users`]: what every user takes, by [`UserLimits`]; [`Guesses`]: how often passwords were guessed for
 //!   each; [`ThrottledUsers`]: which users were hindered lately.
-//! - [`Paced`]: how often something is done for each of many names.
+//! - [`RecentEvents`]: how often something is done for each of many names.
 //!
 //! Pure: no sockets, no clock.
 #![forbid(unsafe_code)]
@@ -27,12 +27,12 @@ mod source;
 mod throttled_users;
 mod users;
 
-pub use address_table::{AddressTable, Arrived, Ban, Judgement, Log, Turned};
+pub use address_table::{AddressTable, Arrived, Ban, Judgement, Log, TurnedAway};
 pub use client::{Client, ClientAddress};
-pub use guesses::{Guesses, TRIES, Try};
-pub use limits::{Limits, Offence, Why};
+pub use guesses::{Guesses, LoginTry, TRIES};
+pub use limits::{Limits, Offence, TurnedAwayCause};
 pub use network::{BadNetwork, Network, Networks};
-pub use paced::{Often, Paced, Turn};
+pub use paced::{BurstRate, RecentEvents, Turn};
 pub use source::{By, Source};
 pub use throttled_users::{HinderedUser, ThrottledUsers};
 pub use users::{Hindrance, Pace, User, UserCall, UserConnection, UserLimits, Users};

@@ -85,7 +85,7 @@ impl Offence {
 
 /// Why somebody is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
+pub enum TurnedAwayCause {
     /// The address is banned.
     Banned,
     /// It has as many connections as it may have.
@@ -98,7 +98,7 @@ pub enum Why {
     MessageRate,
 }
 
-impl Why {
+impl TurnedAwayCause {
     /// A word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -15,7 +15,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// How often: so many at once, and then one in this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Often {
+pub struct BurstRate {
     /// At once; at least 1.
     pub burst: u32,
     /// The time in which there is one more.
@@ -33,23 +33,23 @@ pub enum Turn {
 
 /// What was done lately, by name. Bounded.
 #[derive(Debug)]
-pub struct Paced {
+pub struct RecentEvents {
     names: HashMap<Box<str>, LeakyBucket>,
     all: LeakyBucket,
-    for_all: Often,
+    for_all: BurstRate,
     swept: Instant,
 }
 
-impl Paced {
+impl RecentEvents {
     /// Nothing was done yet. For all names together it may be done this often.
     #[must_use]
-    pub fn new(for_all: Often, now: Instant) -> Self {
+    pub fn new(for_all: BurstRate, now: Instant) -> Self {
         Self { names: HashMap::new(), all: LeakyBucket::empty(now), for_all, swept: now }
     }
 
     /// Whether it is done for a name now, for which it may be done this often.
-    pub fn turn(&mut self, name: &str, often: Often, now: Instant) -> Turn {
-        let most = |often: Often| often.every.saturating_mul(often.burst);
+    pub fn turn(&mut self, name: &str, often: BurstRate, now: Instant) -> Turn {
+        let most = |often: BurstRate| often.every.saturating_mul(often.burst);
         if !self.all.has_room(self.for_all.every, most(self.for_all), now) || !self.has_room_for(name, now) {
             return Turn::TooOften;
         }
@@ -80,16 +80,16 @@ impl Paced {
 mod tests {
     use super::*;
 
-    const ONE_A_SECOND: Often = Often { burst: 3, every: Duration::from_secs(1) };
+    const ONE_A_SECOND: BurstRate = BurstRate { burst: 3, every: Duration::from_secs(1) };
 
-    fn taken(paced: &mut Paced, name: &str, times: u32, now: Instant) -> usize {
+    fn taken(paced: &mut RecentEvents, name: &str, times: u32, now: Instant) -> usize {
         (0..times).filter(|_| paced.turn(name, ONE_A_SECOND, now) == Turn::Taken).count()
     }
 
     #[test]
     fn each_name_has_its_turns_and_all_together_have_no_more_than_theirs() {
         let now = Instant::now();
-        let mut paced = Paced::new(Often { burst: 5, every: Duration::from_secs(1) }, now);
+        let mut paced = RecentEvents::new(BurstRate { burst: 5, every: Duration::from_secs(1) }, now);
         assert_eq!(taken(&mut paced, "a", 10, now), 3);
         assert_eq!(taken(&mut paced, "b", 10, now), 2);
         assert_eq!(taken(&mut paced, "c", 10, now), 0);
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn names_that_have_had_a_rest_make_room_for_others() {
         let now = Instant::now();
-        let mut paced = Paced::new(Often { burst: u32::MAX, every: Duration::from_nanos(1) }, now);
+        let mut paced = RecentEvents::new(BurstRate { burst: u32::MAX, every: Duration::from_nanos(1) }, now);
         let many = (0..MOST + 1000).filter(|name| taken(&mut paced, &name.to_string(), 1, now) == 1).count();
         assert_eq!((many, paced.names.len()), (MOST, MOST));
         assert_eq!(taken(&mut paced, "late", 1, now + Duration::from_secs(2)), 1);

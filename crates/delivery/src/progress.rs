@@ -60,9 +60,9 @@ pub struct Moment {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// Make the destination ready to go on after this record, then call [`Progress::prepared`].
+    /// Make the destination ready to go on after this record, then call [`SinkProgress::prepared`].
     Prepare(Position),
-    /// Hand over [`Progress::batch`], then call [`Progress::delivered`].
+    /// Hand over [`SinkProgress::batch`], then call [`SinkProgress::delivered`].
     Deliver,
     /// Ask again.
     Again,
@@ -79,7 +79,7 @@ enum Readiness {
 }
 
 /// One sink between its ledger and its destination.
-pub struct Progress {
+pub struct SinkProgress {
     name: String,
     readiness: Readiness,
     ledger: Ledger,
@@ -103,7 +103,7 @@ pub struct Progress {
     board: Arc<Board>,
 }
 
-impl Progress {
+impl SinkProgress {
     /// Takes up where the cursor of this name stands. Blocks.
     ///
     /// # Errors
@@ -464,7 +464,7 @@ impl Progress {
     }
 
     /// The saving of the cursor begins. If there is anything to remember, this is it: settle the destination,
-    /// then call [`Progress::settled`] with it.
+    /// then call [`SinkProgress::settled`] with it.
     pub fn begin_save(&mut self) -> Option<Position> {
         self.save_at = None;
         Some(self.feed.done_to()).filter(|to| *to > self.cursor.position())
@@ -485,7 +485,7 @@ impl Progress {
     }
 }
 
-impl std::fmt::Debug for Progress {
+impl std::fmt::Debug for SinkProgress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Progress").field("name", &self.name).finish_non_exhaustive()
     }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use config::Defence;
-use defence::{AddressTable, Arrived, Ban, By, Judgement, Log, Networks, Offence, Source, Turned, User, Why};
+use defence::{
+    AddressTable, Arrived, Ban, By, Judgement, Log, Networks, Offence, Source, TurnedAway, TurnedAwayCause,
+    User,
+};
 use identity::QuotaExceeded;
 use metrics::{Count, Gauge, Metrics};
 use sip_message::{HeaderId, Message};
@@ -187,13 +190,13 @@ impl AdmissionControl {
         })
     }
 
-    fn turned_away(&self, source: Source, turned: Turned) {
+    fn turned_away(&self, source: Source, turned: TurnedAway) {
         self.metrics.add(match turned.why {
-            Why::Banned => Count::TurnedBanned,
-            Why::Connections => Count::TurnedConnections,
-            Why::Handshakes => Count::TurnedHandshakes,
-            Why::HandshakeRate => Count::TurnedHandshakeRate,
-            Why::MessageRate => Count::TurnedMessageRate,
+            TurnedAwayCause::Banned => Count::TurnedBanned,
+            TurnedAwayCause::Connections => Count::TurnedConnections,
+            TurnedAwayCause::Handshakes => Count::TurnedHandshakes,
+            TurnedAwayCause::HandshakeRate => Count::TurnedHandshakeRate,
+            TurnedAwayCause::MessageRate => Count::TurnedMessageRate,
         });
         if let Log::Say { times } = turned.log {
             let (by, why) = (source.by.as_str(), turned.why.as_str());

@@ -22,7 +22,8 @@ use serde::Serialize;
 use tokio::{sync::oneshot, time::timeout};
 
 use comparison::{
-    Accounts, Books, Comparison, Confidence, Counted, Difference, Kept, Patience, Subject, Views,
+    Accounts, Comparison, Confidence, Counted, Difference, LedgerTotals, Patience, Subject, UsersAndCalls,
+    Views,
 };
 pub(crate) use comparison::{Listed, Stage, Tally};
 use metrics::{Count, Gauge};
@@ -49,7 +50,7 @@ const NAMED: usize = 100;
 
 /// A part of a shard's table.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct TablePart {
     pub(crate) flows: Vec<Listed>,
     /// Behind which to go on; none at the end.
     pub(crate) next: Option<FlowNumber>,
@@ -215,7 +216,7 @@ async fn compare(
         timeout(ANSWER_WITHIN, shared.orders.snapshot()).await.ok().flatten().ok_or(NoAudit::Books)?;
     let flow = |name: &str| FlowId::parse(name).ok().map(|(_, flow)| flow);
     let (unfinished, position) = (&confidence.unfinished, confidence.at);
-    let books = Books {
+    let books = LedgerTotals {
         to: if position.incarnation == shared.state.incarnation() { position.seq } else { 0 },
         open: unfinished.flows().keys().filter_map(|name| flow(name)).collect(),
         tally: Tally {
@@ -226,7 +227,7 @@ async fn compare(
     };
     let tally = |opened, closed, held: usize| Tally { opened, closed, held: held as u64 };
     let (users, calls) = (&unfinished.users, &unfinished.calls);
-    let mut kept = Kept {
+    let mut kept = UsersAndCalls {
         users: Accounts {
             here: BTreeSet::new(),
             in_ledger: users.who().map(|(aor, _)| aor.clone()).collect(),
@@ -250,7 +251,7 @@ async fn compare(
             shared
                 .tell(shard, ShardMessage::ListPage { after, answer })
                 .map_err(|_| NoAudit::Shard(shard))?;
-            let part: Part =
+            let part: TablePart =
                 timeout(ANSWER_WITHIN, part).await.ok().and_then(Result::ok).ok_or(NoAudit::Shard(shard))?;
             tables.extend(part.flows);
             longest = longest.max(part.held_up);

@@ -1,6 +1,6 @@
 //! The rules of defence by which connections are closed, each with the cause that `flow.closed` names.
 
-use defence::{Offence, Turned};
+use defence::{Offence, TurnedAway};
 use lifecycle::{Cause, Ending};
 
 /// The rule by which the connection of a client is closed.
@@ -20,7 +20,7 @@ pub(crate) enum Breach {
 
 impl Breach {
     /// The rule by which an address is turned away.
-    pub(crate) fn of(turned: Turned) -> Self {
+    pub(crate) fn of(turned: TurnedAway) -> Self {
         turned.ban.map_or(Self::AddressMessageRate, Self::Banned)
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use defence::{Often, Paced, Turn, UserCall};
+use defence::{BurstRate, RecentEvents, Turn, UserCall};
 use ledger::{Batch, Reservation};
 use lifecycle::{
     CALL_ANSWERED_RESERVE, CALL_ENDED_RESERVE, CALL_HELD_RESERVE, CallAnswered, CallCause, CallEnd, CallHeld,
@@ -18,28 +18,28 @@ use sip_message::Message;
 use state::{Registry, clock};
 use upstream::{Hop, Upstreams, same_peer};
 
-use crate::Bound;
+use crate::BoundListener;
 
 /// What the records of calls need of the node.
 #[derive(Clone, Copy)]
 pub(crate) struct CallRecords<'s> {
     pub(crate) registry: &'s Registry,
-    pub(crate) listeners: &'s [Bound],
+    pub(crate) listeners: &'s [BoundListener],
     pub(crate) metrics: &'s Metrics,
 }
 
 /// How many calls that were refused here are written: for each user, for each server behind, and for all of
 /// them.
-const REFUSED_OF_USER: Often = Often { burst: 20, every: Duration::from_secs(6) };
-const REFUSED_OF_SERVER: Often = Often { burst: 300, every: Duration::from_millis(100) };
-const REFUSED_OF_ALL: Often = Often { burst: 2000, every: Duration::from_millis(50) };
+const REFUSED_OF_USER: BurstRate = BurstRate { burst: 20, every: Duration::from_secs(6) };
+const REFUSED_OF_SERVER: BurstRate = BurstRate { burst: 300, every: Duration::from_millis(100) };
+const REFUSED_OF_ALL: BurstRate = BurstRate { burst: 2000, every: Duration::from_millis(50) };
 
 /// The calls of this incarnation.
 #[derive(Debug)]
 pub(crate) struct CallTable {
     calls: Mutex<Calls<Hop, Room>>,
     /// Of those that were refused. Behind the lock of `calls`.
-    refused: Mutex<Paced>,
+    refused: Mutex<RecentEvents>,
     pub(crate) farewell: Farewell,
     /// How long a side whose flow ended is waited for.
     pub(crate) hold: std::time::Duration,
@@ -60,7 +60,7 @@ impl CallTable {
         };
         Self {
             calls: Mutex::new(Calls::new(settings)),
-            refused: Mutex::new(Paced::new(REFUSED_OF_ALL, Instant::now())),
+            refused: Mutex::new(RecentEvents::new(REFUSED_OF_ALL, Instant::now())),
             farewell,
             hold: config.hold,
         }
@@ -176,7 +176,7 @@ pub(crate) struct Room {
 pub(crate) struct CallRecorder<'s> {
     node: CallRecords<'s>,
     /// How often refused calls are written.
-    refusals: &'s Mutex<Paced>,
+    refusals: &'s Mutex<RecentEvents>,
     /// For the call that begins.
     place: Option<UserCall>,
     /// Whose it is, if it was refused.

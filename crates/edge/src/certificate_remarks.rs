@@ -23,7 +23,7 @@ const MOST_ON_AUTHORITIES: usize = 3;
 pub struct CertificateRemark {
     /// Whose it is, such as ``listener `wss` ``.
     whose: String,
-    flaw: Flaw,
+    flaw: CertificateFlaw,
 }
 
 /// Whether a certificate can be used.
@@ -37,34 +37,34 @@ pub enum Severity {
 
 /// What is wrong.
 #[derive(Debug, thiserror::Error)]
-enum Flaw {
+enum CertificateFlaw {
     #[error("{which} is no X.509 certificate")]
-    Unreadable { which: Which },
+    Unreadable { which: CertificateRank },
     #[error("{0}")]
     Unusable(CertificateError),
     #[error("{which} has expired at {}", time(*.at))]
-    Expired { which: Which, at: i64 },
+    Expired { which: CertificateRank, at: i64 },
     #[error("{which} is not valid before {}", time(*.at))]
-    NotYet { which: Which, at: i64 },
+    NotYet { which: CertificateRank, at: i64 },
     #[error("{which} expires in {days} days, at {}", time(*.at))]
-    Soon { which: Which, days: u64, at: i64 },
+    Soon { which: CertificateRank, days: u64, at: i64 },
     #[error("{which} is not for `{host}`, which the listener advertises, but for {for_whom}")]
-    ForOthers { which: Which, host: String, for_whom: String },
+    ForOthers { which: CertificateRank, host: String, for_whom: String },
     #[error(
         "{which} is not by the one behind it in the file: the server's own comes first, then that of its issuer, and so on"
     )]
-    OutOfOrder { which: Which },
+    OutOfOrder { which: CertificateRank },
     #[error(
         "{which} is by `{issuer}`, whose certificate is not in the file: clients that do not know it refuse this one"
     )]
-    Incomplete { which: Which, issuer: String },
+    Incomplete { which: CertificateRank, issuer: String },
     #[error("{which} may sign no others: what it has signed is refused")]
-    NoAuthority { which: Which },
+    NoAuthority { which: CertificateRank },
 }
 
 /// Which certificate of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Which {
+enum CertificateRank {
     /// Its own.
     Own,
     /// One of its issuers, by this name.
@@ -73,7 +73,7 @@ enum Which {
     Authority(String),
 }
 
-impl fmt::Display for Which {
+impl fmt::Display for CertificateRank {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Own => f.write_str("its certificate"),
@@ -94,19 +94,21 @@ impl CertificateRemark {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match &self.flaw {
-            Flaw::Unreadable { which } | Flaw::Expired { which, .. } | Flaw::NotYet { which, .. } => {
+            CertificateFlaw::Unreadable { which }
+            | CertificateFlaw::Expired { which, .. }
+            | CertificateFlaw::NotYet { which, .. } => {
                 match which {
-                    Which::Own | Which::Issuer(_) => Severity::Wrong,
+                    CertificateRank::Own | CertificateRank::Issuer(_) => Severity::Wrong,
                     // There may be others.
-                    Which::Authority(_) => Severity::Doubtful,
+                    CertificateRank::Authority(_) => Severity::Doubtful,
                 }
             }
-            Flaw::Unusable(_) => Severity::Wrong,
-            Flaw::Soon { .. }
-            | Flaw::ForOthers { .. }
-            | Flaw::OutOfOrder { .. }
-            | Flaw::Incomplete { .. }
-            | Flaw::NoAuthority { .. } => Severity::Doubtful,
+            CertificateFlaw::Unusable(_) => Severity::Wrong,
+            CertificateFlaw::Soon { .. }
+            | CertificateFlaw::ForOthers { .. }
+            | CertificateFlaw::OutOfOrder { .. }
+            | CertificateFlaw::Incomplete { .. }
+            | CertificateFlaw::NoAuthority { .. } => Severity::Doubtful,
         }
     }
 }
@@ -116,7 +118,7 @@ impl CertificateRemark {
 #[must_use]
 pub fn certificate_remarks(config: &Config, now: u64) -> Vec<CertificateRemark> {
     let mut remarks = Vec::new();
-    let mut note = |whose: String, flaws: Vec<Flaw>| {
+    let mut note = |whose: String, flaws: Vec<CertificateFlaw>| {
         remarks.extend(flaws.into_iter().map(|flaw| CertificateRemark { whose: whose.clone(), flaw }));
     };
     for listener in &config.listeners {
@@ -149,32 +151,35 @@ pub(crate) fn expires_at(certificate: &CertificateDer<'_>) -> Option<i64> {
     Some(certificate.validity().not_after.timestamp())
 }
 
-fn of_chain(files: &TlsFiles, now: u64) -> Vec<Flaw> {
-    let mut flaws: Vec<Flaw> =
-        Fitting::new(&files.chain, &files.key).err().map(Flaw::Unusable).into_iter().collect();
+fn of_chain(files: &TlsFiles, now: u64) -> Vec<CertificateFlaw> {
+    let mut flaws: Vec<CertificateFlaw> =
+        Fitting::new(&files.chain, &files.key).err().map(CertificateFlaw::Unusable).into_iter().collect();
     let parsed: Option<Vec<X509Certificate<'_>>> = files
         .chain
         .iter()
         .map(|der| X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate))
         .collect();
     let Some(parsed) = parsed else {
-        flaws.push(Flaw::Unreadable { which: Which::Own });
+        flaws.push(CertificateFlaw::Unreadable { which: CertificateRank::Own });
         return flaws;
     };
     let which = |at: usize, certificate: &X509Certificate<'_>| match at {
-        0 => Which::Own,
-        _ => Which::Issuer(certificate.subject().to_string()),
+        0 => CertificateRank::Own,
+        _ => CertificateRank::Issuer(certificate.subject().to_string()),
     };
     for (at, certificate) in parsed.iter().enumerate() {
         flaws.extend(in_time(certificate, which(at, certificate), now));
         let issuer = certificate.issuer();
         match parsed.get(at + 1) {
             Some(next) if next.subject().as_raw() != issuer.as_raw() => {
-                flaws.push(Flaw::OutOfOrder { which: which(at, certificate) });
+                flaws.push(CertificateFlaw::OutOfOrder { which: which(at, certificate) });
             }
             // A longer chain may end with one by an authority that everybody has.
             None if at == 0 && certificate.subject().as_raw() != issuer.as_raw() => {
-                flaws.push(Flaw::Incomplete { which: Which::Own, issuer: issuer.to_string() });
+                flaws.push(CertificateFlaw::Incomplete {
+                    which: CertificateRank::Own,
+                    issuer: issuer.to_string(),
+                });
             }
             Some(_) | None => {}
         }
@@ -182,18 +187,18 @@ fn of_chain(files: &TlsFiles, now: u64) -> Vec<Flaw> {
     flaws
 }
 
-fn of_authorities(authorities: &[CertificateDer<'static>], now: u64) -> Vec<Flaw> {
+fn of_authorities(authorities: &[CertificateDer<'static>], now: u64) -> Vec<CertificateFlaw> {
     let mut flaws = Vec::new();
     for der in authorities {
         let Ok((_, certificate)) = X509Certificate::from_der(der) else {
-            flaws.push(Flaw::Unreadable { which: Which::Authority("?".to_owned()) });
+            flaws.push(CertificateFlaw::Unreadable { which: CertificateRank::Authority("?".to_owned()) });
             continue;
         };
-        let which = || Which::Authority(certificate.subject().to_string());
+        let which = || CertificateRank::Authority(certificate.subject().to_string());
         flaws.extend(in_time(&certificate, which(), now));
         let limits = certificate.basic_constraints().ok().flatten();
         if limits.is_some_and(|limits| !limits.value.ca) {
-            flaws.push(Flaw::NoAuthority { which: which() });
+            flaws.push(CertificateFlaw::NoAuthority { which: which() });
         }
     }
     flaws.truncate(MOST_ON_AUTHORITIES);
@@ -201,22 +206,24 @@ fn of_authorities(authorities: &[CertificateDer<'static>], now: u64) -> Vec<Flaw
 }
 
 /// What its dates say.
-fn in_time(certificate: &X509Certificate<'_>, which: Which, now: u64) -> Option<Flaw> {
+fn in_time(certificate: &X509Certificate<'_>, which: CertificateRank, now: u64) -> Option<CertificateFlaw> {
     let validity = certificate.validity();
     let (from, until) = (validity.not_before.timestamp(), validity.not_after.timestamp());
     // Before 1970 is before now.
     let left = u64::try_from(until).unwrap_or(0).checked_sub(now);
     match left {
-        None => Some(Flaw::Expired { which, at: until }),
-        Some(_) if u64::try_from(from).is_ok_and(|from| from > now) => Some(Flaw::NotYet { which, at: from }),
-        Some(left) if left < SOON => Some(Flaw::Soon { which, days: left / DAY, at: until }),
+        None => Some(CertificateFlaw::Expired { which, at: until }),
+        Some(_) if u64::try_from(from).is_ok_and(|from| from > now) => {
+            Some(CertificateFlaw::NotYet { which, at: from })
+        }
+        Some(left) if left < SOON => Some(CertificateFlaw::Soon { which, days: left / DAY, at: until }),
         Some(_) => None,
     }
 }
 
 /// Whether the first certificate is for a name (RFC 6125 §6.4: alternative names, and `*` for the leftmost
 /// label alone).
-fn for_others(chain: &[CertificateDer<'static>], host: &str) -> Option<Flaw> {
+fn for_others(chain: &[CertificateDer<'static>], host: &str) -> Option<CertificateFlaw> {
     let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
     let alternative = certificate.subject_alternative_name().ok().flatten();
     let names: Vec<&str> = alternative
@@ -240,7 +247,7 @@ fn for_others(chain: &[CertificateDer<'static>], host: &str) -> Option<Flaw> {
         [first] => format!("`{first}`"),
         [first, rest @ ..] => format!("`{first}` and {} more", rest.len()),
     };
-    Some(Flaw::ForOthers { which: Which::Own, host: host.to_owned(), for_whom })
+    Some(CertificateFlaw::ForOthers { which: CertificateRank::Own, host: host.to_owned(), for_whom })
 }
 
 fn time(seconds: i64) -> String {

@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 /// How far the connection to a peer is.
 #[derive(Debug)]
-pub(crate) enum Made {
-    /// It is being made; this is sent once it stands.
+pub(crate) enum DialProgress {
+    /// It is being dials; this is sent once it stands.
     Waiting(Queue),
     /// It is this flow.
     Open(FlowNumber),
@@ -49,21 +49,21 @@ impl Shard {
     /// Sends to a peer of this shard, or has it wait until there is a connection; says whether that went
     /// well.
     pub(crate) fn send_to_peer(&self, hop: Hop, message: &[u8]) -> bool {
-        let mut made = self.made.borrow_mut();
-        if let Some(Made::Open(number)) = made.get(&hop) {
+        let mut dials = self.dials.borrow_mut();
+        if let Some(DialProgress::Open(number)) = dials.get(&hop) {
             let number = *number;
-            drop(made);
+            drop(dials);
             return self.link(number).is_some_and(|link| link.send(message).is_ok());
         }
-        if let Some(Made::Waiting(queue)) = made.get_mut(&hop) {
+        if let Some(DialProgress::Waiting(queue)) = dials.get_mut(&hop) {
             return queue.put(message, self.queue_bytes(hop));
         }
-        let Some(me) = self.me.upgrade().filter(|_| made.len() < MOST) else { return false };
+        let Some(me) = self.me.upgrade().filter(|_| dials.len() < MOST) else { return false };
         let mut queue = Queue::default();
         if !queue.put(message, self.queue_bytes(hop)) {
             return false;
         }
-        made.insert(hop, Made::Waiting(queue));
+        dials.insert(hop, DialProgress::Waiting(queue));
         spawn_local(connect(me, hop));
         true
     }
@@ -74,9 +74,9 @@ impl Shard {
         self.listener(listener).map_or(0, |listener| listener.settings.outbound_queue)
     }
 
-    /// A connection that we made is over, or never came about: what waits for it is told.
+    /// A connection that we dials is over, or never came about: what waits for it is told.
     pub(crate) fn peer_lost(&self, hop: Hop, loss: Loss) {
-        self.made.borrow_mut().remove(&hop);
+        self.dials.borrow_mut().remove(&hop);
         self.announce_gone(hop, loss);
     }
 }
@@ -98,7 +98,7 @@ enum Fault {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if matches!(self.shard.made.borrow().get(&self.hop), Some(Made::Open(_))) {
+        if matches!(self.shard.dials.borrow().get(&self.hop), Some(DialProgress::Open(_))) {
             return;
         }
         self.shard.shared.metrics.add(Count::DialsFailed);
@@ -115,10 +115,10 @@ async fn connect(shard: Rc<Shard>, hop: Hop) {
         Ok(opened) => opened,
         Err(fault) => return attempt.fault = fault,
     };
-    let before = shard.made.borrow_mut().insert(hop, Made::Open(flow.number));
+    let before = shard.dials.borrow_mut().insert(hop, DialProgress::Open(flow.number));
     drop(attempt);
     shard.shared.metrics.add(Count::Dialled);
-    if let Some(Made::Waiting(queue)) = before {
+    if let Some(DialProgress::Waiting(queue)) = before {
         for message in queue.messages {
             // Who does not take it has the flow end, and that is told.
             let _ = dialled.link().send(&message);

@@ -43,7 +43,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// What a node does with flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Doing {
+pub enum NodeActivity {
     /// New flows are let in.
     Serving,
     /// New flows are refused, open ones stay.
@@ -58,9 +58,9 @@ pub enum Doing {
 
 /// How far a drain, or the end of the process, has got.
 #[derive(Clone, Debug, Serialize)]
-pub struct Progress {
+pub struct DrainProgress {
     /// What is being done.
-    pub state: Doing,
+    pub state: NodeActivity,
     /// When it began, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
@@ -86,7 +86,7 @@ impl Handle {
     ///
     /// # Errors
     /// The process ends already.
-    pub fn drain(&self, over: Duration) -> Result<Progress, ShuttingDown> {
+    pub fn drain(&self, over: Duration) -> Result<DrainProgress, ShuttingDown> {
         self.0.begin_emptying(Purpose::Drain, over, FAREWELL)?;
         let progress = self.progress();
         tracing::info!(
@@ -101,7 +101,7 @@ impl Handle {
     ///
     /// # Errors
     /// The process ends already.
-    pub fn serve_again(&self) -> Result<Progress, ShuttingDown> {
+    pub fn serve_again(&self) -> Result<DrainProgress, ShuttingDown> {
         let changed = self.0.change(AdmissionState::Serving)?;
         if changed {
             tracing::info!(flows = self.live(), "new flows are let in again");
@@ -113,7 +113,7 @@ impl Handle {
     ///
     /// # Errors
     /// The process ends already.
-    pub fn refuse_new(&self) -> Result<Progress, ShuttingDown> {
+    pub fn refuse_new(&self) -> Result<DrainProgress, ShuttingDown> {
         if !matches!(*self.0.admission_state.borrow(), AdmissionState::Emptying(_)) {
             self.0.change(AdmissionState::Shut)?;
             tracing::info!(flows = self.live(), "new flows are refused");
@@ -135,25 +135,25 @@ impl Handle {
 
     /// What the node does with flows now, and how far it is.
     #[must_use]
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> DrainProgress {
         let admission_state = *self.0.admission_state.borrow();
         let left = self.live();
         let AdmissionState::Emptying(plan) = admission_state else {
             let state = if matches!(admission_state, AdmissionState::Shut) {
-                Doing::Disabled
+                NodeActivity::Disabled
             } else {
-                Doing::Serving
+                NodeActivity::Serving
             };
-            return Progress { state, since: None, until: None, seconds_left: 0.0, closed: 0, left };
+            return DrainProgress { state, since: None, until: None, seconds_left: 0.0, closed: 0, left };
         };
         let state = match plan.purpose {
-            Purpose::Shutdown => Doing::ShuttingDown,
-            Purpose::Drain if left == 0 => Doing::Drained,
-            Purpose::Drain => Doing::Draining,
+            Purpose::Shutdown => NodeActivity::ShuttingDown,
+            Purpose::Drain if left == 0 => NodeActivity::Drained,
+            Purpose::Drain => NodeActivity::Draining,
         };
         let time_left = plan.until.saturating_duration_since(Instant::now());
         let until = clock::micros() + u64::try_from(time_left.as_micros()).unwrap_or(u64::MAX);
-        Progress {
+        DrainProgress {
             state,
             since: Some(event_time(plan.since)),
             until: (!time_left.is_zero()).then(|| event_time(until)),

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use upstream::{FlowNumber, UpstreamView};
 
 use crate::{
-    BanView, Bound, CallView, FlowView, HinderedView,
+    BanView, BoundListener, CallView, FlowView, HinderedView,
     audit::{self, AuditView, NoAudit},
     certificate_remarks::expires_at,
     inbox::{Closing, ShardMessage},
@@ -40,7 +40,7 @@ pub enum Answering {
 impl Handle {
     /// The listeners, in the order of the configuration.
     #[must_use]
-    pub fn listeners(&self) -> &[Bound] {
+    pub fn listeners(&self) -> &[BoundListener] {
         &self.0.listeners
     }
 

@@ -17,7 +17,7 @@ use tokio::{
 use upstream::{FlowNumber, Hop};
 
 use crate::{
-    audit::Part,
+    audit::TablePart,
     flow_query::{FlowQuery, Pinged},
     view::FlowView,
 };
@@ -43,7 +43,7 @@ pub(crate) enum ShardMessage {
     /// End this flow.
     Close { flow: FlowNumber, ending: Ending, done: oneshot::Sender<Closing> },
     /// Tell of a part of your table: what stands behind this flow.
-    ListPage { after: Option<FlowNumber>, answer: oneshot::Sender<Part> },
+    ListPage { after: Option<FlowNumber>, answer: oneshot::Sender<TablePart> },
     /// Tell of this flow.
     Describe { flow: FlowNumber, answer: oneshot::Sender<Option<FlowView>> },
     /// Tell of the first flows that are asked for.

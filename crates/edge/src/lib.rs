@@ -39,12 +39,12 @@ mod view;
 
 pub use audit::{AuditView, DifferenceView, NoAudit};
 pub use certificate_remarks::{CertificateRemark, Severity, certificate_remarks};
-pub use draining::{Doing, Progress, ShuttingDown};
+pub use draining::{DrainProgress, NodeActivity, ShuttingDown};
 pub use flow_query::{FlowQuery, Pinged, Remote};
 pub use handle::{Answering, Handle};
 pub use identity::UsersError;
 pub use inbox::Closing;
-pub use listeners::Bound;
+pub use listeners::BoundListener;
 pub use reload::ReloadError;
 pub use server::Server;
 pub use shared::Pages;

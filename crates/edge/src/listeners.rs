@@ -20,7 +20,7 @@ use crate::StartError;
 
 /// A listener that is bound: what everyone needs to know of it.
 #[derive(Clone, Debug)]
-pub struct Bound {
+pub struct BoundListener {
     /// Its name in events and logs.
     pub name: String,
     /// How SIP travels on it.
@@ -54,7 +54,7 @@ struct Handshake {
     outbound_queue: usize,
 }
 
-impl Bound {
+impl BoundListener {
     /// Whether the sent-by of a Via is the one that we write on this listener. A port that is left out may be
     /// ours.
     pub(crate) fn is_sent_by(&self, via: &Via<'_>) -> bool {
@@ -84,7 +84,7 @@ pub(crate) enum Sockets {
 ///
 /// # Errors
 /// The first that cannot be bound, or whose certificate cannot be used; then none stays bound.
-pub(crate) fn bind(config: &Config, shards: usize) -> Result<Vec<(Bound, Sockets)>, StartError> {
+pub(crate) fn bind(config: &Config, shards: usize) -> Result<Vec<(BoundListener, Sockets)>, StartError> {
     config.listeners.iter().map(|listener| bind_one(config, listener, shards)).collect()
 }
 
@@ -92,7 +92,7 @@ fn bind_one(
     config: &Config,
     listener: &config::Listener,
     shards: usize,
-) -> Result<(Bound, Sockets), StartError> {
+) -> Result<(BoundListener, Sockets), StartError> {
     let transport = transport_of(listener);
     let failed = |error| StartError::Bind {
         listener: listener.name.to_string(),
@@ -126,7 +126,7 @@ fn bind_one(
             (socket.local_addr().map_err(failed)?, Sockets::Stream(socket))
         }
     };
-    Ok((Bound::new(config, listener, local, (tls, certificate), shards), sockets))
+    Ok((BoundListener::new(config, listener, local, (tls, certificate), shards), sockets))
 }
 
 fn transport_of(listener: &config::Listener) -> Transport {
@@ -149,7 +149,7 @@ fn clients(files: &TlsFiles) -> Clients<'_> {
     }
 }
 
-impl Bound {
+impl BoundListener {
     /// A listener of the configuration that listens here.
     pub(crate) fn new(
         config: &Config,

@@ -64,7 +64,7 @@ impl Registrations {
     }
 
     /// What a REGISTER for one of these must wait for, if for anything.
-    pub(crate) fn hold(&self, devices: &[Device]) -> Option<Held> {
+    pub(crate) fn hold(&self, devices: &[Device]) -> Option<HeldRequest> {
         let mut table = self.table();
         let entry = devices
             .iter()
@@ -82,7 +82,7 @@ impl Registrations {
     /// What a request to a device that is not registered must wait for: a REGISTER of the device that is
     /// under way. A registrar may send to a Contact as soon as it has written its 2xx, before that has been
     /// read here.
-    pub(crate) fn hold_call(&self, device: Device) -> Option<Held> {
+    pub(crate) fn hold_call(&self, device: Device) -> Option<HeldRequest> {
         let mut table = self.table();
         let entry = table.get_mut(&device).filter(|entry| entry.registers > 0)?;
         let (held, done) = self.wait()?;
@@ -90,32 +90,32 @@ impl Registrations {
         Some(held)
     }
 
-    fn wait(&self) -> Option<(Held, oneshot::Sender<()>)> {
+    fn wait(&self) -> Option<(HeldRequest, oneshot::Sender<()>)> {
         if self.held.fetch_add(1, Ordering::AcqRel) >= MOST_HELD {
             self.held.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
         let (done, over) = oneshot::channel();
-        Some((Held { over, _place: Place(Arc::clone(&self.held)) }, done))
+        Some((HeldRequest { over, _place: QueueSlot(Arc::clone(&self.held)) }, done))
     }
 }
 
 /// A request that waits.
-pub(crate) struct Held {
+pub(crate) struct HeldRequest {
     over: oneshot::Receiver<()>,
-    _place: Place,
+    _place: QueueSlot,
 }
 
-impl Held {
+impl HeldRequest {
     /// Until what it waits for has been answered, or will not be.
     pub(crate) async fn over(self) {
         let _ = self.over.await;
     }
 }
 
-struct Place(Arc<AtomicUsize>);
+struct QueueSlot(Arc<AtomicUsize>);
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -131,7 +131,7 @@ pub(crate) struct PendingUnregister {
     pub(crate) call_id: String,
     pub(crate) cseq: u32,
     /// Gone when the registrar was told, or will not be.
-    pub(crate) _untold: Untold,
+    pub(crate) _untold: PendingRegistration,
 }
 
 impl PendingUnregister {
@@ -151,9 +151,9 @@ impl PendingUnregister {
 
 /// One of those of which a registrar has yet to hear.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Untold(Arc<()>);
+pub(crate) struct PendingRegistration(Arc<()>);
 
-impl Untold {
+impl PendingRegistration {
     /// How many there are besides this one.
     pub(crate) fn others(&self) -> usize {
         Arc::strong_count(&self.0) - 1

@@ -26,7 +26,7 @@ use transport::accept::{self, Accepted};
 use upstream::{LookedUp, Upstreams, look_up, probe, resolver};
 
 use crate::{
-    Bound, Handle, Recovered, RecoveryError, StartError,
+    BoundListener, Handle, Recovered, RecoveryError, StartError,
     admission_control::AdmissionControl,
     ask::options,
     audit::{self, Audit},
@@ -36,7 +36,7 @@ use crate::{
     ledger_config,
     listeners::{self, Sockets},
     private,
-    registrations::{Registrations, Untold},
+    registrations::{PendingRegistration, Registrations},
     routing::flow_token::FlowTokens,
     shard,
     shared::{Pages, Shared},
@@ -94,7 +94,7 @@ impl Server {
             }
             Shards::Fixed(number) => usize::from(number.get()),
         };
-        let (bounds, sockets): (Vec<Bound>, Vec<Sockets>) =
+        let (bounds, sockets): (Vec<BoundListener>, Vec<Sockets>) =
             listeners::bind(config, shards)?.into_iter().unzip();
         let upstreams = Upstreams::new(&config.upstreams, &config.listeners)?;
         let resolver = resolver(&config.dns.servers).map_err(|error| StartError::Dns(error.to_string()))?;
@@ -173,7 +173,7 @@ impl Server {
             upstreams: Arc::new(upstreams),
             pending_unregisters,
             registrations: Registrations::default(),
-            untold: Untold::default(),
+            untold: PendingRegistration::default(),
             user_flows: AtomicUsize::new(0),
             flow_tokens: tokens,
             policy: policy(&config.registrar),
@@ -377,7 +377,7 @@ pub(crate) fn policy(registrar: &config::Registrar) -> sip_registrar::Policy {
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     sip_registrar::Policy {
         min_expires: seconds(registrar.min_expires),
-        shorter: sip_registrar::Shorter::Refused,
+        shorter: sip_registrar::ShortExpiry::Refused,
         max_expires: seconds(registrar.max_expires),
         default_expires: seconds(registrar.default_expires),
         max_contacts: registrar.max_contacts,

@@ -26,11 +26,11 @@ use upstream::{FlowNumber, Hop, LookedUp};
 use crate::{
     Pinged,
     admission_control::Trust,
-    dialling::Made,
+    dialling::DialProgress,
     draining,
     inbox::{Answered, Closing, Loss, ShardMessage},
     routing::{
-        environment::{ProxyEnvironment, Speaker},
+        environment::{MessageSource, ProxyEnvironment},
         response_address::response_address,
     },
     shared::Shared,
@@ -73,7 +73,7 @@ pub(crate) struct Shard {
     /// For tasks that are begun from inside.
     pub(crate) me: Weak<Self>,
     /// Peers that we connected to.
-    pub(crate) made: RefCell<HashMap<Hop, Made>>,
+    pub(crate) dials: RefCell<HashMap<Hop, DialProgress>>,
     /// Who waits for the answers to requests of our own, by their numbers.
     asked: RefCell<HashMap<u64, oneshot::Sender<Answered>>>,
     asked_last: Cell<u64>,
@@ -161,7 +161,7 @@ async fn keep_time(shard: Rc<Shard>) {
             None => shard.wake.notified().await,
         }
         let done = shard.contained(|| {
-            shard.with_proxy(Speaker::Nobody, |proxy, environment, now| {
+            shard.with_proxy(MessageSource::Nobody, |proxy, environment, now| {
                 while let Some((hop, loss)) = environment.shard.next_gone() {
                     match loss {
                         Loss::Ended => proxy.connection_lost(environment, hop, now),
@@ -204,7 +204,7 @@ impl Shard {
             gone: RefCell::default(),
             wake: Notify::new(),
             armed: Cell::new(None),
-            made: RefCell::default(),
+            dials: RefCell::default(),
             asked: RefCell::default(),
             asked_last: Cell::new(NOBODY),
             told_foreign: Cell::new(None),
@@ -269,14 +269,14 @@ impl Shard {
         }
         match Message::parse(bytes) {
             Err(_) if !sip_message::tries_to_be_sip(bytes) => self.shared.metrics.add(Count::MessagesNotSip),
-            Err(error) => self.with_proxy(Speaker::Client(from, speaker), |proxy, environment, _| {
+            Err(error) => self.with_proxy(MessageSource::Client(from, speaker), |proxy, environment, _| {
                 proxy.unparsed(environment, from, bytes, error);
             }),
             Ok(message) if message.is_request() => {
                 if speaker == Trust::Unauthenticated && self.is_of_a_scanner(from, &message) {
                     return;
                 }
-                self.with_proxy(Speaker::Client(from, speaker), |proxy, environment, now| {
+                self.with_proxy(MessageSource::Client(from, speaker), |proxy, environment, now| {
                     proxy.request(environment, from, &message, now);
                 });
             }
@@ -289,7 +289,7 @@ impl Shard {
                     let message = ShardMessage::Response { from, address, message: bytes.into() };
                     let _ = self.shared.tell(usize::from(shard), message);
                 }
-                _ => self.with_proxy(Speaker::Nobody, |proxy, environment, now| {
+                _ => self.with_proxy(MessageSource::Nobody, |proxy, environment, now| {
                     proxy.response(environment, from, &message, now);
                 }),
             },
@@ -299,7 +299,7 @@ impl Shard {
     /// A request that was sent by a hop came back: nobody is there.
     fn came_back(&self, hop: Hop, returned: QuotedRequest) {
         if returned.shard() == self.index {
-            self.with_proxy(Speaker::Nobody, |proxy, environment, now| {
+            self.with_proxy(MessageSource::Nobody, |proxy, environment, now| {
                 proxy.came_back(environment, hop, returned, now)
             });
         } else {
@@ -310,7 +310,7 @@ impl Shard {
     /// Lets the proxy do something, then what follows from it.
     fn with_proxy(
         &self,
-        speaker: Speaker,
+        speaker: MessageSource,
         act: impl FnOnce(&mut Proxy<Hop>, &mut ProxyEnvironment<'_>, Instant),
     ) {
         let now = Instant::now();
@@ -385,7 +385,7 @@ impl Shard {
             }
             ShardMessage::Response { from, address, message } => {
                 if let Ok(message) = Message::parse(&message) {
-                    self.with_proxy(Speaker::AnotherShard(address), |proxy, environment, now| {
+                    self.with_proxy(MessageSource::AnotherShard(address), |proxy, environment, now| {
                         proxy.response(environment, from, &message, now);
                     });
                 }
@@ -394,7 +394,7 @@ impl Shard {
             ShardMessage::Originate { hop, request, answer } => {
                 if let Ok(request) = Message::parse(&request) {
                     let own = answer.map_or(NOBODY, |answer| self.will_be_answered(answer));
-                    self.with_proxy(Speaker::Nobody, |proxy, environment, now| {
+                    self.with_proxy(MessageSource::Nobody, |proxy, environment, now| {
                         proxy.originate(environment, hop, &request, own, now)
                     });
                 }
@@ -449,9 +449,9 @@ impl Shard {
     pub(crate) fn flow_of(&self, hop: Hop) -> Option<FlowNumber> {
         match hop {
             Hop::Flow(number) => Some(number),
-            Hop::Peer { .. } => match self.made.borrow().get(&hop) {
-                Some(Made::Open(number)) => Some(*number),
-                Some(Made::Waiting(_)) | None => None,
+            Hop::Peer { .. } => match self.dials.borrow().get(&hop) {
+                Some(DialProgress::Open(number)) => Some(*number),
+                Some(DialProgress::Waiting(_)) | None => None,
             },
             Hop::Udp { .. } => None,
         }

@@ -13,13 +13,13 @@ use tokio::sync::{mpsc, watch};
 use upstream::Upstreams;
 
 use crate::{
-    Bound,
+    BoundListener,
     admission_control::AdmissionControl,
     audit::Audit,
     call_table::CallTable,
     drain_plan::AdmissionState,
     inbox::{Inboxes, ShardMessage, Undelivered},
-    registrations::{Registrations, Untold},
+    registrations::{PendingRegistration, Registrations},
     routing::{
         flow_token::{Device, FlowTokens},
         tables::Tables,
@@ -34,14 +34,14 @@ pub(crate) struct Shared {
     /// Flows, bindings and users, and the ledger that tells of them.
     pub(crate) state: Registry,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) listeners: Vec<Bound>,
+    pub(crate) listeners: Vec<BoundListener>,
     pub(crate) domains: Arc<Domains>,
     pub(crate) admission: Arc<AdmissionControl>,
     pub(crate) upstreams: Arc<Upstreams>,
     /// Bindings to be taken back from the registrars behind us, in turn.
     pub(crate) pending_unregisters: mpsc::Sender<Device>,
     pub(crate) registrations: Registrations,
-    pub(crate) untold: Untold,
+    pub(crate) untold: PendingRegistration,
     /// Open flows of user agents: all but those that lead to others ([`upstream::PeerKind`]).
     pub(crate) user_flows: AtomicUsize,
     pub(crate) flow_tokens: FlowTokens,

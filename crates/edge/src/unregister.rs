@@ -21,7 +21,7 @@ use upstream::Ask;
 use crate::{
     ask::ask,
     inbox::Answered,
-    registrations::{Entry, PendingUnregister, Unregister as UnregisterState, Untold},
+    registrations::{Entry, PendingRegistration, PendingUnregister, Unregister as UnregisterState},
     routing::{
         backend::{Registrar, contact_values},
         flow_token::Device,
@@ -250,7 +250,7 @@ pub(crate) struct Registering {
     shared: Arc<Shared>,
     devices: SmallVec<[Device; 1]>,
     /// The end of the process waits for it: it may leave something to be taken back.
-    _untold: Untold,
+    _untold: PendingRegistration,
 }
 
 impl Registering {

@@ -9,7 +9,8 @@ use std::{
 
 use config::Defence;
 use defence::{
-    Guesses, HinderedUser, Hindrance, Log, Pace, ThrottledUsers, Try, User, UserCall, UserConnection, Users,
+    Guesses, HinderedUser, Hindrance, Log, LoginTry, Pace, ThrottledUsers, User, UserCall, UserConnection,
+    Users,
 };
 use identity::QuotaExceeded;
 use metrics::{Count, Gauge, Metrics};
@@ -117,18 +118,18 @@ impl UserQuotas {
     }
 
     /// Whether credentials for a name are to be looked at.
-    pub(crate) fn may_try(&self, who: &Try<'_>) -> Result<(), QuotaExceeded> {
+    pub(crate) fn may_try(&self, who: &LoginTry<'_>) -> Result<(), QuotaExceeded> {
         let may = locked(&self.guesses).may_try(who, Instant::now());
         may.map_err(|wait| self.hinders(&format!("{}@{}", who.name, who.domain), Hindrance::Failures, wait))
     }
 
     /// Credentials for a name were wrong.
-    pub(crate) fn failed(&self, who: &Try<'_>) {
+    pub(crate) fn failed(&self, who: &LoginTry<'_>) {
         locked(&self.guesses).failed(who, Instant::now());
     }
 
     /// They were right.
-    pub(crate) fn proved(&self, who: &Try<'_>) {
+    pub(crate) fn proved(&self, who: &LoginTry<'_>) {
         locked(&self.guesses).proved(who, Instant::now());
     }
 

@@ -12,10 +12,10 @@ use config::{Domain, Host, Jwt, Outside, TokenSource};
 use lifecycle::Text;
 use metrics::{Count, Metrics};
 use percent_encoding::percent_decode_str;
-use sip_auth::{Again, EphemeralName, Granted, Role, TokenError, TokenKeys, TokenRules};
+use sip_auth::{EphemeralName, Granted, Role, TokenError, TokenKeys, TokenRetry, TokenRules};
 use sip_message::{HeaderId, Message, Uri};
 use sip_proxy::Answer;
-use transport::{Grant, Vouched, upgrade::Request};
+use transport::{Grant, VerifiedClient, upgrade::Request};
 
 use crate::{LONGEST_IDENTITY, UsersError, key_set::Remote};
 
@@ -85,7 +85,7 @@ impl BearerTokens {
     }
 
     /// Who brings a token.
-    pub(crate) fn judge(&self, token: &str, at: (Instant, u64)) -> Result<Vouched, TokenError> {
+    pub(crate) fn judge(&self, token: &str, at: (Instant, u64)) -> Result<VerifiedClient, TokenError> {
         let (now, seconds) = at;
         let holder = {
             // A panic under this lock is a bug of ours; the keys stay whole.
@@ -105,7 +105,7 @@ impl BearerTokens {
             Granted::Yes => Grant::Given,
             Granted::No => Grant::NotGiven,
         };
-        Ok(Vouched { identity, until: now + left, outside })
+        Ok(VerifiedClient { identity, until: now + left, outside })
     }
 
     /// From now on tokens are judged by these. Connections that others have let in stay until their tokens
@@ -125,7 +125,7 @@ impl BearerTokens {
         at: (Instant, u64),
         metrics: &Metrics,
         wrong: impl FnOnce(),
-    ) -> Result<Vouched, Answer> {
+    ) -> Result<VerifiedClient, Answer> {
         let ask = |again| {
             let server = self.rules.issuer.as_deref().filter(|issuer| issuer.starts_with("https://"));
             let reason = match role {
@@ -136,7 +136,7 @@ impl BearerTokens {
             let challenge = sip_auth::bearer_challenge(&self.domain.to_string(), server, again);
             Answer::new(role.status(), reason).header(role.challenge_header(), challenge)
         };
-        let token = brought(request).ok_or_else(|| ask(Again::No))?;
+        let token = brought(request).ok_or_else(|| ask(TokenRetry::No))?;
         self.judge(token, at).map_err(|error| {
             metrics.add(Count::TokensRefused);
             tracing::debug!(why = error.message(), "a request's token is refused");
@@ -144,7 +144,7 @@ impl BearerTokens {
             if error != TokenError::Expired {
                 wrong();
             }
-            ask(Again::Yes)
+            ask(TokenRetry::Yes)
         })
     }
 }
@@ -183,11 +183,15 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 /// Who an ephemeral password names, and until when.
-pub(crate) fn vouched_for(name: EphemeralName<'_>, domain: &Host, at: (Instant, u64)) -> Option<Vouched> {
+pub(crate) fn vouched_for(
+    name: EphemeralName<'_>,
+    domain: &Host,
+    at: (Instant, u64),
+) -> Option<VerifiedClient> {
     let (now, seconds) = at;
     let left = lasting(Duration::from_secs(name.until.saturating_sub(seconds)));
     let identity = identity(name.user, domain)?;
-    Some(Vouched { identity, until: now + left, outside: Grant::NotGiven })
+    Some(VerifiedClient { identity, until: now + left, outside: Grant::NotGiven })
 }
 
 fn value_of<'a>(pairs: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a str> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use config::ClientIdentity;
 use sip_message::Uri;
-use transport::{Grant, Vouched};
+use transport::{Grant, VerifiedClient};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::{Domains, bearer_tokens::lasting};
@@ -16,11 +16,15 @@ pub fn vouched_by(
     rule: ClientIdentity,
     domains: &Domains,
     (now, seconds): (Instant, u64),
-) -> Option<Vouched> {
+) -> Option<VerifiedClient> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let left = u64::try_from(certificate.validity().not_after.timestamp()).ok()?.checked_sub(seconds)?;
     let identity = names(&certificate, rule).into_iter().find_map(|name| domains.identity(&name))?;
-    Some(Vouched { identity, until: now + lasting(Duration::from_secs(left)), outside: Grant::NotGiven })
+    Some(VerifiedClient {
+        identity,
+        until: now + lasting(Duration::from_secs(left)),
+        outside: Grant::NotGiven,
+    })
 }
 
 /// What a certificate names by this rule, `user@domain` each.

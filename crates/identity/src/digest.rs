@@ -13,12 +13,12 @@ use std::{
 use config::{DigestAlgorithm, Host, UserSource};
 use metrics::{Count, Metrics};
 use sip_auth::{
-    Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName, Lacks,
-    NoHash, Request, Role, Secret, Stale, UserNames, UserTable, Username, Verdict,
+    Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName,
+    MissingHash, NoHash, Request, Role, Secret, Stale, UserNames, UserTable, Username, Verdict,
 };
 use sip_message::{HeaderId, Message};
 use sip_proxy::Answer;
-use transport::{Vouched, upgrade};
+use transport::{VerifiedClient, upgrade};
 
 use crate::{
     LoginAttempt, Proof, QuotaExceeded, UsersError,
@@ -140,7 +140,7 @@ impl Digest {
         &self,
         request: &upgrade::Request<'_>,
         at: (Instant, u64),
-    ) -> Option<Option<Vouched>> {
+    ) -> Option<Option<VerifiedClient>> {
         let passwords = self.passwords.read().unwrap_or_else(PoisonError::into_inner);
         let ephemeral = passwords.ephemeral.as_ref()?;
         let (name, password) = named_in_query(request)?;
@@ -227,12 +227,12 @@ impl Digest {
         }
         let (domain, realm) = (&self.domain, &self.realm);
         match lacks {
-            Lacks::Spelling => tracing::warn!(
+            MissingHash::Spelling => tracing::warn!(
                 %domain, user = account, written, realm,
                 "a client wrote the name of this user in a way for which there is no hash: store a hash of `written:realm:password` \
                  beside the other, or the password, or have the client write the name as it was hashed"
             ),
-            Lacks::Algorithm(algorithm) => tracing::warn!(
+            MissingHash::Algorithm(algorithm) => tracing::warn!(
                 %domain, user = account, algorithm = algorithm.name(),
                 "a client took an algorithm for which this user has no hash: store one, or leave the algorithm out of `algorithms`"
             ),

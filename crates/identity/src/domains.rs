@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use sip_auth::{Authenticator, Role, Settings, TokenError, TokenKeys, UriCheck, UserTable};
 use sip_message::Message;
 use sip_proxy::Answer;
-use transport::{Vouched, upgrade};
+use transport::{VerifiedClient, upgrade};
 use upstream::Number;
 
 use crate::{
@@ -73,7 +73,7 @@ pub enum Proof {
     /// This user of the domain.
     User(String),
     /// This one, for as long as its credentials are good.
-    Vouched(Vouched),
+    Vouched(VerifiedClient),
     /// Anyone: the domain is open.
     NotAsked,
 }
@@ -262,20 +262,22 @@ impl Domains {
     /// Whether the value of an Authorization or Proxy-Authorization answers what we asked for, and is nobody
     /// else's business.
     pub fn asked_for(&self, value: &[u8]) -> bool {
-        match sip_auth::Meant::of(value) {
-            sip_auth::Meant::Realm(realm) => self
+        match sip_auth::CredentialsScope::of(value) {
+            sip_auth::CredentialsScope::Realm(realm) => self
                 .all
                 .values()
                 .any(|served| matches!(&served.gate, Gate::Digest(digest) if digest.realm() == realm)),
-            sip_auth::Meant::Bearer => !self.by_token.is_empty(),
-            sip_auth::Meant::Others => false,
+            sip_auth::CredentialsScope::Bearer => !self.by_token.is_empty(),
+            sip_auth::CredentialsScope::Others => false,
         }
     }
 
     /// Whether a challenge asks for a password of a user of ours, or might: whoever made it could answer ours
     /// with what it brings. One that can be read and names another realm does not.
     pub fn asks_as_we_do(&self, challenge: &[u8]) -> bool {
-        let sip_auth::Meant::Realm(realm) = sip_auth::Meant::of(challenge) else { return true };
+        let sip_auth::CredentialsScope::Realm(realm) = sip_auth::CredentialsScope::of(challenge) else {
+            return true;
+        };
         self.all.values().any(|served| {
             matches!(&served.gate, Gate::Digest(digest) if digest.realm().eq_ignore_ascii_case(&realm))
         })
@@ -289,7 +291,7 @@ impl Domains {
         &self,
         request: &upgrade::Request<'_>,
         at: (Instant, u64),
-    ) -> Result<Option<Vouched>, (upgrade::Refusal, Option<Offence>)> {
+    ) -> Result<Option<VerifiedClient>, (upgrade::Refusal, Option<Offence>)> {
         let mut refused: Option<&'static str> = None;
         let mut worst: Option<TokenError> = None;
         for served in self.vouching.iter().filter_map(|domain| self.all.get(domain)) {

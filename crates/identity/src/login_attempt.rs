@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use config::Host;
-use defence::{Source, Try};
+use defence::{LoginTry, Source};
 use lifecycle::Text;
 use sip_auth::{Credentials, Secret, Username};
 use smallvec::SmallVec;
@@ -17,13 +17,13 @@ pub trait LoginThrottle {
     ///
     /// # Errors
     /// Too many for that name were wrong.
-    fn may_try(&self, who: &Try<'_>) -> Result<(), QuotaExceeded>;
+    fn may_try(&self, who: &LoginTry<'_>) -> Result<(), QuotaExceeded>;
 
     /// Credentials for a name were wrong.
-    fn failed(&self, who: &Try<'_>);
+    fn failed(&self, who: &LoginTry<'_>);
 
     /// Credentials for a name were right.
-    fn succeeded(&self, who: &Try<'_>);
+    fn succeeded(&self, who: &LoginTry<'_>);
 
     /// The address that the request came from brought one set of wrong credentials.
     fn offends(&self);
@@ -108,11 +108,11 @@ impl<C> Asked<'_, C> {
         }
     }
 
-    fn whom<'t>(&'t self, name: &'t str) -> Option<Try<'t>> {
+    fn whom<'t>(&'t self, name: &'t str) -> Option<LoginTry<'t>> {
         let known = self.attempt.known.as_ref();
         let same = known.is_some() && identity(name, self.host).as_ref() == known;
         let source = self.attempt.source.filter(|_| !same)?;
-        Some(Try { domain: &self.domain, name, source })
+        Some(LoginTry { domain: &self.domain, name, source })
     }
 
     /// Remembers what became of it.

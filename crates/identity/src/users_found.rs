@@ -62,14 +62,14 @@ impl UsersFound {
 /// Something about the users of a domain that keeps some of them, or all, from logging in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsersRemark {
-    flaw: Flaw,
+    flaw: UserFlaw,
     /// One of them.
     user: String,
     count: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Flaw {
+enum UserFlaw {
     Nobody,
     ForeignHost { host: String, domain: Host },
     ForeignRealm { realm: String, ours: String },
@@ -80,23 +80,23 @@ impl fmt::Display for UsersRemark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { flaw, user, count } = self;
         match (flaw, count) {
-            (Flaw::Nobody, _) => return f.write_str("there is no user: nobody can log in"),
+            (UserFlaw::Nobody, _) => return f.write_str("there is no user: nobody can log in"),
             (_, 1) => write!(f, "user `{user}` ")?,
             (_, count) => write!(f, "{count} users, such as `{user}`, ")?,
         }
         let (has, is) = if *count == 1 { ("has", "is") } else { ("have", "are") };
         match flaw {
-            Flaw::Nobody => Ok(()),
-            Flaw::ForeignHost { host, domain } => write!(
+            UserFlaw::Nobody => Ok(()),
+            UserFlaw::ForeignHost { host, domain } => write!(
                 f,
                 "{has} `@{host}` in the name, which is not this domain. A user of this domain is written `name` or `name@{domain}`"
             ),
-            Flaw::ForeignRealm { realm, ours } => write!(
+            UserFlaw::ForeignRealm { realm, ours } => write!(
                 f,
                 "{has} a hash for the realm `{realm}`, but clients are asked for `{ours}`, and so {is} never let in. Hash \
                  `name:{ours}:password`, or write realm = \"{realm}\""
             ),
-            Flaw::Algorithm(algorithm) => write!(
+            UserFlaw::Algorithm(algorithm) => write!(
                 f,
                 "{has} no hash for {algorithm}, which is offered: a client that takes it is never let in. Write `algorithms` as \
                  the hashes are, or store the missing ones"
@@ -114,7 +114,7 @@ pub(crate) fn remarks(domain: &Domain, all: &[Domain], users: &UserTable) -> Vec
     };
     if users.is_empty() {
         // Whoever has an ephemeral password stands in no file.
-        let nobody = UsersRemark { flaw: Flaw::Nobody, user: String::new(), count: 0 };
+        let nobody = UsersRemark { flaw: UserFlaw::Nobody, user: String::new(), count: 0 };
         return if ephemeral.is_none() { vec![nobody] } else { Vec::new() };
     }
     let shared_with = |name: &str| {
@@ -141,12 +141,12 @@ pub(crate) fn remarks(domain: &Domain, all: &[Domain], users: &UserTable) -> Vec
     let remark = |(why, (user, count)): (Unserved<'_>, (&str, usize))| {
         let flaw = match why {
             Unserved::ForeignHost(host) => {
-                Flaw::ForeignHost { host: host.to_owned(), domain: domain.name.clone() }
+                UserFlaw::ForeignHost { host: host.to_owned(), domain: domain.name.clone() }
             }
             Unserved::ForeignRealm(wrong) => {
-                Flaw::ForeignRealm { realm: wrong.to_owned(), ours: realm.clone() }
+                UserFlaw::ForeignRealm { realm: wrong.to_owned(), ours: realm.clone() }
             }
-            Unserved::Algorithm(algorithm) => Flaw::Algorithm(algorithm.name()),
+            Unserved::Algorithm(algorithm) => UserFlaw::Algorithm(algorithm.name()),
         };
         UsersRemark { flaw, user: user.to_owned(), count }
     };

@@ -26,7 +26,7 @@ pub(crate) struct Keeper {
 
 /// What a step of the keeper did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum KeeperStep {
     /// There is enough of everything.
     Idle,
     /// A segment was prepared or a heartbeat written; there may be more to do.
@@ -42,7 +42,7 @@ impl Keeper {
         Self { shared, next_spare, retry: FIRST_RETRY }
     }
 
-    pub(crate) fn step(&mut self) -> Kept {
+    pub(crate) fn step(&mut self) -> KeeperStep {
         let (beat, wanted) = {
             let mut state = self.shared.state();
             state.keeper_called = false;
@@ -50,7 +50,7 @@ impl Keeper {
             if state.queue.phase == Phase::Closed
                 || (state.queue.phase == Phase::Closing && state.queue.is_idle())
             {
-                return Kept::Ended;
+                return KeeperStep::Ended;
             }
             let short = state.queue.room.available() < self.shared.settings.spare_bytes;
             (state.beat.take(), short || state.spares.len() < LEAST_SPARES)
@@ -59,7 +59,7 @@ impl Keeper {
             self.beat(at);
         }
         if !wanted {
-            return if beat.is_some() { Kept::Done } else { Kept::Idle };
+            return if beat.is_some() { KeeperStep::Done } else { KeeperStep::Idle };
         }
         self.next_spare += 1;
         match make_spare(&*self.shared.storage, &self.shared.settings, self.next_spare) {
@@ -71,7 +71,7 @@ impl Keeper {
                 drop(state);
                 self.shared.phase_changed.notify_all();
                 self.retry = FIRST_RETRY;
-                Kept::Done
+                KeeperStep::Done
             }
             Err(fault) => {
                 let error = fault.to_string();
@@ -81,7 +81,7 @@ impl Keeper {
                 }
                 let wait = self.retry;
                 self.retry = (self.retry * 2).min(LONGEST_RETRY);
-                Kept::Wait(wait)
+                KeeperStep::Wait(wait)
             }
         }
     }
@@ -97,10 +97,10 @@ impl Keeper {
     pub(crate) fn run(mut self) {
         loop {
             let until = match self.step() {
-                Kept::Done => continue,
-                Kept::Ended => return,
-                Kept::Idle => None,
-                Kept::Wait(retry) => Some(Instant::now() + retry),
+                KeeperStep::Done => continue,
+                KeeperStep::Ended => return,
+                KeeperStep::Idle => None,
+                KeeperStep::Wait(retry) => Some(Instant::now() + retry),
             };
             let mut state = self.shared.state();
             loop {

@@ -1,6 +1,6 @@
 //! Driving a ledger by hand, so that a simulation decides what happens when.
 
-use crate::keeper::{Keeper, Kept};
+use crate::keeper::{Keeper, KeeperStep};
 use crate::writer::{Step, Writer};
 
 /// What a step came to.
@@ -40,10 +40,10 @@ impl Stepper {
     /// One piece of upkeep: prepare a segment, or write the heartbeat.
     pub fn keep(&mut self) -> Stepped {
         match self.keeper.step() {
-            Kept::Idle => Stepped::Idle,
-            Kept::Done => Stepped::Done,
-            Kept::Wait(_) => Stepped::Failed,
-            Kept::Ended => Stepped::Ended,
+            KeeperStep::Idle => Stepped::Idle,
+            KeeperStep::Done => Stepped::Done,
+            KeeperStep::Wait(_) => Stepped::Failed,
+            KeeperStep::Ended => Stepped::Ended,
         }
     }
 }

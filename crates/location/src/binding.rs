@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use lifecycle::{FlowId, Transport};
-use sip_registrar::{Gruu, Listed};
+use sip_registrar::{Gruu, ListedBinding};
 use smallvec::SmallVec;
 
 /// How requests reach a binding's user agent.
@@ -160,8 +160,8 @@ impl<R> Binding<R> {
     }
 
     /// As a 200 to REGISTER lists it.
-    pub(crate) fn listed(&self, gruu: Gruu, now: Instant) -> Listed<'_> {
-        Listed {
+    pub(crate) fn listed(&self, gruu: Gruu, now: Instant) -> ListedBinding<'_> {
+        ListedBinding {
             contact: self.contact(),
             instance: self.instance(),
             reg_id: self.reg_id(),

@@ -15,15 +15,15 @@ mod aor_index;
 mod binding;
 mod expiry;
 mod flow_index;
-mod kept;
 mod location;
 mod phones;
 mod presence;
 mod register;
+mod stored_binding;
 
 pub use aor_index::number_of;
 pub use binding::{Binding, BindingHop, SocketPeer};
-pub use kept::Kept;
 pub use location::{Location, Taken};
 pub use presence::{Came, Gone, Owed, Presence};
 pub use register::{Register, RegisterError, Registration};
+pub use stored_binding::StoredBinding;

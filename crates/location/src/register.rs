@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use lifecycle::{FlowId, RemovalCause, Text, Transport};
 use sip_message::{HeaderId, Message};
-use sip_registrar::{Bound, Change, Decision, Part, Policy, Refusal, Wish, decide, granted_gruu};
+use sip_registrar::{
+    Change, ContactRequest, CurrentBinding, Decision, Policy, Refusal, StoredPart, decide, granted_gruu,
+};
 use smallvec::SmallVec;
 
 use crate::binding::{Facts, NO_Q, SocketPeer, TEXTS, Texts, join};
@@ -139,10 +141,10 @@ impl<R> Location<R> {
         policy: &Policy,
         now: Instant,
     ) -> Result<Plan<'r>, RegisterError<E>> {
-        Part::AddressOfRecord.check(register.aor.len())?;
+        StoredPart::AddressOfRecord.check(register.aor.len())?;
         let (live, ended): (Slots, Slots) =
             self.slots(register.aor).partition(|&slot| self.binding(slot).is_live(now));
-        let bound: SmallVec<[Bound<'_>; 8]> =
+        let bound: SmallVec<[CurrentBinding<'_>; 8]> =
             live.iter().map(|&slot| bound(self.binding(slot), register)).collect();
         let decision = decide(register.request, &bound, policy)?;
         let (mut comes, mut goes) = (0, ended.len());
@@ -180,13 +182,13 @@ struct Plan<'r> {
     comes: usize,
 }
 
-fn bound<'a, R>(binding: &'a Binding<R>, register: &Register<'_>) -> Bound<'a> {
+fn bound<'a, R>(binding: &'a Binding<R>, register: &Register<'_>) -> CurrentBinding<'a> {
     let same = binding.way == register.way
         && match binding.way {
             BindingHop::Flow(_) => true,
             BindingHop::Udp { .. } => binding.remote == register.remote,
         };
-    Bound {
+    CurrentBinding {
         contact: binding.contact(),
         instance: binding.instance(),
         reg_id: binding.reg_id(),
@@ -196,7 +198,7 @@ fn bound<'a, R>(binding: &'a Binding<R>, register: &Register<'_>) -> Bound<'a> {
     }
 }
 
-fn facts(register: &Register<'_>, wish: &Wish<'_>, cseq: u32, now: Instant) -> Facts {
+fn facts(register: &Register<'_>, wish: &ContactRequest<'_>, cseq: u32, now: Instant) -> Facts {
     Facts {
         remote: register.remote,
         way: register.way,
@@ -228,7 +230,12 @@ impl RequestTexts {
         }
     }
 
-    fn with<'a>(&'a self, register: &Register<'a>, wish: &Wish<'a>, call_id: &'a [u8]) -> [&'a [u8]; TEXTS] {
+    fn with<'a>(
+        &'a self,
+        register: &Register<'a>,
+        wish: &ContactRequest<'a>,
+        call_id: &'a [u8],
+    ) -> [&'a [u8]; TEXTS] {
         let text =
             |text: &'a Option<Text<128>>| text.as_ref().map_or(&b""[..], |text| text.as_str().as_bytes());
         [

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use lifecycle::{FlowId, RemovalCause, Transport};
 use location::{Binding, BindingHop, Location, Register, RegisterError, SocketPeer, number_of};
 use sip_message::Message;
-use sip_registrar::{Policy, Refusal, Shorter};
+use sip_registrar::{Policy, Refusal, ShortExpiry};
 
 const ALICE: &str = "alice@example.com";
 const POLICY: Policy = Policy {
     min_expires: 60,
-    shorter: Shorter::Refused,
+    shorter: ShortExpiry::Refused,
     max_expires: 3600,
     default_expires: 600,
     max_contacts: 3,
@@ -291,7 +291,7 @@ fn what_belongs_to_no_flow_is_put_back_as_it_was() {
     let mut full = Edge::new();
     full.location = Location::new(0, &[7; 16]);
     assert_eq!(full.location.restore(kept, 9), Err(9));
-    let endless = location::Kept { user_agent: "x".repeat(70_000), ..kept.clone() };
+    let endless = location::StoredBinding { user_agent: "x".repeat(70_000), ..kept.clone() };
     assert_eq!(next.location.restore(&endless, 9), Err(9));
 }
 

@@ -11,7 +11,7 @@ use sip_message::Message;
 use sip_registrar::Policy;
 use state::Registry;
 
-use crate::{chance::Chance, clock::Clock, planted::Planted};
+use crate::{chance::SeededRandom, clock::Clock, planted::Planted};
 
 /// Addresses-of-record; few, so that clients meet in them.
 pub(crate) const USERS: u64 = 6;
@@ -26,7 +26,7 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    pub(crate) fn any(chance: &mut Chance) -> Self {
+    pub(crate) fn any(chance: &mut SeededRandom) -> Self {
         Self { user: chance.below(USERS), number: chance.below(DEVICES) }
     }
 
@@ -160,7 +160,7 @@ const ENDINGS: &[Cause] = &[
 ];
 
 /// How a flow ends.
-pub(crate) fn ending(chance: &mut Chance) -> Ending {
+pub(crate) fn ending(chance: &mut SeededRandom) -> Ending {
     let cause = chance.pick(ENDINGS);
     match cause {
         Cause::CloseFrame => Ending::of(cause).code(1001).reason("gone"),
@@ -196,7 +196,7 @@ struct Bound {
 }
 
 /// A wish to be bound, or not to be any more.
-pub(crate) struct Wish<'a> {
+pub(crate) struct BindingRequest<'a> {
     pub(crate) device: Device,
     /// The flow and its name; none comes over UDP.
     pub(crate) flow: Option<(FlowId, &'a str)>,
@@ -229,9 +229,9 @@ impl Bindings {
         &mut self,
         registry: &Registry,
         clock: &Clock,
-        wish: &Wish<'_>,
+        wish: &BindingRequest<'_>,
     ) -> Result<Registered, String> {
-        let Wish { device, flow, cseq, expires } = *wish;
+        let BindingRequest { device, flow, cseq, expires } = *wish;
         let id = flow.map(|(flow, _)| flow);
         let contact = device.contact(id);
         let call = id.map_or(0, |flow| flow.counter);

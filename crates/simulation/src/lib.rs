@@ -1,8 +1,8 @@
 //! The life of flows, from admission to delivery, in one thread from one seed.
 //!
 //! What runs is the server's own code: admission, closes and bindings (`edge::registry`), recovery, the
-//! bookkeeper and retention (`state::Stepped`), the ledger with its writer and keeper
-//! (`Ledger::open_stepped`), and the decisions of sinks (`sinks::Progress`). What is simulated is what
+//! bookkeeper and retention (`state::ManualNode`), the ledger with its writer and keeper
+//! (`Ledger::open_stepped`), and the decisions of sinks (`sinks::SinkProgress`). What is simulated is what
 //! surrounds it: clients, time, the order in which tasks get their turn, a disk that lies, destinations with
 //! moods, and death at any moment. A witness reads every record of every run and holds them to the promise of
 //! the design.

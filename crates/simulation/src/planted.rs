@@ -69,27 +69,27 @@ impl FromStr for Planted {
 }
 
 /// A disk whose failed syncs go unnoticed.
-pub(crate) struct Careless {
+pub(crate) struct UnsyncedDisk {
     mounted: Mounted,
     disk: Simulated,
 }
 
-struct CarelessFile {
+struct UnsyncedFile {
     disk: Simulated,
     file: Arc<dyn File>,
 }
 
-impl Careless {
+impl UnsyncedDisk {
     pub(crate) fn mount(disk: &Simulated) -> Self {
         Self { mounted: disk.mount(), disk: disk.clone() }
     }
 
     fn file(&self, file: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(CarelessFile { disk: self.disk.clone(), file })
+        Arc::new(UnsyncedFile { disk: self.disk.clone(), file })
     }
 }
 
-impl Storage for Careless {
+impl Storage for UnsyncedDisk {
     fn place(&self) -> String {
         self.mounted.place()
     }
@@ -131,7 +131,7 @@ impl Storage for Careless {
     }
 }
 
-impl File for CarelessFile {
+impl File for UnsyncedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.file.read_at(buffer, offset)
     }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use config::EventTypes;
-use delivery::{BatchLimit, Failure, FailureKind, Moment, Outgoing, Pace, Progress, Work};
+use delivery::{BatchLimit, Failure, FailureKind, Moment, Outgoing, Pace, SinkProgress, Work};
 use ledger::{Ledger, Position, Save};
 use lifecycle::{EventId, EventKind, Node};
 
 use crate::{
-    chance::Chance,
+    chance::SeededRandom,
     clock::Clock,
     planted::Planted,
     witness::{Witness, fingerprint},
@@ -16,7 +16,7 @@ use crate::{
 
 /// What a destination is like.
 #[derive(Clone, Copy, Debug)]
-struct Temper {
+struct DestinationBehaviour {
     /// One delivery in so many fails; 0: none.
     fails: u64,
     /// One answer in so many is lost, though all was taken.
@@ -31,10 +31,10 @@ struct Temper {
     slow: u64,
 }
 
-impl Temper {
+impl DestinationBehaviour {
     const GOOD: Self = Self { fails: 0, answers_lost: 0, refuses: 0, forgets: 0, outages: 0, slow: 4 };
 
-    fn any(chance: &mut Chance) -> Self {
+    fn any(chance: &mut SeededRandom) -> Self {
         let mut odds = |some: &[u64]| chance.pick(some);
         Self {
             fails: odds(&[0, 0, 4, 20]),
@@ -74,17 +74,17 @@ struct Held {
 pub(crate) struct Sink {
     name: String,
     types: EventTypes,
-    temper: Temper,
+    temper: DestinationBehaviour,
     held: Held,
     doing: Doing,
-    progress: Option<Progress>,
+    progress: Option<SinkProgress>,
     /// What was counted as delivered before it was: a planted bug.
     unsent: Vec<Outgoing>,
 }
 
 /// What a sink needs of the world.
 pub(crate) struct Around<'a> {
-    pub(crate) chance: &'a mut Chance,
+    pub(crate) chance: &'a mut SeededRandom,
     pub(crate) clock: &'a Clock,
     pub(crate) witness: &'a mut Witness,
     pub(crate) node: &'a Node,
@@ -98,7 +98,7 @@ impl Around<'_> {
 }
 
 impl Sink {
-    pub(crate) fn new(number: usize, chance: &mut Chance, good: bool) -> Self {
+    pub(crate) fn new(number: usize, chance: &mut SeededRandom, good: bool) -> Self {
         let types = match chance.below(if number == 0 { 1 } else { 3 }) {
             0 => EventTypes::All,
             1 => EventTypes::Only(vec![EventKind::FlowClosed]),
@@ -107,7 +107,7 @@ impl Sink {
         Self {
             name: format!("sink{number}"),
             types,
-            temper: if good { Temper::GOOD } else { Temper::any(chance) },
+            temper: if good { DestinationBehaviour::GOOD } else { DestinationBehaviour::any(chance) },
             held: Held::default(),
             doing: Doing::Nothing,
             progress: None,
@@ -124,21 +124,27 @@ impl Sink {
     }
 
     /// The process starts.
-    pub(crate) fn start(&mut self, ledger: &Ledger, node: &Node, chance: &mut Chance) -> Result<(), String> {
+    pub(crate) fn start(
+        &mut self,
+        ledger: &Ledger,
+        node: &Node,
+        chance: &mut SeededRandom,
+    ) -> Result<(), String> {
         let pace = Pace {
             first_retry: Duration::from_millis(100),
             longest_retry: Duration::from_secs(30),
             save_every: Duration::from_millis(chance.pick(&[0, 200, 2000])),
         };
         let batch_limit = BatchLimit { events: chance.pick(&[1, 8, 64]), bytes: 64 << 10 };
-        let opened = Progress::open(ledger, node, self.name.clone(), self.types.clone(), pace, batch_limit);
+        let opened =
+            SinkProgress::open(ledger, node, self.name.clone(), self.types.clone(), pace, batch_limit);
         self.progress = Some(opened.map_err(|error| error.to_string())?);
         self.doing = Doing::Nothing;
         Ok(())
     }
 
     /// The process dies.
-    pub(crate) fn die(&mut self, chance: &mut Chance) {
+    pub(crate) fn die(&mut self, chance: &mut SeededRandom) {
         self.progress = None;
         self.doing = Doing::Nothing;
         self.unsent.clear();
@@ -149,7 +155,7 @@ impl Sink {
 
     /// From now on the destination is well.
     pub(crate) fn be_good(&mut self) {
-        self.temper = Temper::GOOD;
+        self.temper = DestinationBehaviour::GOOD;
         self.held.down_until = 0;
         self.held.poison = None;
         if let Some(progress) = &mut self.progress {
@@ -244,7 +250,7 @@ impl Sink {
     }
 }
 
-impl Temper {
+impl DestinationBehaviour {
     /// When an answer comes; none: at once.
     fn answers_at(self, around: &mut Around<'_>) -> Option<u64> {
         if !around.chance.once_in(self.slow) {
@@ -280,7 +286,7 @@ impl Held {
         &mut self,
         events: &[Outgoing],
         types: &EventTypes,
-        temper: Temper,
+        temper: DestinationBehaviour,
         around: &mut Around<'_>,
     ) -> Result<Result<(), Failure>, String> {
         let passed = around.clock.passed();

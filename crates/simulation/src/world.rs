@@ -23,21 +23,21 @@ use ledger::{
 };
 use lifecycle::Node;
 use metrics::Count;
-use state::{Registry, Retention, Stepped};
+use state::{ManualNode, Registry, Retention};
 
 use crate::{
     At, DiskFaults, Plan, Planted, Totals,
-    chance::Chance,
+    chance::SeededRandom,
     client::{Bindings, Connection},
     clock::Clock,
-    planted::Careless,
+    planted::UnsyncedDisk,
     sink::{Around, Sink},
     witness::Witness,
 };
 
 /// A process between its start and its end.
 struct Process {
-    stepped: Stepped,
+    stepped: ManualNode,
     registry: Arc<Registry>,
     connections: Vec<Connection>,
     /// Flows numbered so far.
@@ -48,7 +48,7 @@ struct Process {
 
 pub(crate) struct World {
     plan: Plan,
-    chance: Chance,
+    chance: SeededRandom,
     clock: Rc<Clock>,
     disk: Simulated,
     node: Node,
@@ -69,7 +69,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(plan: Plan) -> Self {
-        let mut chance = Chance::new(plan.seed);
+        let mut chance = SeededRandom::new(plan.seed);
         let disk = Simulated::new(chance.draw());
         let rough = plan.weather == DiskFaults::Rough;
         let sinks: Vec<Sink> =
@@ -158,12 +158,12 @@ impl World {
             }
             self.arm();
             let storage: Arc<dyn Storage> = match self.plan.planted {
-                Some(Planted::FailedSyncIgnored) => Arc::new(Careless::mount(&self.disk)),
+                Some(Planted::FailedSyncIgnored) => Arc::new(UnsyncedDisk::mount(&self.disk)),
                 _ => Arc::new(self.disk.mount()),
             };
             let now = (self.clock.now(), self.clock.micros());
             let (settings, policy) = (self.settings.clone(), self.policy.clone());
-            let started = Stepped::start(storage, settings, &self.node, policy, 10_000, self.hold, now);
+            let started = ManualNode::start(storage, settings, &self.node, policy, 10_000, self.hold, now);
             match started {
                 Ok(stepped) if !self.disk.is_down() => {
                     if self.serve(stepped)? {
@@ -182,7 +182,7 @@ impl World {
     }
 
     /// Takes up work; false if the disk went down meanwhile.
-    fn serve(&mut self, stepped: Stepped) -> Result<bool, String> {
+    fn serve(&mut self, stepped: ManualNode) -> Result<bool, String> {
         let registry = Arc::clone(&stepped.registry);
         tell!(
             self,

@@ -18,7 +18,7 @@ use lifecycle::Node;
 
 use crate::destination::Destination;
 use delivery::{BatchLimit, Failure, FailureKind, Outgoing};
-use read_back::{Found, ReadBack};
+use read_back::{EventInFile, ReadBack};
 
 /// One write carries this much, so that a backlog goes out in few calls.
 pub(crate) const APPETITE: BatchLimit = BatchLimit { events: 4096, bytes: 1 << 20 };
@@ -231,10 +231,10 @@ impl FileSink {
         let mut held = 0;
         for event in events {
             match read_back.find(event) {
-                Ok(Found::Same) => held += 1,
+                Ok(EventInFile::Same) => held += 1,
                 Ok(missing) => {
                     self.read_back = None;
-                    if missing == Found::Other {
+                    if missing == EventInFile::Other {
                         tracing::warn!(
                             path = %self.path.display(),
                             event = event.id,

@@ -10,7 +10,7 @@
 //! itself (`webhook::lanes`).
 //!
 //! To add a kind of destination, implement `destination::Destination` and start it in `sink.rs`; order,
-//! retries, cursors and status are [`Progress`]'s, which the worker asks what to do.
+//! retries, cursors and status are [`SinkProgress`]'s, which the worker asks what to do.
 #![forbid(unsafe_code)]
 
 mod destination;

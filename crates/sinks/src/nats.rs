@@ -27,7 +27,7 @@ use lifecycle::{EventId, Node};
 use tokio::sync::Notify;
 
 use crate::destination::Destination;
-use answer::{Said, passing};
+use answer::{NatsAnswer, passing};
 use delivery::{BatchLimit, Failure, FailureKind, Outgoing};
 
 /// As many messages are under way at a time.
@@ -64,7 +64,7 @@ struct Link {
 }
 
 /// What the stream holds.
-struct Held {
+struct StoredEvent {
     /// Its last event of ours.
     last: Position,
     /// Where to go on.
@@ -88,10 +88,10 @@ impl NatsSink {
     }
 
     /// What the stream holds, and from where to go on after `from`.
-    async fn read_back(&self, stream: &Stream, from: Position) -> Result<Held, Failure> {
+    async fn read_back(&self, stream: &Stream, from: Position) -> Result<StoredEvent, Failure> {
         let info = stream.cached_info();
         let (last, lowest) = (info.state.last_sequence, info.state.first_sequence.max(1));
-        let nothing = Held { last: Position::START, go_on: Position::START };
+        let nothing = StoredEvent { last: Position::START, go_on: Position::START };
         if last == 0 {
             return Ok(nothing);
         }
@@ -102,12 +102,12 @@ impl NatsSink {
                 && let Some(message) = message(stream, sequence).await?
             {
                 let event = self.event_in(&message)?;
-                return Ok(Held { last: event, go_on: from.min(event) });
+                return Ok(StoredEvent { last: event, go_on: from.min(event) });
             }
             if !stream::keeps_everything(&info.config) {
                 // It was read, or its time was over; unless the stream is further back than it was.
                 let go_on = if last < self.reached { Position::START } else { from };
-                return Ok(Held { last: go_on, go_on });
+                return Ok(StoredEvent { last: go_on, go_on });
             }
             // Somebody took it away, or the server lost it. What is before it?
             sequence = if sequence > lowest { sequence - 1 } else { 0 };
@@ -226,7 +226,7 @@ async fn message(stream: &Stream, sequence: u64) -> Result<Option<StreamMessage>
 
 impl Link {
     /// The next answer, and to which message.
-    async fn answer(&mut self, patience: Duration) -> Result<(u64, Said), Failure> {
+    async fn answer(&mut self, patience: Duration) -> Result<(u64, NatsAnswer), Failure> {
         let lost = || Failure::new(FailureKind::Transient, "the connection was lost");
         let message: Message = tokio::select! {
             biased;
@@ -238,7 +238,7 @@ impl Link {
         };
         let number = message.subject.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
         match number {
-            Some(number) => Ok((number, Said::of(&message))),
+            Some(number) => Ok((number, NatsAnswer::of(&message))),
             None => Err(Failure::new(FailureKind::Transient, "an acknowledgement of nothing we sent")),
         }
     }
@@ -256,7 +256,7 @@ impl Destination for NatsSink {
         let client = login::connect(&self.settings, &self.node, Arc::clone(&gone)).await?;
         let context = ContextBuilder::new().timeout(self.settings.timeout).build(client.clone());
         let stream = stream::find(&context, &self.name, &self.subject).await?;
-        let Held { last: held, go_on } = self.read_back(&stream, from).await?;
+        let StoredEvent { last: held, go_on } = self.read_back(&stream, from).await?;
         let inbox = client.new_inbox();
         let acks = client
             .subscribe(format!("{inbox}.*"))

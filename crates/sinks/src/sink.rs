@@ -21,7 +21,7 @@ use crate::worker::{Order, Worker};
 use delivery::DeadLetters;
 use delivery::Rate;
 use delivery::{Board, State, Status, Trouble};
-use delivery::{Pace, Progress};
+use delivery::{Pace, SinkProgress};
 
 /// What a sink is asked to be.
 #[derive(Clone, Debug)]
@@ -239,7 +239,7 @@ impl Base<'_> {
     fn start<D: Destination>(self, target: String, destination: D) -> Result<Sink, StartError> {
         let Self { ledger, node, name, types, max_rate, dead_letter, pace } = self;
         let batch_limit = destination.batch_limit();
-        let progress = Progress::open(ledger, node, name.clone(), types, pace, batch_limit)
+        let progress = SinkProgress::open(ledger, node, name.clone(), types, pace, batch_limit)
             .map_err(|source| StartError::Cursor { name: name.clone(), source })?
             .at_most(max_rate.map(|events| Rate::new(events, Instant::now())))
             .giving_up_to(dead_letter.map(DeadLetters::new));

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use crate::destination::Destination;
-use delivery::{Moment, Progress, Work};
+use delivery::{Moment, SinkProgress, Work};
 
 /// What a worker is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum Order {
 
 pub(crate) struct Worker<D> {
     destination: D,
-    progress: Progress,
+    progress: SinkProgress,
     orders: watch::Receiver<Order>,
 }
 
@@ -33,7 +33,7 @@ fn now() -> Moment {
 }
 
 impl<D: Destination> Worker<D> {
-    pub(crate) fn new(destination: D, progress: Progress, orders: watch::Receiver<Order>) -> Self {
+    pub(crate) fn new(destination: D, progress: SinkProgress, orders: watch::Receiver<Order>) -> Self {
         Self { destination, progress, orders }
     }
 

@@ -5,7 +5,7 @@ use crate::nonce::{NonceId, NonceSigner};
 use crate::params::{ParamsError, Scheme, push_quoted};
 use crate::replay::{ReplayMemory, Use};
 use crate::response::{DigestCredentials, ReadCredentials};
-use crate::uri::{Alike, alike};
+use crate::uri::{UriMatch, alike};
 use crate::user_names::{UserNames, Username};
 use crate::users::{Credentials, Secret};
 use std::time::Duration;
@@ -181,12 +181,12 @@ pub struct NoHash {
     /// The user.
     pub account: String,
     /// What was missing.
-    pub lacks: Lacks,
+    pub lacks: MissingHash,
 }
 
 /// What a user's stored hashes lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lacks {
+pub enum MissingHash {
     /// A hash over the name as the client wrote it.
     Spelling,
     /// A hash by the algorithm that the client took.
@@ -336,7 +336,7 @@ impl Authenticator {
             return again(Stale::No, ChallengeReason::NotOffered);
         }
         if self.settings.uri_check == UriCheck::Same
-            && alike(credentials.uri.as_bytes(), request.uri) == Alike::No
+            && alike(credentials.uri.as_bytes(), request.uri) == UriMatch::No
         {
             return Verdict::Refuse { reason: RefuseReason::OtherUri };
         }
@@ -372,14 +372,14 @@ impl Authenticator {
         let DigestCredentials { username, nonce, uri, algorithm, response, qop } = credentials;
         let realm = &self.settings.realm;
         let secret = users.lookup(user, realm);
-        let (password, stored, lacks): (&str, Option<Ha1>, Option<Lacks>) = match &secret {
+        let (password, stored, lacks): (&str, Option<Ha1>, Option<MissingHash>) = match &secret {
             None => (NOBODYS_PASSWORD, None, None),
             Some(Secret::Password(password)) => (password, None, None),
             Some(Secret::Hashed(set)) => {
                 let stored = set.get(*algorithm);
-                (NOBODYS_PASSWORD, stored, stored.is_none().then_some(Lacks::Algorithm(*algorithm)))
+                (NOBODYS_PASSWORD, stored, stored.is_none().then_some(MissingHash::Algorithm(*algorithm)))
             }
-            Some(Secret::HashedOtherwise) => (NOBODYS_PASSWORD, None, Some(Lacks::Spelling)),
+            Some(Secret::HashedOtherwise) => (NOBODYS_PASSWORD, None, Some(MissingHash::Spelling)),
         };
         let known = u8::from(secret.is_some() && lacks.is_none());
         let hashed = std::hint::black_box(algorithm.ha1(username, realm, password));

@@ -28,16 +28,16 @@ mod users;
 pub use algorithm::{Algorithm, Ha1};
 pub use answer::answer;
 pub use authenticator::{
-    Authenticator, ChallengeReason, Lacks, NoHash, NoQop, RefuseReason, Request, Role, Settings, Stale,
+    Authenticator, ChallengeReason, MissingHash, NoHash, NoQop, RefuseReason, Request, Role, Settings, Stale,
     UriCheck, Verdict,
 };
 pub use challenge::{Challenge, ChallengeError, Qop};
 pub use ephemeral::{Ephemeral, EphemeralHash, EphemeralName};
-pub use params::{Again, Meant, ParamsError, bearer_challenge, bearer_token};
+pub use params::{CredentialsScope, ParamsError, TokenRetry, bearer_challenge, bearer_token};
 pub use password_file::{PasswordFileError, PasswordFileErrors, PasswordFileProblem};
 pub use token::{
     Granted, LONGEST_TOKEN, SHORTEST_SECRET, TokenError, TokenHolder, TokenKeys, TokenKeysError, TokenRules,
 };
 pub use user_names::{UserNames, Username};
-pub use user_table::{SaidTwice, Unserved, UserTable};
+pub use user_table::{DuplicateSecret, Unserved, UserTable};
 pub use users::{Credentials, Ha1Set, Secret};

@@ -61,7 +61,7 @@ impl<'a> Scheme<'a> {
 
 /// Whom the value of an Authorization or Proxy-Authorization header field is meant for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Meant {
+pub enum CredentialsScope {
     /// Digest credentials: whoever asks for this realm.
     Realm(String),
     /// A token (RFC 6750, RFC 8898): whoever takes tokens.
@@ -70,16 +70,16 @@ pub enum Meant {
     Others,
 }
 
-impl Meant {
+impl CredentialsScope {
     /// Reads one header value.
     #[must_use]
-    pub fn of(value: &[u8]) -> Meant {
+    pub fn of(value: &[u8]) -> CredentialsScope {
         match Scheme::parse(value) {
-            Ok(Scheme::Digest(params)) => {
-                params.get("realm").map_or(Meant::Others, |realm| Meant::Realm(realm.to_owned()))
-            }
-            Ok(Scheme::Bearer(_)) => Meant::Bearer,
-            Ok(Scheme::Other) | Err(_) => Meant::Others,
+            Ok(Scheme::Digest(params)) => params
+                .get("realm")
+                .map_or(CredentialsScope::Others, |realm| CredentialsScope::Realm(realm.to_owned())),
+            Ok(Scheme::Bearer(_)) => CredentialsScope::Bearer,
+            Ok(Scheme::Other) | Err(_) => CredentialsScope::Others,
         }
     }
 }
@@ -97,13 +97,13 @@ pub fn bearer_token(value: &[u8]) -> Option<&str> {
 /// The value of a WWW-Authenticate or Proxy-Authenticate header field that asks for a token (RFC 8898 §4): of
 /// this realm, from this server if it is known, and again if the one that came was not good (RFC 6750 §3.1).
 #[must_use]
-pub fn bearer_challenge(realm: &str, server: Option<&str>, again: Again) -> String {
+pub fn bearer_challenge(realm: &str, server: Option<&str>, again: TokenRetry) -> String {
     let mut value = String::with_capacity(96);
     push_quoted(&mut value, "Bearer realm", realm);
     if let Some(server) = server {
         push_quoted(&mut value, ", authz_server", server);
     }
-    if again == Again::Yes {
+    if again == TokenRetry::Yes {
         push_quoted(&mut value, ", error", "invalid_token");
     }
     value
@@ -111,7 +111,7 @@ pub fn bearer_challenge(realm: &str, server: Option<&str>, again: Again) -> Stri
 
 /// Whether a token is asked for because the one that came was not good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
+pub enum TokenRetry {
     /// It was not good.
     Yes,
     /// None came.

@@ -6,9 +6,9 @@
 ///
 /// The port is left out by some clients in one of the two, parameters are added by proxies in between. The
 /// signature is always over the `uri` as the client wrote it.
-pub(crate) fn alike(signed: &[u8], requested: &[u8]) -> Alike {
+pub(crate) fn alike(signed: &[u8], requested: &[u8]) -> UriMatch {
     if signed == requested {
-        return Alike::Yes;
+        return UriMatch::Yes;
     }
     match (Parts::of(signed), Parts::of(requested)) {
         (Some(a), Some(b))
@@ -17,14 +17,14 @@ pub(crate) fn alike(signed: &[u8], requested: &[u8]) -> Alike {
                 && a.host.eq_ignore_ascii_case(b.host)
                 && (a.port == b.port || a.port.is_none() || b.port.is_none()) =>
         {
-            Alike::Yes
+            UriMatch::Yes
         }
-        _ => Alike::No,
+        _ => UriMatch::No,
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Alike {
+pub(crate) enum UriMatch {
     Yes,
     No,
 }
@@ -83,12 +83,12 @@ mod tests {
         for (signed, requested) in alike {
             assert_eq!(
                 super::alike(signed.as_bytes(), requested.as_bytes()),
-                Alike::Yes,
+                UriMatch::Yes,
                 "{signed} {requested}"
             );
             assert_eq!(
                 super::alike(requested.as_bytes(), signed.as_bytes()),
-                Alike::Yes,
+                UriMatch::Yes,
                 "{requested} {signed}"
             );
         }
@@ -110,7 +110,7 @@ mod tests {
         for (signed, requested) in differ {
             assert_eq!(
                 super::alike(signed.as_bytes(), requested.as_bytes()),
-                Alike::No,
+                UriMatch::No,
                 "{signed} {requested}"
             );
         }

@@ -32,7 +32,7 @@ struct Hashes {
 
 /// The user has a secret already, and both cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SaidTwice;
+pub struct DuplicateSecret;
 
 /// Why a user of a table cannot log in with every client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,10 +61,10 @@ impl UserTable {
     ///
     /// # Errors
     /// There is such a user.
-    pub fn set_password(&mut self, user: &str, password: &str) -> Result<(), SaidTwice> {
+    pub fn set_password(&mut self, user: &str, password: &str) -> Result<(), DuplicateSecret> {
         let account = self.names.account(user);
         if self.users.contains_key(account.as_ref()) {
-            return Err(SaidTwice);
+            return Err(DuplicateSecret);
         }
         self.users.insert(account.into_owned(), User::Password(password.to_owned()));
         Ok(())
@@ -81,10 +81,10 @@ impl UserTable {
         realm: &str,
         algorithm: Algorithm,
         ha1: Ha1,
-    ) -> Result<(), SaidTwice> {
+    ) -> Result<(), DuplicateSecret> {
         let account = self.names.account(user).into_owned();
         let entry = self.users.entry(account).or_insert_with(|| User::Hashed(Vec::new()));
-        let User::Hashed(all) = entry else { return Err(SaidTwice) };
+        let User::Hashed(all) = entry else { return Err(DuplicateSecret) };
         let is = |one: &Hashes| one.realm == realm && *one.written == *user;
         let at = all.iter().position(is).unwrap_or_else(|| {
             all.push(Hashes { realm: realm.to_owned(), written: user.into(), set: Ha1Set::default() });
@@ -95,7 +95,7 @@ impl UserTable {
                 set.set(algorithm, ha1);
                 Ok(())
             }
-            _ => Err(SaidTwice),
+            _ => Err(DuplicateSecret),
         }
     }
 

@@ -6,7 +6,7 @@ use lifecycle::{CallBy, CallCause, Text};
 use sip_message::{Contact, HeaderId, Message, NameAddr};
 use smallvec::SmallVec;
 
-use crate::{Agent, Moment, pending_invites::Asking, sdp::Offer, state::State};
+use crate::{Agent, Moment, pending_invites::PendingInvite, sdp::Offer, state::State};
 
 /// The longest of what a call keeps of a message: of a Call-ID, From, To or Contact, and of all
 /// Record-Routes. A call with more passes untracked.
@@ -253,7 +253,7 @@ pub struct Call<H> {
     early: SmallVec<[Early; 0]>,
     /// The highest CSeq of each side in early dialogs that are not told apart.
     early_rest: Sides<u32>,
-    pub(crate) asking: Asking,
+    pub(crate) asking: PendingInvite,
     /// Where it rang.
     pub(crate) rung: SmallVec<[H; 2]>,
     /// What became of one of those, should it be what the call ends by.
@@ -465,7 +465,7 @@ impl<H: Copy + Eq> Call<H> {
             upstream_routes: SmallVec::new(),
             early: SmallVec::new(),
             early_rest: Sides { caller: 0, callee: 0 },
-            asking: Asking::default(),
+            asking: PendingInvite::default(),
             rung: SmallVec::new(),
             lost_callee: None,
             dialogs: SmallVec::new(),

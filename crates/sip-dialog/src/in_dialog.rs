@@ -10,7 +10,7 @@ use crate::{
     bye::bye,
     call::{Closing, Dialog, Pending, Session, Stage},
     key::{Tags, key},
-    pending_invites::Failed,
+    pending_invites::FailureMeaning,
     sdp::{Offer, offer},
 };
 
@@ -295,12 +295,12 @@ impl<H: Hop, R> Calls<H, R> {
                 };
                 let end = End { status: Some(status), reason, ..End::of(cause, by, now.micros) };
                 match call.asking.failed(head, end) {
-                    Failed::NotLast => {}
-                    Failed::Challenged => {
+                    FailureMeaning::NotLast => {}
+                    FailureMeaning::Challenged => {
                         call.dead_at = now.instant + CREDENTIALS;
                         self.reschedule(number);
                     }
-                    Failed::Last(end) => self.end(book, number, &end),
+                    FailureMeaning::Last(end) => self.end(book, number, &end),
                 }
             }
             _ => {}

@@ -14,14 +14,14 @@ const MOST: usize = 32;
 
 /// Those that have no final answer, and what became of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Asking {
+pub(crate) struct PendingInvite {
     open: SmallVec<[u64; 1]>,
     declined: Option<End>,
     challenged: Option<End>,
 }
 
 /// What the failure of one means.
-pub(crate) enum Failed {
+pub(crate) enum FailureMeaning {
     /// Others are under way, or it was none of them.
     NotLast,
     /// Its caller is asked who it is, and may send it again (RFC 3261 §22.2).
@@ -30,7 +30,7 @@ pub(crate) enum Failed {
     Last(End),
 }
 
-impl Asking {
+impl PendingInvite {
     /// One went on; it goes on once for each place that it is for.
     pub(crate) fn began(&mut self, invite: &Message<'_>) {
         self.challenged = None;
@@ -43,23 +43,25 @@ impl Asking {
     /// One has failed. The last one's end is the call's, unless another was declined by the callee for all
     /// places (6xx), so that the proxy took back what still rang. `head` is the response, or the request that
     /// was answered here.
-    pub(crate) fn failed(&mut self, head: &Message<'_>, end: End) -> Failed {
+    pub(crate) fn failed(&mut self, head: &Message<'_>, end: End) -> FailureMeaning {
         let which = which(head);
-        let Some(at) = self.open.iter().position(|open| *open == which) else { return Failed::NotLast };
+        let Some(at) = self.open.iter().position(|open| *open == which) else {
+            return FailureMeaning::NotLast;
+        };
         self.open.swap_remove(at);
         let rejected = end.status.filter(|_| end.cause == CallCause::Rejected);
         if rejected.is_some_and(|status| status >= 600) {
             self.declined.get_or_insert_with(|| end.clone());
         }
         if !self.open.is_empty() {
-            return Failed::NotLast;
+            return FailureMeaning::NotLast;
         }
         match rejected {
             Some(401 | 407) if self.declined.is_none() => {
                 self.challenged = Some(end);
-                Failed::Challenged
+                FailureMeaning::Challenged
             }
-            _ => Failed::Last(self.declined.take().unwrap_or(end)),
+            _ => FailureMeaning::Last(self.declined.take().unwrap_or(end)),
         }
     }
 

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 
 use crate::{
     Dialog, Environment, Notice, Proxy,
-    context::{Branch, Cancel, Invite, Progress, Purpose, Rang, Reason},
-    failover::Heard,
+    context::{AnswerProgress, Branch, Cancel, Invite, Purpose, Rang, Reason},
+    failover::BranchProgress,
     proxy::Waiting,
     reconnect::reconnect_target,
 };
@@ -25,10 +25,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         let Some(context) = self.transactions.server_mut(server) else { return };
-        if context.invite == Invite::No || context.progress != Progress::Open {
+        if context.invite == Invite::No || context.progress != AnswerProgress::Open {
             return;
         }
-        context.progress = Progress::Cancelled;
+        context.progress = AnswerProgress::Cancelled;
         context.waiting.clear();
         self.cancel_pending(env, server, reason, now);
     }
@@ -95,7 +95,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             reconnect: reconnect_target(env, hop),
             when_gone: 408,
             otherwise: None,
-            heard: Heard::Nothing,
+            heard: BranchProgress::Nothing,
             purpose: Purpose::Cancel,
             failover_at: None,
             given_up_at: None,

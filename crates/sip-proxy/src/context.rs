@@ -7,7 +7,7 @@ use sip_message::HeaderId;
 use sip_transaction::{ClientId, MethodClass, ServerId};
 use smallvec::SmallVec;
 
-use crate::{Target, breadth::Breadth, failover::Heard, retained::RetainedMessage, route::Dialog};
+use crate::{Target, breadth::Breadth, failover::BranchProgress, retained::RetainedMessage, route::Dialog};
 
 /// A request and what came of it so far.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Context<H> {
     pub(crate) from: H,
     /// As received; none once there is nothing more to make of it.
     pub(crate) request: Option<RetainedMessage>,
-    pub(crate) asker: Asker,
+    pub(crate) asker: CallerPresence,
     /// What answers to it have to repeat, by [`Branches::echo`](crate::Branches).
     pub(crate) echo: u64,
     pub(crate) invite: Invite,
@@ -30,22 +30,22 @@ pub(crate) struct Context<H> {
     /// What other branches ask of the caller than the best one, if that is a 401 or 407 (RFC 3261 §16.7 step
     /// 7).
     pub(crate) challenges: Vec<(HeaderId, Vec<u8>)>,
-    pub(crate) progress: Progress,
+    pub(crate) progress: AnswerProgress,
     pub(crate) forwarding: Forwarding,
-    pub(crate) second: SecondChance,
-    pub(crate) went: Went,
+    pub(crate) second: Resend,
+    pub(crate) went: GoneOn,
     /// What the environment keeps as long as a REGISTER has no final answer.
-    pub(crate) under_way: Option<UnderWay>,
+    pub(crate) under_way: Option<PendingRegister>,
 }
 
 /// Kept by the proxy from when a REGISTER is forwarded until it has its final answer, or will have none; then
 /// dropped.
 #[derive(Debug)]
-pub struct UnderWay {
+pub struct PendingRegister {
     _guard: Box<dyn Any>,
 }
 
-impl UnderWay {
+impl PendingRegister {
     /// Keeps this.
     #[must_use]
     pub fn new(guard: impl Any) -> Self {
@@ -55,14 +55,14 @@ impl UnderWay {
 
 /// Whether a request has gone on to anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Went {
+pub(crate) enum GoneOn {
     Nowhere,
     Somewhere,
 }
 
 /// Whether whoever sent the request is still there for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asker {
+pub(crate) enum CallerPresence {
     There,
     /// Its connection ended. What a success causes elsewhere has nobody who knows of it.
     Gone,
@@ -70,7 +70,7 @@ pub(crate) enum Asker {
 
 /// Whether a request may be sent once more because a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SecondChance {
+pub(crate) enum Resend {
     Left,
     Had,
 }
@@ -85,7 +85,7 @@ impl<H> Context<H> {
     /// (RFC 3261 §16.7 step 5).
     pub(crate) fn is_open_for(&self, branch: ClientId) -> bool {
         let declined = self.best.as_ref().is_some_and(|best| best.status >= 600);
-        self.progress == Progress::Open && !declined && self.pending.contains(&branch)
+        self.progress == AnswerProgress::Open && !declined && self.pending.contains(&branch)
     }
 
     /// Whether a final response may not go upstream: no request other than INVITE is answered 408 (RFC 4320
@@ -98,13 +98,13 @@ impl<H> Context<H> {
     pub(crate) fn time_out(&mut self) {
         let kept = (self.request.take(), self.under_way.take());
         self.close();
-        self.progress = Progress::TimedOut;
+        self.progress = AnswerProgress::TimedOut;
         (self.request, self.under_way) = kept;
     }
 
     /// The final response went upstream: lets go of what was kept for it.
     pub(crate) fn close(&mut self) {
-        self.progress = Progress::Answered;
+        self.progress = AnswerProgress::Answered;
         self.request = None;
         self.waiting = Vec::new();
         self.followed = Vec::new();
@@ -133,7 +133,7 @@ impl Invite {
 
 /// How far the answer upstream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum AnswerProgress {
     /// Branches are at work.
     Open,
     /// Cancelled: no further targets are tried.
@@ -160,14 +160,14 @@ pub(crate) struct Best<H> {
 pub(crate) struct Forwarding {
     /// Route values of ours on top.
     pub(crate) own_routes: u8,
-    pub(crate) way_back: WayBack,
+    pub(crate) way_back: ReturnRoute,
     pub(crate) dialog: Dialog,
     pub(crate) breadth: Breadth,
 }
 
 /// What makes later requests pass here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WayBack {
+pub(crate) enum ReturnRoute {
     /// Record-Route: those of the dialog.
     Dialog,
     /// Path: those to the binding.
@@ -191,7 +191,7 @@ pub(crate) struct Branch<H> {
     pub(crate) when_gone: u16,
     /// Where it went, if there is somewhere to try next should this one fail.
     pub(crate) otherwise: Option<Box<Target<H>>>,
-    pub(crate) heard: Heard,
+    pub(crate) heard: BranchProgress,
     pub(crate) purpose: Purpose,
     /// Until when its hop may give no sign of life.
     pub(crate) failover_at: Option<Instant>,
@@ -205,12 +205,12 @@ pub(crate) struct Branch<H> {
     /// Record-Routes that it was sent with, of an INVITE.
     pub(crate) recorded: u8,
     /// The 2xx to an INVITE that came, by their To tags, and who has them.
-    pub(crate) successes: SmallVec<[(u64, Claim); 1]>,
+    pub(crate) successes: SmallVec<[(u64, DialogOwner); 1]>,
 }
 
 /// Who has a dialog that a 2xx made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub(crate) enum DialogOwner {
     /// Whoever sent the INVITE.
     Asker,
     /// Nobody: we have acknowledged it, and ended what it began.

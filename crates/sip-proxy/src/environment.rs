@@ -10,7 +10,7 @@ use sip_message::{Message, Rewrite, Uri, Via};
 use sip_transaction::Reliability;
 use smallvec::SmallVec;
 
-use crate::{Answer, Dialog, UnderWay};
+use crate::{Answer, Dialog, PendingRegister};
 
 /// The hop takes no messages any more: its connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -354,7 +354,7 @@ pub trait Observer: Hops {
     /// A REGISTER is about to be forwarded. What this gives is kept until it has its final answer and
     /// [`on_registered`](Self::on_registered) was told of that, or until it will have none. The default gives
     /// nothing.
-    fn on_register(&mut self, request: &Message<'_>, from: Self::Hop) -> Option<UnderWay> {
+    fn on_register(&mut self, request: &Message<'_>, from: Self::Hop) -> Option<PendingRegister> {
         let _ = (request, from);
         None
     }

@@ -18,7 +18,7 @@ pub(crate) enum Failure {
 
 /// What a branch has heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Heard {
+pub(crate) enum BranchProgress {
     Nothing,
     /// 100: the peer has the request.
     Trying,
@@ -32,19 +32,19 @@ pub(crate) enum Heard {
 pub(crate) fn next_alternative<H: Copy>(
     target: &Target<H>,
     failure: Failure,
-    heard: Heard,
+    heard: BranchProgress,
 ) -> Option<Target<H>> {
-    let same = failure == Failure::Unreachable && heard == Heard::Nothing;
+    let same = failure == Failure::Unreachable && heard == BranchProgress::Nothing;
     let server = match failure {
-        Failure::Unreachable | Failure::Answered(503) => heard < Heard::Progress,
+        Failure::Unreachable | Failure::Answered(503) => heard < BranchProgress::Progress,
         // RFC 3263 §4.3: a time-out is a failure if there was no response at all.
-        Failure::NoResponse => heard == Heard::Nothing,
+        Failure::NoResponse => heard == BranchProgress::Nothing,
         Failure::Answered(_) => false,
     };
     let flow = match failure {
         Failure::Unreachable | Failure::NoResponse | Failure::Answered(430) => true,
         // A user agent that rang has had its say.
-        Failure::Answered(408) => heard < Heard::Progress,
+        Failure::Answered(408) => heard < BranchProgress::Progress,
         Failure::Answered(_) => false,
     };
     let Target { q, when_gone, .. } = *target;

@@ -13,8 +13,10 @@ use smallvec::SmallVec;
 use crate::{
     Branches, Contacts, Environment, Notice, Proxy, Target,
     breadth::Breadth,
-    context::{Branch, Cancel, Context, Forwarding, Progress, Purpose, Rang, SecondChance, WayBack, Went},
-    failover::{Failure, Heard, next_alternative},
+    context::{
+        AnswerProgress, Branch, Cancel, Context, Forwarding, GoneOn, Purpose, Rang, Resend, ReturnRoute,
+    },
+    failover::{BranchProgress, Failure, next_alternative},
     proxy::Waiting,
     route::{Dialog, Routed},
 };
@@ -35,7 +37,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Some(context) = self.transactions.server_mut(id) else { return };
         let breadth = Breadth::of(request);
         context.forwarding = Forwarding { own_routes, way_back: way_back(request, dialog), dialog, breadth };
-        if context.forwarding.way_back == WayBack::Binding {
+        if context.forwarding.way_back == ReturnRoute::Binding {
             context.under_way = env.on_register(request, context.from);
         }
         targets.sort_by_key(|target| std::cmp::Reverse(target.q));
@@ -50,15 +52,15 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         loop {
             let Some(context) = self.transactions.server_mut(id) else { return };
             let waiting = match context.progress {
-                Progress::Open | Progress::Cancelled => !context.pending.is_empty(),
-                Progress::TimedOut | Progress::Answered => true,
+                AnswerProgress::Open | AnswerProgress::Cancelled => !context.pending.is_empty(),
+                AnswerProgress::TimedOut | AnswerProgress::Answered => true,
             };
             if waiting {
                 return;
             }
             let group = match context.progress {
-                Progress::Open => first_group(&context.waiting, context.forwarding.breadth),
-                Progress::Cancelled | Progress::TimedOut | Progress::Answered => 0,
+                AnswerProgress::Open => first_group(&context.waiting, context.forwarding.breadth),
+                AnswerProgress::Cancelled | AnswerProgress::TimedOut | AnswerProgress::Answered => 0,
             };
             let targets: SmallVec<[Target<H>; 1]> = context.waiting.drain(..group).collect();
             let bytes = context.request.clone().filter(|_| !targets.is_empty());
@@ -86,7 +88,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 let Err(status) = self.start_branch(env, id, target, targets.len(), request, now) else {
                     break;
                 };
-                match next_alternative(target, Failure::Unreachable, Heard::Nothing) {
+                match next_alternative(target, Failure::Unreachable, BranchProgress::Nothing) {
                     Some(next) => instead = Some(next),
                     None => break self.weigh(env, id, status, (target.hop, None), now),
                 }
@@ -136,7 +138,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             return Err(503);
         }
         let context = self.transactions.server(id).ok_or(500_u16)?;
-        let (echo, may) = (context.echo, context.second == SecondChance::Left);
+        let (echo, may) = (context.echo, context.second == Resend::Left);
         let reconnect = env.reconnect_hop(target.hop).filter(|_| may);
         let reconnect =
             reconnect.map(|hop| Box::new(Target { hop, alternatives: SmallVec::new(), ..target.clone() }));
@@ -154,7 +156,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             reconnect,
             when_gone: target.when_gone,
             otherwise,
-            heard: Heard::Nothing,
+            heard: BranchProgress::Nothing,
             failover_at,
             purpose: Purpose::Forward,
             given_up_at,
@@ -177,7 +179,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             env.on_forwarded(forward.request, forward.from, target.hop, now);
         }
         if let Some(context) = self.transactions.server_mut(id) {
-            context.went = Went::Somewhere;
+            context.went = GoneOn::Somewhere;
         }
         if env.send(target.hop, bytes).is_err() {
             self.transactions.abandon_client(client);
@@ -204,13 +206,13 @@ fn first_group<H>(sorted: &[Target<H>], breadth: Breadth) -> usize {
 }
 
 /// Requests that begin a dialog ask for its later requests to pass here, a REGISTER for those to its binding.
-fn way_back(request: &Message<'_>, dialog: Dialog) -> WayBack {
+fn way_back(request: &Message<'_>, dialog: Dialog) -> ReturnRoute {
     match (request.method(), dialog) {
         (Some(Method::Invite | Method::Subscribe | Method::Refer | Method::Notify), Dialog::Outside) => {
-            WayBack::Dialog
+            ReturnRoute::Dialog
         }
-        (Some(Method::Register), _) => WayBack::Binding,
-        _ => WayBack::None,
+        (Some(Method::Register), _) => ReturnRoute::Binding,
+        _ => ReturnRoute::None,
     }
 }
 
@@ -229,7 +231,7 @@ pub(crate) struct Forward<'a, H> {
 impl<H> Forward<'_, H> {
     /// Record-Routes that it goes out with.
     fn recorded(&self) -> u8 {
-        let ours = if self.forwarding.way_back == WayBack::Dialog { OUR_ROUTES } else { 0 };
+        let ours = if self.forwarding.way_back == ReturnRoute::Dialog { OUR_ROUTES } else { 0 };
         u8::try_from(self.request.record_routes().count() + ours).unwrap_or(u8::MAX)
     }
 }
@@ -279,14 +281,14 @@ impl Splices {
         this_side.clear();
         that_side.clear();
         match forwarding.way_back {
-            WayBack::Dialog => {
+            ReturnRoute::Dialog => {
                 // One entry for each side (RFC 5658): the callee sees its own side first.
                 env.write_record_route(from, target.hop, this_side);
                 env.write_record_route(target.hop, from, that_side);
                 rewrite.push_record_route(this_side);
                 rewrite.push_record_route(that_side);
             }
-            WayBack::Binding => {
+            ReturnRoute::Binding => {
                 if env.write_contacts(request, from, that_side) == Contacts::These {
                     rewrite.remove(HeaderId::Contact);
                     if !that_side.is_empty() {
@@ -302,7 +304,7 @@ impl Splices {
                     }
                 }
             }
-            WayBack::None => {}
+            ReturnRoute::None => {}
         }
         let mut request_uri = target.request_uri.as_deref();
         let mut routes = &target.routes[..];
@@ -410,7 +412,7 @@ impl Splicer {
         let request = &Message::parse(bytes).ok()?;
         let breadth = Breadth::of(request);
         let forwarding =
-            Forwarding { own_routes: 1, way_back: WayBack::Dialog, dialog: Dialog::Outside, breadth };
+            Forwarding { own_routes: 1, way_back: ReturnRoute::Dialog, dialog: Dialog::Outside, breadth };
         let forward = Forward { from, request, target, forwarding, number: 1, among: 1 };
         self.splices.write(env, &self.branches, &forward, out)
     }

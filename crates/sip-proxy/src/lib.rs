@@ -33,7 +33,7 @@ mod unclaimed;
 
 pub use answer::Answer;
 pub use branch::{Branches, shard_of};
-pub use context::UnderWay;
+pub use context::PendingRegister;
 pub use environment::{
     Alternative, Contacts, Decision, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer,
     RouteResolution, Router, SAME_SERVER, Target,

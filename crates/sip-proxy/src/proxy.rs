@@ -16,11 +16,11 @@ use smallvec::SmallVec;
 use crate::{
     Branches, Dialog, Environment, Notice, QuotedRequest,
     branch::BEGINS_HERE,
-    context::{Branch, Cancel, Context, Progress, Purpose, Rang, Reason},
-    failover::{Failure, Heard, next_alternative},
+    context::{AnswerProgress, Branch, Cancel, Context, Purpose, Rang, Reason},
+    failover::{BranchProgress, Failure, next_alternative},
     forward::Splices,
     reconnect::reconnect_target,
-    response::Tried,
+    response::FailoverTried,
     retained::{RetainedMessage, RetainedMessages},
 };
 
@@ -177,7 +177,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// calls hears of a BYE what its sender makes of that: 408, and the dialog is over (RFC 3261 §15.1.1).
     fn stayed_unanswered<E: Environment<Hop = H>>(env: &mut E, context: &Context<H>, now: Instant) {
         // That it timed out further on was told when it was heard.
-        if context.progress != Progress::TimedOut
+        if context.progress != AnswerProgress::TimedOut
             && let Some(request) = context.request.as_deref().and_then(Self::kept)
             && request.method() == Some(Method::Bye)
         {
@@ -246,7 +246,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             return env.on_own_answered(own, status, None);
         }
         let Some(server) = branch.server else { return };
-        if end == ClientEnd::Timeout && branch.purpose == Purpose::Forward && branch.heard == Heard::Nothing {
+        if end == ClientEnd::Timeout
+            && branch.purpose == Purpose::Forward
+            && branch.heard == BranchProgress::Nothing
+        {
             env.on_no_response(branch.hop);
         }
         let failure = match end {
@@ -256,7 +259,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         // A phone that rang for too long must not ring again.
         let otherwise = branch.otherwise.filter(|_| branch.rang == Rang::InTime);
         let next = otherwise.and_then(|target| next_alternative(&target, failure, branch.heard));
-        if self.try_alternative(env, server, id, next, now) == Tried::Nothing {
+        if self.try_alternative(env, server, id, next, now) == FailoverTried::Nothing {
             self.branch_failed(env, server, id, status, (branch.hop, None), now);
         }
     }
@@ -290,7 +293,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             reconnect: reconnect_target(env, hop),
             when_gone: 503,
             otherwise: None,
-            heard: Heard::Nothing,
+            heard: BranchProgress::Nothing,
             purpose: Purpose::Own(own),
             failover_at: None,
             given_up_at: None,

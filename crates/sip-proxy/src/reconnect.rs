@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Alternative, Environment, Notice, Proxy, SAME_SERVER, Target,
-    context::{Purpose, SecondChance},
+    context::{Purpose, Resend},
     proxy::Waiting,
 };
 
@@ -61,7 +61,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         };
         let (server, purpose, sent) = (branch.server, branch.purpose, branch.sent.clone());
         if let Some(context) = server.and_then(|server| self.transactions.server_mut(server)) {
-            context.second = SecondChance::Had;
+            context.second = Resend::Had;
         }
         match (sent, server) {
             // The same transaction: who has it already takes it for a repeat.

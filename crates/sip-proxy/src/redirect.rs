@@ -6,7 +6,7 @@ use std::time::Instant;
 use sip_message::{Contact, Message, Uri};
 use sip_transaction::{ClientId, ServerId};
 
-use crate::{Dialog, Environment, Proxy, Target, context::WayBack};
+use crate::{Dialog, Environment, Proxy, Target, context::ReturnRoute};
 
 /// Contacts that are followed for one request.
 const MOST: usize = 10;
@@ -37,7 +37,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         let Some(context) = self.transactions.server(server) else { return Followed::No };
         let outside = context.forwarding.dialog == Dialog::Outside;
-        if !outside || context.forwarding.way_back == WayBack::Binding || !context.is_open_for(id) {
+        if !outside || context.forwarding.way_back == ReturnRoute::Binding || !context.is_open_for(id) {
             return Followed::No;
         }
         let from = context.from;

@@ -11,7 +11,9 @@ use smallvec::SmallVec;
 use crate::{
     Answer, Environment, Notice, Proxy,
     breadth::Breadth,
-    context::{Asker, Context, Forwarding, Invite, Progress, Reason, SecondChance, WayBack, Went},
+    context::{
+        AnswerProgress, CallerPresence, Context, Forwarding, GoneOn, Invite, Reason, Resend, ReturnRoute,
+    },
     forward::{self, Forward},
     proxy::Waiting,
     route::{Dialog, FLOW_FAILED},
@@ -74,7 +76,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         let context = || Context {
             from,
-            asker: Asker::There,
+            asker: CallerPresence::There,
             echo: self.branches.echo(request, &cseq, Some(&via)),
             request: Some(self.store.keep(request.bytes())),
             invite,
@@ -83,15 +85,15 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             followed: Vec::new(),
             best: None,
             challenges: Vec::new(),
-            progress: Progress::Open,
+            progress: AnswerProgress::Open,
             forwarding: Forwarding {
                 own_routes: 0,
-                way_back: WayBack::None,
+                way_back: ReturnRoute::None,
                 dialog: Dialog::Outside,
                 breadth: Breadth::of(request),
             },
-            second: SecondChance::Left,
-            went: Went::Nowhere,
+            second: Resend::Left,
+            went: GoneOn::Nowhere,
             under_way: None,
         };
         match self.transactions.receive_request(key, env.reliability(from), now, context) {
@@ -301,7 +303,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         else {
             return env.notice(Notice::StrayAck);
         };
-        let (way_back, dialog) = (WayBack::None, Dialog::Within);
+        let (way_back, dialog) = (ReturnRoute::None, Dialog::Within);
         let forwarding = Forwarding { own_routes, way_back, dialog, breadth: Breadth::of(request) };
         let number = self.branches.stateless(request);
         let forward = Forward { from, request, target: &target, forwarding, number, among: 1 };
@@ -316,7 +318,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
 
     /// 100 Trying, unless more was said already.
     pub(crate) fn answer_trying<E: Environment<Hop = H>>(&mut self, env: &mut E, id: ServerId, now: Instant) {
-        let open = self.transactions.server(id).is_some_and(|context| context.progress != Progress::Answered);
+        let open =
+            self.transactions.server(id).is_some_and(|context| context.progress != AnswerProgress::Answered);
         if open && self.respond_of_own(env, id, &Answer::new(100, "Trying"), now).is_err() {
             env.notice(Notice::Unwritable);
         }
@@ -386,7 +389,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         let Some(status) = Status::new(status) else { return };
-        let gone = self.transactions.server(id).is_some_and(|context| context.asker == Asker::Gone);
+        let gone = self.transactions.server(id).is_some_and(|context| context.asker == CallerPresence::Gone);
         // A refusal means that it has its final response, or is gone, or that RFC 4320 wants silence.
         if self.transactions.respond(id, status, now, || self.store.keep(response)).is_err() {
             return;

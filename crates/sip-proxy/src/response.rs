@@ -12,8 +12,11 @@ use sip_transaction::{
 use crate::{
     Answer, Environment, Notice, Proxy, Target,
     branch::number_of,
-    context::{Asker, Best, Branch, Cancel, Claim, Progress, Purpose, Rang, Reason, WayBack, Went},
-    failover::{Failure, Heard, next_alternative},
+    context::{
+        AnswerProgress, Best, Branch, CallerPresence, Cancel, DialogOwner, GoneOn, Purpose, Rang, Reason,
+        ReturnRoute,
+    },
+    failover::{BranchProgress, Failure, next_alternative},
     redirect::Followed,
     response_rank,
     unclaimed::MOST_DIALOGS,
@@ -21,7 +24,7 @@ use crate::{
 
 /// Whether there was another way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tried {
+pub(crate) enum FailoverTried {
     /// A branch goes by it, or it counts as failed too.
     Another,
     /// There was none.
@@ -146,11 +149,14 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     ) {
         self.clear_no_response(id);
         let Some(branch) = self.transactions.client_mut(id) else { return };
-        if branch.heard == Heard::Nothing {
+        if branch.heard == BranchProgress::Nothing {
             env.on_first_response(branch.hop);
         }
-        branch.heard =
-            branch.heard.max(if (101..200).contains(&status) { Heard::Progress } else { Heard::Trying });
+        branch.heard = branch.heard.max(if (101..200).contains(&status) {
+            BranchProgress::Progress
+        } else {
+            BranchProgress::Trying
+        });
         if let (Purpose::Own(own), 200..) = (branch.purpose, status) {
             return env.on_own_answered(own, status, Some(response));
         }
@@ -169,7 +175,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 if let Cancel::Wanted(reason) = branch.cancel.clone() {
                     self.send_cancel(env, id, &reason, now);
                 }
-                let open = self.transactions.server(server).is_some_and(|c| c.progress != Progress::Answered);
+                let open =
+                    self.transactions.server(server).is_some_and(|c| c.progress != AnswerProgress::Answered);
                 if status > 100 && open {
                     self.tell_answer(env, server, status, response, hop, now);
                 }
@@ -196,7 +203,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
                 if status == 503 {
                     env.on_unavailable(hop, retry_after(response));
                 }
-                if self.try_alternative(env, server, id, next, now) == Tried::Nothing
+                if self.try_alternative(env, server, id, next, now) == FailoverTried::Nothing
                     && self.follow(env, server, id, (status, response), now) == Followed::No
                 {
                     self.branch_failed(env, server, id, status, (hop, Some(response)), now);
@@ -214,7 +221,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         if let Some(context) = self.transactions.server(server)
-            && context.forwarding.way_back == WayBack::Binding
+            && context.forwarding.way_back == ReturnRoute::Binding
             && let Some(request) = context.request.as_deref().and_then(Self::kept)
         {
             env.on_registered(&request, context.from, response, now);
@@ -229,21 +236,21 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         id: ClientId,
         next: Option<Target<H>>,
         now: Instant,
-    ) -> Tried {
+    ) -> FailoverTried {
         let (Some(next), Some(context)) = (next, self.transactions.server_mut(server)) else {
-            return Tried::Nothing;
+            return FailoverTried::Nothing;
         };
         // A branch that was given up, or whose caller has left, is not tried again.
         if !context.is_open_for(id) {
-            return Tried::Nothing;
+            return FailoverTried::Nothing;
         }
-        let Some(bytes) = context.request.clone() else { return Tried::Nothing };
-        let Some(request) = Self::kept(&bytes) else { return Tried::Nothing };
+        let Some(bytes) = context.request.clone() else { return FailoverTried::Nothing };
+        let Some(request) = Self::kept(&bytes) else { return FailoverTried::Nothing };
         context.pending.retain(|pending| *pending != id);
         self.branch_done(id);
         self.fork(env, server, &[next], &request, now);
         self.advance(env, server, now);
-        Tried::Another
+        FailoverTried::Another
     }
 
     fn succeeded<E: Environment<Hop = H>>(
@@ -265,9 +272,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
         let Some(context) = self.transactions.server_mut(server) else { return };
         context.pending.retain(|pending| *pending != id);
-        let first = context.progress != Progress::Answered;
+        let first = context.progress != AnswerProgress::Answered;
         if invite && self.claim(id, response).is_none() {
-            self.give(id, response, Claim::Asker);
+            self.give(id, response, DialogOwner::Asker);
         }
         // Every 2xx to an INVITE goes upstream, each makes a dialog; of other methods the first answer
         // counts.
@@ -285,13 +292,14 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
     /// Whether somebody waits for this 2xx to an INVITE: who asked is there, and has not been told that it
     /// failed.
     fn is_waited_for(&self, server: ServerId, id: ClientId, response: &Message<'_>) -> bool {
-        let there = self.transactions.server(server).is_some_and(|context| context.asker == Asker::There);
+        let there =
+            self.transactions.server(server).is_some_and(|context| context.asker == CallerPresence::There);
         let may_be_told = matches!(
             self.transactions.server_state(server),
             Some(ServerState::Invite(InviteServer::Proceeding | InviteServer::Accepted))
         );
         let room = self.transactions.client(id).is_some_and(|branch| branch.successes.len() < MOST_DIALOGS);
-        there && may_be_told && (room || self.claim(id, response) == Some(Claim::Asker))
+        there && may_be_told && (room || self.claim(id, response) == Some(DialogOwner::Asker))
     }
 
     /// A branch has its final response and it is no 2xx, or it will never have one.
@@ -323,8 +331,9 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         let Some(context) = self.transactions.server(server) else { return };
-        let last =
-            context.pending.is_empty() && context.waiting.is_empty() && context.progress == Progress::Open;
+        let last = context.pending.is_empty()
+            && context.waiting.is_empty()
+            && context.progress == AnswerProgress::Open;
         match response {
             // There is nothing to wait for and nothing to choose from: no copy is needed.
             Some(response) if last && context.best.is_none() && !matches!(status, 430 | 503) => {
@@ -347,7 +356,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         let Some(context) = self.transactions.server_mut(server) else { return };
-        if context.progress == Progress::Answered {
+        if context.progress == AnswerProgress::Answered {
             return;
         }
         let rank = |status| response_rank::rank(status, context.invite);
@@ -377,7 +386,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let (best, from) = (context.best.take(), context.from);
         // A caller who cancelled hears 487, whatever the branches made of it (RFC 3261 §9.2). Without any
         // target it is 480 (§16.5).
-        let cancelled = context.progress == Progress::Cancelled;
+        let cancelled = context.progress == AnswerProgress::Cancelled;
         let Some(Best { status, hop, response }) = best.filter(|best| !cancelled || best.status == 487)
         else {
             let status = if cancelled { 487 } else { 480 };
@@ -416,7 +425,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         answer: &Answer,
         now: Instant,
     ) {
-        let nowhere = self.transactions.server(server).filter(|context| context.went == Went::Nowhere);
+        let nowhere = self.transactions.server(server).filter(|context| context.went == GoneOn::Nowhere);
         let nowhere = nowhere.and_then(|context| Some((context.from, context.request.clone()?)));
         self.answer(env, server, answer, now);
         if let Some((from, request)) = nowhere
@@ -498,7 +507,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let mut contacts = Vec::new();
         let mut rewrite = Rewrite::new(response);
         rewrite.pop_via();
-        if context.forwarding.way_back == WayBack::Binding {
+        if context.forwarding.way_back == ReturnRoute::Binding {
             let request = context.request.as_deref().and_then(Self::kept);
             if let Some(request) = request {
                 env.restore_contacts(&request, response, &mut contacts);

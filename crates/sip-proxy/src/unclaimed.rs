@@ -13,7 +13,7 @@ use sip_transaction::{ClientId, ServerId};
 use crate::{
     Dialog, Environment, Notice, Proxy,
     branch::BEGINS_HERE,
-    context::{Asker, Claim, Context, Invite, Progress},
+    context::{AnswerProgress, CallerPresence, Context, DialogOwner, Invite},
     forward::OUR_ROUTES,
     proxy::CALLER_GONE,
 };
@@ -35,7 +35,7 @@ impl<H> Context<H> {
     /// Whether its answer is waited for although nobody is there to hear it.
     fn is_to_be_undone(&self) -> bool {
         let request = self.request.as_deref().and_then(|bytes| Message::parse(bytes).ok());
-        self.progress == Progress::Open
+        self.progress == AnswerProgress::Open
             && !self.pending.is_empty()
             && request.is_some_and(|request| leaves_something(request.method()))
     }
@@ -51,27 +51,27 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         now: Instant,
     ) {
         let Some(context) = self.transactions.server_mut(server) else { return };
-        context.asker = Asker::Gone;
+        context.asker = CallerPresence::Gone;
         if context.invite == Invite::Yes {
             return self.cancel_all(env, server, &CALLER_GONE, now);
         }
         if context.is_to_be_undone() {
-            context.progress = Progress::Cancelled;
+            context.progress = AnswerProgress::Cancelled;
             context.waiting.clear();
-        } else if context.progress != Progress::Cancelled {
+        } else if context.progress != AnswerProgress::Cancelled {
             self.transactions.server_transport_error(server);
         }
     }
 
     /// Whose a dialog is that a 2xx to an INVITE made; none if nobody has been told of it yet.
-    pub(crate) fn claim(&self, id: ClientId, response: &Message<'_>) -> Option<Claim> {
+    pub(crate) fn claim(&self, id: ClientId, response: &Message<'_>) -> Option<DialogOwner> {
         let tag = tag_of(response);
         let mut known = self.transactions.client(id)?.successes.iter();
         known.find(|(known, _)| *known == tag).map(|(_, claim)| *claim)
     }
 
     /// Notes whose it is.
-    pub(crate) fn give(&mut self, id: ClientId, response: &Message<'_>, claim: Claim) {
+    pub(crate) fn give(&mut self, id: ClientId, response: &Message<'_>, claim: DialogOwner) {
         if let Some(branch) = self.transactions.client_mut(id) {
             branch.successes.push((tag_of(response), claim));
         }
@@ -89,10 +89,10 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let Some(branch) = self.transactions.client(id) else { return };
         let (hop, within) = (branch.hop, branch.dialog == Dialog::Within);
         let known = self.claim(id, response);
-        if known == Some(Claim::Asker) || (known.is_none() && branch.successes.len() >= MOST_DIALOGS) {
+        if known == Some(DialogOwner::Asker) || (known.is_none() && branch.successes.len() >= MOST_DIALOGS) {
             return;
         }
-        let Some(dialog) = Made::read(response, usize::from(branch.recorded)) else {
+        let Some(dialog) = CreatedDialog::read(response, usize::from(branch.recorded)) else {
             return env.notice(Notice::Unwritable);
         };
         // Said again, it has not heard of the ACK.
@@ -101,7 +101,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
             let _ = env.send(hop, &ack);
         }
         if known.is_none() {
-            self.give(id, response, Claim::Nobody);
+            self.give(id, response, DialogOwner::Nobody);
             let reason = [b"Reason: ", &*CALLER_GONE, b"\r\n"].concat();
             if let Some(bye) = dialog.request(b"BYE", AHEAD, &reason).filter(|_| !within) {
                 self.originate_bytes(env, hop, &bye, now);
@@ -118,7 +118,8 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         (response, hop): (&Message<'_>, H),
         now: Instant,
     ) {
-        let Some(context) = self.transactions.server(server).filter(|context| context.asker == Asker::Gone)
+        let Some(context) =
+            self.transactions.server(server).filter(|context| context.asker == CallerPresence::Gone)
         else {
             return;
         };
@@ -174,7 +175,7 @@ fn tag_of(response: &Message<'_>) -> u64 {
 }
 
 /// A dialog that a 2xx has made, as the caller would have it.
-struct Made<'m> {
+struct CreatedDialog<'m> {
     target: &'m [u8],
     routes: Vec<u8>,
     from: Vec<u8>,
@@ -183,7 +184,7 @@ struct Made<'m> {
     cseq: u32,
 }
 
-impl<'m> Made<'m> {
+impl<'m> CreatedDialog<'m> {
     /// `recorded` is how many Record-Routes the request was sent with: those are of us and of who came before
     /// us.
     fn read(response: &Message<'m>, recorded: usize) -> Option<Self> {
@@ -229,7 +230,7 @@ fn unsubscribe(request: &Message<'_>, response: &Message<'_>) -> Option<Vec<u8>>
     let contact = unfolded(request, HeaderId::Contact)?;
     let more = [b"Event: ", &event[..], b"\r\nContact: ", &contact, b"\r\nExpires: 0\r\n"].concat();
     let recorded = request.record_routes().count() + OUR_ROUTES;
-    Made::read(response, recorded)?.request(b"SUBSCRIBE", 1, &more)
+    CreatedDialog::read(response, recorded)?.request(b"SUBSCRIBE", 1, &more)
 }
 
 /// The PUBLISH that takes back what another has published (RFC 3903 §4.5); none if nothing was.

@@ -6,7 +6,7 @@ use crate::write_gruu;
 
 /// A binding as the 200 lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listed<'a> {
+pub struct ListedBinding<'a> {
     /// The Contact URI as it was registered.
     pub contact: &'a [u8],
     /// `+sip.instance` without quotes and angle brackets.
@@ -23,7 +23,7 @@ pub struct Listed<'a> {
 
 /// Appends one Contact header field value that lists every binding (RFC 3261 §10.3 step 8), separated by
 /// commas; nothing if there is none.
-pub fn write_contacts<'a>(bindings: impl IntoIterator<Item = Listed<'a>>, out: &mut Vec<u8>) {
+pub fn write_contacts<'a>(bindings: impl IntoIterator<Item = ListedBinding<'a>>, out: &mut Vec<u8>) {
     let mut separator: &[u8] = b"";
     for binding in bindings {
         out.extend_from_slice(separator);

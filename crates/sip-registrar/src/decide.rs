@@ -3,8 +3,8 @@
 use sip_message::{Message, Uri};
 use smallvec::SmallVec;
 
-use crate::wish::{Wishes, check_path, order};
-use crate::{Policy, Refusal, Wish};
+use crate::contact_request::{ContactRequests, check_path, order};
+use crate::{ContactRequest, Policy, Refusal};
 
 /// How a binding there is relates to the flow that the REGISTER came over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,7 +17,7 @@ pub enum HopMatch {
 
 /// A binding that the address-of-record has now.
 #[derive(Debug, Clone, Copy)]
-pub struct Bound<'a> {
+pub struct CurrentBinding<'a> {
     /// The Contact URI as it was registered.
     pub contact: &'a [u8],
     /// `+sip.instance` without quotes and angle brackets.
@@ -32,7 +32,7 @@ pub struct Bound<'a> {
     pub way: HopMatch,
 }
 
-impl Bound<'_> {
+impl CurrentBinding<'_> {
     fn pair(&self) -> Option<(&[u8], u32)> {
         self.instance.zip(self.reg_id)
     }
@@ -42,13 +42,13 @@ impl Bound<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change<'r> {
     /// A new binding.
-    Add(Wish<'r>),
+    Add(ContactRequest<'r>),
     /// The same contact over the same flow: new time, preference, Call-ID and CSeq.
     Refresh {
         /// Which one.
         binding: usize,
         /// As it is from now on.
-        with: Wish<'r>,
+        with: ContactRequest<'r>,
     },
     /// The old binding goes, and a new one of the same user agent comes: over another flow, or with another
     /// URI.
@@ -56,7 +56,7 @@ pub enum Change<'r> {
         /// The old one.
         binding: usize,
         /// The new one.
-        with: Wish<'r>,
+        with: ContactRequest<'r>,
     },
     /// The user agent takes it back.
     Remove {
@@ -84,17 +84,17 @@ pub struct Decision<'r> {
 /// changed.
 pub fn decide<'r>(
     request: &Message<'r>,
-    bound: &[Bound<'_>],
+    bound: &[CurrentBinding<'_>],
     policy: &Policy,
 ) -> Result<Decision<'r>, Refusal> {
     let (call_id, cseq) = order(request)?;
     check_path(request)?;
     let mut changes = SmallVec::new();
-    match Wishes::read(request, policy)? {
-        Wishes::RemoveAll => {
+    match ContactRequests::read(request, policy)? {
+        ContactRequests::RemoveAll => {
             changes.extend((0..bound.len()).map(|binding| Change::Remove { binding }));
         }
-        Wishes::Each(wishes) => {
+        ContactRequests::Each(wishes) => {
             let mut taken: SmallVec<[bool; 16]> = SmallVec::from_elem(false, bound.len());
             let uris: SmallVec<[Option<Uri<'_>>; 4]> =
                 bound.iter().map(|binding| Uri::parse(binding.contact).ok()).collect();
@@ -138,7 +138,12 @@ pub fn decide<'r>(
 
 /// The binding that a contact names: the one with its instance and reg-id; else, where one side lacks these,
 /// one with its URI, preferably without them too.
-fn find(wish: &Wish<'_>, bound: &[Bound<'_>], uris: &[Option<Uri<'_>>], taken: &[bool]) -> Option<usize> {
+fn find(
+    wish: &ContactRequest<'_>,
+    bound: &[CurrentBinding<'_>],
+    uris: &[Option<Uri<'_>>],
+    taken: &[bool],
+) -> Option<usize> {
     let first = |wanted: &dyn Fn(usize) -> bool| (0..bound.len()).find(|&at| !taken[at] && wanted(at));
     let same_uri = |at: usize| uris[at].is_some_and(|uri| uri.same(&wish.uri));
     if let Some(pair) = wish.pair() {

@@ -27,18 +27,18 @@
 //! - **423** is only for intervals below an hour, even if the minimum is longer (§10.3 step 7).
 #![forbid(unsafe_code)]
 
+mod contact_request;
 mod contacts;
 mod decide;
 mod extensions;
 mod gruu;
 mod policy;
 mod refusal;
-mod wish;
 
-pub use contacts::{Listed, write_contacts};
-pub use decide::{Bound, Change, Decision, HopMatch, decide};
+pub use contact_request::{ContactRequest, address_of_record};
+pub use contacts::{ListedBinding, write_contacts};
+pub use decide::{Change, CurrentBinding, Decision, HopMatch, decide};
 pub use extensions::{Outbound, granted_gruu, returned_path, supported, unsupported};
 pub use gruu::{Gruu, write_gruu};
-pub use policy::{Policy, Shorter};
-pub use refusal::{CONTACT_VALUES, Part, Refusal};
-pub use wish::{Wish, address_of_record};
+pub use policy::{Policy, ShortExpiry};
+pub use refusal::{CONTACT_VALUES, Refusal, StoredPart};

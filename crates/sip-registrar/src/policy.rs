@@ -10,7 +10,7 @@ pub struct Policy {
     /// What becomes of a shorter wish, unless it is 0, says `shorter`.
     pub min_expires: u32,
     /// What becomes of a wish that is shorter than `min_expires`.
-    pub shorter: Shorter,
+    pub shorter: ShortExpiry,
     /// A longer wish is cut to this.
     pub max_expires: u32,
     /// For a contact that names no time.
@@ -23,7 +23,7 @@ pub struct Policy {
 
 /// What becomes of a wish that is too short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shorter {
+pub enum ShortExpiry {
     /// Below an hour it is refused (423; RFC 3261 §10.3 step 7).
     Refused,
     /// It gets `min_expires`: another registrar has decided so, and its answer is what the user agent goes by
@@ -36,7 +36,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             min_expires: 60,
-            shorter: Shorter::Refused,
+            shorter: ShortExpiry::Refused,
             max_expires: 3600,
             default_expires: 600,
             max_contacts: 10,
@@ -64,9 +64,9 @@ impl Policy {
             None => Some(self.default_expires),
             Some(0) => Some(0),
             Some(wish) if wish < self.min_expires => match self.shorter {
-                Shorter::Refused if wish < 3600 => None,
-                Shorter::Refused => Some(wish.min(self.max_expires)),
-                Shorter::Raised => Some(self.min_expires),
+                ShortExpiry::Refused if wish < 3600 => None,
+                ShortExpiry::Refused => Some(wish.min(self.max_expires)),
+                ShortExpiry::Raised => Some(self.min_expires),
             },
             Some(wish) => Some(wish.min(self.max_expires)),
         }

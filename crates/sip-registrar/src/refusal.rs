@@ -7,7 +7,7 @@ pub const CONTACT_VALUES: usize = 64;
 
 /// A part of a REGISTER that is kept with the binding, and so has a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Part {
+pub enum StoredPart {
     /// The address-of-record.
     #[error("address-of-record")]
     AddressOfRecord,
@@ -25,7 +25,7 @@ pub enum Part {
     Path,
 }
 
-impl Part {
+impl StoredPart {
     /// The most octets it may have.
     #[must_use]
     pub const fn limit(self) -> usize {
@@ -90,7 +90,7 @@ pub enum Refusal {
     TooManyValues,
     /// More octets than are kept.
     #[error("{0} is too long")]
-    TooLong(Part),
+    TooLong(StoredPart),
     /// The time asked for is too short.
     #[error("expires in less than {min_expires} s")]
     TooBrief {
@@ -155,11 +155,11 @@ impl Refusal {
             Self::StarWithoutZero => "Contact * Needs Expires 0",
             Self::ContactTwice => "Same Contact Twice",
             Self::TooManyValues => "Too Many Contact Values",
-            Self::TooLong(Part::AddressOfRecord) => "Address-of-Record Too Long",
-            Self::TooLong(Part::ContactUri) => "Contact URI Too Long",
-            Self::TooLong(Part::Instance) => "+sip.instance Too Long",
-            Self::TooLong(Part::CallId) => "Call-ID Too Long",
-            Self::TooLong(Part::Path) => "Path Too Long",
+            Self::TooLong(StoredPart::AddressOfRecord) => "Address-of-Record Too Long",
+            Self::TooLong(StoredPart::ContactUri) => "Contact URI Too Long",
+            Self::TooLong(StoredPart::Instance) => "+sip.instance Too Long",
+            Self::TooLong(StoredPart::CallId) => "Call-ID Too Long",
+            Self::TooLong(StoredPart::Path) => "Path Too Long",
             Self::TooBrief { .. } => "Interval Too Brief",
             Self::TooManyContacts { .. } => "Too Many Contacts",
             Self::OutOfOrder => "CSeq Out of Order",

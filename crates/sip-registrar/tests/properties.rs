@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use sip_message::{Contact, Message, Uri};
-use sip_registrar::{Bound, Change, HopMatch, Listed, Policy, Shorter, decide, write_contacts};
+use sip_registrar::{
+    Change, CurrentBinding, HopMatch, ListedBinding, Policy, ShortExpiry, decide, write_contacts,
+};
 
 const POLICY: Policy = Policy {
     min_expires: 60,
-    shorter: Shorter::Refused,
+    shorter: ShortExpiry::Refused,
     max_expires: 3600,
     default_expires: 600,
     max_contacts: 4,
@@ -64,7 +66,7 @@ proptest! {
         }
         text.push_str("\r\n");
         let Ok(message) = Message::parse(text.as_bytes()) else { return Ok(()) };
-        let bound: Vec<_> = have.iter().map(|(contact, pair, call_id, cseq, way)| Bound {
+        let bound: Vec<_> = have.iter().map(|(contact, pair, call_id, cseq, way)| CurrentBinding {
             contact: contact.as_bytes(),
             instance: pair.as_ref().map(|pair| pair.0.as_bytes()),
             reg_id: pair.as_ref().map(|pair| pair.1),
@@ -114,7 +116,7 @@ proptest! {
             Change::Add(wish) | Change::Refresh { with: wish, .. } | Change::Replace { with: wish, .. } => Some(wish),
             Change::Remove { .. } => None,
         }).collect();
-        write_contacts(wishes.iter().map(|wish| Listed {
+        write_contacts(wishes.iter().map(|wish| ListedBinding {
             contact: wish.uri.as_bytes(),
             instance: wish.instance,
             reg_id: wish.reg_id,

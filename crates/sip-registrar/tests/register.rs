@@ -2,13 +2,13 @@
 
 use sip_message::Message;
 use sip_registrar::{
-    Bound, CONTACT_VALUES, Change, HopMatch, Listed, Part, Policy, Refusal, Shorter, address_of_record,
-    decide, write_contacts,
+    CONTACT_VALUES, Change, CurrentBinding, HopMatch, ListedBinding, Policy, Refusal, ShortExpiry,
+    StoredPart, address_of_record, decide, write_contacts,
 };
 
 const POLICY: Policy = Policy {
     min_expires: 60,
-    shorter: Shorter::Refused,
+    shorter: ShortExpiry::Refused,
     max_expires: 3600,
     default_expires: 600,
     max_contacts: 3,
@@ -28,8 +28,8 @@ fn register(call_id: &str, cseq: u32, headers: &[&str]) -> Vec<u8> {
     text.into_bytes()
 }
 
-const fn bound(contact: &str) -> Bound<'_> {
-    Bound {
+const fn bound(contact: &str) -> CurrentBinding<'_> {
+    CurrentBinding {
         contact: contact.as_bytes(),
         instance: None,
         reg_id: None,
@@ -39,8 +39,8 @@ const fn bound(contact: &str) -> Bound<'_> {
     }
 }
 
-const fn paired<'a>(contact: &'a str, instance: &'a str, reg_id: u32) -> Bound<'a> {
-    Bound {
+const fn paired<'a>(contact: &'a str, instance: &'a str, reg_id: u32) -> CurrentBinding<'a> {
+    CurrentBinding {
         instance: Some(instance.as_bytes()),
         reg_id: Some(reg_id),
         way: HopMatch::Other,
@@ -50,7 +50,7 @@ const fn paired<'a>(contact: &'a str, instance: &'a str, reg_id: u32) -> Bound<'
 
 /// The changes as text: `+uri/expires`, `=index/expires`, `~index>uri/expires`, `-index`, separated by
 /// spaces.
-fn changes_of(bytes: &[u8], bound: &[Bound<'_>]) -> Result<String, Refusal> {
+fn changes_of(bytes: &[u8], bound: &[CurrentBinding<'_>]) -> Result<String, Refusal> {
     let message = Message::parse(bytes).expect("a whole message");
     let decision = decide(&message, bound, &POLICY)?;
     let text = |change: &Change<'_>| match change {
@@ -64,17 +64,17 @@ fn changes_of(bytes: &[u8], bound: &[Bound<'_>]) -> Result<String, Refusal> {
     Ok(decision.changes.iter().map(text).collect::<Vec<_>>().join(" "))
 }
 
-fn changes(headers: &[&str], bound: &[Bound<'_>]) -> Result<String, Refusal> {
+fn changes(headers: &[&str], bound: &[CurrentBinding<'_>]) -> Result<String, Refusal> {
     changes_of(&register("c1", 6, headers), bound)
 }
 
 #[track_caller]
-fn does(headers: &[&str], bound: &[Bound<'_>], expected: &str) {
+fn does(headers: &[&str], bound: &[CurrentBinding<'_>], expected: &str) {
     assert_eq!(changes(headers, bound).as_deref(), Ok(expected));
 }
 
 #[track_caller]
-fn refuses(headers: &[&str], bound: &[Bound<'_>], expected: Refusal) {
+fn refuses(headers: &[&str], bound: &[CurrentBinding<'_>], expected: Refusal) {
     assert_eq!(changes(headers, bound), Err(expected));
 }
 
@@ -110,7 +110,7 @@ fn too_brief_is_423_only_below_an_hour() {
     assert_eq!((TOO_BRIEF.status(), TOO_BRIEF.min_expires()), (423, Some(60)));
     let slow = Policy {
         min_expires: 7200,
-        shorter: Shorter::Refused,
+        shorter: ShortExpiry::Refused,
         max_expires: 9000,
         default_expires: 7200,
         max_contacts: 1,
@@ -131,7 +131,7 @@ fn too_brief_is_423_only_below_an_hour() {
 fn what_another_registrar_has_granted_holds_for_shorter_and_longer_wishes() {
     let granted = Policy {
         min_expires: 300,
-        shorter: Shorter::Raised,
+        shorter: ShortExpiry::Raised,
         max_expires: 300,
         default_expires: 300,
         max_contacts: 1,
@@ -187,7 +187,7 @@ fn bindings_are_found_by_uri_equality() {
     ] {
         does(&[&format!("Contact: {contact}")], &[bound(have)], expected);
     }
-    let other = Bound { way: HopMatch::Other, ..bound("sip:a@h") };
+    let other = CurrentBinding { way: HopMatch::Other, ..bound("sip:a@h") };
     does(&["Contact: <sip:a@h>"], &[other], "~0>sip:a@h/600");
 }
 
@@ -226,7 +226,7 @@ fn an_instance_with_reg_id_goes_before_the_uri() {
 
 #[test]
 fn order_within_a_call_id() {
-    let have = [bound("sip:a@h"), Bound { call_id: b"c2", cseq: 900, ..bound("sip:b@h") }];
+    let have = [bound("sip:a@h"), CurrentBinding { call_id: b"c2", cseq: 900, ..bound("sip:b@h") }];
     for contact in ["<sip:a@h>", "<sip:a@h>;expires=0", "<sip:n@h>, <sip:a@h>", "<sip:b@h>, <sip:a@h>"] {
         let contact = format!("Contact: {contact}");
         for cseq in [0, 4, 5] {
@@ -289,9 +289,9 @@ fn malformed_requests() {
         ("Contact: <a@h>", |r| matches!(r, Refusal::ContactUri(_))),
         ("Path: <sip:p", |r| matches!(r, Refusal::Path(_))),
         ("Contact: <sip:a@h>;+sip.instance=\"<a\r\n b>\"", |r| *r == Refusal::Instance),
-        ("Contact: <sip:a@h>;+sip.instance=\"<LONG>\"", |r| *r == Refusal::TooLong(Part::Instance)),
-        ("Contact: <sip:LONG@h>", |r| *r == Refusal::TooLong(Part::ContactUri)),
-        ("Path: <sip:LONG@h>, <sip:LONG@h>", |r| *r == Refusal::TooLong(Part::Path)),
+        ("Contact: <sip:a@h>;+sip.instance=\"<LONG>\"", |r| *r == Refusal::TooLong(StoredPart::Instance)),
+        ("Contact: <sip:LONG@h>", |r| *r == Refusal::TooLong(StoredPart::ContactUri)),
+        ("Path: <sip:LONG@h>, <sip:LONG@h>", |r| *r == Refusal::TooLong(StoredPart::Path)),
         ("Contact: <sip:a@h>;expires=1", |r| *r == TOO_BRIEF),
     ];
     for (header, kind) in cases {
@@ -300,7 +300,7 @@ fn malformed_requests() {
         assert_eq!(refusal.status(), if refusal == TOO_BRIEF { 423 } else { 400 });
     }
     let long = register(&"c".repeat(513), 1, &["Contact: <sip:a@h>"]);
-    assert_eq!(changes_of(&long, &[]), Err(Refusal::TooLong(Part::CallId)));
+    assert_eq!(changes_of(&long, &[]), Err(Refusal::TooLong(StoredPart::CallId)));
     let text = String::from_utf8(register("c1", 1, &[])).unwrap();
     let without = text.replace("Call-ID: c1\r\n", "");
     assert_eq!(changes_of(without.as_bytes(), &[]), Err(Refusal::NoCallId));
@@ -324,7 +324,7 @@ fn the_key_of_the_address_of_record() {
     }
     let long = text.replace("sip:alice@", &format!("sip:{}@", "a".repeat(256)));
     let key = address_of_record(&Message::parse(long.as_bytes()).unwrap());
-    assert_eq!(key, Err(Refusal::TooLong(Part::AddressOfRecord)));
+    assert_eq!(key, Err(Refusal::TooLong(StoredPart::AddressOfRecord)));
 }
 
 #[test]
@@ -332,17 +332,23 @@ fn contacts_of_the_200() {
     let mut out = Vec::new();
     write_contacts([], &mut out);
     assert_eq!(out, b"");
-    let one =
-        Listed { contact: b"sip:a@h;ob", instance: None, reg_id: Some(7), q: None, expires: 9, gruu: None };
+    let one = ListedBinding {
+        contact: b"sip:a@h;ob",
+        instance: None,
+        reg_id: Some(7),
+        q: None,
+        expires: 9,
+        gruu: None,
+    };
     let listed = [
         one,
-        Listed { instance: Some(b"urn:uuid:1"), reg_id: Some(1), q: Some(1000), ..one },
-        Listed { instance: Some(b"urn:uuid:2"), reg_id: None, q: Some(500), ..one },
-        Listed { instance: Some(b"urn:uuid:3"), reg_id: None, gruu: Some("a@h"), ..one },
+        ListedBinding { instance: Some(b"urn:uuid:1"), reg_id: Some(1), q: Some(1000), ..one },
+        ListedBinding { instance: Some(b"urn:uuid:2"), reg_id: None, q: Some(500), ..one },
+        ListedBinding { instance: Some(b"urn:uuid:3"), reg_id: None, gruu: Some("a@h"), ..one },
         // Without an instance there is none to name.
-        Listed { q: Some(50), gruu: Some("a@h"), ..one },
-        Listed { q: Some(7), ..one },
-        Listed { q: Some(0), ..one },
+        ListedBinding { q: Some(50), gruu: Some("a@h"), ..one },
+        ListedBinding { q: Some(7), ..one },
+        ListedBinding { q: Some(0), ..one },
     ];
     write_contacts(listed, &mut out);
     assert_eq!(

@@ -31,11 +31,11 @@ pub(crate) fn run(audit: &Audit) -> Outcome {
     }
 }
 
-fn read(place: &LedgerPlace) -> Result<(Books, Node), Outcome> {
+fn read(place: &LedgerPlace) -> Result<(LedgerTotals, Node), Outcome> {
     let mut attempt = 1;
     loop {
         let (mut reader, node) = place.open()?;
-        match Books::read(&mut reader) {
+        match LedgerTotals::read(&mut reader) {
             Ok(books) => return Ok((books, node)),
             Err(ReadError::Removed { .. }) if attempt < ATTEMPTS => attempt += 1,
             Err(error) => {
@@ -87,7 +87,7 @@ enum Beginning {
 }
 
 /// What the ledger adds up to.
-struct Books {
+struct LedgerTotals {
     flows: OpenState,
     /// What runs say of themselves.
     runs: Runs,
@@ -109,7 +109,7 @@ struct Books {
     tail: Tail,
 }
 
-impl Books {
+impl LedgerTotals {
     /// Before the first record. `checkpoints` are those that will be met, oldest first.
     fn empty(checkpoints: Vec<Checkpoint>) -> Self {
         Self {

@@ -89,7 +89,7 @@ fn text(init: &Init) -> String {
     let advertise = seen.map_or_else(|| UNKNOWN.to_owned(), |ip| format!("\"{}\"", Host::from(ip)));
     // Where the PBX reaches this server, in the words of its own configuration.
     let here = seen.map_or_else(|| "SIPWAY".to_owned(), |ip| Host::from(ip).to_string());
-    let place = advice::Place { here: &here, port, domain: &bare(domain) };
+    let place = advice::ServerPlace { here: &here, port, domain: &bare(domain) };
     let domain = match init.register {
         Register::Local => advice::local(init.kind, place),
         Register::Forward => advice::forward(init.kind, place),

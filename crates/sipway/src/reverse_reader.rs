@@ -11,7 +11,7 @@ const KEPT: usize = 4096;
 
 /// A record that was wanted.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct FoundRecord {
     pub(crate) id: EventId,
     pub(crate) kind: EventKind,
     /// Microseconds since the Unix epoch.
@@ -30,7 +30,7 @@ pub(crate) enum Go {
 pub(crate) fn read(
     reader: &mut LogReader,
     wanted: impl Fn(EventKind, &[u8]) -> bool,
-    mut take: impl FnMut(Position, VecDeque<Found>) -> Go,
+    mut take: impl FnMut(Position, VecDeque<FoundRecord>) -> Go,
 ) -> Result<(), ReadError> {
     let mut end = None;
     for first in reader.segments().map_err(ReadError::Fault)?.into_iter().rev() {
@@ -54,7 +54,7 @@ pub(crate) fn read(
                         found.pop_front();
                     }
                     let (id, payload) = (id_of(record.position), record.payload.to_vec());
-                    found.push_back(Found { id, kind, at: record.at, payload });
+                    found.push_back(FoundRecord { id, kind, at: record.at, payload });
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use edge::{Answering, Doing, Handle};
+use edge::{Answering, Handle, NodeActivity};
 use event_text::counted;
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
@@ -75,11 +75,11 @@ fn status(handle: &Handle) -> String {
     let (_, users) = handle.bindings();
     let (left, users) = (progress.left, counted(users as u64, "user"));
     match progress.state {
-        Doing::Serving => format!("{}, {users} registered", counted(left, "connection")),
-        Doing::Disabled => format!("new connections are refused; {left} open, {users} registered"),
-        Doing::Drained => format!("drained: {} closed, none open", progress.closed),
-        Doing::Draining | Doing::ShuttingDown => {
-            let what = if progress.state == Doing::Draining { "draining" } else { "shutting down" };
+        NodeActivity::Serving => format!("{}, {users} registered", counted(left, "connection")),
+        NodeActivity::Disabled => format!("new connections are refused; {left} open, {users} registered"),
+        NodeActivity::Drained => format!("drained: {} closed, none open", progress.closed),
+        NodeActivity::Draining | NodeActivity::ShuttingDown => {
+            let what = if progress.state == NodeActivity::Draining { "draining" } else { "shutting down" };
             format!("{what}: {} closed, {left} open, {:.0} s left", progress.closed, progress.seconds_left)
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     command::Why,
     now::now,
     outcome::Outcome,
-    reverse_reader::{self, Found, Go},
+    reverse_reader::{self, FoundRecord, Go},
     speech::say,
 };
 
@@ -99,10 +99,10 @@ impl Inquiry<'_> {
             found.append(&mut all);
             all = found;
             // Its run began later than what is older.
-            let begun = all.front().is_some_and(|first: &Found| first.kind == EventKind::CallStarted);
+            let begun = all.front().is_some_and(|first: &FoundRecord| first.kind == EventKind::CallStarted);
             if begun || segment < Position::new(incarnation, 1) { Go::Stop } else { Go::On }
         })?;
-        let tell = |found: &Found| describe(self.node, found.id, found.kind, found.at, &found.payload);
+        let tell = |found: &FoundRecord| describe(self.node, found.id, found.kind, found.at, &found.payload);
         let mut sentences: Vec<String> = all.iter().map(tell).collect();
         if all.back().is_some_and(|last| last.kind != EventKind::CallEnded) {
             sentences.push(format!("{name} goes on, as far as is known."));
@@ -132,11 +132,11 @@ impl Inquiry<'_> {
         }
     }
 
-    fn closed(&self, found: &Found) -> Option<String> {
+    fn closed(&self, found: &FoundRecord) -> Option<String> {
         why_closed(&found.payload, self.now).map(|sentence| self.with_evidence(&sentence, found.id))
     }
 
-    fn open(&self, found: &Found) -> Result<Option<String>, ReadError> {
+    fn open(&self, found: &FoundRecord) -> Result<Option<String>, ReadError> {
         let Some(mut sentence) = why_open(&found.payload, self.now) else { return Ok(None) };
         let beat = self.reader.last_beat().map_err(ReadError::Fault)?;
         if let Some(beat) = beat.filter(|beat| beat.at.saturating_add(SILENCE) < self.now) {
@@ -164,7 +164,7 @@ impl Inquiry<'_> {
                 })
         };
         let mut flows: Vec<String> = Vec::new();
-        let mut closes: BTreeMap<String, Found> = BTreeMap::new();
+        let mut closes: BTreeMap<String, FoundRecord> = BTreeMap::new();
         let (mut last_removed, mut last_call) = (None, None);
         let mut unexplained: BTreeSet<&OpenBinding> = present.iter().map(|(_, binding)| binding).collect();
         let mut since = None;
@@ -260,7 +260,7 @@ impl Inquiry<'_> {
         format!("{aor} is online at {contacts}{since}: {}.", places.join(", "))
     }
 
-    fn offline(&self, aor: &str, removed: &Found) -> String {
+    fn offline(&self, aor: &str, removed: &FoundRecord) -> String {
         let removal = serde_json::from_slice::<BindingRemoved<'_>>(&removed.payload).ok();
         let why = match &removal {
             Some(BindingRemoved {

@@ -25,7 +25,7 @@ use lifecycle::{EventId, EventKind, Node, OpenState, TRIMMED_RESERVE};
 use metrics::{Count, Gauge, Metrics};
 use tokio::sync::oneshot;
 
-use crate::{Registry, clock, recovery::Books, retention::Retention};
+use crate::{Registry, clock, recovery::LedgerFold, retention::Retention};
 
 #[cfg(test)]
 mod tests;
@@ -137,11 +137,11 @@ impl Bookkeeper {
     /// Begins where the start has read to.
     pub(crate) fn new(
         (ledger, node, metrics): (Ledger, Node, Arc<Metrics>),
-        books: Books,
+        books: LedgerFold,
         policy: Retention,
         gate: Arc<Gate>,
     ) -> Self {
-        let Books { unfinished, reader, at, checkpoints } = books;
+        let LedgerFold { unfinished, reader, at, checkpoints } = books;
         Self {
             room: ledger.reserve(TRIMMED_RESERVE).ok(),
             ledger,
@@ -330,7 +330,7 @@ impl BookkeeperThread {
     /// The thread cannot be started.
     pub fn start(
         registry: &Registry,
-        books: Books,
+        books: LedgerFold,
         policy: Retention,
         directory: PathBuf,
         segment_size: u64,

@@ -40,7 +40,7 @@ pub struct Recovered {
 }
 
 /// What the records up to some place come to, and a reader that stands there.
-pub struct Books {
+pub struct LedgerFold {
     pub(crate) unfinished: OpenState,
     pub(crate) reader: Reader,
     /// The last record folded.
@@ -59,7 +59,7 @@ pub fn recover(
     opened: &Opened,
     now: u64,
     end: impl FnMut(&OpenBinding) -> Option<RemovalCause>,
-) -> Result<(Recovered, Books, OpenUsers), RecoveryError> {
+) -> Result<(Recovered, LedgerFold, OpenUsers), RecoveryError> {
     settle(opened, now, end, |batch| write(&opened.ledger, batch))
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn settle(
     now: u64,
     mut end: impl FnMut(&OpenBinding) -> Option<RemovalCause>,
     mut write: impl FnMut(Batch) -> Result<(), RecoveryError>,
-) -> Result<(Recovered, Books, OpenUsers), RecoveryError> {
+) -> Result<(Recovered, LedgerFold, OpenUsers), RecoveryError> {
     let (books, records) = fold(opened)?;
     let unfinished = &books.unfinished;
     let last_alive = opened.last_beat.map_or(0, |beat| beat.at).max(last_record(opened));
@@ -132,7 +132,7 @@ fn last_record(opened: &Opened) -> u64 {
 }
 
 /// Folds what earlier runs wrote; says how many records that took.
-fn fold(opened: &Opened) -> Result<(Books, u64), RecoveryError> {
+fn fold(opened: &Opened) -> Result<(LedgerFold, u64), RecoveryError> {
     let mut books = begin(opened)?;
     let mut records = 0;
     while let Some(block) = books.reader.next_block().map_err(RecoveryError::History)? {
@@ -150,7 +150,7 @@ fn fold(opened: &Opened) -> Result<(Books, u64), RecoveryError> {
 }
 
 /// Where the fold begins: at the newest checkpoint that can be used, or at the first record of all.
-fn begin(opened: &Opened) -> Result<Books, RecoveryError> {
+fn begin(opened: &Opened) -> Result<LedgerFold, RecoveryError> {
     for at in &opened.unusable_checkpoints {
         tracing::warn!(checkpoint = %at, "a checkpoint cannot be used; the start reads further back");
     }
@@ -160,7 +160,7 @@ fn begin(opened: &Opened) -> Result<Books, RecoveryError> {
             Ok(unfinished) => {
                 // One that is newer and damaged is kept in place of an older good one.
                 let sure = opened.unusable_checkpoints.is_empty();
-                return Ok(Books {
+                return Ok(LedgerFold {
                     unfinished,
                     reader: opened.history(),
                     at: checkpoint.position,
@@ -181,7 +181,7 @@ fn begin(opened: &Opened) -> Result<Books, RecoveryError> {
         let why = unread.unwrap_or_else(|| "damaged or gone".to_owned());
         return Err(RecoveryError::NoCheckpoint { oldest, why });
     }
-    Ok(Books {
+    Ok(LedgerFold {
         unfinished: OpenState::default(),
         reader: opened.ledger.reader(ReadFrom::Oldest),
         at: Position::START,

@@ -19,14 +19,15 @@ use lifecycle::{
     NodeStopped, OpenFlow, REMOVAL_RESERVE, RemovalCause, Text, UserOnline,
 };
 use location::{
-    Binding, BindingHop, Came, Kept, Location, Owed, Presence, Register, RegisterError, Registration, Taken,
+    Binding, BindingHop, Came, Location, Owed, Presence, Register, RegisterError, Registration,
+    StoredBinding, Taken,
 };
 use metrics::{Count, Gauge, Metrics};
 use sip_registrar::Policy;
 use smallvec::SmallVec;
 
 use crate::{
-    kept::{Keeping, Staying, TooMuch},
+    binding_store::{BindingStore, RestoredBinding, TooMuch},
     presence::UserRooms,
 };
 
@@ -44,7 +45,7 @@ pub struct Registry {
     pub(crate) presence: Mutex<Presence<Reservation>>,
     closing: AtomicBool,
     /// Keeps the bindings that belong to no flow.
-    keeping: Option<Keeping>,
+    keeping: Option<BindingStore>,
 }
 
 impl Registry {
@@ -71,9 +72,9 @@ impl Registry {
     }
 
     /// Puts back what an earlier process had, and keeps what belongs to no flow for the next one.
-    pub fn keep(&mut self, keeping: Keeping, staying: Vec<Staying>, (now, at): (Instant, u64)) {
+    pub fn keep(&mut self, keeping: BindingStore, staying: Vec<RestoredBinding>, (now, at): (Instant, u64)) {
         self.keeping = Some(keeping);
-        for Staying { kept, room, .. } in staying {
+        for RestoredBinding { kept, room, .. } in staying {
             let restored = self.location().restore(&kept, room);
             if let Err(room) = restored {
                 let (aor, contact) = (Text::new(&kept.aor), Text::new(&kept.contact));
@@ -268,7 +269,7 @@ impl Registry {
         {
             tell(Changed::Replaced(binding, &registration));
         }
-        let there: Vec<Kept> = match self.keeping {
+        let there: Vec<StoredBinding> = match self.keeping {
             Some(_) => {
                 registration.added().chain(registration.refreshed()).filter_map(Binding::kept).collect()
             }
@@ -365,7 +366,7 @@ impl Registry {
         }
     }
 
-    fn put(&self, kept: Kept, (now, at): (Instant, u64)) {
+    fn put(&self, kept: StoredBinding, (now, at): (Instant, u64)) {
         if let Some(keeping) = &self.keeping {
             let left = kept.expires.saturating_duration_since(now);
             self.told(keeping.put(kept, at + u64::try_from(left.as_micros()).unwrap_or(0)));

@@ -22,7 +22,7 @@ use tokio_rustls::rustls::{
 };
 use transport::{
     ClientAddress, ConnectionHandler, HandshakeLimit, Link, Listener, MissingOrigin, Opening, PlainHttp,
-    Refused, Scratch, Settings, Unopened,
+    Refused, Scratch, Settings, UnopenedCause,
     accept::{self, Accepted},
     certificate, receive_connection,
 };
@@ -62,7 +62,7 @@ impl ConnectionHandler for Echo {
 
     fn http(self: &Rc<Self>, _: PlainHttp) {}
 
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, _: Option<&()>) {
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: UnopenedCause, _: Option<&()>) {
         eprintln!("{remote}: {why}");
     }
 

@@ -22,12 +22,12 @@ pub struct Opening {
     /// The listener it came to.
     pub listener: Rc<Listener>,
     /// Who it comes from, if its upgrade request proved that.
-    pub vouched: Option<Vouched>,
+    pub vouched: Option<VerifiedClient>,
 }
 
 /// Who a connection comes from, by the credentials that it brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vouched {
+pub struct VerifiedClient {
     /// The address-of-record.
     pub identity: Text<128>,
     /// Until when: then the flow is closed, as `token_expired`.
@@ -57,7 +57,7 @@ pub struct Refused {
 
 /// A connection that ended before it was a flow: no event, only a count and perhaps a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unopened {
+pub enum UnopenedCause {
     /// Nothing whole came within the handshake timeout.
     HandshakeTimeout,
     /// The peer left before its request was whole.
@@ -81,7 +81,7 @@ pub enum Unopened {
     NoRoom,
 }
 
-impl fmt::Display for Unopened {
+impl fmt::Display for UnopenedCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HandshakeTimeout => f.write_str("handshake_timeout"),
@@ -113,7 +113,7 @@ pub trait ConnectionHandler: Sized + 'static {
 
     /// Who a TLS client is by its certificate (DER), which an authority of the listener's has signed. The
     /// default knows nobody.
-    fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<Vouched> {
+    fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<VerifiedClient> {
         let _ = (certificate, listener);
         None
     }
@@ -126,7 +126,7 @@ pub trait ConnectionHandler: Sized + 'static {
         self: &Rc<Self>,
         request: &Request<'_>,
         admission: Option<&Self::Admission>,
-    ) -> Result<Option<Vouched>, Refusal> {
+    ) -> Result<Option<VerifiedClient>, Refusal> {
         let _ = (request, admission);
         Ok(None)
     }
@@ -162,7 +162,7 @@ pub trait ConnectionHandler: Sized + 'static {
     fn http(self: &Rc<Self>, request: PlainHttp);
 
     /// A connection ended before it was a flow.
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, admission: Option<&Self::Admission>);
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: UnopenedCause, admission: Option<&Self::Admission>);
 
     /// Answers bytes on a stream that cannot be framed as SIP: what to send back before the connection is
     /// closed, if anything.

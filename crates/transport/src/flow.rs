@@ -25,7 +25,7 @@ use crate::{
     scratch::READ,
     tls::Progress,
 };
-use look::{Look, deadline, next_look};
+use look::{TimerEvent, deadline, next_look};
 
 /// Reads taken before a flow that we end is really over: what its peer had sent by then still counts.
 const LAST_READS: usize = 16;
@@ -57,7 +57,7 @@ pub(crate) fn run<O: ConnectionHandler>(
     flow: O::Flow,
 ) -> impl Future<Output = ()> {
     async move {
-        let guard = Unfinished(Rc::clone(&link));
+        let guard = LossGuard(Rc::clone(&link));
         link.begin(O::turn(&flow));
         let ending = match receiver.begin(&owner, &link, &flow, mem::take(&mut early)) {
             ControlFlow::Continue(()) => receiver.drive(&owner, &link, &flow).await,
@@ -75,9 +75,9 @@ pub(crate) fn run<O: ConnectionHandler>(
 }
 
 /// Tells the peer when a flow is lost by a fault of ours: a handler panicked, or the task was dropped.
-struct Unfinished(Rc<Link>);
+struct LossGuard(Rc<Link>);
 
-impl Drop for Unfinished {
+impl Drop for LossGuard {
     fn drop(&mut self) {
         let link = &self.0;
         if !link.is_under_way() {
@@ -171,13 +171,13 @@ impl Receiver {
                     }
                 }
                 Step::Deadline => match deadline(link) {
-                    Look::Again(next) => sleep.as_mut().reset(next.into()),
-                    Look::SilentPeer => {
+                    TimerEvent::Again(next) => sleep.as_mut().reset(next.into()),
+                    TimerEvent::SilentPeer => {
                         if let ControlFlow::Break(ending) = self.last_look(owner, link, flow) {
                             return ending;
                         }
                     }
-                    Look::OverLimit => {
+                    TimerEvent::OverLimit => {
                         if let ControlFlow::Break(ending) = self.read_on(owner, link, flow) {
                             return ending;
                         }

@@ -12,8 +12,8 @@ use tokio::{net::TcpStream, time::sleep};
 use websocket::{Connection, Limits, Role, handshake::Refusal};
 
 use crate::{
-    ConnectionHandler, Framing, Link, Listener, Opening, PlainHttp, Refused, Scratch, Settings, Unopened,
-    Vouched,
+    ConnectionHandler, Framing, Link, Listener, Opening, PlainHttp, Refused, Scratch, Settings,
+    UnopenedCause, VerifiedClient,
     flow::{self, Codec, Receiver},
     linger,
     tls::Tls,
@@ -55,21 +55,21 @@ pub async fn receive_connection<O: ConnectionHandler>(
     }
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else {
-        return owner.unopened(remote, Unopened::LeftEarly, admission.as_ref());
+        return owner.unopened(remote, UnopenedCause::LeftEarly, admission.as_ref());
     };
     let mut pending = Pending::new(stream, remote);
     let place = listener.waiting.enter();
     let greeting = tokio::select! {
         greeting = pending.greeting(&owner, &listener, &mut admission) => Ok(greeting),
-        () = sleep(listener.settings.handshake_timeout) => Err(Unopened::HandshakeTimeout),
-        () = place.crowded_out() => Err(Unopened::CrowdedOut),
+        () = sleep(listener.settings.handshake_timeout) => Err(UnopenedCause::HandshakeTimeout),
+        () = place.crowded_out() => Err(UnopenedCause::CrowdedOut),
     };
     drop(place);
     let greeting = match greeting {
         Ok(Ok(greeting)) => greeting,
         Ok(Err(why)) => {
             owner.unopened(remote, why, admission.as_ref());
-            if matches!(why, Unopened::TlsFailed | Unopened::NotTls) {
+            if matches!(why, UnopenedCause::TlsFailed | UnopenedCause::NotTls) {
                 // The alert is on its way.
                 pending.let_go(&scratch, listener.settings.close_timeout).await;
             }
@@ -128,7 +128,7 @@ pub async fn receive_connection<O: ConnectionHandler>(
         }
         Greeting::Refuse(refusal) => refuse(&owner, pending, admission, refusal, &scratch, &settings).await,
         Greeting::HttpWithoutTls => {
-            owner.unopened(remote, Unopened::TlsFailed, admission.as_ref());
+            owner.unopened(remote, UnopenedCause::TlsFailed, admission.as_ref());
             pending.tls = None;
             let body = if asks_for_head(&pending.received) { "" } else { HTTP_WITHOUT_TLS };
             let answer = format!(
@@ -139,7 +139,7 @@ pub async fn receive_connection<O: ConnectionHandler>(
             pending.part(answer.as_bytes(), &scratch, settings.close_timeout).await;
         }
         Greeting::NotSip(answer) => {
-            owner.unopened(remote, Unopened::NotSip, admission.as_ref());
+            owner.unopened(remote, UnopenedCause::NotSip, admission.as_ref());
             if let Some(answer) = answer {
                 pending.part(&answer, &scratch, settings.close_timeout).await;
             }
@@ -155,7 +155,7 @@ async fn refuse<O: ConnectionHandler>(
     scratch: &Scratch,
     settings: &Settings,
 ) {
-    owner.unopened(pending.remote, Unopened::HandshakeRefused(refusal.status()), admission.as_ref());
+    owner.unopened(pending.remote, UnopenedCause::HandshakeRefused(refusal.status()), admission.as_ref());
     let mut answer = Vec::new();
     request::refuse(refusal, &pending.received, &mut answer);
     pending.part(&answer, scratch, settings.close_timeout).await;
@@ -175,7 +175,7 @@ struct Candidate {
     codec: Codec,
     /// The 101, for a WebSocket.
     response: Option<Vec<u8>>,
-    vouched: Option<Vouched>,
+    vouched: Option<VerifiedClient>,
 }
 
 impl Candidate {
@@ -213,9 +213,9 @@ impl Candidate {
                     status.write_response(&mut answer);
                     let _ = link.put_head(&answer);
                     link.close_notify();
-                    owner.unopened(remote, Unopened::HandshakeRefused(status.status()), None);
+                    owner.unopened(remote, UnopenedCause::HandshakeRefused(status.status()), None);
                 } else {
-                    owner.unopened(remote, Unopened::NoRoom, None);
+                    owner.unopened(remote, UnopenedCause::NoRoom, None);
                 }
                 linger::part(link, reader, linger::Peer::Present).await;
             }

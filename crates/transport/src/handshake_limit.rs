@@ -23,7 +23,7 @@ pub struct HandshakeLimit {
 
 /// The place of one of them, for as long as it is kept.
 #[derive(Debug)]
-pub(crate) struct Place<'w> {
+pub(crate) struct HandshakeSlot<'w> {
     waiting: &'w HandshakeLimit,
     number: u64,
     crowded_out: Rc<Notify>,
@@ -36,7 +36,7 @@ impl HandshakeLimit {
         Self { most: most.max(1), all: RefCell::default(), next: Cell::new(0) }
     }
 
-    pub(crate) fn enter(&self) -> Place<'_> {
+    pub(crate) fn enter(&self) -> HandshakeSlot<'_> {
         let number = self.next.get();
         self.next.set(number + 1);
         let crowded_out = Rc::new(Notify::new());
@@ -47,18 +47,18 @@ impl HandshakeLimit {
             oldest.notify_one();
         }
         all.insert(number, Rc::clone(&crowded_out));
-        Place { waiting: self, number, crowded_out }
+        HandshakeSlot { waiting: self, number, crowded_out }
     }
 }
 
-impl Place<'_> {
+impl HandshakeSlot<'_> {
     /// Resolves when another needs the place.
     pub(crate) async fn crowded_out(&self) {
         self.crowded_out.notified().await;
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for HandshakeSlot<'_> {
     fn drop(&mut self) {
         self.waiting.all.borrow_mut().remove(&self.number);
     }

@@ -29,7 +29,7 @@ mod tls;
 pub mod trust;
 pub mod udp;
 
-pub use connection_handler::{ConnectionHandler, Grant, Opening, Refused, Unopened, Vouched};
+pub use connection_handler::{ConnectionHandler, Grant, Opening, Refused, UnopenedCause, VerifiedClient};
 pub use defence::ClientAddress;
 pub use dial::{Dial, DialError, Dialled, converse};
 pub use handshake::receive_connection;

@@ -32,7 +32,7 @@ pub enum PingFailed {
 
 /// A ping that someone waits for.
 #[derive(Debug)]
-struct Asked {
+struct PendingPing {
     sent: Instant,
     payload: [u8; 8],
     answer: oneshot::Sender<Duration>,
@@ -58,7 +58,7 @@ pub struct Link {
     bytes_received: Cell<u64>,
     bytes_sent: Cell<u64>,
     ping_rtt: Cell<Option<Duration>>,
-    asked: RefCell<Option<Box<Asked>>>,
+    asked: RefCell<Option<Box<PendingPing>>>,
     pub(crate) heard: Cell<ReadPriority>,
 }
 
@@ -158,7 +158,7 @@ impl Link {
             // Different from one ping to the next of a flow, so that a late answer is not taken for this
             // one's.
             let payload = self.frames_sent.get().to_be_bytes();
-            *asked = Some(Box::new(Asked { sent, payload, answer }));
+            *asked = Some(Box::new(PendingPing { sent, payload, answer }));
             let mut frame = Vec::new();
             match self.framing {
                 Framing::WebSocket => websocket::encode::ping(&payload, &mut frame),

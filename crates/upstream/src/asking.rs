@@ -12,7 +12,7 @@ use targets::{Health, HealthChange, ServerState};
 
 use crate::{
     hop::Hop,
-    upstream::{Server, Upstream, Upstreams, Way},
+    upstream::{Server, ServerHop, Upstream, Upstreams},
 };
 
 /// Why nobody is asked.
@@ -97,12 +97,12 @@ impl Server {
 
     /// Whether probes tell that it says nothing, and it takes no large requests by a stream either.
     fn is_silent(&self) -> bool {
-        let answers = |way: &Way| way.health() == Health::Up;
+        let answers = |way: &ServerHop| way.health() == Health::Up;
         self.way.change(|state| state.is_silent()) && !self.large.as_ref().is_some_and(answers)
     }
 }
 
-impl Way {
+impl ServerHop {
     pub(crate) fn wanted_in(&self, now: Instant) -> Option<Duration> {
         self.change(|state| state.wanted_in(now))
     }

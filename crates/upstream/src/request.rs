@@ -9,7 +9,7 @@ use tokio::{net::UdpSocket, time::Instant};
 use transport::{Dial, DialError, converse};
 
 use crate::{
-    resolve::{Found, Unresolved, resolve, resolver},
+    resolve::{ResolvedServer, Unresolved, resolve, resolver},
     upstream::{client_tls, place, server_name, speaking, spoken},
 };
 
@@ -95,7 +95,7 @@ pub async fn find_servers(
     let spoken = spoken(&speaking(upstream, &config.listeners));
     let (mut found, _) = resolve(&resolver(&config.dns.servers)?, &place, &spoken).await?;
     found.sort_by_key(|found| found.preference.priority);
-    let place = |found: &Found| ServerPlace { transport: found.transport, address: found.address };
+    let place = |found: &ResolvedServer| ServerPlace { transport: found.transport, address: found.address };
     Ok(found.iter().map(place).collect())
 }
 

@@ -29,7 +29,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// A server that a name led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct ResolvedServer {
     /// The name that the address is of.
     pub(crate) host: Option<Arc<str>>,
     pub(crate) transport: Transport,
@@ -93,7 +93,7 @@ pub(crate) async fn resolve(
     resolver: &TokioResolver,
     place: &Place,
     spoken: &[Transport],
-) -> Result<(Vec<Found>, Duration), Unresolved> {
+) -> Result<(Vec<ResolvedServer>, Duration), Unresolved> {
     let now = Instant::now();
     let mut chain = Chain { resolver, until: now + LONGEST, failed: None };
     let found = tokio::time::timeout(DEADLINE, chain.servers(place, spoken)).await;
@@ -106,7 +106,7 @@ pub(crate) async fn resolve(
 }
 
 impl Chain<'_> {
-    async fn servers(&mut self, place: &Place, spoken: &[Transport]) -> Vec<Found> {
+    async fn servers(&mut self, place: &Place, spoken: &[Transport]) -> Vec<ResolvedServer> {
         let services = match first(place, spoken) {
             First::Addresses(transport, port) => {
                 let server = Server { host: place.host.clone(), port, preference: Preference::ONLY };
@@ -163,7 +163,7 @@ impl Chain<'_> {
     }
 
     /// A server's addresses share its weight.
-    async fn addresses(&mut self, transport: Transport, server: &Server) -> Vec<Found> {
+    async fn addresses(&mut self, transport: Transport, server: &Server) -> Vec<ResolvedServer> {
         let ips: Vec<IpAddr> = match self.resolver.lookup_ip(server.host.as_str()).await {
             Ok(lookup) => {
                 self.until = self.until.min(lookup.valid_until());
@@ -181,7 +181,7 @@ impl Chain<'_> {
         };
         let preference = Preference { weight, ..server.preference };
         let host: Arc<str> = server.host.to_ascii_lowercase().into();
-        let found = |ip| Found {
+        let found = |ip| ResolvedServer {
             host: Some(Arc::clone(&host)),
             transport,
             address: SocketAddr::new(ip, server.port),

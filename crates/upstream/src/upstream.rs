@@ -23,7 +23,7 @@ use crate::{
     UpstreamError,
     connections::Connections,
     hop::{ExpectedPeer, Hop},
-    resolve::Found,
+    resolve::ResolvedServer,
     unregisters::Unregisters,
 };
 
@@ -77,9 +77,9 @@ pub(crate) struct Server {
     pub(crate) host: Option<Arc<str>>,
     pub(crate) address: SocketAddr,
     pub(crate) transport: Spoken,
-    pub(crate) way: Way,
+    pub(crate) way: ServerHop,
     /// What is too large for `way` goes by this.
-    pub(crate) large: Option<Way>,
+    pub(crate) large: Option<ServerHop>,
     /// Among the servers of its target.
     pub(crate) preference: Preference,
     pub(crate) failures: AtomicU64,
@@ -87,7 +87,7 @@ pub(crate) struct Server {
 
 /// One way to a server, and how it stands.
 #[derive(Debug)]
-pub(crate) struct Way {
+pub(crate) struct ServerHop {
     pub(crate) hop: Hop,
     pub(crate) state: Mutex<ServerState>,
 }
@@ -175,7 +175,7 @@ impl Upstreams {
             for (entry, target) in upstream.targets.iter().enumerate() {
                 if let Some(address) = target.address() {
                     let (transport, preference) = (target.usual(), Preference::ONLY);
-                    let found = Found { host: None, transport, address, preference };
+                    let found = ResolvedServer { host: None, transport, address, preference };
                     one.learn(entry, &[found]);
                 }
             }
@@ -344,17 +344,17 @@ impl Upstream {
 
     /// The servers of an entry are these from now on; those that were there keep what is known of them. None
     /// is no news.
-    pub(crate) fn learn(&self, entry: usize, found: &[Found]) {
+    pub(crate) fn learn(&self, entry: usize, found: &[ResolvedServer]) {
         let Some(target) = self.entries.get(entry).filter(|_| !found.is_empty()) else { return };
         let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
         let mut kept: Vec<Arc<Server>> =
             servers.iter().filter(|server| server.entry != entry).map(Arc::clone).collect();
-        for Found { host, transport, address, preference } in found {
+        for ResolvedServer { host, transport, address, preference } in found {
             let (transport, address, preference) = (*transport, *address, *preference);
             let way = |transport| {
                 let listener = *self.listeners.get(&(transport, address.is_ipv4()))?;
                 let proves = if transport == Spoken::Tls { target.proves } else { ExpectedPeer::NOTHING };
-                Some(Way::new(match transport {
+                Some(ServerHop::new(match transport {
                     Spoken::Udp => Hop::Udp { listener, remote: address },
                     Spoken::Tcp | Spoken::Tls => Hop::Peer { listener, proves, remote: address },
                 }))
@@ -418,12 +418,12 @@ fn in_order<T>(all: &[T], preference: impl Fn(&T) -> Preference) -> Vec<usize> {
 }
 
 impl Server {
-    pub(crate) fn ways(&self) -> impl Iterator<Item = &Way> {
+    pub(crate) fn ways(&self) -> impl Iterator<Item = &ServerHop> {
         std::iter::once(&self.way).chain(&self.large)
     }
 }
 
-impl Way {
+impl ServerHop {
     fn new(hop: Hop) -> Self {
         Self { hop, state: Mutex::default() }
     }

@@ -3,7 +3,7 @@
 use crate::connection::MessageKind;
 use crate::error::ProtocolError;
 use crate::frame::{Header, MAX_HEADER};
-use crate::utf8::Progress;
+use crate::utf8::Utf8Progress;
 
 /// The first allocation for a message that comes in pieces, in bytes.
 const FIRST_CAPACITY: usize = 512;
@@ -49,12 +49,12 @@ pub(crate) struct MessageAssembler {
     pub(crate) data: Vec<u8>,
     /// Frames begun.
     pub(crate) fragments: u32,
-    text: Progress,
+    text: Utf8Progress,
 }
 
 impl MessageAssembler {
     pub(crate) fn new(kind: MessageKind) -> Self {
-        Self { kind, data: Vec::new(), fragments: 0, text: Progress::default() }
+        Self { kind, data: Vec::new(), fragments: 0, text: Utf8Progress::default() }
     }
 
     /// Takes the next unmasked bytes; `to_come` is how many more will follow in this message, if that is

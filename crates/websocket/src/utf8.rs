@@ -4,7 +4,7 @@
 ///
 /// Each byte is looked at once, save the at most three of a character that is not whole yet.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct Utf8Progress {
     valid: usize,
 }
 
@@ -12,7 +12,7 @@ pub(crate) struct Progress {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotUtf8;
 
-impl Progress {
+impl Utf8Progress {
     /// Looks at what was appended to `data` since the last call. Fails at the first byte that cannot be
     /// mended by more bytes.
     pub(crate) fn advance(&mut self, data: &[u8]) -> Result<(), NotUtf8> {
@@ -37,7 +37,7 @@ mod tests {
 
     /// Feeds byte by byte; returns how many bytes were taken before the refusal, or `None` when all were.
     fn refused_at(bytes: &[u8]) -> Option<usize> {
-        let mut progress = Progress::default();
+        let mut progress = Utf8Progress::default();
         (1..=bytes.len()).find(|&end| progress.advance(&bytes[..end]).is_err()).map(|end| end - 1)
     }
 
@@ -58,7 +58,7 @@ mod tests {
             ],
             step in 1usize..6,
         ) {
-            let mut progress = Progress::default();
+            let mut progress = Utf8Progress::default();
             let mut end = 0;
             let mut verdict = Ok(());
             while end < bytes.len() && verdict.is_ok() {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, http::StatusCode};
-use edge::Progress;
+use edge::DrainProgress;
 use serde::Deserialize;
 
 use super::{
@@ -20,21 +20,21 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// How to drain.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wish {
+pub(super) struct DrainRequest {
     /// Over how long, such as `5m`.
     over: Option<String>,
 }
 
 /// How far it is.
-pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Json<Progress> {
+pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Json<DrainProgress> {
     Json(admin.server.progress())
 }
 
 /// Begins, or goes on with another time.
 pub(super) async fn begin(
     State(admin): State<Arc<Admin>>,
-    Asked(wish): Asked<Wish>,
-) -> Result<(StatusCode, Json<Progress>), Failure> {
+    Asked(wish): Asked<DrainRequest>,
+) -> Result<(StatusCode, Json<DrainProgress>), Failure> {
     let over = match wish.over.as_deref() {
         None => OVER,
         Some(text) => config::duration(text).filter(|&over| over <= LONGEST).ok_or_else(|| {
@@ -46,6 +46,6 @@ pub(super) async fn begin(
 }
 
 /// Lets new flows in again.
-pub(super) async fn cancel(State(admin): State<Arc<Admin>>) -> Result<Json<Progress>, Failure> {
+pub(super) async fn cancel(State(admin): State<Arc<Admin>>) -> Result<Json<DrainProgress>, Failure> {
     Ok(Json(admin.server.serve_again()?))
 }

@@ -42,7 +42,7 @@ pub(super) async fn stream(
         Failure::new(StatusCode::SERVICE_UNAVAILABLE, error)
     })?;
     let node = admin.server.node().clone();
-    let Asked { choice, after } = Asked::read(&parameters, &headers, &node)?;
+    let EventsRequest { choice, after } = EventsRequest::read(&parameters, &headers, &node)?;
     let ledger = admin.server.ledger().clone();
     let newest = ledger.durable_position();
     if after.is_some_and(|after| after > newest) {
@@ -76,12 +76,12 @@ pub(super) async fn stream(
 }
 
 /// What a request asks for.
-struct Asked {
+struct EventsRequest {
     choice: EventFilter,
     after: Option<Position>,
 }
 
-impl Asked {
+impl EventsRequest {
     fn read(parameters: &[(String, String)], headers: &HeaderMap, node: &Node) -> Result<Self, Failure> {
         let wrong = |error: String| Failure::new(StatusCode::BAD_REQUEST, error);
         let mut asked = Self { choice: EventFilter::default(), after: None };

@@ -46,7 +46,7 @@ pub(super) struct Page {
 /// How to close.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wish {
+pub(super) struct CloseRequest {
     reason: Option<String>,
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn show(
 pub(super) async fn close(
     State(admin): State<Arc<Admin>>,
     Path(flow): Path<String>,
-    Asked(wish): Asked<Wish>,
+    Asked(wish): Asked<CloseRequest>,
 ) -> Result<StatusCode, Failure> {
     close_one(&admin.server, &flow, wish.reason.as_deref()).await.map(|()| StatusCode::ACCEPTED)
 }

@@ -7,7 +7,7 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use edge::Doing;
+use edge::NodeActivity;
 use ledger::Health;
 
 use super::Admin;
@@ -26,11 +26,11 @@ pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
 /// Whether new connections are taken: a load balancer sends them elsewhere if not.
 pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
     let unwilling = match admin.server.progress().state {
-        Doing::Serving => None,
-        Doing::Disabled => Some("disabled\n"),
-        Doing::Draining => Some("draining\n"),
-        Doing::Drained => Some("drained\n"),
-        Doing::ShuttingDown => Some("shutting down\n"),
+        NodeActivity::Serving => None,
+        NodeActivity::Disabled => Some("disabled\n"),
+        NodeActivity::Draining => Some("draining\n"),
+        NodeActivity::Drained => Some("drained\n"),
+        NodeActivity::ShuttingDown => Some("shutting down\n"),
     };
     if let Some(unwilling) = unwilling {
         return (StatusCode::SERVICE_UNAVAILABLE, unwilling).into_response();

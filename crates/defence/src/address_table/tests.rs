@@ -27,7 +27,7 @@ fn start() -> (AddressTable, Instant) {
     (AddressTable::new(limits(), now), now)
 }
 
-fn why<T>(turned: Result<T, Turned>) -> Option<Why> {
+fn why<T>(turned: Result<T, TurnedAway>) -> Option<TurnedAwayCause> {
     turned.err().map(|turned| turned.why)
 }
 
@@ -37,13 +37,13 @@ fn connections_and_handshakes_are_counted_until_they_are_over() {
     let (one, other) = (at("192.0.2.1"), at("192.0.2.2"));
     assert_eq!(all.arrive(one, now), Ok(Arrived::Counted));
     assert_eq!(all.arrive(one, now), Ok(Arrived::Counted));
-    assert_eq!(why(all.arrive(one, now)), Some(Why::Handshakes));
+    assert_eq!(why(all.arrive(one, now)), Some(TurnedAwayCause::Handshakes));
     assert_eq!(all.arrive(other, now), Ok(Arrived::Counted), "another address has limits of its own");
     all.greeted(one);
     assert_eq!(all.arrive(one, now), Ok(Arrived::Counted));
     all.greeted(one);
     all.greeted(one);
-    assert_eq!(why(all.arrive(one, now)), Some(Why::Connections));
+    assert_eq!(why(all.arrive(one, now)), Some(TurnedAwayCause::Connections));
     all.leave(one);
     assert_eq!(all.arrive(one, now), Ok(Arrived::Counted));
 }
@@ -61,9 +61,9 @@ fn rates_let_a_storm_through_and_no_flood() {
     for _ in 0..BURST {
         assert_eq!(come(now), None);
     }
-    assert_eq!(come(now), Some(Why::HandshakeRate));
+    assert_eq!(come(now), Some(TurnedAwayCause::HandshakeRate));
     assert_eq!(come(now + SECOND), None);
-    assert_eq!(come(now + SECOND), Some(Why::HandshakeRate));
+    assert_eq!(come(now + SECOND), Some(TurnedAwayCause::HandshakeRate));
     let mut let_in = 0;
     for at in 0..6000 {
         let_in += usize::from(come(now + 2 * SECOND + at * SECOND / 100).is_none());
@@ -77,7 +77,7 @@ fn the_neighbours_in_a_slash_64_are_one_and_others_are_not() {
     for _ in 0..2 {
         all.arrive(at("2001:db8:0:1::1"), now).unwrap();
     }
-    assert_eq!(why(all.arrive(at("2001:db8:0:1:ffff::9"), now)), Some(Why::Handshakes));
+    assert_eq!(why(all.arrive(at("2001:db8:0:1:ffff::9"), now)), Some(TurnedAwayCause::Handshakes));
     assert_eq!(all.arrive(at("2001:db8:0:2::1"), now), Ok(Arrived::Counted));
     assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
 }
@@ -92,8 +92,8 @@ fn many_failures_without_a_success_are_a_ban_and_few_or_slow_ones_are_none() {
     let Judgement::Banned(log) = all.offend(one, Offence::Refused, now) else { panic!("one more") };
     assert_eq!(log, Log::Say { times: 1 });
     assert_eq!(all.offend(one, Offence::Refused, now), Judgement::StillBanned);
-    assert_eq!(why(all.arrive(one, now)), Some(Why::Banned));
-    assert_eq!(why(all.message(one, now)), Some(Why::Banned));
+    assert_eq!(why(all.arrive(one, now)), Some(TurnedAwayCause::Banned));
+    assert_eq!(why(all.message(one, now)), Some(TurnedAwayCause::Banned));
     let bans = all.bans(now, 10);
     assert_eq!((bans.len(), bans[0].source, bans[0].offence, bans[0].turned), (1, one, Offence::Refused, 2));
     assert_eq!(all.arrive(one, now + 100 * SECOND), Ok(Arrived::Counted), "a ban is over");
@@ -128,7 +128,7 @@ fn a_scanner_is_banned_at_once_and_datagrams_ban_no_connections() {
     let (mut all, now) = start();
     let datagrams = Source::of("192.0.2.1".parse().unwrap(), By::Datagram);
     assert!(matches!(all.offend(datagrams, Offence::Scanner, now), Judgement::Banned(_)));
-    assert_eq!(why(all.message(datagrams, now)), Some(Why::Banned));
+    assert_eq!(why(all.message(datagrams, now)), Some(TurnedAwayCause::Banned));
     assert_eq!(all.arrive(at("192.0.2.1"), now), Ok(Arrived::Counted), "anyone can write this address");
     assert!(all.lift(datagrams, now).is_some());
     assert_eq!(all.message(datagrams, now), Ok(()));
@@ -194,7 +194,7 @@ fn the_table_is_bounded_and_forgets_those_first_of_whom_nothing_is_to_be_known()
         all.leave(source);
         assert!(all.all.is_whole());
     }
-    assert_eq!(why(all.arrive(banned, now)), Some(Why::Banned));
+    assert_eq!(why(all.arrive(banned, now)), Some(TurnedAwayCause::Banned));
     assert_eq!(all.all.get(&held).unwrap().connections, 1);
     // When all have something that must be remembered, the newcomer is not.
     for address in 0..100_u32 {

@@ -9,9 +9,9 @@ fn start() -> (Guesses, Instant) {
     (Guesses::new(NonZeroU32::new(10), 120 * SECOND, now), now)
 }
 
-fn at(name: &str, address: u32) -> Try<'_> {
+fn at(name: &str, address: u32) -> LoginTry<'_> {
     let source = Source::of(address.to_be_bytes().into(), By::Connection);
-    Try { domain: "example.com", name, source }
+    LoginTry { domain: "example.com", name, source }
 }
 
 /// So many addresses guess, each as often as it may.

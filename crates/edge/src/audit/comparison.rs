@@ -5,7 +5,7 @@
 //! did in two looks running. A socket without a flow is no difference while it may be shaking hands or
 //! parting from its peer: a socket has one stretch of each, before and after its flow, and both are bounded.
 
-mod kept;
+mod users_and_calls;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -14,7 +14,7 @@ use std::{
 
 use lifecycle::{DifferenceKind, FlowId, Text};
 
-pub(crate) use kept::{Accounts, Counted, Kept};
+pub(crate) use users_and_calls::{Accounts, Counted, UsersAndCalls};
 
 use crate::audit::sockets::Socket;
 
@@ -56,7 +56,7 @@ impl Tally {
 
 /// What the ledger's records come to, up to one of them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Books {
+pub(crate) struct LedgerTotals {
     /// The sequence of the last one folded, in this run.
     pub(crate) to: u64,
     pub(crate) open: BTreeSet<FlowId>,
@@ -77,7 +77,7 @@ pub(crate) struct Kernel {
 #[derive(Clone, Debug)]
 pub(crate) struct Views {
     pub(crate) at: Instant,
-    pub(crate) books: Books,
+    pub(crate) books: LedgerTotals,
     pub(crate) tables: Vec<Listed>,
     pub(crate) tallies: Vec<Tally>,
     /// The last sequence given out once the tables had been taken.
@@ -87,7 +87,7 @@ pub(crate) struct Views {
     /// Sockets that were handed over to whoever serves pages.
     pub(crate) pages: HashSet<u64>,
     /// Users and calls; the ledger's account is of the same moment as the books.
-    pub(crate) kept: Kept,
+    pub(crate) kept: UsersAndCalls,
 }
 
 /// What a difference is about.

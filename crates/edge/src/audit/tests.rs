@@ -8,7 +8,8 @@ use lifecycle::{DifferenceKind, FlowId, Text};
 use proptest::prelude::*;
 
 use super::comparison::{
-    Accounts, Books, Comparison, Confidence, Counted, Kept, Kernel, Patience, Subject, Tally, Views,
+    Accounts, Comparison, Confidence, Counted, Kernel, LedgerTotals, Patience, Subject, Tally, UsersAndCalls,
+    Views,
 };
 use super::sockets::Socket;
 use super::{Listed, Stage};
@@ -112,13 +113,13 @@ impl Run {
         let records = self.records();
         let mut view = Views {
             at: began + Duration::from_millis(kernel),
-            books: Books::default(),
+            books: LedgerTotals::default(),
             tables: Vec::new(),
             tallies: Vec::new(),
             appended: records.iter().filter(|(at, ..)| *at <= tables).count() as u64,
             kernel: None,
             pages: HashSet::new(),
-            kept: Kept::default(),
+            kept: UsersAndCalls::default(),
         };
         for (at, flow, opened) in records {
             if self.durable(at) > books {
@@ -256,13 +257,17 @@ fn planted(plant: impl Fn(&mut Views)) -> Vec<(Subject, Confidence)> {
     for look in 0..3 {
         let mut views = Views {
             at: began + Duration::from_millis(1500 * look),
-            books: Books { to: 1, open: [flow(0)].into(), tally: Tally { opened: 1, closed: 0, held: 1 } },
+            books: LedgerTotals {
+                to: 1,
+                open: [flow(0)].into(),
+                tally: Tally { opened: 1, closed: 0, held: 1 },
+            },
             tables: vec![Listed { flow: flow(0), socket: Some(1), stage: Stage::Open }],
             tallies: vec![Tally { opened: 1, closed: 0, held: 1 }],
             appended: 1,
             kernel: Some(Kernel { held: [1].into(), connected: vec![socket(1)] }),
             pages: HashSet::new(),
-            kept: Kept::default(),
+            kept: UsersAndCalls::default(),
         };
         plant(&mut views);
         last = comparison.compare(&views).iter().map(|one| (one.subject.clone(), one.confidence)).collect();
@@ -284,7 +289,7 @@ fn counters_that_do_not_add_up_are_told_once() {
 
 #[test]
 fn users_and_calls_of_which_table_and_ledger_tell_differently_are_told_once() {
-    let found = |plant: &dyn Fn(&mut Kept), subject: Subject| {
+    let found = |plant: &dyn Fn(&mut UsersAndCalls), subject: Subject| {
         assert_eq!(planted(|views| plant(&mut views.kept)), [(subject, Confidence::Reported)]);
     };
     let (ada, call): (Text<160>, Box<str>) = (Text::new("ada@x"), "e.1.c1".into());
@@ -350,13 +355,13 @@ fn a_connection_that_reads_a_page_is_no_leak() {
     for minute in 0..60 {
         let views = Views {
             at: began + Duration::from_secs(60 * minute),
-            books: Books::default(),
+            books: LedgerTotals::default(),
             tables: Vec::new(),
             tallies: Vec::new(),
             appended: 0,
             kernel: Some(Kernel { held: [9].into(), connected: vec![socket(9)] }),
             pages: [9].into(),
-            kept: Kept::default(),
+            kept: UsersAndCalls::default(),
         };
         assert_eq!(comparison.compare(&views), []);
     }
@@ -370,7 +375,7 @@ fn a_leak_is_found_when_its_connection_is_gone() {
     for look in 0..4 {
         let views = Views {
             at: began + Duration::from_secs(30 * look),
-            books: Books::default(),
+            books: LedgerTotals::default(),
             tables: Vec::new(),
             tallies: Vec::new(),
             appended: 0,
@@ -379,7 +384,7 @@ fn a_leak_is_found_when_its_connection_is_gone() {
                 connected: if look == 0 { vec![socket(9)] } else { Vec::new() },
             }),
             pages: HashSet::new(),
-            kept: Kept::default(),
+            kept: UsersAndCalls::default(),
         };
         confidences.extend(comparison.compare(&views).iter().map(|one| one.confidence));
     }

@@ -12,7 +12,7 @@ use metrics::Count;
 use sip_message::{Contact, Message, Rewrite, Uri, Via};
 use sip_proxy::{
     Answer, Contacts, Decision, Dialog, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer,
-    RouteResolution, Router, Target, UnderWay,
+    PendingRegister, RouteResolution, Router, Target,
 };
 use sip_transaction::Reliability;
 use upstream::{ExpectedPeer, Hop};
@@ -33,7 +33,7 @@ use crate::{
 pub(crate) struct ProxyEnvironment<'s> {
     pub(crate) shard: &'s Shard,
     routing: Routing<'s, Shard>,
-    speaker: Speaker,
+    speaker: MessageSource,
     now: Instant,
     /// What is found out about the request at hand.
     request: RequestState,
@@ -41,7 +41,7 @@ pub(crate) struct ProxyEnvironment<'s> {
 
 /// Who sent the message that a proxy handles.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Speaker {
+pub(crate) enum MessageSource {
     /// It handles none: a timer, or news of a hop.
     Nobody,
     /// It came by this hop, from one of whom that much is known.
@@ -51,10 +51,10 @@ pub(crate) enum Speaker {
 }
 
 impl<'s> ProxyEnvironment<'s> {
-    pub(crate) fn new(shard: &'s Shard, speaker: Speaker, now: Instant) -> Self {
+    pub(crate) fn new(shard: &'s Shard, speaker: MessageSource, now: Instant) -> Self {
         let throttled = match speaker {
-            Speaker::Client(_, Trust::Throttled(too_much)) => Some(too_much),
-            Speaker::Client(..) | Speaker::Nobody | Speaker::AnotherShard(_) => None,
+            MessageSource::Client(_, Trust::Throttled(too_much)) => Some(too_much),
+            MessageSource::Client(..) | MessageSource::Nobody | MessageSource::AnotherShard(_) => None,
         };
         Self {
             shard,
@@ -68,8 +68,8 @@ impl<'s> ProxyEnvironment<'s> {
     /// The sender of the message, if it has not proved to be a user.
     fn unauthenticated_sender(&self) -> Option<Hop> {
         match self.speaker {
-            Speaker::Client(from, Trust::Unauthenticated) => Some(from),
-            Speaker::Client(..) | Speaker::Nobody | Speaker::AnotherShard(_) => None,
+            MessageSource::Client(from, Trust::Unauthenticated) => Some(from),
+            MessageSource::Client(..) | MessageSource::Nobody | MessageSource::AnotherShard(_) => None,
         }
     }
 
@@ -118,8 +118,8 @@ impl Hops for ProxyEnvironment<'_> {
 
     fn may_answer(&self, sent: Hop, from: Hop) -> bool {
         let address = match self.speaker {
-            Speaker::AnotherShard(address) => address,
-            Speaker::Client(..) | Speaker::Nobody => None,
+            MessageSource::AnotherShard(address) => address,
+            MessageSource::Client(..) | MessageSource::Nobody => None,
         };
         let answers = sent == from || self.routing.answers_for(sent, from, address);
         if !answers {
@@ -282,8 +282,8 @@ impl Router for ProxyEnvironment<'_> {
 }
 
 impl Observer for ProxyEnvironment<'_> {
-    fn on_register(&mut self, request: &Message<'_>, from: Hop) -> Option<UnderWay> {
-        registering(self.shard, request, from).map(UnderWay::new)
+    fn on_register(&mut self, request: &Message<'_>, from: Hop) -> Option<PendingRegister> {
+        registering(self.shard, request, from).map(PendingRegister::new)
     }
 
     fn on_registered(&mut self, request: &Message<'_>, from: Hop, response: &Message<'_>, now: Instant) {

@@ -23,7 +23,7 @@ pub(crate) struct Granted {
 }
 
 /// One Contact of the answer.
-struct Listed<'m> {
+struct GrantedContact<'m> {
     uri: Option<Uri<'m>>,
     device: Option<Device>,
     address: NameAddr<'m>,
@@ -40,11 +40,11 @@ pub(crate) fn granted(
     if request.contacts().any(|(_, contact)| matches!(contact, Ok(Contact::Star))) {
         return Some(Granted { request: request.bytes().to_vec(), longest: 0 });
     }
-    let listed: SmallVec<[Listed<'_>; 4]> = contact_values(response)
+    let listed: SmallVec<[GrantedContact<'_>; 4]> = contact_values(response)
         .map(|(_, address, _)| {
             let uri = address.uri().ok();
             let device = uri.as_ref().and_then(|uri| rewritten_contact::read(tokens, uri));
-            Listed { uri, device, address }
+            GrantedContact { uri, device, address }
         })
         .collect();
     let overall = response.expires().ok().flatten();
@@ -84,16 +84,17 @@ pub(crate) fn granted(
 
 /// The Contact of the answer that is one of the request's.
 fn find<'l, 'm>(
-    listed: &'l [Listed<'m>],
+    listed: &'l [GrantedContact<'m>],
     address: &NameAddr<'_>,
     device: Device,
     only_one: bool,
-) -> Option<&'l Listed<'m>> {
+) -> Option<&'l GrantedContact<'m>> {
     let uri = address.uri().ok();
-    let one = |so: &dyn Fn(&Listed<'_>) -> bool| listed.iter().find(|listed| so(listed));
-    let alone =
-        |so: &dyn Fn(&Listed<'_>) -> bool| one(so).filter(|_| listed.iter().filter(|l| so(l)).count() == 1);
-    let same_instance = |listed: &Listed<'_>| {
+    let one = |so: &dyn Fn(&GrantedContact<'_>) -> bool| listed.iter().find(|listed| so(listed));
+    let alone = |so: &dyn Fn(&GrantedContact<'_>) -> bool| {
+        one(so).filter(|_| listed.iter().filter(|l| so(l)).count() == 1)
+    };
+    let same_instance = |listed: &GrantedContact<'_>| {
         let (own, given) = (address.reg_id(), listed.address.reg_id());
         let instance = address.instance().filter(|instance| !instance.is_empty());
         instance.is_some()

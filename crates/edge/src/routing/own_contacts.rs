@@ -57,7 +57,7 @@ pub(crate) enum Most {
 
 /// Where a Contact leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leads {
+enum ContactOwner {
     /// To the socket.
     Here,
     /// To another host, by its name. It may be the same host: a phone does not know its address outside of
@@ -68,10 +68,10 @@ enum Leads {
 }
 
 /// A Contact that is to be bound.
-struct Asked<'m> {
+struct RequestedContact<'m> {
     /// Its place among the values.
     at: usize,
-    leads: Leads,
+    leads: ContactOwner,
     host: Option<Host<'m>>,
     /// Its preference in thousandths.
     q: u16,
@@ -90,32 +90,34 @@ pub(crate) fn left_out(request: &Message<'_>, source: Source, most: Most) -> Res
         (Some(Ok(via)), None, _) | (Some(Ok(via)), Some(_), Proxies::Unproved) => Some(via),
         _ => None,
     };
-    let mut asked: SmallVec<[Asked<'_>; 4]> = SmallVec::new();
+    let mut asked: SmallVec<[RequestedContact<'_>; 4]> = SmallVec::new();
     let mut count = 0;
     for (at, (_, contact)) in request.contacts().enumerate() {
         count = at + 1;
         match contact {
             Ok(Contact::Addr(address)) if !is_taken_back(request, &address) => {
                 let uri = address.uri().ok();
-                let leads = uri.map_or(Leads::Nowhere, |uri| match &via {
-                    _ if !uri.is_sip() => Leads::Nowhere,
+                let leads = uri.map_or(ContactOwner::Nowhere, |uri| match &via {
+                    _ if !uri.is_sip() => ContactOwner::Nowhere,
                     Some(via) => leads(&uri, via.host(), source.ip),
-                    None => Leads::Here,
+                    None => ContactOwner::Here,
                 });
                 let host = uri.and_then(|uri| uri.host());
-                asked.push(Asked { at, leads, host, q: address.q().unwrap_or(1000) });
+                asked.push(RequestedContact { at, leads, host, q: address.q().unwrap_or(1000) });
             }
             // `*`, or one that the registrar refuses.
             Ok(Contact::Star) | Err(_) => return Ok(LeftOut::new()),
             Ok(Contact::Addr(_)) => {}
         }
     }
-    let here = asked.iter().any(|asked| asked.leads == Leads::Here);
-    let best = if here { Leads::Here } else { Leads::Elsewhere };
-    let mut kept: SmallVec<[&Asked<'_>; 4]> = asked.iter().filter(|asked| asked.leads == best).collect();
+    let here = asked.iter().any(|asked| asked.leads == ContactOwner::Here);
+    let best = if here { ContactOwner::Here } else { ContactOwner::Elsewhere };
+    let mut kept: SmallVec<[&RequestedContact<'_>; 4]> =
+        asked.iter().filter(|asked| asked.leads == best).collect();
     // Two names of others cannot both be the phone's own.
     let first = kept.first().and_then(|kept| kept.host);
-    let is_first = |kept: &&Asked<'_>| kept.host.zip(first).is_some_and(|(host, first)| host.same(&first));
+    let is_first =
+        |kept: &&RequestedContact<'_>| kept.host.zip(first).is_some_and(|(host, first)| host.same(&first));
     if !here && !kept.iter().all(is_first) {
         kept.clear();
     }
@@ -131,16 +133,16 @@ pub(crate) fn left_out(request: &Message<'_>, source: Source, most: Most) -> Res
     if kept.len() == asked.len() {
         return Ok(LeftOut::new());
     }
-    let is = |at: usize| move |asked: &Asked<'_>| asked.at == at;
+    let is = |at: usize| move |asked: &RequestedContact<'_>| asked.at == at;
     Ok((0..count).map(|at| asked.iter().any(is(at)) && !kept.iter().copied().any(is(at))).collect())
 }
 
-fn leads(uri: &Uri<'_>, via: Host<'_>, source: Option<IpAddr>) -> Leads {
-    let Some(host) = uri.host() else { return Leads::Nowhere };
+fn leads(uri: &Uri<'_>, via: Host<'_>, source: Option<IpAddr>) -> ContactOwner {
+    let Some(host) = uri.host() else { return ContactOwner::Nowhere };
     let is_source = host.ip().is_some_and(|ip| Some(ip) == source);
     // RFC 7118 §5: a name in `.invalid` stands for the connection.
     let invalid = matches!(host, Host::Name(name) if ends_in_invalid(name));
-    if is_source || invalid || host.same(&via) { Leads::Here } else { Leads::Elsewhere }
+    if is_source || invalid || host.same(&via) { ContactOwner::Here } else { ContactOwner::Elsewhere }
 }
 
 fn ends_in_invalid(name: &[u8]) -> bool {

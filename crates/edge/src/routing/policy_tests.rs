@@ -1,7 +1,7 @@
 //! The security policy as rows: who sends what to whom, and what becomes of it.
 //!
 //! A row names its sender in words (see [`Sent`]), its request, and what is expected: where the request goes,
-//! or the status and reason of the answer. Nothing here has a socket, and nothing waits. [`Site`] says which
+//! or the status and reason of the answer. Nothing here has a socket, and nothing waits. [`FakeTables`] says which
 //! domains and devices there are.
 
 use std::{
@@ -23,7 +23,7 @@ use sip_auth::Role;
 use sip_message::Message;
 use sip_proxy::{Alternative, Answer, Target};
 use state::Registry;
-use transport::{Grant, Vouched};
+use transport::{Grant, VerifiedClient};
 
 use super::{
     Incoming, RequestState, Routing,
@@ -36,7 +36,7 @@ use super::{
 use identity::{DomainRef, Domains, Proof, QuotaExceeded};
 use upstream::{ExpectedPeer, FlowNumber, Hop, Upstreams};
 
-use crate::{Bound, call_table::CallTable, server::policy, user_quotas::UserQuotas};
+use crate::{BoundListener, call_table::CallTable, server::policy, user_quotas::UserQuotas};
 
 mod calling;
 mod headers;
@@ -205,11 +205,11 @@ fn facts_of_pbx() -> FlowFacts {
 }
 
 /// Tables as a server has them, without the server.
-struct Site {
+struct FakeTables {
     domains: Domains,
     upstreams: Upstreams,
     flow_tokens: FlowTokens,
-    listeners: Vec<Bound>,
+    listeners: Vec<BoundListener>,
     registry: Registry,
     /// The ledger's writer, which writes nothing here.
     _stepper: Stepper,
@@ -219,7 +219,7 @@ struct Site {
     now: Instant,
 }
 
-impl Site {
+impl FakeTables {
     fn new() -> Self {
         Self::with(DOMAINS)
     }
@@ -245,7 +245,7 @@ impl Site {
         let listeners = config
             .listeners
             .iter()
-            .map(|listener| Bound::new(&config, listener, listener.bind, (None, None), 1))
+            .map(|listener| BoundListener::new(&config, listener, listener.bind, (None, None), 1))
             .collect();
         let site = Self {
             domains,
@@ -388,14 +388,14 @@ struct Sent {
 }
 
 impl Sent {
-    fn new(words: &str, site: &Site) -> Self {
+    fn new(words: &str, site: &FakeTables) -> Self {
         let (kind, who) = words.split_once(' ').unwrap();
         let (real, from) = who.split_once(" as ").unwrap_or((who, who));
         let known = |by, outside| Some(Known { identity: Text::new(real), outside, by });
         let user = || Some(Proof::User(real.split('@').next().unwrap().to_owned()));
         let voucher = |outside| {
             let until = site.now + Duration::from_secs(60);
-            Some(Proof::Vouched(Vouched { identity: Text::new(real), until, outside }))
+            Some(Proof::Vouched(VerifiedClient { identity: Text::new(real), until, outside }))
         };
         let proof = || if real.ends_with("@token.test") { voucher(Grant::NotGiven) } else { user() };
         let (given, not_given) = (Grant::Given, Grant::NotGiven);

@@ -5,7 +5,7 @@ use identity::{DomainRef, Proof, brought};
 use sip_auth::Role;
 use sip_message::HeaderId;
 use sip_proxy::Answer;
-use transport::Vouched;
+use transport::VerifiedClient;
 use upstream::Hop;
 
 use crate::routing::{
@@ -38,7 +38,7 @@ pub(crate) enum RegistrantProof {
     /// A password in this request.
     Password,
     /// Credentials in this request that are good for a while.
-    Voucher(Vouched),
+    Voucher(VerifiedClient),
 }
 
 impl<F: FlowLookup + SenderProof> Routing<'_, F> {

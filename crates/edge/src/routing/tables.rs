@@ -10,7 +10,7 @@ use state::Registry;
 use upstream::Upstreams;
 
 use crate::{
-    Bound,
+    BoundListener,
     call_table::{CallRecords, CallTable},
     routing::flow_token::FlowTokens,
     user_quotas::UserQuotas,
@@ -26,7 +26,7 @@ pub(crate) struct Tables<'t> {
     /// Signs and reads routes of ours.
     pub(crate) flow_tokens: &'t FlowTokens,
     /// The listeners by their numbers.
-    pub(crate) listeners: &'t [Bound],
+    pub(crate) listeners: &'t [BoundListener],
     /// Open flows and bindings.
     pub(crate) registry: &'t Registry,
     /// The calls of this node.
@@ -51,7 +51,7 @@ impl<'t> Tables<'t> {
     }
 
     /// The listener of a number.
-    pub(crate) fn listener(&self, number: u8) -> Option<&'t Bound> {
+    pub(crate) fn listener(&self, number: u8) -> Option<&'t BoundListener> {
         self.listeners.get(usize::from(number))
     }
 }

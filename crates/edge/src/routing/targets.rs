@@ -14,7 +14,7 @@ use smallvec::{SmallVec, smallvec};
 use upstream::{ExpectedPeer, Hop, same_family};
 
 use crate::{
-    Bound,
+    BoundListener,
     routing::{
         flow_token::Device, gruu, own_contacts::Proxies, rewritten_contact, sender::Sender, tables::Tables,
     },
@@ -157,7 +157,7 @@ fn target(tables: &Tables<'_>, binding: &Binding<ledger::Reservation>) -> Target
 /// leave a ping unanswered there.
 pub(crate) fn patience(tables: &Tables<'_>, hop: Hop) -> Option<Duration> {
     match hop {
-        Hop::Flow(_) | Hop::Udp { .. } => tables.listener(hop.listener()).map(Bound::pong_timeout),
+        Hop::Flow(_) | Hop::Udp { .. } => tables.listener(hop.listener()).map(BoundListener::pong_timeout),
         Hop::Peer { .. } => None,
     }
 }
@@ -204,8 +204,9 @@ fn wants_tcp(tables: &Tables<'_>, binding: &Binding<ledger::Reservation>) -> Opt
     if !by_tcp || contact.host()?.ip()? != remote.ip() {
         return None;
     }
-    let fits =
-        |bound: &Bound| bound.transport == Transport::Tcp && same_family(bound.local.ip(), remote.ip());
+    let fits = |bound: &BoundListener| {
+        bound.transport == Transport::Tcp && same_family(bound.local.ip(), remote.ip())
+    };
     let listener = (0..).zip(tables.listeners).find(|(_, bound)| fits(bound))?.0;
     let remote = SocketAddr::new(remote.ip(), contact.port().unwrap_or(5060));
     Some(Hop::Peer { listener, proves: ExpectedPeer::NOTHING, remote })

@@ -11,7 +11,7 @@ use std::{
 
 use defence::Client;
 use lifecycle::{Ending, FlowFacts, Text, event_time};
-use transport::{Grant, Link, ReadPriority, Vouched};
+use transport::{Grant, Link, ReadPriority, VerifiedClient};
 
 use super::Shard;
 use identity::LONGEST_IDENTITY;
@@ -21,7 +21,7 @@ use upstream::{FlowNumber, PeerKind};
 use crate::{
     FlowQuery,
     admission_control::{AdmittedClient, Consequence},
-    audit::{Listed, PART, Part, Stage, Tally, socket_number},
+    audit::{Listed, PART, Stage, TablePart, Tally, socket_number},
     draining::DrainPhase,
     routing::flow_lookup::{By, Known},
     view::{BindingView, FlowView},
@@ -198,9 +198,9 @@ impl Shard {
 
     /// The user agent on a flow brought credentials that name it for a time. The flow is known by them from
     /// now on, and ends when they run out.
-    pub(crate) fn vouch(&self, number: FlowNumber, vouched: &Vouched) {
+    pub(crate) fn vouch(&self, number: FlowNumber, vouched: &VerifiedClient) {
         if let Some(entry) = self.flows.borrow().get(&number) {
-            let Vouched { identity, until, outside } = vouched;
+            let VerifiedClient { identity, until, outside } = vouched;
             entry.known.replace(Some(Known {
                 identity: identity.clone(),
                 outside: *outside,
@@ -226,10 +226,10 @@ impl Shard {
     }
 
     /// The flows behind this one, at most [`PART`].
-    pub(super) fn roll(&self, after: Option<FlowNumber>) -> Part {
+    pub(super) fn roll(&self, after: Option<FlowNumber>) -> TablePart {
         let began = Instant::now();
         let flows = self.flows.borrow();
-        let mut part = Part {
+        let mut part = TablePart {
             flows: Vec::with_capacity(flows.len().min(PART)),
             next: None,
             tally: Tally { opened: self.opened.get(), closed: self.closed.get(), held: flows.len() as u64 },

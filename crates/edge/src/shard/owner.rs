@@ -10,7 +10,9 @@ use defence::Offence;
 use lifecycle::{Cause, Ending};
 use sip_message::{FrameError, Leniencies, Leniency};
 use tokio::{io::AsyncWriteExt as _, task::spawn_local};
-use transport::{ConnectionHandler, Link, Listener, Opening, PlainHttp, Refused, Unopened, Vouched, upgrade};
+use transport::{
+    ConnectionHandler, Link, Listener, Opening, PlainHttp, Refused, UnopenedCause, VerifiedClient, upgrade,
+};
 
 use super::Shard;
 use metrics::Count;
@@ -20,7 +22,7 @@ use upstream::{FlowNumber, Hop};
 use crate::{
     admission_control::AdmittedClient,
     flow::Flow,
-    routing::environment::{ProxyEnvironment, Speaker},
+    routing::environment::{MessageSource, ProxyEnvironment},
 };
 
 /// How long an answer to plain HTTP may take to write.
@@ -44,9 +46,9 @@ async fn say_no_pages(PlainHttp { mut stream, head, .. }: PlainHttp) {
 
 impl ConnectionHandler for Shard {
     type Flow = Flow;
-    type Guest = AdmittedClient;
+    type Admission = AdmittedClient;
 
-    fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<Vouched> {
+    fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<VerifiedClient> {
         let rule = self.shared.listeners.get(usize::from(listener.number))?.client_identity()?;
         let at = (Instant::now(), clock::seconds());
         let vouched = identity::vouched_by(certificate, rule, &self.shared.domains, at);
@@ -70,7 +72,7 @@ impl ConnectionHandler for Shard {
         self: &Rc<Self>,
         request: &upgrade::Request<'_>,
         admitted: Option<&AdmittedClient>,
-    ) -> Result<Option<Vouched>, upgrade::Refusal> {
+    ) -> Result<Option<VerifiedClient>, upgrade::Refusal> {
         let vouched = self.shared.domains.admit(request, (Instant::now(), clock::seconds()));
         if let Ok(Some(_)) = &vouched {
             self.shared.metrics.add(Count::TokensAccepted);
@@ -132,39 +134,41 @@ impl ConnectionHandler for Shard {
         }
     }
 
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, admitted: Option<&AdmittedClient>) {
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: UnopenedCause, admitted: Option<&AdmittedClient>) {
         let offence = match why {
             // Of wrong tokens is told where they are judged; 429 is what those get who are turned away.
-            Unopened::HandshakeRefused(401 | 429 | 500..) => None,
-            Unopened::HandshakeRefused(_) => Some(Offence::Handshake),
-            Unopened::NotSip | Unopened::NotTls => Some(Offence::Malformed),
+            UnopenedCause::HandshakeRefused(401 | 429 | 500..) => None,
+            UnopenedCause::HandshakeRefused(_) => Some(Offence::Handshake),
+            UnopenedCause::NotSip | UnopenedCause::NotTls => Some(Offence::Malformed),
             // Networks and browsers do all of this, too.
-            Unopened::HandshakeTimeout
-            | Unopened::LeftEarly
-            | Unopened::TlsFailed
-            | Unopened::CrowdedOut
-            | Unopened::NotByProxy
-            | Unopened::TurnedAway
-            | Unopened::NoRoom => None,
+            UnopenedCause::HandshakeTimeout
+            | UnopenedCause::LeftEarly
+            | UnopenedCause::TlsFailed
+            | UnopenedCause::CrowdedOut
+            | UnopenedCause::NotByProxy
+            | UnopenedCause::TurnedAway
+            | UnopenedCause::NoRoom => None,
         };
         if let (Some(admitted), Some(offence)) = (admitted, offence) {
             admitted.offends(offence);
         }
         tracing::debug!(%remote, %why, "a connection ended before it was a flow");
         self.shared.metrics.add(match why {
-            Unopened::HandshakeTimeout => Count::HandshakeTimeouts,
-            Unopened::LeftEarly => Count::LeftEarly,
-            Unopened::TlsFailed => Count::TlsFailures,
-            Unopened::NotTls => {
+            UnopenedCause::HandshakeTimeout => Count::HandshakeTimeouts,
+            UnopenedCause::LeftEarly => Count::LeftEarly,
+            UnopenedCause::TlsFailed => Count::TlsFailures,
+            UnopenedCause::NotTls => {
                 self.shared.metrics.add(Count::NotTls);
                 Count::TlsFailures
             }
-            Unopened::CrowdedOut => Count::CrowdedOut,
+            UnopenedCause::CrowdedOut => Count::CrowdedOut,
             // Counted where it was decided.
-            Unopened::HandshakeRefused(429 | 503) | Unopened::NoRoom | Unopened::TurnedAway => return,
-            Unopened::HandshakeRefused(_) => Count::HandshakesRefused,
-            Unopened::NotByProxy => Count::NotByProxy,
-            Unopened::NotSip => Count::NotSip,
+            UnopenedCause::HandshakeRefused(429 | 503)
+            | UnopenedCause::NoRoom
+            | UnopenedCause::TurnedAway => return,
+            UnopenedCause::HandshakeRefused(_) => Count::HandshakesRefused,
+            UnopenedCause::NotByProxy => Count::NotByProxy,
+            UnopenedCause::NotSip => Count::NotSip,
         });
     }
 
@@ -172,7 +176,7 @@ impl ConnectionHandler for Shard {
         let error = error.as_parse_error()?;
         self.shared.metrics.add(Count::MessagesUnparsed);
         let hop = Hop::Flow(FlowNumber(u64::MAX));
-        let environment = ProxyEnvironment::new(self, Speaker::Nobody, Instant::now());
+        let environment = ProxyEnvironment::new(self, MessageSource::Nobody, Instant::now());
         self.proxy.borrow_mut().answer_to_damaged(&environment, hop, bytes, error)
     }
 }

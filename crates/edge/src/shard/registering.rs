@@ -15,9 +15,9 @@ use upstream::{FlowNumber, Hop};
 
 use super::Shard;
 use crate::{
-    listeners::Bound,
+    listeners::BoundListener,
     rate_limits::too_many,
-    registrations::Held,
+    registrations::HeldRequest,
     routing::{
         Incoming, Routing,
         backend::Registrar,
@@ -142,7 +142,7 @@ fn bind(
 fn tell_outbound(answer: Answer, outbound: Outbound, shard: &Shard, from: Hop) -> Answer {
     let silence = match (outbound, from) {
         (Outbound::Direct, Hop::Flow(number)) => {
-            shard.shared.listeners.get(usize::from(number.listener())).and_then(Bound::flow_timer)
+            shard.shared.listeners.get(usize::from(number.listener())).and_then(BoundListener::flow_timer)
         }
         (Outbound::AtEdge, _) => None,
         (Outbound::No, _) | (Outbound::Direct, Hop::Udp { .. } | Hop::Peer { .. }) => return answer,
@@ -168,7 +168,7 @@ pub(crate) fn registering(shard: &Shard, request: &Message<'_>, from: Hop) -> Op
 }
 
 /// The un-REGISTER of ours that a REGISTER must wait for: one for the same registration that is under way.
-pub(crate) fn held(shard: &Shard, request: &Message<'_>, from: Hop) -> Option<Held> {
+pub(crate) fn held(shard: &Shard, request: &Message<'_>, from: Hop) -> Option<HeldRequest> {
     let shared = &*shard.shared;
     let registrar = Registrar::for_request(&shared.domains, request)?;
     shared.registrations.hold(&shard.routing().devices(registrar, request, from))
@@ -176,7 +176,7 @@ pub(crate) fn held(shard: &Shard, request: &Message<'_>, from: Hop) -> Option<He
 
 /// The REGISTER that a request must wait for: that of the device it is for, if the device is not registered
 /// yet.
-pub(crate) fn held_call(shard: &Shard, request: &[u8]) -> Option<Held> {
+pub(crate) fn held_call(shard: &Shard, request: &[u8]) -> Option<HeldRequest> {
     let shared = &*shard.shared;
     let mut words = request.split(|byte| *byte == b' ');
     let uri = Uri::parse(words.nth(1)?).ok()?;
@@ -215,7 +215,7 @@ pub(crate) fn registered(
     // holds.
     let policy = sip_registrar::Policy {
         min_expires: 0,
-        shorter: sip_registrar::Shorter::Raised,
+        shorter: sip_registrar::ShortExpiry::Raised,
         max_expires: u32::MAX,
         default_expires: longest,
         max_contacts: u32::MAX,

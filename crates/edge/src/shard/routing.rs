@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use defence::{Offence, Try, User};
+use defence::{LoginTry, Offence, User};
 use sip_auth::Role;
 use sip_message::Message;
 use sip_proxy::Answer;
@@ -80,15 +80,15 @@ struct Throttle<'s> {
 }
 
 impl LoginThrottle for Throttle<'_> {
-    fn may_try(&self, who: &Try<'_>) -> Result<(), QuotaExceeded> {
+    fn may_try(&self, who: &LoginTry<'_>) -> Result<(), QuotaExceeded> {
         self.shard.shared.admission.quotas.may_try(who)
     }
 
-    fn failed(&self, who: &Try<'_>) {
+    fn failed(&self, who: &LoginTry<'_>) {
         self.shard.shared.admission.quotas.failed(who);
     }
 
-    fn succeeded(&self, who: &Try<'_>) {
+    fn succeeded(&self, who: &LoginTry<'_>) {
         self.shard.shared.admission.quotas.proved(who);
     }
 

@@ -12,7 +12,7 @@ use lifecycle::{Cause, EventId, EventKind, Transport, cloud_event};
 use prove::{Client, Ended, EventLog, Setup, Target};
 use sip_message::FrameError;
 use tokio::{net::TcpListener, task::LocalSet, time::timeout};
-use transport::{ConnectionHandler, Link, Opening, PlainHttp, Refused, Unopened};
+use transport::{ConnectionHandler, Link, Opening, PlainHttp, Refused, UnopenedCause};
 
 use super::*;
 use crate::{Server, admission_control::AdmittedClient, flow::Flow};
@@ -24,7 +24,7 @@ struct Panicking(Rc<Shard>);
 
 impl ConnectionHandler for Panicking {
     type Flow = Flow;
-    type Guest = AdmittedClient;
+    type Admission = AdmittedClient;
 
     fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<AdmittedClient> {
         self.0.let_in(client)
@@ -45,7 +45,7 @@ impl ConnectionHandler for Panicking {
 
     fn message(self: &Rc<Self>, flow: &Flow, message: &[u8]) {
         if message == b"panic" {
-            self.0.with_proxy(Speaker::Nobody, |_, environment, _| {
+            self.0.with_proxy(MessageSource::Nobody, |_, environment, _| {
                 let _held = environment.shard.shared.state.location();
                 let _flows = environment.shard.flows.borrow_mut();
                 panic!("as the message asked");
@@ -62,7 +62,7 @@ impl ConnectionHandler for Panicking {
         self.0.http(request);
     }
 
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: Unopened, admitted: Option<&AdmittedClient>) {
+    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: UnopenedCause, admitted: Option<&AdmittedClient>) {
         self.0.unopened(remote, why, admitted);
     }
 

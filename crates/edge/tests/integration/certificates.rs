@@ -101,8 +101,8 @@ async fn a_certificate_is_its_user_and_nobody_else() {
         assert_eq!(ada.message("sip:nobody@example.com", b"").await.unwrap().status, 480);
         // A good certificate of a user of nowhere here.
         let shown = trust(&ours, Some((&ours, "ada@example.net")));
-        let mut guest = connect(&sipway, transport, "ada", shown).await.unwrap();
-        assert_eq!(guest.register(600).await.unwrap().status, 403, "{transport:?}");
+        let mut admission = connect(&sipway, transport, "ada", shown).await.unwrap();
+        assert_eq!(admission.register(600).await.unwrap().status, 403, "{transport:?}");
         // Of another authority.
         let shown = trust(&ours, Some((&theirs, "ada@example.com")));
         let stranger = connect(&sipway, transport, "ada", shown).await;

@@ -98,9 +98,9 @@ async fn outside_a_redirection_leads_only_who_may_call_there_himself() {
     let sipway = told::sipway("redirects-outside", &pbx, domains);
     let mut alice = client(&sipway, Transport::Ws, "alice", "example.com", Some("wonder")).await;
     let mut bob = client(&sipway, Transport::Ws, "bob", "example.com", Some("builder")).await;
-    let mut guest = client(&sipway, Transport::Ws, "guest", "lobby.example", None).await;
+    let mut admission = client(&sipway, Transport::Ws, "guest", "lobby.example", None).await;
     let mut host = client(&sipway, Transport::Ws, "host", "lobby.example", None).await;
-    for client in [&mut alice, &mut bob, &mut guest, &mut host] {
+    for client in [&mut alice, &mut bob, &mut admission, &mut host] {
         assert_eq!(client.register(600).await.unwrap().status, 200);
     }
     let number = "sip:+15551234@example.com".to_owned();
@@ -120,7 +120,7 @@ async fn outside_a_redirection_leads_only_who_may_call_there_himself() {
     // Nor does it open a domain with passwords to strangers.
     for contact in [&number, &named, &"sip:bob@example.com".to_owned()] {
         let asked = message("guest@lobby.example", "host@lobby.example");
-        let answer = redirected(&mut guest, &asked, &mut host, &format!("<{contact}>")).await;
+        let answer = redirected(&mut admission, &asked, &mut host, &format!("<{contact}>")).await;
         assert!(answer.starts_with("SIP/2.0 302 "), "{contact}: {answer}");
     }
     // What comes from the server behind is not sent back to it.
@@ -140,6 +140,6 @@ async fn outside_a_redirection_leads_only_who_may_call_there_himself() {
     };
     let (answer, _) = tokio::join!(pbx.ask(inside, &asked), timeout(PATIENCE, redirecting));
     assert!(answer.starts_with("SIP/2.0 302 "), "{answer}");
-    drop((alice, bob, guest, host));
+    drop((alice, bob, admission, host));
     sipway.end().await;
 }

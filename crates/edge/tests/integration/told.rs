@@ -171,8 +171,8 @@ async fn outside_is_for_those_who_may() {
 
     let mut bob = client(&sipway, Transport::Ws, "bob", "example.com", Some("builder")).await;
     let mut carol = client(&sipway, Transport::Ws, "carol", "example.org", Some("singer")).await;
-    let mut guest = client(&sipway, Transport::Ws, "guest", "lobby.example", None).await;
-    for client in [&mut bob, &mut carol, &mut guest] {
+    let mut admission = client(&sipway, Transport::Ws, "guest", "lobby.example", None).await;
+    for client in [&mut bob, &mut carol, &mut admission] {
         assert_eq!(client.register(600).await.unwrap().status, 200);
     }
     let route = format!("Route: <sip:{};lr>\r\n", pbx.address());
@@ -182,7 +182,7 @@ async fn outside_is_for_those_who_may() {
         (&mut bob, "<sip:bob@example.com>", vec![(number, ""), (number, &route)]),
         (&mut carol, "<sip:carol@example.org>", vec![(number, ""), (number, &route)]),
         (
-            &mut guest,
+            &mut admission,
             "<sip:guest@lobby.example>",
             vec![(lobby, ""), (lobby, &route), (number, ""), (number, &route)],
         ),
@@ -197,15 +197,16 @@ async fn outside_is_for_those_who_may() {
     }
     // Nor does it help to be registered in an open domain and to say to be somebody else.
     for more in ["", &route] {
-        let answer = ask(&mut guest, &request("INVITE", number, ALICE, &format!("<{number}>"), more)).await;
+        let answer =
+            ask(&mut admission, &request("INVITE", number, ALICE, &format!("<{number}>"), more)).await;
         assert!(answer.starts_with("SIP/2.0 407 "), "{answer}");
     }
     assert!(sipway.handle.metrics().get(Count::OutsideRefused) >= 8);
     // By a route that names the server behind, those who may get there too; by each request's own proof.
-    let first = ask(&mut guest, &request("MESSAGE", number, ALICE, &format!("<{number}>"), &route)).await;
+    let first = ask(&mut admission, &request("MESSAGE", number, ALICE, &format!("<{number}>"), &route)).await;
     let proof = credentials(&first, "MESSAGE", number, "alice", "wonder", 1);
     let asked = request("MESSAGE", number, ALICE, &format!("<{number}>"), &format!("{route}{proof}"));
-    let (answer, seen) = tokio::join!(ask(&mut guest, &asked), pbx.next());
+    let (answer, seen) = tokio::join!(ask(&mut admission, &asked), pbx.next());
     assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
     assert!(!seen.contains("Proxy-Authorization"), "{seen}");
     assert_eq!(lines(&seen, IDENTITIES), ["P-Asserted-Identity: <sip:alice@example.com>"]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lifecycle::{FlowId, RemovalCause, Transport};
 use proptest::prelude::*;
 use sip_message::Message;
-use sip_registrar::{Policy, Refusal, Shorter};
+use sip_registrar::{Policy, Refusal, ShortExpiry};
 
 use super::{Location, NONE};
 use crate::phones::Phones;
@@ -17,7 +17,7 @@ use crate::{BindingHop, Register, RegisterError};
 
 const POLICY: Policy = Policy {
     min_expires: 1,
-    shorter: Shorter::Refused,
+    shorter: ShortExpiry::Refused,
     max_expires: 100,
     default_expires: 50,
     max_contacts: 3,

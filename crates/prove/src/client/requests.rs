@@ -32,7 +32,7 @@ pub(super) struct Credentials {
 
 /// What to ask for, before it is stamped with names and numbers.
 #[derive(Clone, Copy, Debug)]
-struct Wish<'a> {
+struct RequestDraft<'a> {
     method: &'a str,
     uri: &'a str,
     to: &'a str,
@@ -51,7 +51,7 @@ impl Client {
     pub async fn register(&mut self, expires: u32) -> Result<Response, RequestError> {
         let (headers, to, uri) = self.registration(expires);
         let call_id = self.me.registration;
-        self.ask(Wish {
+        self.ask(RequestDraft {
             method: "REGISTER",
             uri: &uri,
             to: &to,
@@ -72,7 +72,7 @@ impl Client {
     pub fn start_register(&mut self, expires: u32) -> io::Result<Transaction> {
         let (headers, to, uri) = self.registration(expires);
         let call_id = self.me.registration;
-        let wish = Wish {
+        let wish = RequestDraft {
             method: "REGISTER",
             uri: &uri,
             to: &to,
@@ -91,7 +91,7 @@ impl Client {
     /// # Errors
     /// No final response came.
     pub async fn message(&mut self, to: &str, body: &[u8]) -> Result<Response, RequestError> {
-        let wish = Wish {
+        let wish = RequestDraft {
             method: "MESSAGE",
             uri: to,
             to,
@@ -109,7 +109,7 @@ impl Client {
     /// # Errors
     /// The connection is over.
     pub fn start_message(&mut self, to: &str, body: &[u8]) -> io::Result<Transaction> {
-        let wish = Wish {
+        let wish = RequestDraft {
             method: "MESSAGE",
             uri: to,
             to,
@@ -127,7 +127,7 @@ impl Client {
     /// # Errors
     /// No final response came.
     pub async fn options(&mut self, uri: &str) -> Result<Response, RequestError> {
-        let wish = Wish {
+        let wish = RequestDraft {
             method: "OPTIONS",
             uri,
             to: uri,
@@ -146,7 +146,7 @@ impl Client {
     /// # Errors
     /// The connection is over.
     pub fn start_bye(&mut self, to: &str, call: u64) -> io::Result<Transaction> {
-        let wish = Wish {
+        let wish = RequestDraft {
             method: "BYE",
             uri: to,
             to,
@@ -165,11 +165,11 @@ impl Client {
         (self.me.registration_lines(expires), to, format!("sip:{}", self.me.domain))
     }
 
-    fn start(&mut self, wish: &Wish<'_>, credentials: &str) -> io::Result<Transaction> {
+    fn start(&mut self, wish: &RequestDraft<'_>, credentials: &str) -> io::Result<Transaction> {
         self.me.cseq += 1;
         let branch = rand::random();
         let headers = format!("{}{credentials}", wish.headers);
-        let Wish { method, uri, to, to_tag, call_id, content_type, body, .. } = *wish;
+        let RequestDraft { method, uri, to, to_tag, call_id, content_type, body, .. } = *wish;
         let cseq = self.me.cseq;
         let draft =
             Draft { method, uri, to, to_tag, call_id, cseq, branch, headers: &headers, content_type, body };
@@ -179,7 +179,7 @@ impl Client {
         Ok(Transaction(branch))
     }
 
-    async fn ask(&mut self, wish: Wish<'_>) -> Result<Response, RequestError> {
+    async fn ask(&mut self, wish: RequestDraft<'_>) -> Result<Response, RequestError> {
         let deadline = Instant::now() + self.patience;
         let mut credentials = self.known_credentials(&wish);
         loop {
@@ -243,12 +243,12 @@ impl Client {
     }
 
     /// Credentials from an earlier challenge, for those who use a nonce again.
-    fn known_credentials(&mut self, wish: &Wish<'_>) -> String {
+    fn known_credentials(&mut self, wish: &RequestDraft<'_>) -> String {
         let again = self.me.persona == Persona::SipJs || wish.headers.contains(";expires=0");
         if again { self.credentials(wish) } else { String::new() }
     }
 
-    fn credentials(&mut self, wish: &Wish<'_>) -> String {
+    fn credentials(&mut self, wish: &RequestDraft<'_>) -> String {
         let (Some(known), Some(password)) = (&mut self.credentials, &self.me.password) else {
             return String::new();
         };

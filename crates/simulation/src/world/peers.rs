@@ -5,7 +5,7 @@ use lifecycle::{Cause, Ending};
 use super::World;
 use crate::{
     Planted,
-    client::{self, Connection, Device, Registered, State, Wish},
+    client::{self, BindingRequest, Connection, Device, Registered, State},
 };
 
 impl World {
@@ -72,7 +72,7 @@ impl World {
                     1 => 60,
                     _ => 600,
                 };
-                let wish = Wish {
+                let wish = BindingRequest {
                     device: connection.device,
                     flow: Some((connection.flow, &connection.name)),
                     cseq: connection.registers,
@@ -128,7 +128,7 @@ impl World {
         }
         let device = Device { user: self.chance.below(client::USERS), number: client::DEVICES };
         let expires = self.chance.pick(&[0, 60, 600]);
-        let wish = Wish { device, flow: None, cseq: self.totals.steps, expires };
+        let wish = BindingRequest { device, flow: None, cseq: self.totals.steps, expires };
         let done = self.bindings.register(&process.registry, &self.clock, &wish)?;
         tell!(self, "{device:?} registers over UDP for {expires} s: {done:?}");
         Ok(())

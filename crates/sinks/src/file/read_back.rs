@@ -26,7 +26,7 @@ const MOST_BYTES: u64 = 64 << 20;
 
 /// What is known of an event in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum EventInFile {
     /// The file holds it as it is.
     Same,
     /// The file holds another one under its id.
@@ -117,14 +117,14 @@ impl ReadBack {
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(super) fn find(&mut self, event: &Outgoing) -> io::Result<Found> {
-        let mut found = Found::Missing;
+    pub(super) fn find(&mut self, event: &Outgoing) -> io::Result<EventInFile> {
+        let mut found = EventInFile::Missing;
         while let Some(there) = self.next_line()? {
             if there == event.position {
                 if self.line.strip_suffix(b"\n") == Some(event.json.as_bytes()) {
-                    return Ok(Found::Same);
+                    return Ok(EventInFile::Same);
                 }
-                found = Found::Other;
+                found = EventInFile::Other;
             }
         }
         Ok(found)

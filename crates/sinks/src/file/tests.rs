@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
-use delivery::{Moment, Pace, Progress, Work};
+use delivery::{Moment, Pace, SinkProgress, Work};
 
 /// More files than there ever are.
 const KEEP: u32 = 200;
@@ -28,7 +28,7 @@ struct Scene {
     appended: u64,
     moved: u32,
     notes: u64,
-    life: Option<(Progress, FileSink)>,
+    life: Option<(SinkProgress, FileSink)>,
 }
 
 impl Scene {
@@ -88,7 +88,7 @@ impl Scene {
         let batch_limit = BatchLimit { events, ..sink.batch_limit() };
         let pace = Pace { save_every: Duration::ZERO, ..Pace::default() };
         let progress =
-            Progress::open(&self.ledger, &node, "file".to_owned(), EventTypes::All, pace, batch_limit)
+            SinkProgress::open(&self.ledger, &node, "file".to_owned(), EventTypes::All, pace, batch_limit)
                 .unwrap();
         self.life = Some((progress, sink));
     }

@@ -9,7 +9,7 @@ use delivery::{Failure, FailureKind, causes};
 
 /// An answer to a message.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum NatsAnswer {
     /// It is stored.
     Stored(PublishAck),
     /// It is not.
@@ -20,7 +20,7 @@ pub(super) enum Said {
     Unclear,
 }
 
-impl Said {
+impl NatsAnswer {
     pub(super) fn of(message: &Message) -> Self {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return Self::Nobody;
@@ -113,14 +113,19 @@ pub(super) fn passing(what: &str, error: &dyn std::error::Error) -> Failure {
 mod tests {
     use super::*;
 
-    fn ack(sequence: u64, duplicate: bool) -> Said {
-        Said::Stored(PublishAck { stream: "S".to_owned(), sequence, duplicate, ..PublishAck::default() })
+    fn ack(sequence: u64, duplicate: bool) -> NatsAnswer {
+        NatsAnswer::Stored(PublishAck {
+            stream: "S".to_owned(),
+            sequence,
+            duplicate,
+            ..PublishAck::default()
+        })
     }
 
-    fn refused(code: u64) -> Said {
+    fn refused(code: u64) -> NatsAnswer {
         let json = format!(r#"{{"error":{{"code":503,"err_code":{code},"description":"no"}}}}"#);
         match serde_json::from_str(&json).unwrap() {
-            Response::<PublishAck>::Err { error } => Said::Refused(error),
+            Response::<PublishAck>::Err { error } => NatsAnswer::Refused(error),
             Response::Ok(_) => panic!("an error is none"),
         }
     }
@@ -128,7 +133,7 @@ mod tests {
     #[test]
     fn only_what_is_stored_where_it_belongs_is_acknowledged() {
         assert_eq!(ack(7, false).failure(7, "S"), None);
-        for said in [ack(8, false), ack(7, true), refused(10071), Said::Nobody, Said::Unclear] {
+        for said in [ack(8, false), ack(7, true), refused(10071), NatsAnswer::Nobody, NatsAnswer::Unclear] {
             assert_eq!(said.failure(7, "S").unwrap().nature, FailureKind::Transient);
         }
         assert_eq!(refused(10054).failure(7, "S").unwrap().nature, FailureKind::Refused);

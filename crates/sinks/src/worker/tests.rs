@@ -120,7 +120,7 @@ fn delivered(script: Vec<Does>, save_every: Duration) -> (Vec<u64>, Vec<u64>, Po
     let node = Node::new("edge1").unwrap();
     let batch_limit = destination.batch_limit();
     let progress =
-        Progress::open(&ledger, &node, "a".to_owned(), EventTypes::All, pace, batch_limit).unwrap();
+        SinkProgress::open(&ledger, &node, "a".to_owned(), EventTypes::All, pace, batch_limit).unwrap();
     let worker = Worker::new(destination, progress, orders);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(worker.run());

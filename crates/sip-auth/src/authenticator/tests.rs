@@ -246,7 +246,8 @@ fn a_stored_hash_serves_the_spelling_that_was_hashed_and_the_operator_learns_of_
     };
     let (short, long) = (hash("alice"), hash("alice@example.com"));
     let lacks = |written: &str| {
-        let no_hash = NoHash { written: written.into(), account: "alice".into(), lacks: Lacks::Spelling };
+        let no_hash =
+            NoHash { written: written.into(), account: "alice".into(), lacks: MissingHash::Spelling };
         again(Stale::No, ChallengeReason::NoHash(no_hash))
     };
     assert_eq!(verdict(&short, "alice"), accepted());
@@ -316,7 +317,7 @@ fn a_stored_hash_serves_its_algorithm_alone() {
     let mut server = authenticator(settings());
     let request = Request { method: b"REGISTER", uri: URI.as_bytes() };
     let sha256 = alice(&challenge(&server, 0, 1), 1);
-    let lacks = Lacks::Algorithm(Algorithm::Sha256);
+    let lacks = MissingHash::Algorithm(Algorithm::Sha256);
     let no_hash = NoHash { written: "alice".into(), account: "alice".into(), lacks };
     let wrong = again(Stale::No, ChallengeReason::NoHash(no_hash));
     assert_eq!(server.verify(request, [sha256.as_bytes()], &Store, NOW), wrong);

@@ -64,10 +64,10 @@ fn a_token_is_what_follows_bearer() {
     for none in [&b"Bearer \xff"[..], b"Digest a=b", b"Basic abc", b""] {
         assert_eq!(bearer_token(none), None);
     }
-    assert_eq!(Meant::of(b"BEARER x"), Meant::Bearer);
-    assert_eq!(Meant::of(b"Digest realm=\"a\", x=y"), Meant::Realm("a".into()));
-    assert_eq!(Meant::of(b"Digest x=y"), Meant::Others);
-    let challenge = bearer_challenge("a\"b", Some("https://login"), Again::Yes);
+    assert_eq!(CredentialsScope::of(b"BEARER x"), CredentialsScope::Bearer);
+    assert_eq!(CredentialsScope::of(b"Digest realm=\"a\", x=y"), CredentialsScope::Realm("a".into()));
+    assert_eq!(CredentialsScope::of(b"Digest x=y"), CredentialsScope::Others);
+    let challenge = bearer_challenge("a\"b", Some("https://login"), TokenRetry::Yes);
     assert_eq!(challenge, "Bearer realm=\"a\\\"b\", authz_server=\"https://login\", error=\"invalid_token\"");
 }
 

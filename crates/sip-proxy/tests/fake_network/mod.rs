@@ -11,8 +11,8 @@ use std::{
 
 use sip_message::{Host, Message, Uri, Via};
 use sip_proxy::{
-    Alternative, Answer, Decision, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer, Proxy,
-    RouteResolution, Router, Settings, Target, UnderWay,
+    Alternative, Answer, Decision, Environment, HeaderPolicy, HopGone, Hops, Notice, Observer,
+    PendingRegister, Proxy, RouteResolution, Router, Settings, Target,
 };
 use sip_transaction::{Reliability, Timers};
 use smallvec::{SmallVec, smallvec};
@@ -269,8 +269,8 @@ impl Router for FakeNetwork {
 }
 
 impl Observer for FakeNetwork {
-    fn on_register(&mut self, _: &Message<'_>, _: u32) -> Option<UnderWay> {
-        Some(UnderWay::new(Rc::clone(&self.under_way)))
+    fn on_register(&mut self, _: &Message<'_>, _: u32) -> Option<PendingRegister> {
+        Some(PendingRegister::new(Rc::clone(&self.under_way)))
     }
 
     fn on_registered(&mut self, _: &Message<'_>, from: u32, _: &Message<'_>, _: Instant) {

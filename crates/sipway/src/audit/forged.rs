@@ -39,7 +39,7 @@ fn write(name: &str, runs: &[Vec<Record>]) -> Directory {
 }
 
 fn findings(directory: &Directory) -> Vec<(&'static str, String)> {
-    let books = Books::read(&mut LogReader::open(&directory.0, ReadFrom::Oldest).unwrap()).unwrap();
+    let books = LedgerTotals::read(&mut LogReader::open(&directory.0, ReadFrom::Oldest).unwrap()).unwrap();
     assert!(matches!(LedgerPlace::at(directory.0.clone()).open(), Ok((_, node)) if node.as_str() == "edge1"));
     let found = books.findings(&Node::new("edge1").unwrap());
     found

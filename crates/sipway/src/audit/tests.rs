@@ -116,12 +116,12 @@ impl Written {
         assert!(self.ledger.remove_before(self.cut).unwrap().segments >= 2);
     }
 
-    fn audit(&self) -> Books {
-        Books::read(&mut LogReader::open(&self.directory, ReadFrom::Oldest).unwrap()).unwrap()
+    fn audit(&self) -> LedgerTotals {
+        LedgerTotals::read(&mut LogReader::open(&self.directory, ReadFrom::Oldest).unwrap()).unwrap()
     }
 }
 
-fn wrong(books: &Books) -> Vec<&'static str> {
+fn wrong(books: &LedgerTotals) -> Vec<&'static str> {
     let node = Node::new("edge1").unwrap();
     books.findings(&node).into_iter().filter(|(_, count, _)| *count > 0).map(|(what, ..)| what).collect()
 }

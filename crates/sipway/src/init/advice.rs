@@ -4,7 +4,7 @@ use crate::command::Kind;
 
 /// This server as the PBX sees it, and the domain of its users.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct ServerPlace<'a> {
     pub(super) here: &'a str,
     pub(super) port: u16,
     pub(super) domain: &'a str,
@@ -18,8 +18,8 @@ pub(super) struct Sections {
 }
 
 /// Users register here, and the PBX is one trunk.
-pub(super) fn local(kind: Kind, place: Place<'_>) -> Sections {
-    let Place { domain, .. } = place;
+pub(super) fn local(kind: Kind, place: ServerPlace<'_>) -> Sections {
+    let ServerPlace { domain, .. } = place;
     let trunk = trunk(kind, place);
     let register = registration(kind);
     Sections {
@@ -40,8 +40,8 @@ pub(super) fn local(kind: Kind, place: Place<'_>) -> Sections {
 }
 
 /// Users register at the PBX.
-pub(super) fn forward(kind: Kind, place: Place<'_>) -> Sections {
-    let Place { domain, .. } = place;
+pub(super) fn forward(kind: Kind, place: ServerPlace<'_>) -> Sections {
+    let ServerPlace { domain, .. } = place;
     let (register, advice) = (registration(kind), forwarded(kind, place));
     let upstream = match kind {
         Kind::Freeswitch => {
@@ -81,7 +81,7 @@ fn registration(kind: Kind) -> &'static str {
 }
 
 /// What to write at the PBX for that, and so that it takes the un-REGISTERs of this server.
-fn forwarded(kind: Kind, Place { here, .. }: Place<'_>) -> String {
+fn forwarded(kind: Kind, ServerPlace { here, .. }: ServerPlace<'_>) -> String {
     match kind {
         Kind::Kamailio => format!(
             "# In kamailio.cfg: modparam(\"registrar\", \"use_path\", 1), and in front of what asks for passwords, with your secret:\n\
@@ -107,7 +107,7 @@ fn forwarded(kind: Kind, Place { here, .. }: Place<'_>) -> String {
 }
 
 /// What to write at the PBX, so that it takes this server for a trunk.
-fn trunk(kind: Kind, Place { here, port, domain }: Place<'_>) -> String {
+fn trunk(kind: Kind, ServerPlace { here, port, domain }: ServerPlace<'_>) -> String {
     let lines = match kind {
         Kind::Kamailio => format!(
             "# In kamailio.cfg: calls that come from $si == \"{here}\" need no password, their callers have proved here who they are (REGISTERs never).\n\

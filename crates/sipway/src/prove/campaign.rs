@@ -14,11 +14,11 @@ use prove::{
 use tokio::time::sleep;
 
 use super::Verdict;
-use super::consumer::{Consumer, Mood};
+use super::consumer::{Consumer, ConsumerBehaviour};
 use super::follow::{Follower, From};
 use super::machine;
-use super::place::{Patience, Place};
-use super::report::{Books, Totals, Trials};
+use super::place::{Patience, ProveDirectory};
+use super::report::{LedgerTotals, Totals, Trials};
 use super::rounds::{EACH_ONCE, Kind, Plan, Rounds};
 use super::screen::{Lines, Screen};
 use super::server::Server;
@@ -70,7 +70,7 @@ impl Pace {
 pub(super) async fn run(prove: &Prove) -> Result<Verdict, String> {
     let pace = Pace::of(prove, machine::largest_wave()?);
     let transports = transports(prove)?;
-    let mut place = Place::make(prove.keep.as_deref())?;
+    let mut place = ProveDirectory::make(prove.keep.as_deref())?;
     machine::has_room(place.path(), pace.wave)?;
     let consumer =
         Consumer::start(place.key).await.map_err(|error| format!("no port for the webhook: {error}"))?;
@@ -140,7 +140,7 @@ struct Campaign {
     rounds: Rounds,
     totals: Totals,
     screen: Screen,
-    place: Place,
+    place: ProveDirectory,
 }
 
 impl Campaign {
@@ -181,7 +181,7 @@ impl Campaign {
             screen.progress(number, &what, flows, progress);
         });
         let round = round.await.map_err(|error| error.to_string())?;
-        self.consumer.set(Mood::Takes);
+        self.consumer.set(ConsumerBehaviour::Takes);
         let report = self.settle(plan, &round).await?;
         let all = report.total();
         self.screen.line(&format!(
@@ -230,7 +230,7 @@ impl Campaign {
         let Self { server, screen, file, rounds, totals, .. } = self;
         let progress = |progress| seen(screen, progress);
         let trials = totals.trials.get_or_insert_default();
-        trials.outages += u64::from(plan.hook != Mood::Takes);
+        trials.outages += u64::from(plan.hook != ConsumerBehaviour::Takes);
         match plan.kind {
             Kind::Unhurried | Kind::AtOnce | Kind::WithinASecond | Kind::Silent => {
                 let mut progress = progress;
@@ -338,7 +338,7 @@ impl Campaign {
         file.forget_closed();
         webhook.forget_closed();
         self.add(plan, round, &report, &told);
-        self.trials().books = Books { opened: sum.opened, closed: sum.closed, open: sum.open };
+        self.trials().books = LedgerTotals { opened: sum.opened, closed: sum.closed, open: sum.open };
         self.totals.wrong("after the round", &other);
         Ok(report)
     }
@@ -395,7 +395,7 @@ impl Campaign {
 /// The kind of a round whose times are measured: a dead server or sink delays what it tells.
 fn measured(plan: Plan) -> Option<&'static str> {
     match plan.kind {
-        _ if plan.hook != Mood::Takes => None,
+        _ if plan.hook != ConsumerBehaviour::Takes => None,
         Kind::Unhurried => Some("one after the other"),
         Kind::AtOnce => Some("at one instant"),
         Kind::WithinASecond => Some("within one second"),

@@ -26,7 +26,7 @@ const LARGEST: usize = 16 << 20;
 
 /// What the consumer does with requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(super) enum ConsumerBehaviour {
     /// Takes them.
     Takes,
     /// Answers 503.
@@ -35,7 +35,7 @@ pub(super) enum Mood {
     HangsUp,
 }
 
-impl Mood {
+impl ConsumerBehaviour {
     const ALL: [Self; 3] = [Self::Takes, Self::Refuses, Self::HangsUp];
 }
 
@@ -64,12 +64,12 @@ impl Consumer {
             .route("/events", post(take))
             .layer(DefaultBodyLimit::max(LARGEST))
             .with_state(Arc::clone(&shared));
-        tokio::spawn(async move { axum::serve(Door { socket, mood }, router).await });
+        tokio::spawn(async move { axum::serve(ConsumerListener { socket, mood }, router).await });
         Ok(Self { address, feed, shared })
     }
 
-    pub(super) fn set(&self, mood: Mood) {
-        let number = Mood::ALL.iter().position(|each| *each == mood).unwrap_or(0);
+    pub(super) fn set(&self, mood: ConsumerBehaviour) {
+        let number = ConsumerBehaviour::ALL.iter().position(|each| *each == mood).unwrap_or(0);
         self.shared.mood.store(number as u8, Ordering::Relaxed);
     }
 
@@ -79,24 +79,27 @@ impl Consumer {
     }
 }
 
-fn mood(number: &AtomicU8) -> Mood {
-    Mood::ALL.get(usize::from(number.load(Ordering::Relaxed))).copied().unwrap_or(Mood::Takes)
+fn mood(number: &AtomicU8) -> ConsumerBehaviour {
+    ConsumerBehaviour::ALL
+        .get(usize::from(number.load(Ordering::Relaxed)))
+        .copied()
+        .unwrap_or(ConsumerBehaviour::Takes)
 }
 
 /// A listening socket that may hang up on whoever comes.
-struct Door {
+struct ConsumerListener {
     socket: TcpListener,
     mood: Arc<AtomicU8>,
 }
 
-impl Listener for Door {
+impl Listener for ConsumerListener {
     type Io = TcpStream;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             let accepted = Listener::accept(&mut self.socket).await;
-            if mood(&self.mood) != Mood::HangsUp {
+            if mood(&self.mood) != ConsumerBehaviour::HangsUp {
                 return accepted;
             }
         }
@@ -109,7 +112,7 @@ impl Listener for Door {
 
 async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     // A connection from before may still be open when new ones are hung up on.
-    if mood(&shared.mood) != Mood::Takes {
+    if mood(&shared.mood) != ConsumerBehaviour::Takes {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
     let read_at = now_micros();

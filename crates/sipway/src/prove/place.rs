@@ -18,7 +18,7 @@ const PORTS: std::ops::Range<u16> = 10_000..32_000;
 const SILENCE: &str = "ping_after = \"2s\"\npong_timeout = \"4s\"\n";
 
 /// The directory, and what stands in it.
-pub(super) struct Place {
+pub(super) struct ProveDirectory {
     directory: PathBuf,
     whose: Whose,
     /// What requests of the webhook are signed with.
@@ -43,7 +43,7 @@ pub(super) enum Patience {
     Short,
 }
 
-impl Place {
+impl ProveDirectory {
     /// Makes it, empty.
     pub(super) fn make(keep: Option<&Path>) -> Result<Self, String> {
         let name = format!("sipway-prove-{}", std::process::id());
@@ -156,7 +156,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ProveDirectory {
     fn drop(&mut self) {
         if self.whose == Whose::Ours {
             let _ = fs::remove_dir_all(&self.directory);

@@ -36,7 +36,7 @@ impl Delays {
 
 /// What the ledger adds up to.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Books {
+pub(super) struct LedgerTotals {
     pub(super) opened: u64,
     pub(super) closed: u64,
     pub(super) open: u64,
@@ -51,7 +51,7 @@ pub(super) struct Trials {
     pub(super) outages: u64,
     pub(super) descriptors_before: u64,
     pub(super) descriptors_after: u64,
-    pub(super) books: Books,
+    pub(super) books: LedgerTotals,
     /// What the webhook told.
     pub(super) webhook: Report,
     /// By the kind of round, where nothing but the endings happened.
@@ -293,7 +293,7 @@ fn delays(f: &mut fmt::Formatter<'_>, delays: &BTreeMap<&'static str, Delays>) -
 }
 
 fn summary(f: &mut fmt::Formatter<'_>, trials: &Trials, totals: &Totals) -> fmt::Result {
-    let Books { opened, closed, open } = trials.books;
+    let LedgerTotals { opened, closed, open } = trials.books;
     let hook = trials.webhook.total();
     writeln!(f, "ledger     {opened} opened, {closed} closed, {open} open")?;
     writeln!(

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::consumer::Mood;
+use super::consumer::ConsumerBehaviour;
 
 /// What happens in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) enum Kind {
 pub(super) struct Plan {
     pub(super) kind: Kind,
     /// What the webhook's consumer does while it lasts.
-    pub(super) hook: Mood,
+    pub(super) hook: ConsumerBehaviour,
 }
 
 /// Each kind once, so that a short run has seen them all.
@@ -40,12 +40,12 @@ const FIRST: [Plan; 11] = [
     Plan::of(Kind::Unhurried),
     Plan::of(Kind::AtOnce),
     Plan::of(Kind::Struck(Kill::Kill, Moment::AllOpen)),
-    Plan { kind: Kind::WithinASecond, hook: Mood::Refuses },
+    Plan { kind: Kind::WithinASecond, hook: ConsumerBehaviour::Refuses },
     Plan::of(Kind::Struck(Kill::Kill, Moment::AmidEndings)),
     Plan::of(Kind::WithinASecond),
     Plan::of(Kind::Struck(Kill::Kill, Moment::WhileOpening)),
     Plan::of(Kind::Struck(Kill::Terminate, Moment::AllOpen)),
-    Plan { kind: Kind::KilledAgain, hook: Mood::HangsUp },
+    Plan { kind: Kind::KilledAgain, hook: ConsumerBehaviour::HangsUp },
     Plan::of(Kind::Silent),
     Plan::of(Kind::Struck(Kill::Terminate, Moment::AmidEndings)),
 ];
@@ -70,7 +70,7 @@ const OUTAGES: u32 = 25;
 
 impl Plan {
     const fn of(kind: Kind) -> Self {
-        Self { kind, hook: Mood::Takes }
+        Self { kind, hook: ConsumerBehaviour::Takes }
     }
 }
 
@@ -102,9 +102,9 @@ impl Rounds {
         }
         let kind = LATER.choose(&mut self.chance).copied().unwrap_or(Kind::AtOnce);
         let hook = match self.chance.random_range(0..200) {
-            chance if chance < OUTAGES => Mood::Refuses,
-            chance if chance < 2 * OUTAGES => Mood::HangsUp,
-            _ => Mood::Takes,
+            chance if chance < OUTAGES => ConsumerBehaviour::Refuses,
+            chance if chance < 2 * OUTAGES => ConsumerBehaviour::HangsUp,
+            _ => ConsumerBehaviour::Takes,
         };
         Plan { kind, hook }
     }
@@ -177,9 +177,9 @@ impl fmt::Display for Plan {
             Kind::KilledAgain => "kill -9 four times",
         };
         let hook = match self.hook {
-            Mood::Takes => "",
-            Mood::Refuses => ", webhook 503",
-            Mood::HangsUp => ", webhook down",
+            ConsumerBehaviour::Takes => "",
+            ConsumerBehaviour::Refuses => ", webhook 503",
+            ConsumerBehaviour::HangsUp => ", webhook down",
         };
         write!(f, "{kind}{hook}")
     }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::place::Place;
+use super::place::ProveDirectory;
 
 /// A start reads what was open, an end closes what is open: neither takes longer, unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -54,7 +54,7 @@ impl Cpu {
 }
 
 impl Server {
-    pub(super) fn of(place: &Place) -> Result<Self, String> {
+    pub(super) fn of(place: &ProveDirectory) -> Result<Self, String> {
         let binary = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
         Ok(Self { binary, config: place.config(), log: place.log(), running: None, panics: Arc::default() })
     }

@@ -4,7 +4,7 @@ use event_text::{ago, clock, counted, describe};
 use lifecycle::OpenCall;
 
 use super::Inquiry;
-use crate::reverse_reader::Found;
+use crate::reverse_reader::FoundRecord;
 
 /// Calls that go on of which is told, the newest.
 const CALLS: usize = 3;
@@ -15,7 +15,7 @@ impl Inquiry<'_> {
         &self,
         aor: &str,
         mut open: Vec<(Box<str>, OpenCall)>,
-        last: Option<&Found>,
+        last: Option<&FoundRecord>,
     ) -> Vec<String> {
         open.sort_by_key(|(_, call)| std::cmp::Reverse(call.started_at));
         let more = open.len().saturating_sub(CALLS);

@@ -29,7 +29,7 @@ fn settings() -> Settings {
     }
 }
 
-fn settle(opened: &Opened) -> Result<(recovery::Recovered, Books), RecoveryError> {
+fn settle(opened: &Opened) -> Result<(recovery::Recovered, LedgerFold), RecoveryError> {
     let settled = recovery::recover(opened, clock::micros(), |_| Some(RemovalCause::NodeCrash))?;
     Ok((settled.0, settled.1))
 }

@@ -10,7 +10,7 @@ use crate::{Framing, Link};
 const FAR: Duration = Duration::from_secs(24 * 3600);
 
 /// What the timer's end means.
-pub(super) enum Look {
+pub(super) enum TimerEvent {
     Again(Instant),
     /// Nothing came after our ping.
     SilentPeer,
@@ -28,7 +28,7 @@ pub(super) fn next_look(link: &Link) -> Instant {
     link.write_deadline().into_iter().chain(link.limit_deadline()).fold(liveness, Instant::min)
 }
 
-pub(super) fn deadline(link: &Link) -> Look {
+pub(super) fn deadline(link: &Link) -> TimerEvent {
     let now = Instant::now();
     if link.framing() == Framing::WebSocket {
         let mut liveness = link.liveness.get();
@@ -41,8 +41,8 @@ pub(super) fn deadline(link: &Link) -> Look {
                 websocket::encode::ping(b"", &mut frame);
                 let _ = link.put(&frame);
             }
-            LivenessStep::Dead => return Look::SilentPeer,
+            LivenessStep::Dead => return TimerEvent::SilentPeer,
         }
     }
-    if link.over_limit(now).is_some() { Look::OverLimit } else { Look::Again(next_look(link)) }
+    if link.over_limit(now).is_some() { TimerEvent::OverLimit } else { TimerEvent::Again(next_look(link)) }
 }

@@ -21,7 +21,7 @@ use super::{
     stream_codec,
 };
 use crate::{
-    ConnectionHandler, Framing, Listener, Scratch, Unopened, Vouched,
+    ConnectionHandler, Framing, Listener, Scratch, UnopenedCause, VerifiedClient,
     flow::Codec,
     linger,
     tls::{Progress, Tls},
@@ -38,12 +38,12 @@ pub(super) struct Pending {
     early: Vec<u8>,
     /// Plain text received and not used.
     pub(super) received: Vec<u8>,
-    silent: Silent,
+    silent: PeerSilence,
 }
 
 /// Whether the peer has said nothing at all yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Silent {
+enum PeerSilence {
     Yes,
     No,
 }
@@ -63,7 +63,7 @@ impl Pending {
             tls: None,
             early: Vec::new(),
             received: Vec::new(),
-            silent: Silent::Yes,
+            silent: PeerSilence::Yes,
         }
     }
 
@@ -73,22 +73,22 @@ impl Pending {
         owner: &Rc<O>,
         listener: &Listener,
         admission: &mut Option<O::Admission>,
-    ) -> Result<Greeting, Unopened> {
+    ) -> Result<Greeting, UnopenedCause> {
         if let ClientAddress::ProxyProtocol(_) = &listener.client_address {
             if !listener.client_address.trusts(self.remote.ip()) {
-                return Err(Unopened::NotByProxy);
+                return Err(UnopenedCause::NotByProxy);
             }
             self.read_proxy_header().await?;
             if let Some(client) = self.client {
-                *admission = Some(owner.let_in(client.ip).ok_or(Unopened::TurnedAway)?);
+                *admission = Some(owner.let_in(client.ip).ok_or(UnopenedCause::TurnedAway)?);
             }
         }
         if let Some(config) = &listener.tls {
-            self.tls = Some(Tls::new(config.clone()).map_err(|_| Unopened::TlsFailed)?);
+            self.tls = Some(Tls::new(config.clone()).map_err(|_| UnopenedCause::TlsFailed)?);
         }
         let mut framer = match stream_codec(&listener.settings) {
             Codec::Stream { framer, .. } => framer,
-            Codec::WebSocket(_) => return Err(Unopened::NotSip),
+            Codec::WebSocket(_) => return Err(UnopenedCause::NotSip),
         };
         loop {
             if let ReadPriority::HttpWithoutTls = self.read_more().await? {
@@ -135,7 +135,7 @@ impl Pending {
     }
 
     /// Learns whose connection it is, from the proxy.
-    async fn read_proxy_header(&mut self) -> Result<(), Unopened> {
+    async fn read_proxy_header(&mut self) -> Result<(), UnopenedCause> {
         loop {
             match proxy_header::read(&self.early) {
                 Ok(Header::Incomplete) => {}
@@ -144,12 +144,12 @@ impl Pending {
                     self.client = client;
                     return Ok(());
                 }
-                Err(proxy_header::NotAHeader) => return Err(Unopened::NotByProxy),
+                Err(proxy_header::NotAHeader) => return Err(UnopenedCause::NotByProxy),
             }
             self.early.reserve(READ);
             match self.stream.read_buf(&mut self.early).await {
                 Ok(read) if read > 0 => {}
-                _ => return Err(Unopened::LeftEarly),
+                _ => return Err(UnopenedCause::LeftEarly),
             }
         }
     }
@@ -159,11 +159,11 @@ impl Pending {
         &self,
         owner: &Rc<O>,
         listener: &Listener,
-    ) -> Option<Vouched> {
+    ) -> Option<VerifiedClient> {
         owner.recognise(self.tls.as_ref()?.client_certificate()?, listener)
     }
 
-    async fn read_more(&mut self) -> Result<ReadPriority, Unopened> {
+    async fn read_more(&mut self) -> Result<ReadPriority, UnopenedCause> {
         let Some(tls) = &mut self.tls else {
             if !self.early.is_empty() {
                 self.received = mem::take(&mut self.early);
@@ -172,20 +172,22 @@ impl Pending {
             self.received.reserve(READ);
             return match self.stream.read_buf(&mut self.received).await {
                 Ok(read) if read > 0 => Ok(ReadPriority::Bytes),
-                _ => Err(Unopened::LeftEarly),
+                _ => Err(UnopenedCause::LeftEarly),
             };
         };
         if tls.has_peer_closed() {
-            return Err(Unopened::LeftEarly);
+            return Err(UnopenedCause::LeftEarly);
         }
         let mut input = mem::take(&mut self.early);
         if input.is_empty() {
             input.resize(READ, 0);
-            let Ok(read @ 1..) = self.stream.read(&mut input).await else { return Err(Unopened::LeftEarly) };
+            let Ok(read @ 1..) = self.stream.read(&mut input).await else {
+                return Err(UnopenedCause::LeftEarly);
+            };
             input.truncate(read);
         }
         let input = input.as_mut_slice();
-        let first = mem::replace(&mut self.silent, Silent::No) == Silent::Yes;
+        let first = mem::replace(&mut self.silent, PeerSilence::No) == PeerSilence::Yes;
         if first && begins_http(input) {
             self.received.extend_from_slice(input);
             return Ok(ReadPriority::HttpWithoutTls);
@@ -194,28 +196,28 @@ impl Pending {
         let mut reply = Vec::new();
         let progress = tls.receive(input, &mut self.received, &mut reply);
         if !reply.is_empty() && self.stream.write_all(&reply).await.is_err() {
-            return Err(Unopened::LeftEarly);
+            return Err(UnopenedCause::LeftEarly);
         }
         match progress {
             Ok(Progress::Handshaking | Progress::Open) => Ok(ReadPriority::Bytes),
             // It may have said all it wanted to say.
             Ok(Progress::PeerClosed) if self.received.len() > before => Ok(ReadPriority::Bytes),
-            Ok(Progress::PeerClosed) => Err(Unopened::LeftEarly),
-            Err(rustls::Error::InvalidMessage(_)) => Err(Unopened::NotTls),
-            Err(_) => Err(Unopened::TlsFailed),
+            Ok(Progress::PeerClosed) => Err(UnopenedCause::LeftEarly),
+            Err(rustls::Error::InvalidMessage(_)) => Err(UnopenedCause::NotTls),
+            Err(_) => Err(UnopenedCause::TlsFailed),
         }
     }
 
-    async fn send(&mut self, plain: &[u8]) -> Result<(), Unopened> {
+    async fn send(&mut self, plain: &[u8]) -> Result<(), UnopenedCause> {
         let mut cipher = Vec::new();
         let bytes = match &mut self.tls {
             None => plain,
             Some(tls) => {
-                tls.encrypt(plain, &mut cipher).map_err(|_| Unopened::TlsFailed)?;
+                tls.encrypt(plain, &mut cipher).map_err(|_| UnopenedCause::TlsFailed)?;
                 &cipher
             }
         };
-        self.stream.write_all(bytes).await.map_err(|_| Unopened::LeftEarly)
+        self.stream.write_all(bytes).await.map_err(|_| UnopenedCause::LeftEarly)
     }
 
     /// Says why not, and lets the peer read it.
@@ -227,9 +229,9 @@ impl Pending {
             if let Some(tls) = &mut self.tls
                 && tls.close_notify(&mut goodbye).is_ok()
             {
-                self.stream.write_all(&goodbye).await.map_err(|_| Unopened::LeftEarly)?;
+                self.stream.write_all(&goodbye).await.map_err(|_| UnopenedCause::LeftEarly)?;
             }
-            Ok::<_, Unopened>(())
+            Ok::<_, UnopenedCause>(())
         });
         if matches!(said.await, Ok(Ok(()))) {
             self.let_go(scratch, until.saturating_duration_since(Instant::now())).await;

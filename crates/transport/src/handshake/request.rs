@@ -6,7 +6,7 @@ use defence::{Client, ClientAddress, forwarded};
 use lifecycle::Text;
 use websocket::handshake::{self, HeaderValue, Outcome, Policy, Refusal, Request};
 
-use crate::{ConnectionHandler, Listener, Vouched};
+use crate::{ConnectionHandler, Listener, VerifiedClient};
 
 /// What someone is told who is turned away and has come by a proxy.
 const TURNED_AWAY: Refusal = Refusal::RateLimited { retry_after: 60 };
@@ -43,7 +43,7 @@ pub(super) struct Upgrade {
     pub(super) head: usize,
     /// The 101.
     pub(super) response: Vec<u8>,
-    pub(super) vouched: Option<Vouched>,
+    pub(super) vouched: Option<VerifiedClient>,
     /// Whose connection a proxy says in the request that it is.
     pub(super) client: Option<Client>,
 }
@@ -53,7 +53,7 @@ pub(super) fn examine<O: ConnectionHandler>(
     owner: &Rc<O>,
     received: &[u8],
     remote: SocketAddr,
-    known: Option<Vouched>,
+    known: Option<VerifiedClient>,
     listener: &Listener,
     admission: &mut Option<O::Admission>,
 ) -> Option<Greeting> {

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     client::{Client, ReadPriority, close_frame, frame, text_frame},
-    paper::{Place, on_a_shard},
+    paper::{HandshakeSlot, on_a_shard},
 };
 
 /// Writes until the connection is cut: only a peer that let go of its descriptor does that.
@@ -21,7 +21,7 @@ async fn cut_while_flooding(mut stream: impl tokio::io::AsyncWrite + Unpin) {
 #[test]
 fn a_peer_that_never_lets_go_is_cut_off() {
     on_a_shard(async {
-        let place = Place::with(Transport::Ws, |s| s.close_timeout = Duration::from_millis(50));
+        let place = HandshakeSlot::with(Transport::Ws, |s| s.close_timeout = Duration::from_millis(50));
         let mut client = Client::open(&place).await;
         client.raw(&close_frame(1000, "")).await;
         assert_eq!(place.paper.ending().await.cause, Cause::CloseFrame);
@@ -36,7 +36,7 @@ fn a_peer_that_answers_our_close_with_anything_else_is_cut_off() {
         let pings = frame(0x89, b"still here");
         let messages = text_frame("and another thing");
         for answer in [garbage, pings, messages] {
-            let place = Place::with(Transport::Ws, |s| s.close_timeout = Duration::from_millis(50));
+            let place = HandshakeSlot::with(Transport::Ws, |s| s.close_timeout = Duration::from_millis(50));
             let mut client = Client::open(&place).await;
             client.text("end maintenance").await;
             assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1000), "maintenance".into())));
@@ -56,7 +56,7 @@ fn a_peer_that_answers_our_close_with_anything_else_is_cut_off() {
 #[test]
 fn a_peer_that_reads_no_goodbye_is_cut_off() {
     on_a_shard(async {
-        let place = Place::with(Transport::Ws, |s| {
+        let place = HandshakeSlot::with(Transport::Ws, |s| {
             s.close_timeout = Duration::from_millis(50);
             s.outbound_queue = 1 << 30;
         });
@@ -76,7 +76,7 @@ fn a_peer_that_reads_no_goodbye_is_cut_off() {
 #[test]
 fn a_refused_peer_that_never_lets_go_is_cut_off() {
     on_a_shard(async {
-        let place = Place::with(Transport::Ws, |s| s.close_timeout = Duration::from_millis(50));
+        let place = HandshakeSlot::with(Transport::Ws, |s| s.close_timeout = Duration::from_millis(50));
         let mut stream = place.connect().await;
         stream.write_all(b"nonsense\r\n\r\n").await.unwrap();
         cut_while_flooding(stream).await;
@@ -86,7 +86,7 @@ fn a_refused_peer_that_never_lets_go_is_cut_off() {
 #[test]
 fn a_flood_does_not_keep_others_waiting() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let flooding = Client::open(&place).await.stream.into_std().unwrap();
         flooding.set_nonblocking(false).unwrap();
         let mut flood = flooding.try_clone().unwrap();

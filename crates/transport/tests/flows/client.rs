@@ -7,7 +7,7 @@ use tokio::{
 };
 use websocket::{Connection, Event, Limits, MessageKind, Role, client};
 
-use crate::paper::{PATIENCE, Place};
+use crate::paper::{HandshakeSlot, PATIENCE};
 
 pub(crate) const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 
@@ -38,7 +38,7 @@ pub(crate) struct Client<S> {
 }
 
 impl Client<TcpStream> {
-    pub(crate) async fn open(place: &Place) -> Self {
+    pub(crate) async fn open(place: &HandshakeSlot) -> Self {
         Self::over(place.connect().await).await
     }
 

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     client::{Client, PLAIN, ReadPriority, close_frame, frame, read_all, text_frame, upgrade},
-    paper::{Place, on_a_shard},
+    paper::{HandshakeSlot, on_a_shard},
 };
 
 fn code_and_reason(ending: &Ending) -> (Option<u16>, &str) {
@@ -17,7 +17,7 @@ fn code_and_reason(ending: &Ending) -> (Option<u16>, &str) {
 #[test]
 fn a_close_frame_is_answered_and_the_server_closes_first() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         client.raw(&close_frame(1001, "tab closed")).await;
         assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1001), String::new())));
@@ -32,7 +32,7 @@ fn a_close_frame_is_answered_and_the_server_closes_first() {
 fn a_close_frame_is_the_cause_whatever_follows_it() {
     on_a_shard(async {
         for reset in [false, true] {
-            let place = Place::ws();
+            let place = HandshakeSlot::ws();
             let mut client = Client::open(&place).await;
             let mut bytes = text_frame("last words");
             bytes.extend(close_frame(1000, ""));
@@ -51,7 +51,7 @@ fn a_close_frame_is_the_cause_whatever_follows_it() {
 #[test]
 fn a_close_frame_is_the_cause_even_if_our_write_fails_before_it_is_read() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         client.text("echo warm").await;
         client.next().await;
@@ -75,7 +75,7 @@ fn a_close_frame_is_the_cause_even_if_our_write_fails_before_it_is_read() {
 #[test]
 fn a_close_frame_is_the_cause_even_if_an_operator_was_about_to_close() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         client.raw(&close_frame(1000, "")).await;
         place.paper.links.borrow()[0].close(Ending::of(Cause::Admin).code(1000));
@@ -92,7 +92,7 @@ fn the_end_of_the_stream() {
             (text_frame("cut")[..5].to_vec(), "in the middle of a message"),
             (frame(0x01, b"first of two"), "in the middle of a message"),
         ] {
-            let place = Place::ws();
+            let place = HandshakeSlot::ws();
             let mut client = Client::open(&place).await;
             client.raw(&bytes).await;
             client.stream.shutdown().await.unwrap();
@@ -107,7 +107,7 @@ fn the_end_of_the_stream() {
 #[test]
 fn a_whole_life_in_one_segment() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut stream = place.connect().await;
         let life =
             [upgrade(PLAIN).into_bytes(), text_frame("one"), text_frame("two"), close_frame(1001, "gone")];
@@ -126,7 +126,7 @@ fn a_whole_life_in_one_segment() {
 fn who_leaves_while_the_flow_is_being_opened_has_a_flow_all_the_same() {
     on_a_shard(async {
         for reset in [false, true] {
-            let place = Place::ws();
+            let place = HandshakeSlot::ws();
             place.paper.opens_slowly.set(true);
             let mut stream = place.connect().await;
             stream.write_all(&[upgrade(PLAIN).as_bytes(), &text_frame("one")].concat()).await.unwrap();
@@ -146,7 +146,7 @@ fn who_leaves_while_the_flow_is_being_opened_has_a_flow_all_the_same() {
 #[test]
 fn a_reset_in_the_middle_of_a_frame() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         client.raw(&[text_frame("whole"), text_frame("cut")[..5].to_vec()].concat()).await;
         place.paper.messages(1).await;
@@ -160,7 +160,7 @@ fn a_reset_in_the_middle_of_a_frame() {
 #[test]
 fn half_closed_peers_get_what_is_theirs_before_the_end() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         client.text("echo one last thing").await;
         client.stream.shutdown().await.unwrap();
@@ -173,7 +173,7 @@ fn half_closed_peers_get_what_is_theirs_before_the_end() {
 #[test]
 fn a_reset() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let client = Client::open(&place).await;
         client.reset();
         assert_eq!(place.paper.ending().await.cause, Cause::Reset);
@@ -183,7 +183,7 @@ fn a_reset() {
 #[test]
 fn what_is_sent_to_a_peer_that_left_does_not_make_a_reset_of_its_leaving() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let client = Client::open(&place).await;
         let link = place.paper.links.borrow()[0].clone();
         drop(client);
@@ -210,7 +210,7 @@ fn broken_frames_have_their_codes() {
             (vec![0x81, 0xff, 0, 0, 0, 0, 0, 1, 0x86, 0xa1, 0, 0, 0, 0], Cause::MessageTooBig, 1009),
         ];
         for (bytes, cause, code) in cases {
-            let place = Place::ws();
+            let place = HandshakeSlot::ws();
             let mut client = Client::open(&place).await;
             // What came before it still counts.
             client.raw(&[text_frame("before"), bytes].concat()).await;
@@ -230,7 +230,7 @@ fn broken_frames_have_their_codes() {
 #[test]
 fn an_operators_close_reaches_the_peer() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         client.text("end maintenance").await;
         assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1000), "maintenance".into())));
@@ -244,7 +244,7 @@ fn an_operators_close_reaches_the_peer() {
 #[test]
 fn a_panic_takes_only_its_own_flow() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut good = Client::open(&place).await;
         let mut bad = Client::open(&place).await;
         bad.text("panic").await;
@@ -260,7 +260,7 @@ fn a_panic_takes_only_its_own_flow() {
 #[test]
 fn a_silent_peer_is_pinged_and_given_up() {
     on_a_shard(async {
-        let place = Place::with(Transport::Ws, |s| {
+        let place = HandshakeSlot::with(Transport::Ws, |s| {
             s.ping_after = Duration::from_millis(40);
             s.pong_timeout = Duration::from_millis(40);
         });
@@ -286,7 +286,7 @@ fn a_silent_peer_is_pinged_and_given_up() {
 #[test]
 fn an_answer_that_lies_unread_counts_after_a_pause_of_ours() {
     on_a_shard(async {
-        let place = Place::with(Transport::Ws, |s| {
+        let place = HandshakeSlot::with(Transport::Ws, |s| {
             s.ping_after = Duration::from_millis(30);
             s.pong_timeout = Duration::from_millis(30);
         });
@@ -302,7 +302,7 @@ fn an_answer_that_lies_unread_counts_after_a_pause_of_ours() {
 }
 
 /// A peer that reads nothing: how much the kernel takes for it is the kernel's business.
-async fn not_reading(place: &Place) -> Client<tokio::net::TcpStream> {
+async fn not_reading(place: &HandshakeSlot) -> Client<tokio::net::TcpStream> {
     let client = Client::open(place).await;
     place.paper.until_open(1).await;
     client
@@ -311,7 +311,7 @@ async fn not_reading(place: &Place) -> Client<tokio::net::TcpStream> {
 #[test]
 fn a_slow_reader_is_cut_off_when_its_queue_is_full() {
     on_a_shard(async {
-        let place = Place::with(Transport::Ws, |s| s.outbound_queue = 50_000);
+        let place = HandshakeSlot::with(Transport::Ws, |s| s.outbound_queue = 50_000);
         let mut client = not_reading(&place).await;
         let link = place.paper.links.borrow()[0].clone();
         let message = [b'x'; 10_000];
@@ -332,7 +332,7 @@ fn a_slow_reader_is_cut_off_when_its_queue_is_full() {
 fn a_peer_that_takes_nothing_is_given_up() {
     on_a_shard(async {
         for talks in [false, true] {
-            let place = Place::with(Transport::Ws, |s| {
+            let place = HandshakeSlot::with(Transport::Ws, |s| {
                 s.outbound_queue = 1 << 30;
                 s.write_timeout = Duration::from_millis(60);
             });
@@ -364,7 +364,7 @@ fn a_peer_that_takes_nothing_is_given_up() {
 #[test]
 fn a_queue_is_written_when_the_peer_reads_again() {
     on_a_shard(async {
-        let place = Place::with(Transport::Ws, |s| s.outbound_queue = 1 << 30);
+        let place = HandshakeSlot::with(Transport::Ws, |s| s.outbound_queue = 1 << 30);
         let mut client = not_reading(&place).await;
         let link = place.paper.links.borrow()[0].clone();
         let message = vec![b'x'; 60_000];

@@ -7,20 +7,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     client::{Client, ReadPriority, close_frame, frame, read_all, text_frame},
-    paper::{Paper, Place, on_a_shard},
+    paper::{HandshakeSlot, Paper, on_a_shard},
 };
 
 const SOON: Duration = Duration::from_millis(60);
 
-fn limited(transport: Transport, limits: FlowLimits) -> Place {
-    Place::with(transport, |settings| settings.limits = limits)
+fn limited(transport: Transport, limits: FlowLimits) -> HandshakeSlot {
+    HandshakeSlot::with(transport, |settings| settings.limits = limits)
 }
 
-fn idle(transport: Transport) -> Place {
+fn idle(transport: Transport) -> HandshakeSlot {
     limited(transport, FlowLimits { idle: Some(SOON), ..FlowLimits::default() })
 }
 
-fn rate(transport: Transport, rate: u32) -> Place {
+fn rate(transport: Transport, rate: u32) -> HandshakeSlot {
     limited(transport, FlowLimits { message_rate: NonZeroU32::new(rate), ..FlowLimits::default() })
 }
 
@@ -81,7 +81,7 @@ fn an_old_flow_ends_whether_it_is_silent_or_never_is() {
             [(Transport::Ws, false), (Transport::Ws, true), (Transport::Tcp, false), (Transport::Tcp, true)]
         {
             let limits = FlowLimits { lifetime: Some(SOON), ..FlowLimits::default() };
-            let place = Place::with(transport, |settings| {
+            let place = HandshakeSlot::with(transport, |settings| {
                 (settings.limits, settings.close_timeout) = (limits, SOON);
             });
             let mut stream = place.connect().await;

@@ -8,19 +8,19 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use crate::{
     client::Client,
     namespace::{Host, in_a_network, ip},
-    paper::{Place, on_a_shard, settings},
+    paper::{HandshakeSlot, on_a_shard, settings},
 };
 
 const OPTIONS: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n";
 
 /// A listener that other hosts reach. The kernel counts in whole seconds.
-fn place(transport: Transport) -> Place {
+fn place(transport: Transport) -> HandshakeSlot {
     let mut settings = settings();
     (settings.ping_after, settings.pong_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
-    Place::at("192.0.2.1:0", transport, settings, |_| ())
+    HandshakeSlot::at("192.0.2.1:0", transport, settings, |_| ())
 }
 
-async fn connect(host: &Host, place: &Place) -> TcpStream {
+async fn connect(host: &Host, place: &HandshakeSlot) -> TcpStream {
     let address = place.address;
     let stream = host.on_it(|| Blocking::connect(address)).unwrap();
     stream.set_nonblocking(true).unwrap();
@@ -28,7 +28,7 @@ async fn connect(host: &Host, place: &Place) -> TcpStream {
 }
 
 /// An open flow over TCP.
-async fn stream(host: &Host, place: &Place) -> TcpStream {
+async fn stream(host: &Host, place: &HandshakeSlot) -> TcpStream {
     let mut stream = connect(host, place).await;
     stream.write_all(OPTIONS).await.unwrap();
     place.paper.until_open(1).await;

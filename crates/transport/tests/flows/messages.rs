@@ -4,13 +4,13 @@ use websocket::client;
 
 use crate::{
     client::{Client, KEY, ReadPriority, frame, text_frame},
-    paper::{Place, on_a_shard},
+    paper::{HandshakeSlot, on_a_shard},
 };
 
 #[test]
 fn fragments_with_control_frames_between() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         for part in [
             frame(0x01, b"echo o"),
@@ -29,7 +29,7 @@ fn fragments_with_control_frames_between() {
 #[test]
 fn a_frame_in_single_bytes_and_one_with_a_64_bit_length() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         for byte in text_frame("drop by drop") {
             client.raw(&[byte]).await;
@@ -45,7 +45,7 @@ fn a_frame_in_single_bytes_and_one_with_a_64_bit_length() {
 #[test]
 fn bytes_that_are_no_text_go_and_come_as_binary() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         let mut bytes = Vec::new();
         client::binary(b"echo \xff", KEY, &mut bytes);
@@ -59,7 +59,7 @@ fn bytes_that_are_no_text_go_and_come_as_binary() {
 #[test]
 fn keepalives_of_both_kinds_are_answered() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         client.text("\r\n\r\n").await;
         assert_eq!(client.next().await, Some(ReadPriority::Text(b"\r\n".to_vec())));
@@ -75,7 +75,7 @@ fn keepalives_of_both_kinds_are_answered() {
 #[test]
 fn a_thousand_pings_are_answered_in_order() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         let pings: Vec<u8> = (0u16..1000).flat_map(|n| frame(0x89, &n.to_be_bytes())).collect();
         client.raw(&pings).await;
@@ -88,7 +88,7 @@ fn a_thousand_pings_are_answered_in_order() {
 #[test]
 fn what_is_no_sip_is_the_owners_business() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         client.text("this is no SIP at all").await;
         client.text("echo still here").await;

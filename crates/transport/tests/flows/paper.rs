@@ -19,7 +19,7 @@ use tokio::{
 };
 use transport::{
     ClientAddress, ConnectionHandler, HandshakeLimit, Link, Listener, MissingOrigin, Opening, PlainHttp,
-    ReadPriority, Refused, Scratch, Settings, Unopened,
+    ReadPriority, Refused, Scratch, Settings, UnopenedCause,
     accept::{self, Accepted},
     receive_connection,
 };
@@ -35,7 +35,7 @@ pub(crate) struct Paper {
     pub(crate) endings: RefCell<Vec<(Ending, Traffic)>>,
     /// Flows that were dropped instead of closed.
     pub(crate) lost: Cell<usize>,
-    pub(crate) unopened: RefCell<Vec<Unopened>>,
+    pub(crate) unopened: RefCell<Vec<UnopenedCause>>,
     pub(crate) pages: RefCell<Vec<PlainHttp>>,
     /// Whether it has pages for those who ask within TLS.
     pub(crate) serves_pages: Cell<bool>,
@@ -160,7 +160,7 @@ impl ConnectionHandler for Paper {
         self.changed.notify_waiters();
     }
 
-    fn unopened(self: &Rc<Self>, _: SocketAddr, why: Unopened, _: Option<&PaperGuest>) {
+    fn unopened(self: &Rc<Self>, _: SocketAddr, why: UnopenedCause, _: Option<&PaperGuest>) {
         self.unopened.borrow_mut().push(why);
         self.changed.notify_waiters();
     }
@@ -203,7 +203,7 @@ impl Paper {
         self.endings.borrow()[0].0.clone()
     }
 
-    pub(crate) async fn unopened(&self, expected: Unopened) {
+    pub(crate) async fn unopened(&self, expected: UnopenedCause) {
         self.until("told of what was no flow", |paper| !paper.unopened.borrow().is_empty()).await;
         assert_eq!(*self.unopened.borrow(), [expected]);
         assert!(self.opened.borrow().is_empty());
@@ -211,7 +211,7 @@ impl Paper {
 }
 
 /// A listener with an owner of paper behind it.
-pub(crate) struct Place {
+pub(crate) struct HandshakeSlot {
     pub(crate) address: SocketAddr,
     pub(crate) paper: Rc<Paper>,
 }
@@ -229,7 +229,7 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
-impl Place {
+impl HandshakeSlot {
     pub(crate) fn ws() -> Self {
         Self::new(Transport::Ws, settings(), |_| ())
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use lifecycle::Transport;
 use tokio::io::AsyncWriteExt;
-use transport::{ClientAddress, HandshakeLimit, Unopened};
+use transport::{ClientAddress, HandshakeLimit, UnopenedCause};
 
 use crate::{
     client::{Client, PLAIN, ReadPriority, read_all, text_frame, upgrade},
-    paper::{Place, on_a_shard, settings},
+    paper::{HandshakeSlot, on_a_shard, settings},
     tls::secure_over,
 };
 
@@ -27,15 +27,15 @@ fn binary() -> Vec<u8> {
     header
 }
 
-fn proxied(transport: Transport) -> Place {
-    Place::new(transport, settings(), |listener| {
+fn proxied(transport: Transport) -> HandshakeSlot {
+    HandshakeSlot::new(transport, settings(), |listener| {
         listener.client_address =
             ClientAddress::ProxyProtocol(["127.0.0.0/8".parse().unwrap()].into_iter().collect());
     })
 }
 
 /// Who the client of the one flow is.
-async fn client(place: &Place) -> Option<String> {
+async fn client(place: &HandshakeSlot) -> Option<String> {
     place.paper.until_open(1).await;
     let opened = place.paper.opened.borrow();
     assert_eq!(opened[0].remote.ip().to_string(), "127.0.0.1", "the socket stays what it is");
@@ -97,7 +97,7 @@ fn a_health_check_of_the_proxy_is_the_proxys_own() {
 #[test]
 fn who_does_not_come_by_the_proxy_is_no_flow() {
     on_a_shard(async {
-        let elsewhere = Place::new(Transport::Ws, settings(), |listener| {
+        let elsewhere = HandshakeSlot::new(Transport::Ws, settings(), |listener| {
             listener.client_address =
                 ClientAddress::ProxyProtocol(["192.0.2.0/24".parse().unwrap()].into_iter().collect());
         });
@@ -109,7 +109,7 @@ fn who_does_not_come_by_the_proxy_is_no_flow() {
             let mut stream = place.connect().await;
             let _ = stream.write_all(said).await;
             drop(read_all(&mut stream).await);
-            place.paper.unopened(Unopened::NotByProxy).await;
+            place.paper.unopened(UnopenedCause::NotByProxy).await;
         }
     });
 }
@@ -131,7 +131,7 @@ fn a_header_that_stalls_keeps_nobody_waiting() {
 #[test]
 fn a_header_that_never_ends_is_given_up() {
     on_a_shard(async {
-        let place = Place::new(Transport::Ws, settings(), |listener| {
+        let place = HandshakeSlot::new(Transport::Ws, settings(), |listener| {
             listener.client_address =
                 ClientAddress::ProxyProtocol(["127.0.0.0/8".parse().unwrap()].into_iter().collect());
             let mut settings = settings();
@@ -141,7 +141,7 @@ fn a_header_that_never_ends_is_given_up() {
         let mut stalled = place.connect().await;
         stalled.write_all(&LINE[..20]).await.unwrap();
         drop(read_all(&mut stalled).await);
-        place.paper.unopened(Unopened::HandshakeTimeout).await;
+        place.paper.unopened(UnopenedCause::HandshakeTimeout).await;
     });
 }
 
@@ -161,7 +161,7 @@ fn handshakes_tell_whose_they_are_if_a_trusted_proxy_passes_them_on() {
             (ClientAddress::Forwarded(elsewhere()), None),
             (ClientAddress::Socket, None),
         ] {
-            let place = Place::new(Transport::Ws, settings(), |listener| {
+            let place = HandshakeSlot::new(Transport::Ws, settings(), |listener| {
                 listener.client_address = client_address;
             });
             let mut stream = place.connect().await;
@@ -178,7 +178,7 @@ fn whom_the_owner_turns_away_gets_nothing_or_429_from_behind_a_proxy() {
         let banned: std::net::IpAddr = "192.0.2.1".parse().unwrap();
         let here = || ["127.0.0.0/8".parse().unwrap()].into_iter().collect();
         // By the socket, before TLS.
-        let place = Place::new(Transport::Wss, settings(), |_| ());
+        let place = HandshakeSlot::new(Transport::Wss, settings(), |_| ());
         place.paper.turns_away.borrow_mut().push([127, 0, 0, 1].into());
         let mut stream = place.connect().await;
         let (said, _) = read_all(&mut stream).await;
@@ -190,9 +190,9 @@ fn whom_the_owner_turns_away_gets_nothing_or_429_from_behind_a_proxy() {
         stream.write_all(LINE).await.unwrap();
         let (said, _) = read_all(&mut stream).await;
         assert!(said.is_empty());
-        place.paper.unopened(Unopened::TurnedAway).await;
+        place.paper.unopened(UnopenedCause::TurnedAway).await;
         // By a header of the handshake.
-        let place = Place::new(Transport::Ws, settings(), |listener| {
+        let place = HandshakeSlot::new(Transport::Ws, settings(), |listener| {
             listener.client_address = ClientAddress::XForwardedFor(here());
         });
         place.paper.turns_away.borrow_mut().push(banned);
@@ -203,7 +203,7 @@ fn whom_the_owner_turns_away_gets_nothing_or_429_from_behind_a_proxy() {
             .unwrap();
         let (said, _) = read_all(&mut stream).await;
         assert!(said.starts_with(b"HTTP/1.1 429 "), "{}", String::from_utf8_lossy(&said));
-        place.paper.unopened(Unopened::HandshakeRefused(429)).await;
+        place.paper.unopened(UnopenedCause::HandshakeRefused(429)).await;
     });
 }
 
@@ -211,7 +211,7 @@ fn whom_the_owner_turns_away_gets_nothing_or_429_from_behind_a_proxy() {
 fn a_guest_stays_as_long_as_its_connection() {
     on_a_shard(async {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let place = Place::at(address, Transport::Ws, settings(), |_| ());
+            let place = HandshakeSlot::at(address, Transport::Ws, settings(), |_| ());
             let client = Client::open(&place).await;
             place.paper.until_open(1).await;
             assert_eq!(*place.paper.guests.borrow(), [place.address.ip()]);
@@ -228,7 +228,7 @@ fn a_guest_stays_as_long_as_its_connection() {
 #[test]
 fn the_oldest_that_say_nothing_give_way_and_those_who_speak_do_not() {
     on_a_shard(async {
-        let place = Place::new(Transport::Ws, settings(), |listener| {
+        let place = HandshakeSlot::new(Transport::Ws, settings(), |listener| {
             listener.waiting = HandshakeLimit::new(3).into()
         });
         let mut silent = Vec::new();
@@ -238,7 +238,7 @@ fn the_oldest_that_say_nothing_give_way_and_those_who_speak_do_not() {
         }
         let mut open = Client::open(&place).await;
         place.paper.until("crowded out", |paper| paper.unopened.borrow().len() == 18).await;
-        assert!(place.paper.unopened.borrow().iter().all(|why| *why == Unopened::CrowdedOut));
+        assert!(place.paper.unopened.borrow().iter().all(|why| *why == UnopenedCause::CrowdedOut));
         for stream in &mut silent[..18] {
             drop(read_all(stream).await);
         }

@@ -2,16 +2,16 @@
 
 use lifecycle::Transport;
 use tokio::io::AsyncWriteExt;
-use transport::{MissingOrigin, Unopened};
+use transport::{MissingOrigin, UnopenedCause};
 
 use crate::{
     client::{Client, PLAIN, ReadPriority, read_all, read_head, text_frame, upgrade},
-    paper::{Paper, Place, on_a_shard, settings},
+    paper::{HandshakeSlot, Paper, on_a_shard, settings},
 };
 
 /// Sends this to a listener of the path `/ws` and the origin `https://app.example.com`; gives the answer.
 async fn ask(request: &str) -> (String, std::rc::Rc<Paper>) {
-    let place = Place::new(Transport::Ws, settings(), |listener| {
+    let place = HandshakeSlot::new(Transport::Ws, settings(), |listener| {
         listener.paths = vec!["/ws".into()];
         listener.origins = vec!["https://app.example.com".into()];
         listener.missing_origin = MissingOrigin::Allow;
@@ -41,7 +41,7 @@ fn every_refusal_says_why() {
             let (answer, paper) = ask(&request).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request} -> {answer}");
             assert!(answer.contains(word), "{answer}");
-            paper.unopened(Unopened::HandshakeRefused(status)).await;
+            paper.unopened(UnopenedCause::HandshakeRefused(status)).await;
         }
     });
 }
@@ -72,7 +72,7 @@ fn head_gets_the_same_answer_without_the_body() {
 #[test]
 fn a_browser_without_origin_may_be_refused() {
     on_a_shard(async {
-        let place = Place::new(Transport::Ws, settings(), |listener| {
+        let place = HandshakeSlot::new(Transport::Ws, settings(), |listener| {
             listener.missing_origin = MissingOrigin::Refuse;
         });
         let mut stream = place.connect().await;
@@ -85,7 +85,7 @@ fn a_browser_without_origin_may_be_refused() {
 #[test]
 fn no_room_is_503_and_no_flow() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         place.paper.refuses.set(true);
         let mut stream = place.connect().await;
         stream.write_all(upgrade(PLAIN).as_bytes()).await.unwrap();
@@ -93,7 +93,7 @@ fn no_room_is_503_and_no_flow() {
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 7\r\n"), "{answer}");
         assert!(end.is_ok());
-        place.paper.unopened(Unopened::HandshakeRefused(503)).await;
+        place.paper.unopened(UnopenedCause::HandshakeRefused(503)).await;
     });
 }
 
@@ -101,7 +101,7 @@ fn no_room_is_503_and_no_flow() {
 fn sip_is_found_among_the_sub_protocols() {
     on_a_shard(async {
         for (offered, taken) in [("sip", "sip"), ("xmpp, SIP", "SIP"), ("Sip , msrp", "Sip")] {
-            let place = Place::ws();
+            let place = HandshakeSlot::ws();
             let mut stream = place.connect().await;
             let request =
                 upgrade(&format!("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {offered}\r\n"));
@@ -115,7 +115,7 @@ fn sip_is_found_among_the_sub_protocols() {
 #[test]
 fn a_head_in_single_bytes_with_frames_behind_it() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut stream = place.connect().await;
         let head = upgrade(&format!("{PLAIN}User-Agent: paper/1\r\nOrigin: https://a.example\r\n"));
         let (most, last) = head.as_bytes().split_at(head.len() - 1);
@@ -149,7 +149,7 @@ fn a_head_in_single_bytes_with_frames_behind_it() {
 #[test]
 fn a_page_is_handed_over_with_what_was_read() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut stream = place.connect().await;
         let request = "GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -162,34 +162,36 @@ fn a_page_is_handed_over_with_what_was_read() {
 #[test]
 fn a_slow_handshake_is_cut_and_told() {
     on_a_shard(async {
-        let place =
-            Place::with(Transport::Ws, |s| s.handshake_timeout = std::time::Duration::from_millis(50));
+        let place = HandshakeSlot::with(Transport::Ws, |s| {
+            s.handshake_timeout = std::time::Duration::from_millis(50)
+        });
         let mut stream = place.connect().await;
         stream.write_all(b"GET /ws HTTP/1.1\r\nHost: a\r\n").await.unwrap();
         let (answer, _) = read_all(&mut stream).await;
         assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
-        place.paper.unopened(Unopened::HandshakeTimeout).await;
+        place.paper.unopened(UnopenedCause::HandshakeTimeout).await;
     });
 }
 
 #[test]
 fn silence_is_cut_without_a_word() {
     on_a_shard(async {
-        let place =
-            Place::with(Transport::Ws, |s| s.handshake_timeout = std::time::Duration::from_millis(50));
+        let place = HandshakeSlot::with(Transport::Ws, |s| {
+            s.handshake_timeout = std::time::Duration::from_millis(50)
+        });
         let mut stream = place.connect().await;
         assert_eq!(read_all(&mut stream).await.0, b"");
-        place.paper.unopened(Unopened::HandshakeTimeout).await;
+        place.paper.unopened(UnopenedCause::HandshakeTimeout).await;
     });
 }
 
 #[test]
 fn who_leaves_in_the_middle_of_the_head_is_no_flow() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let mut stream = place.connect().await;
         stream.write_all(b"GET /ws HT").await.unwrap();
         drop(stream);
-        place.paper.unopened(Unopened::LeftEarly).await;
+        place.paper.unopened(UnopenedCause::LeftEarly).await;
     });
 }

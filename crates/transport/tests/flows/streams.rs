@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use lifecycle::{Cause, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use transport::Unopened;
+use transport::UnopenedCause;
 
 use crate::{
     client::read_all,
-    paper::{Place, on_a_shard},
+    paper::{HandshakeSlot, on_a_shard},
 };
 
 fn options(body: &str) -> String {
@@ -23,7 +23,7 @@ fn options(body: &str) -> String {
 #[test]
 fn a_stream_is_a_flow_when_its_first_message_is_whole() {
     on_a_shard(async {
-        let place = Place::with(Transport::Tcp, |_| ());
+        let place = HandshakeSlot::with(Transport::Tcp, |_| ());
         let mut stream = place.connect().await;
         // Keep-alives are answered before there is a flow.
         stream.write_all(b"\r\n\r\n").await.unwrap();
@@ -60,7 +60,7 @@ fn a_stream_is_a_flow_when_its_first_message_is_whole() {
 #[test]
 fn a_message_and_the_end_in_one_segment() {
     on_a_shard(async {
-        let place = Place::with(Transport::Tcp, |_| ());
+        let place = HandshakeSlot::with(Transport::Tcp, |_| ());
         let mut stream = place.connect().await;
         stream.write_all(options("and bye").as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
@@ -73,13 +73,13 @@ fn a_message_and_the_end_in_one_segment() {
 #[test]
 fn what_is_no_sip_never_becomes_a_flow() {
     on_a_shard(async {
-        let place = Place::with(Transport::Tcp, |_| ());
+        let place = HandshakeSlot::with(Transport::Tcp, |_| ());
         let mut stream = place.connect().await;
         stream.write_all(b"\x16\x03\x01\x02\x00").await.unwrap();
         let (answer, end) = read_all(&mut stream).await;
         assert_eq!(String::from_utf8(answer).unwrap(), "unframed: not SIP");
         assert!(end.is_ok());
-        place.paper.unopened(Unopened::NotSip).await;
+        place.paper.unopened(UnopenedCause::NotSip).await;
     });
 }
 
@@ -93,7 +93,7 @@ fn framing_that_is_lost_ends_the_flow() {
             (options("").replace("Content-Length: 0", "Content-Length: many"), Cause::ProtocolError),
             ("\u{1}".to_owned(), Cause::ProtocolError),
         ] {
-            let place = Place::with(Transport::Tcp, |_| ());
+            let place = HandshakeSlot::with(Transport::Tcp, |_| ());
             let mut stream = place.connect().await;
             stream.write_all(options("").as_bytes()).await.unwrap();
             place.paper.messages(1).await;
@@ -109,11 +109,11 @@ fn framing_that_is_lost_ends_the_flow() {
 #[test]
 fn a_stream_may_be_silent() {
     on_a_shard(async {
-        let place = Place::with(Transport::Tcp, |s| {
+        let place = HandshakeSlot::with(Transport::Tcp, |s| {
             s.ping_after = Duration::from_millis(5);
             s.pong_timeout = Duration::from_millis(5);
         });
-        let other = Place::with(Transport::Ws, |s| {
+        let other = HandshakeSlot::with(Transport::Ws, |s| {
             s.ping_after = Duration::from_millis(50);
             s.pong_timeout = Duration::from_millis(50);
         });
@@ -132,12 +132,12 @@ fn a_stream_may_be_silent() {
 #[test]
 fn no_room_ends_a_stream() {
     on_a_shard(async {
-        let place = Place::with(Transport::Tcp, |_| ());
+        let place = HandshakeSlot::with(Transport::Tcp, |_| ());
         place.paper.refuses.set(true);
         let mut stream = place.connect().await;
         stream.write_all(options("").as_bytes()).await.unwrap();
         let (answer, end) = read_all(&mut stream).await;
         assert!(answer.is_empty() && end.is_ok());
-        place.paper.unopened(Unopened::NoRoom).await;
+        place.paper.unopened(UnopenedCause::NoRoom).await;
     });
 }

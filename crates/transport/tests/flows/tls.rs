@@ -17,11 +17,11 @@ use tokio_rustls::{
         pki_types::{CertificateDer, ServerName, UnixTime},
     },
 };
-use transport::{Unopened, certificate};
+use transport::{UnopenedCause, certificate};
 
 use crate::{
     client::{Client, PLAIN, ReadPriority, close_frame, read_all, text_frame, upgrade},
-    paper::{Place, on_a_shard},
+    paper::{HandshakeSlot, on_a_shard},
 };
 
 pub(crate) fn server_config() -> certificate::TlsConfig {
@@ -79,7 +79,7 @@ fn connector(versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[&st
     TlsConnector::from(Arc::new(config))
 }
 
-async fn secure(place: &Place, connector: TlsConnector) -> TlsStream<TcpStream> {
+async fn secure(place: &HandshakeSlot, connector: TlsConnector) -> TlsStream<TcpStream> {
     connector.connect("localhost".try_into().unwrap(), place.connect().await).await.unwrap()
 }
 
@@ -89,12 +89,12 @@ pub(crate) async fn secure_over(stream: TcpStream) -> TlsStream<TcpStream> {
     connector.connect("localhost".try_into().unwrap(), stream).await.unwrap()
 }
 
-async fn open(place: &Place) -> Client<TlsStream<TcpStream>> {
+async fn open(place: &HandshakeSlot) -> Client<TlsStream<TcpStream>> {
     Client::over(secure(place, connector(&[&rustls::version::TLS13], &["http/1.1"])).await).await
 }
 
-fn wss() -> Place {
-    Place::with(Transport::Wss, |_| ())
+fn wss() -> HandshakeSlot {
+    HandshakeSlot::with(Transport::Wss, |_| ())
 }
 
 #[test]
@@ -300,14 +300,14 @@ fn a_handshake_that_fails_is_answered_with_an_alert() {
         let error =
             error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>().cloned()).ok_or(error);
         assert_eq!(error.unwrap(), rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol));
-        place.paper.unopened(Unopened::TlsFailed).await;
+        place.paper.unopened(UnopenedCause::TlsFailed).await;
 
         let place = wss();
         let mut stream = place.connect().await;
         stream.write_all(&[0x15; 4000]).await.unwrap();
         let (answer, end) = read_all(&mut stream).await;
         assert!(answer.starts_with(&[0x15, 3]) && end.is_ok(), "{answer:?} {end:?}");
-        place.paper.unopened(Unopened::NotTls).await;
+        place.paper.unopened(UnopenedCause::NotTls).await;
     });
 }
 
@@ -323,7 +323,7 @@ fn http_without_tls_is_told_in_words() {
         assert!(head.starts_with("HTTP/1.1 400 ") && body.contains("wss://"), "{answer}");
         assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{answer}");
         assert!(end.is_ok());
-        place.paper.unopened(Unopened::TlsFailed).await;
+        place.paper.unopened(UnopenedCause::TlsFailed).await;
     });
 }
 
@@ -342,7 +342,7 @@ fn a_page_asked_for_over_tls_is_refused_in_words() {
 #[test]
 fn a_message_and_close_notify_in_one_segment() {
     on_a_shard(async {
-        let place = Place::with(Transport::Tls, |_| ());
+        let place = HandshakeSlot::with(Transport::Tls, |_| ());
         let mut stream = secure(&place, connector(&[&rustls::version::TLS13], &["sip"])).await;
         let message = "OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n";
         let (socket, tls) = stream.get_mut();

@@ -2,7 +2,7 @@
 
 use crate::{
     client::{Client, text_frame},
-    paper::{Place, on_a_shard},
+    paper::{HandshakeSlot, on_a_shard},
 };
 
 /// Strangers that say as much as they can.
@@ -22,7 +22,7 @@ fn put(client: &Client<tokio::net::TcpStream>, bytes: &[u8]) {
 #[test]
 fn however_many_strangers_talk_others_are_heard_after_one_of_them() {
     on_a_shard(async {
-        let place = Place::ws();
+        let place = HandshakeSlot::ws();
         let known = Client::open(&place).await;
         place.paper.knows_nobody.set(true);
         let mut strangers = Vec::new();

@@ -5,7 +5,7 @@ use super::*;
 /// Sender, method, Request-URI, and what becomes of it.
 type Row = (&'static str, &'static str, &'static str, &'static str);
 
-fn check(site: &Site, rows: &[Row]) {
+fn check(site: &FakeTables, rows: &[Row]) {
     hold(rows.iter().map(|&(who, method, uri, expected)| {
         let sent = Sent::new(who, site);
         (format!("{who}: {method} {uri}"), expected, site.decides(&sent, &sent.asks(method, uri, "")))
@@ -21,7 +21,7 @@ const CHALLENGE: &str = "407 Prove It";
 #[test]
 fn a_user_of_a_domain_is_called_by_those_who_are_let_in_there() {
     check(
-        &Site::populated(),
+        &FakeTables::populated(),
         &[
             // No user of a domain of ours: let in to open domains alone.
             ("nobody eve@elsewhere.test", "INVITE", "sip:bob@home.test", NOT_LET_IN),
@@ -92,7 +92,7 @@ fn a_user_of_a_domain_is_called_by_those_who_are_let_in_there() {
 /// From that tells nobody (RFC 3323) lets P-Preferred-Identity say it to us.
 #[test]
 fn an_anonymous_caller_is_whom_it_prefers_to_be() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let rows = [
         ("known ada@home.test", "ada@home.test", "bob"),
         ("proves ada@home.test", "ada@home.test", "bob"),
@@ -116,7 +116,7 @@ fn an_anonymous_caller_is_whom_it_prefers_to_be() {
 
 #[test]
 fn whoever_says_too_much_begins_nothing_and_ends_what_goes_on() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let _only_call = site.quotas.call(&site.quotas.user("busy@home.test").unwrap()).unwrap();
     check(
         &site,
@@ -138,7 +138,7 @@ fn users_of_the_domain_alone_are_told_who_exists() {
     const AWAY: &str = "480 Temporarily Unavailable";
     const UNKNOWN: &str = "404 Not Found";
     check(
-        &Site::populated(),
+        &FakeTables::populated(),
         &[
             ("known ada@home.test", "INVITE", "sip:carl@home.test", AWAY),
             ("known ada@home.test", "INVITE", "sip:zoe@home.test", UNKNOWN),
@@ -160,7 +160,7 @@ fn users_of_the_domain_alone_are_told_who_exists() {
 #[test]
 fn the_outside_is_for_those_whom_the_domain_lets_out() {
     check(
-        &Site::populated(),
+        &FakeTables::populated(),
         &[
             // All users.
             ("known ada@trunk.test", "INVITE", "sip:100@trunk.test", "the pbx"),
@@ -209,7 +209,7 @@ fn the_outside_is_for_those_whom_the_domain_lets_out() {
 #[test]
 fn nothing_is_relayed_to_others() {
     check(
-        &Site::populated(),
+        &FakeTables::populated(),
         &[
             ("known ada@home.test", "INVITE", "sip:bob@elsewhere.test", NO_RELAY),
             ("known ada@trunk.test", "INVITE", "sip:100@192.0.2.9", NO_RELAY),
@@ -237,7 +237,7 @@ fn nothing_is_relayed_to_others() {
 #[test]
 fn the_only_domain_with_a_trunk_is_meant_by_our_address_and_only_by_a_server_behind() {
     let text = DOMAINS.split("[[domain]]\nname = \"few.test\"").next().unwrap();
-    let site = Site::with(text);
+    let site = FakeTables::with(text);
     site.registers(flow(BOB), "bob@trunk.test", "");
     check(
         &site,
@@ -258,7 +258,7 @@ fn the_only_domain_with_a_trunk_is_meant_by_our_address_and_only_by_a_server_beh
 fn a_gruu_leads_to_its_instance_and_never_outside() {
     const AWAY: &str = "480 Temporarily Unavailable";
     check(
-        &Site::populated(),
+        &FakeTables::populated(),
         &[
             ("known ada@home.test", "INVITE", "sip:bob@home.test;gr=urn:uuid:b", "bob"),
             ("known ada@home.test", "INVITE", "sip:bob@home.test;gr=urn:uuid:z", AWAY),
@@ -277,7 +277,7 @@ fn a_gruu_leads_to_its_instance_and_never_outside() {
 
 #[test]
 fn a_proof_is_noted_for_its_flow_whether_or_not_it_is_of_the_user_that_from_names() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let effects = |who: &str| {
         let sent = Sent::new(who, &site);
         site.decides(&sent, &sent.asks("INVITE", "sip:bob@home.test", ""));
@@ -295,7 +295,7 @@ fn a_proof_is_noted_for_its_flow_whether_or_not_it_is_of_the_user_that_from_name
 /// Devices are asked for event state that only they know.
 #[test]
 fn event_packages_of_devices_reach_them_where_no_server_keeps_event_state() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let rows = [
         ("sip:bob@home.test", "dialog", "bob"),
         ("sip:bob@home.test", "dialog;id=7", "bob"),
@@ -314,7 +314,7 @@ fn event_packages_of_devices_reach_them_where_no_server_keeps_event_state() {
 /// A refused call is written down for a user only if it is known to be that user's.
 #[test]
 fn a_refused_call_is_its_users_if_that_is_proved_or_registered_there() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let rows = [
         ("nobody eve@elsewhere.test", "nobody's"),
         ("nobody ada@home.test", "nobody's"),
@@ -349,7 +349,7 @@ fn a_refused_call_is_its_users_if_that_is_proved_or_registered_there() {
 /// PUBLISH is understood only where a server behind keeps event state.
 #[test]
 fn options_say_what_may_be_asked_of_a_domain() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let sent = Sent::new("nobody eve@elsewhere.test", &site);
     let rows = [
         ("sip:home.test", "without PUBLISH"),

@@ -16,7 +16,7 @@ const SAID: [(&str, &str); 5] = [
 ];
 
 /// What of these reaches a hop, in short, and what is asserted there.
-fn passes(site: &Site, sent: &Sent, method: &str, to: Hop, dialog: Dialog) -> String {
+fn passes(site: &FakeTables, sent: &Sent, method: &str, to: Hop, dialog: Dialog) -> String {
     let said: String = SAID.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let tag = if dialog == Dialog::Within { ";tag=t" } else { "" };
     let text = sent.asks_for(method, "sip:bob@home.test", &format!("<sip:bob@home.test>{tag}"), &said);
@@ -43,7 +43,7 @@ fn what_a_request_says_of_its_sender_is_for_servers_that_trust_each_other() {
     const ALL: &str =
         "P-Asserted-Identity, P-Preferred-Identity, Remote-Party-ID, Proxy-Authorization, Authorization";
     const ADA: &str = "Authorization, asserts <sip:ada@home.test>";
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let (outside, within) = (Dialog::Outside, Dialog::Within);
     let rows = [
         // To a user: neither what its sender says of itself nor credentials for us.
@@ -78,7 +78,7 @@ fn what_a_request_says_of_its_sender_is_for_servers_that_trust_each_other() {
 /// An element further on reads our branch, and could answer past the server that decides.
 #[test]
 fn an_answer_is_believed_from_where_its_request_went() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let sent = Sent::new("nobody eve@elsewhere.test", &site);
     let routing = Routing { tables: site.tables(), flows: &sent };
     let (other_port, other_host) = (udp("198.51.100.7:9"), udp("198.51.100.8:5060"));

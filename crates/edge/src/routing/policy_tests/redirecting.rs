@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn a_redirection_leads_no_further_than_its_caller_may_call() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     const LEFT: &str = "passed on";
     // Caller, whom the caller has called, the contact that the callee names, and where that leads.
     let rows = [

@@ -5,7 +5,7 @@ use super::*;
 /// Sender, domain, whom To names, header fields besides, and what becomes of it.
 type Row = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
-fn check(site: &Site, rows: &[Row]) {
+fn check(site: &FakeTables, rows: &[Row]) {
     hold(rows.iter().map(|&(who, domain, to, more, expected)| {
         let sent = Sent::new(who, site);
         let request = sent.asks_for("REGISTER", &format!("sip:{domain}"), &format!("<sip:{to}>"), more);
@@ -20,7 +20,7 @@ const NOT_A_USER: &str = "404 Not A User Of This Domain";
 #[test]
 fn a_user_registers_itself_and_nobody_else() {
     check(
-        &Site::populated(),
+        &FakeTables::populated(),
         &[
             // By a password.
             ("nobody ada@home.test", "home.test", "ada@home.test", "", CHALLENGE),
@@ -123,7 +123,7 @@ fn a_user_registers_itself_and_nobody_else() {
 #[test]
 fn what_a_registrar_behind_is_asked_names_one_user() {
     check(
-        &Site::populated(),
+        &FakeTables::populated(),
         &[
             ("nobody ada@behind.test", "behind.test", "ada@behind.test", "", "the registrar"),
             ("phone ada@behind.test", "behind.test", "ada@behind.test", "", "the registrar"),
@@ -141,7 +141,7 @@ fn what_a_registrar_behind_is_asked_names_one_user() {
 /// A registration is reached at the socket that it came from, and nowhere else.
 #[test]
 fn a_contact_that_leads_elsewhere_is_not_registered() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let rows = [
         ("<sip:ada@c.invalid;transport=ws>", "registers ada@home.test, by password"),
         ("<sip:ada@203.0.113.1>", "registers ada@home.test, by password"),

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn an_invite_takes_the_place_of_a_call_where_its_sender_may_call_that_side() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     site.call(("carl@home.test", flow(CARL)), ("bob@home.test", flow(BOB)));
     site.call(("carl@open.test", flow(CARL)), ("bob@open.test", flow(BOB)));
     site.call(("bob@trunk.test", flow(BOB)), ("100@trunk.test", udp(PBX)));

@@ -12,7 +12,7 @@ fn token(tokens: &FlowTokens, hop: Hop, other: Hop) -> String {
     String::from_utf8(uri).unwrap() + "@192.0.2.1:5060;transport=udp;lr"
 }
 
-impl Site {
+impl FakeTables {
     /// What a route is for a request of somebody.
     fn resolves(&self, sent: &Sent, route: &str, request: &str) -> String {
         let message = Message::parse(request.as_bytes()).unwrap();
@@ -54,7 +54,7 @@ impl Site {
 
 #[test]
 fn a_route_of_ours_serves_the_two_sides_that_it_was_made_for() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let to_bob = (flow(BOB), flow(SENDER));
     let to_pbx = (udp(PBX), flow(SENDER));
     site.check_routes(
@@ -118,7 +118,7 @@ fn a_route_of_ours_serves_the_two_sides_that_it_was_made_for() {
 /// A known call is for its two sides, whatever they prove. Its Call-ID and tags alone give no right.
 #[test]
 fn a_route_of_a_known_call_serves_its_sides_and_nobody_else() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     site.call(("carl@home.test", flow(CARL)), ("bob@home.test", flow(BOB)));
     site.call(("carl@few.test", flow(CARL)), ("100@few.test", udp(PBX)));
     let (users, trunk) = ("carl@home.test-bob@home.test", "carl@few.test-100@few.test");
@@ -154,7 +154,7 @@ fn a_route_of_a_known_call_serves_its_sides_and_nobody_else() {
 /// Outside of dialogs a route that leads on proves nothing: the proxy then decides as if there were none.
 #[test]
 fn without_a_to_tag_a_route_of_ours_is_read_and_not_judged() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let sent = Sent::new("nobody eve@elsewhere.test", &site);
     let route = token(&site.flow_tokens, udp(PBX), flow(SENDER));
     let first = sent.asks("INVITE", "sip:100@trunk.test", &format!("Route: <{route}>\r\n"));
@@ -164,7 +164,7 @@ fn without_a_to_tag_a_route_of_ours_is_read_and_not_judged() {
 
 #[test]
 fn a_route_that_we_did_not_sign_is_no_way() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let forged = token(&FlowTokens::new(&[9; 32], 1), flow(BOB), flow(SENDER));
     let own = token(&site.flow_tokens, flow(BOB), flow(SENDER));
     let at = |host: &str| own.replace("192.0.2.1:5060", host);
@@ -195,7 +195,7 @@ fn a_route_that_we_did_not_sign_is_no_way() {
 /// begin anything.
 #[test]
 fn a_route_of_an_earlier_run_lets_dialogs_go_on_and_end() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let earlier = FlowTokens::new(&SECRET, site.registry.incarnation() - 1);
     let to = |hop| (hop, flow(SENDER));
     site.check_routes(
@@ -236,7 +236,7 @@ fn a_route_of_an_earlier_run_lets_dialogs_go_on_and_end() {
 fn a_route_to_another_element_is_for_users_whose_domain_has_that_server_behind() {
     const NO_RELAY: &str = "403 Relaying Denied";
     const NOT_OUTSIDE: &str = "403 Not Allowed To Call Outside";
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let rows = [
         ("known ada@trunk.test", "INVITE", "sip:192.0.2.9;lr", "the pbx"),
         ("registered ada@behind.test", "INVITE", "sip:192.0.2.8;lr", "the registrar"),
@@ -274,7 +274,7 @@ fn a_route_to_another_element_is_for_users_whose_domain_has_that_server_behind()
 /// dialog.
 #[test]
 fn a_device_that_came_back_is_reached_by_those_who_are_let_in() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let rows = [
         ("known ada@home.test", "bob@home.test", "sip:bob@d2.invalid", "bob"),
         ("proves ada@home.test", "bob@home.test", "sip:bob@d2.invalid", "bob"),
@@ -309,7 +309,7 @@ fn a_device_that_came_back_is_reached_by_those_who_are_let_in() {
 /// Along a route a GRUU names the user agent at its end. Its other flows are for senders that are let in.
 #[test]
 fn other_flows_of_a_gruu_are_for_those_who_are_let_in() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let uri = "sip:bob@home.test;gr=urn:uuid:b";
     let rows = [
         ("nobody eve@elsewhere.test", BOB, "bob"),
@@ -335,7 +335,7 @@ fn other_flows_of_a_gruu_are_for_those_who_are_let_in() {
 /// A registrar behind resolves GRUUs of its own.
 #[test]
 fn a_gruu_of_a_registrar_behind_names_nobody_here() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let sent = Sent::new("known ada@home.test", &site);
     for (uri, named) in
         [("sip:bob@home.test;gr=urn:uuid:b", true), ("sip:bob@behind.test;gr=urn:uuid:b", false)]
@@ -351,7 +351,7 @@ fn a_gruu_of_a_registrar_behind_names_nobody_here() {
 /// A Contact of ours, and a Path, are for servers behind.
 #[test]
 fn a_contact_of_ours_and_a_path_are_for_servers_behind() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let registry = &site.registry;
     let contact = {
         let location = registry.location();
@@ -389,7 +389,7 @@ fn a_contact_of_ours_and_a_path_are_for_servers_behind() {
 /// In an open domain anybody may call, so a route of an earlier run to a phone of it serves anybody, too.
 #[test]
 fn a_route_of_an_earlier_run_to_a_phone_of_an_open_domain_serves_its_users() {
-    let site = Site::populated();
+    let site = FakeTables::populated();
     let phone = udp("198.51.100.9:5060");
     site.registers(phone, "phone@open.test", "");
     let earlier = FlowTokens::new(&SECRET, site.registry.incarnation() - 1);

@@ -10,7 +10,7 @@ use crate::{Binding, BindingHop, Location};
 
 /// Everything that there is to know of a binding over UDP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredBinding {
     /// The address-of-record's key, `user@domain`.
     pub aor: String,
     /// The Contact URI, octet for octet as registered.
@@ -41,9 +41,9 @@ pub struct Kept {
 
 impl<R> Binding<R> {
     /// What is to be kept of it; nothing of one that goes with its flow.
-    pub fn kept(&self) -> Option<Kept> {
+    pub fn kept(&self) -> Option<StoredBinding> {
         let BindingHop::Udp { listener } = self.way else { return None };
-        Some(Kept {
+        Some(StoredBinding {
             aor: self.aor().to_owned(),
             contact: self.contact().to_vec(),
             instance: self.instance().unwrap_or_default().to_vec(),
@@ -66,7 +66,7 @@ impl<R> Location<R> {
     ///
     /// # Errors
     /// The table is full, or the texts are longer than a REGISTER could have made them: gives back the room.
-    pub fn restore(&mut self, kept: &Kept, room: R) -> Result<(), R> {
+    pub fn restore(&mut self, kept: &StoredBinding, room: R) -> Result<(), R> {
         let texts = [
             kept.aor.as_bytes(),
             &kept.contact,

@@ -22,7 +22,7 @@ use crate::{
 const PATIENCE: u32 = 8;
 
 /// A node without sockets and threads. Times are microseconds since the Unix epoch.
-pub struct Stepped {
+pub struct ManualNode {
     /// Its flows and bindings.
     pub registry: Arc<Registry>,
     /// Its ledger's writer and keeper.
@@ -33,7 +33,7 @@ pub struct Stepped {
     gate: Arc<Gate>,
 }
 
-impl Stepped {
+impl ManualNode {
     /// Starts as the server does: opens the ledger and writes what an earlier run owed.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl Stepped {
     }
 }
 
-impl std::fmt::Debug for Stepped {
+impl std::fmt::Debug for ManualNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stepped").field("registry", &self.registry).finish_non_exhaustive()
     }

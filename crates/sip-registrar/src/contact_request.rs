@@ -2,11 +2,11 @@
 
 use sip_message::{Contact, HeaderId, Message, NameAddr, NumberError, Uri};
 
-use crate::{CONTACT_VALUES, Part, Policy, Refusal};
+use crate::{CONTACT_VALUES, Policy, Refusal, StoredPart};
 
 /// What one Contact value asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wish<'r> {
+pub struct ContactRequest<'r> {
     /// The Contact URI.
     pub uri: Uri<'r>,
     /// `+sip.instance` without quotes and angle brackets (RFC 5626 §4.1).
@@ -19,13 +19,13 @@ pub struct Wish<'r> {
     pub expires: u32,
 }
 
-impl<'r> Wish<'r> {
+impl<'r> ContactRequest<'r> {
     fn read(contact: &NameAddr<'r>, expires: u32) -> Result<Self, Refusal> {
         let uri = contact.uri().map_err(Refusal::ContactUri)?;
-        Part::ContactUri.check(uri.as_bytes().len())?;
+        StoredPart::ContactUri.check(uri.as_bytes().len())?;
         let instance = contact.instance().filter(|instance| !instance.is_empty());
         if let Some(instance) = instance {
-            Part::Instance.check(instance.len())?;
+            StoredPart::Instance.check(instance.len())?;
             if instance.iter().any(u8::is_ascii_control) {
                 return Err(Refusal::Instance);
             }
@@ -39,7 +39,7 @@ impl<'r> Wish<'r> {
         self.instance.zip(self.reg_id)
     }
 
-    pub(crate) fn same(&self, other: &Wish<'_>) -> bool {
+    pub(crate) fn same(&self, other: &ContactRequest<'_>) -> bool {
         match (self.pair(), other.pair()) {
             (Some(one), Some(two)) => one == two,
             _ => self.uri.same(&other.uri),
@@ -49,14 +49,14 @@ impl<'r> Wish<'r> {
 
 /// The Contact values of a REGISTER.
 #[derive(Debug)]
-pub(crate) enum Wishes<'r> {
+pub(crate) enum ContactRequests<'r> {
     /// `*` with `Expires: 0`: remove every binding.
     RemoveAll,
     /// Each contact; none in a query.
-    Each(Vec<Wish<'r>>),
+    Each(Vec<ContactRequest<'r>>),
 }
 
-impl<'r> Wishes<'r> {
+impl<'r> ContactRequests<'r> {
     pub(crate) fn read(request: &Message<'r>, policy: &Policy) -> Result<Self, Refusal> {
         let general = match request.expires() {
             Ok(expires) => expires,
@@ -65,7 +65,7 @@ impl<'r> Wishes<'r> {
             Err(NumberError::NotANumber) => Some(3600),
         };
         let mut contacts = request.contacts();
-        let mut each: Vec<Wish<'r>> = Vec::new();
+        let mut each: Vec<ContactRequest<'r>> = Vec::new();
         while let Some((_, contact)) = contacts.next() {
             match contact.map_err(Refusal::Contact)? {
                 Contact::Star if !each.is_empty() || contacts.next().is_some() => {
@@ -79,7 +79,7 @@ impl<'r> Wishes<'r> {
                     }
                     let granted = policy.grant(contact.expires().or(general));
                     let expires = granted.ok_or(Refusal::TooBrief { min_expires: policy.min_expires })?;
-                    let wish = Wish::read(&contact, expires)?;
+                    let wish = ContactRequest::read(&contact, expires)?;
                     if each.iter().any(|other| other.same(&wish)) {
                         return Err(Refusal::ContactTwice);
                     }
@@ -99,7 +99,7 @@ impl<'r> Wishes<'r> {
 pub fn address_of_record(request: &Message<'_>) -> Result<String, Refusal> {
     let to = request.to().map_err(Refusal::To)?.uri().map_err(Refusal::ToUri)?;
     let key = to.address_of_record().ok_or(Refusal::ToScheme)?;
-    Part::AddressOfRecord.check(key.len())?;
+    StoredPart::AddressOfRecord.check(key.len())?;
     Ok(key)
 }
 
@@ -110,12 +110,12 @@ pub(crate) fn check_path(request: &Message<'_>) -> Result<(), Refusal> {
         path.map_err(Refusal::Path)?;
         len += value.bytes.len() + 2;
     }
-    Part::Path.check(len)
+    StoredPart::Path.check(len)
 }
 
 /// Call-ID and CSeq number.
 pub(crate) fn order<'r>(request: &Message<'r>) -> Result<(&'r [u8], u32), Refusal> {
     let call_id = request.value(HeaderId::CallId).filter(|id| !id.is_empty()).ok_or(Refusal::NoCallId)?;
-    Part::CallId.check(call_id.len())?;
+    StoredPart::CallId.check(call_id.len())?;
     Ok((call_id, request.cseq().map_err(Refusal::CSeq)?.number))
 }

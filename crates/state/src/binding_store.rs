@@ -17,7 +17,7 @@ use std::{
 
 use ledger::{Ledger, Reservation};
 use lifecycle::{OpenBinding, REMOVAL_RESERVE, RemovalCause, Text};
-use location::Kept;
+use location::StoredBinding;
 use rusqlite::{Connection, params};
 
 use crate::recovery::once_there_is_room;
@@ -47,29 +47,29 @@ enum Change {
     /// Nothing is there.
     Clear,
     /// It is there now; microseconds since the Unix epoch at which it ends.
-    Put(Box<Kept>, u64),
+    Put(Box<StoredBinding>, u64),
     /// It is gone.
-    Remove(Box<Kept>),
+    Remove(Box<StoredBinding>),
 }
 
-enum Told {
+enum StoreChange {
     Change(Change),
     /// That was all: the file is closed once this is dropped.
     Finish(SyncSender<()>),
 }
 
 /// To whoever keeps bindings.
-pub struct Keeping(SyncSender<Told>);
+pub struct BindingStore(SyncSender<StoreChange>);
 
 /// More waits for the disk than may.
 pub struct TooMuch;
 
-impl Keeping {
+impl BindingStore {
     /// This binding is there, new or refreshed, until then: microseconds since the Unix epoch.
     ///
     /// # Errors
     /// It is not kept.
-    pub fn put(&self, kept: Kept, expires_at: u64) -> Result<(), TooMuch> {
+    pub fn put(&self, kept: StoredBinding, expires_at: u64) -> Result<(), TooMuch> {
         self.tell(Change::Put(Box::new(kept), expires_at))
     }
 
@@ -77,12 +77,12 @@ impl Keeping {
     ///
     /// # Errors
     /// It is kept all the same; the ledger knows better.
-    pub fn remove(&self, kept: Kept) -> Result<(), TooMuch> {
+    pub fn remove(&self, kept: StoredBinding) -> Result<(), TooMuch> {
         self.tell(Change::Remove(Box::new(kept)))
     }
 
     fn tell(&self, change: Change) -> Result<(), TooMuch> {
-        self.0.try_send(Told::Change(change)).map_err(|_| TooMuch)
+        self.0.try_send(StoreChange::Change(change)).map_err(|_| TooMuch)
     }
 
     /// Waits until everything said so far is on disk and the file is closed, at most until then.
@@ -91,7 +91,7 @@ impl Keeping {
         let finished = tokio::task::spawn_blocking(move || {
             let (done, finished) = sync_channel(1);
             // Dropped, it says so too.
-            if sender.send(Told::Finish(done)).is_ok() {
+            if sender.send(StoreChange::Finish(done)).is_ok() {
                 let _ = finished.recv();
             }
         });
@@ -100,17 +100,17 @@ impl Keeping {
 }
 
 /// What an earlier process kept.
-pub struct Found {
+pub struct StoredBindings {
     file: Connection,
     listeners: Vec<String>,
     /// By what the ledger knows of them: the address-of-record and the contact, both cut to a bounded length.
-    rows: BTreeMap<OpenBinding, Vec<(Kept, u64)>>,
+    rows: BTreeMap<OpenBinding, Vec<(StoredBinding, u64)>>,
 }
 
 /// A binding that is there again.
-pub struct Staying {
+pub struct RestoredBinding {
     /// The binding.
-    pub kept: Kept,
+    pub kept: StoredBinding,
     /// Microseconds since the Unix epoch.
     pub expires_at: u64,
     /// For the record of its end.
@@ -121,7 +121,7 @@ pub struct Staying {
 /// moved away, and a new one begun; if that fails too, nothing is kept.
 ///
 /// The ledger's directory must be ours by then.
-pub fn open(directory: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Option<Found> {
+pub fn open(directory: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Option<StoredBindings> {
     let path = directory.join(FILE);
     let tried = load(&path, listeners, (now, at)).or_else(|error| {
         let aside = directory.join("bindings.damaged");
@@ -151,7 +151,11 @@ fn move_away(path: &Path, aside: &Path) -> Result<(), rusqlite::Error> {
     gone(std::fs::remove_file(beside("-shm")))
 }
 
-fn load(path: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Result<Found, rusqlite::Error> {
+fn load(
+    path: &Path,
+    listeners: &[String],
+    (now, at): (Instant, u64),
+) -> Result<StoredBindings, rusqlite::Error> {
     // SQLite would make it for everybody to read; what it puts beside it gets the mode of this.
     let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     made.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
@@ -163,7 +167,7 @@ fn load(path: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Result<
         return Err(rusqlite::Error::IntegralValueOutOfRange(0, layout));
     }
     file.execute_batch(MAKE)?;
-    let mut rows: BTreeMap<OpenBinding, Vec<(Kept, u64)>> = BTreeMap::new();
+    let mut rows: BTreeMap<OpenBinding, Vec<(StoredBinding, u64)>> = BTreeMap::new();
     let mut all = file.prepare(
         "SELECT aor, contact, instance, reg_id, q, call_id, cseq, path, identity, user_agent, listener, remote, \
          expires_at FROM binding",
@@ -177,7 +181,7 @@ fn load(path: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Result<
             continue;
         };
         let expires_at = u64::try_from(row.get::<_, i64>(12)?).unwrap_or(0);
-        let kept = Kept {
+        let kept = StoredBinding {
             aor: row.get(0)?,
             contact: row.get(1)?,
             instance: row.get(2)?,
@@ -197,12 +201,17 @@ fn load(path: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Result<
     }
     drop(found);
     drop(all);
-    Ok(Found { file, listeners: listeners.to_vec(), rows })
+    Ok(StoredBindings { file, listeners: listeners.to_vec(), rows })
 }
 
-impl Found {
+impl StoredBindings {
     /// Whether a binding that the ledger has stays, or else why it goes.
-    pub fn take(&mut self, left: &OpenBinding, ledger: &Ledger, at: u64) -> Result<Staying, RemovalCause> {
+    pub fn take(
+        &mut self,
+        left: &OpenBinding,
+        ledger: &Ledger,
+        at: u64,
+    ) -> Result<RestoredBinding, RemovalCause> {
         let row = self.rows.get_mut(left).and_then(Vec::pop);
         let (kept, expires_at) = row.ok_or(RemovalCause::NodeCrash)?;
         if expires_at <= at {
@@ -210,14 +219,14 @@ impl Found {
         }
         let room =
             once_there_is_room(|| ledger.reserve(REMOVAL_RESERVE)).map_err(|_| RemovalCause::NodeCrash)?;
-        Ok(Staying { kept, expires_at, room })
+        Ok(RestoredBinding { kept, expires_at, room })
     }
 
     /// Keeps what is told from now on, and of what was kept before only `staying`.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub fn keep(self, staying: Vec<(Kept, u64)>) -> io::Result<Keeping> {
+    pub fn keep(self, staying: Vec<(StoredBinding, u64)>) -> io::Result<BindingStore> {
         let Self { file, listeners, .. } = self;
         let (sender, receiver) = sync_channel(MOST_WAITING);
         std::thread::Builder::new().name("bindings".to_owned()).spawn(move || {
@@ -228,7 +237,7 @@ impl Found {
             drop(file);
             drop(waiting);
         })?;
-        Ok(Keeping(sender))
+        Ok(BindingStore(sender))
     }
 }
 
@@ -239,20 +248,20 @@ struct File {
 }
 
 impl File {
-    fn begin(&mut self, staying: Vec<(Kept, u64)>) {
+    fn begin(&mut self, staying: Vec<(StoredBinding, u64)>) {
         let there = staying.into_iter().map(|(kept, expires_at)| Change::Put(Box::new(kept), expires_at));
         let outcome = self.write(std::iter::once(Change::Clear).chain(there).collect());
         self.warn(outcome);
     }
 
     /// Writes what comes until the end; says who waits for that.
-    fn follow(&mut self, told: &Receiver<Told>) -> Option<SyncSender<()>> {
+    fn follow(&mut self, told: &Receiver<StoreChange>) -> Option<SyncSender<()>> {
         while let Ok(first) = told.recv() {
             let (mut batch, mut end) = (Vec::new(), None);
             for told in std::iter::once(first).chain(told.try_iter()).take(AT_ONCE) {
                 match told {
-                    Told::Change(change) => batch.push(change),
-                    Told::Finish(done) => end = Some(done),
+                    StoreChange::Change(change) => batch.push(change),
+                    StoreChange::Finish(done) => end = Some(done),
                 }
             }
             let outcome = self.write(batch);
@@ -328,8 +337,8 @@ impl File {
 mod tests {
     use super::*;
 
-    fn binding(user: &str, listener: u16) -> Kept {
-        Kept {
+    fn binding(user: &str, listener: u16) -> StoredBinding {
+        StoredBinding {
             aor: format!("{user}@example.com"),
             contact: b"sip:x@192.0.2.1".to_vec(),
             instance: Vec::new(),

@@ -25,7 +25,7 @@ impl<Id> Default for Accounts<Id> {
 
 /// Users who are online, and calls that go on.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct UsersAndCalls {
     pub(crate) users: Accounts<Text<160>>,
     /// By their ids as text.
     pub(crate) calls: Accounts<Box<str>>,
@@ -41,7 +41,7 @@ pub(crate) enum Counted {
     UsersInLedger,
 }
 
-impl Kept {
+impl UsersAndCalls {
     /// What differs, and for counters by how much.
     pub(super) fn differences(&self) -> Vec<(Subject, i128)> {
         let Self { users, calls, calls_here } = self;
