@@ -2,7 +2,7 @@
 //!
 //! A [`Proxy`] is one shard's transactions and what they belong to. It is pure: bytes and the time come in,
 //! and everything it wants done it asks of an [`Environment`] there and then: send these bytes on that hop,
-//! say where this request should go. So it can be run in virtual time against a network of paper.
+//! say where this request should go. So it can run in virtual time against a simulated network.
 //!
 //! The contract with its owner:
 //! - [`Proxy::request`] and [`Proxy::response`] for each message that came, [`Proxy::connection_lost`] when a

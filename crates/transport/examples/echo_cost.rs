@@ -42,7 +42,7 @@ impl ConnectionHandler for Echo {
     type Flow = Rc<Link>;
     type Admission = ();
 
-    fn let_in(self: &Rc<Self>, _: IpAddr) -> Option<()> {
+    fn admit(self: &Rc<Self>, _: IpAddr) -> Option<()> {
         Some(())
     }
 
@@ -50,7 +50,7 @@ impl ConnectionHandler for Echo {
         Ok(link)
     }
 
-    fn turn(_: &Rc<Link>) -> u64 {
+    fn flow_number(_: &Rc<Link>) -> u64 {
         0
     }
 
@@ -62,11 +62,11 @@ impl ConnectionHandler for Echo {
 
     fn http(self: &Rc<Self>, _: PlainHttp) {}
 
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: UnopenedCause, _: Option<&()>) {
+    fn on_unopened(self: &Rc<Self>, remote: SocketAddr, why: UnopenedCause, _: Option<&()>) {
         eprintln!("{remote}: {why}");
     }
 
-    fn unframed(self: &Rc<Self>, _: &[u8], _: FrameError) -> Option<Vec<u8>> {
+    fn answer_unframed(self: &Rc<Self>, _: &[u8], _: FrameError) -> Option<Vec<u8>> {
         None
     }
 }

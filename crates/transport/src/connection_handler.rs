@@ -109,11 +109,15 @@ pub trait ConnectionHandler: Sized + 'static {
     /// Somebody connects from this address. None if it is turned away; then it gets no answer, or 429 if it
     /// has asked for a WebSocket already. Connections that a trusted proxy makes for itself are not asked
     /// about.
-    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<Self::Admission>;
+    fn admit(self: &Rc<Self>, client: IpAddr) -> Option<Self::Admission>;
 
     /// Who a TLS client is by its certificate (DER), which an authority of the listener's has signed. The
     /// default knows nobody.
-    fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<VerifiedClient> {
+    fn identify_certificate(
+        self: &Rc<Self>,
+        certificate: &[u8],
+        listener: &Listener,
+    ) -> Option<VerifiedClient> {
         let _ = (certificate, listener);
         None
     }
@@ -122,7 +126,7 @@ pub trait ConnectionHandler: Sized + 'static {
     ///
     /// # Errors
     /// Who it is must be proved and is not: the answer.
-    fn admit(
+    fn authorize(
         self: &Rc<Self>,
         request: &Request<'_>,
         admission: Option<&Self::Admission>,
@@ -141,13 +145,13 @@ pub trait ConnectionHandler: Sized + 'static {
 
     /// Which of the owner's flows this is, counted one by one: what is done by time is spread over flows by
     /// it.
-    fn turn(flow: &Self::Flow) -> u64;
+    fn flow_number(flow: &Self::Flow) -> u64;
 
     /// A whole SIP message came on the flow.
     fn message(self: &Rc<Self>, flow: &Self::Flow, message: &[u8]);
 
     /// What had to be forgiven to find the end of the message that comes next on a stream.
-    fn forgiven(self: &Rc<Self>, _what: Leniencies) {}
+    fn on_leniencies(self: &Rc<Self>, _what: Leniencies) {}
 
     /// The flow is over. Uses it up.
     fn close(self: &Rc<Self>, flow: Self::Flow, ending: Ending);
@@ -162,9 +166,14 @@ pub trait ConnectionHandler: Sized + 'static {
     fn http(self: &Rc<Self>, request: PlainHttp);
 
     /// A connection ended before it was a flow.
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: UnopenedCause, admission: Option<&Self::Admission>);
+    fn on_unopened(
+        self: &Rc<Self>,
+        remote: SocketAddr,
+        why: UnopenedCause,
+        admission: Option<&Self::Admission>,
+    );
 
     /// Answers bytes on a stream that cannot be framed as SIP: what to send back before the connection is
     /// closed, if anything.
-    fn unframed(self: &Rc<Self>, bytes: &[u8], error: FrameError) -> Option<Vec<u8>>;
+    fn answer_unframed(self: &Rc<Self>, bytes: &[u8], error: FrameError) -> Option<Vec<u8>>;
 }

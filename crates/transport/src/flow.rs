@@ -58,7 +58,7 @@ pub(crate) fn run<O: ConnectionHandler>(
 ) -> impl Future<Output = ()> {
     async move {
         let guard = LossGuard(Rc::clone(&link));
-        link.begin(O::turn(&flow));
+        link.begin(O::flow_number(&flow));
         let ending = match receiver.begin(&owner, &link, &flow, mem::take(&mut early)) {
             ControlFlow::Continue(()) => receiver.drive(&owner, &link, &flow).await,
             ControlFlow::Break(ending) => ending,
@@ -453,7 +453,7 @@ fn decode_stream<O: ConnectionHandler>(
             Ok(frame) => frame,
             Err(error) => {
                 answers.send(link);
-                if let Some(answer) = owner.unframed(rest, error) {
+                if let Some(answer) = owner.answer_unframed(rest, error) {
                     let _ = link.put(&answer);
                 }
                 return ControlFlow::Break(unframed(error));
@@ -473,7 +473,7 @@ fn decode_stream<O: ConnectionHandler>(
             Frame::Message { len, leniencies } => {
                 link.frame_received();
                 if !leniencies.is_empty() {
-                    owner.forgiven(leniencies);
+                    owner.on_leniencies(leniencies);
                 }
                 link.message_received();
                 answers.send(link);

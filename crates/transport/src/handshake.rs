@@ -46,7 +46,7 @@ pub async fn receive_connection<O: ConnectionHandler>(
 ) {
     let mut admission = None;
     if !listener.client_address.trusts(remote.ip()) {
-        admission = owner.let_in(remote.ip());
+        admission = owner.admit(remote.ip());
         if admission.is_none() {
             // The kernel keeps nothing of it either.
             let _ = stream.set_zero_linger();
@@ -55,7 +55,7 @@ pub async fn receive_connection<O: ConnectionHandler>(
     }
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else {
-        return owner.unopened(remote, UnopenedCause::LeftEarly, admission.as_ref());
+        return owner.on_unopened(remote, UnopenedCause::LeftEarly, admission.as_ref());
     };
     let mut pending = Pending::new(stream, remote);
     let place = listener.waiting.enter();
@@ -68,7 +68,7 @@ pub async fn receive_connection<O: ConnectionHandler>(
     let greeting = match greeting {
         Ok(Ok(greeting)) => greeting,
         Ok(Err(why)) => {
-            owner.unopened(remote, why, admission.as_ref());
+            owner.on_unopened(remote, why, admission.as_ref());
             if matches!(why, UnopenedCause::TlsFailed | UnopenedCause::NotTls) {
                 // The alert is on its way.
                 pending.let_go(&scratch, listener.settings.close_timeout).await;
@@ -76,7 +76,7 @@ pub async fn receive_connection<O: ConnectionHandler>(
             return;
         }
         Err(why) => {
-            owner.unopened(remote, why, admission.as_ref());
+            owner.on_unopened(remote, why, admission.as_ref());
             return pending.too_slow(&listener);
         }
     };
@@ -128,7 +128,7 @@ pub async fn receive_connection<O: ConnectionHandler>(
         }
         Greeting::Refuse(refusal) => refuse(&owner, pending, admission, refusal, &scratch, &settings).await,
         Greeting::HttpWithoutTls => {
-            owner.unopened(remote, UnopenedCause::TlsFailed, admission.as_ref());
+            owner.on_unopened(remote, UnopenedCause::TlsFailed, admission.as_ref());
             pending.tls = None;
             let body = if asks_for_head(&pending.received) { "" } else { HTTP_WITHOUT_TLS };
             let answer = format!(
@@ -139,7 +139,7 @@ pub async fn receive_connection<O: ConnectionHandler>(
             pending.part(answer.as_bytes(), &scratch, settings.close_timeout).await;
         }
         Greeting::NotSip(answer) => {
-            owner.unopened(remote, UnopenedCause::NotSip, admission.as_ref());
+            owner.on_unopened(remote, UnopenedCause::NotSip, admission.as_ref());
             if let Some(answer) = answer {
                 pending.part(&answer, &scratch, settings.close_timeout).await;
             }
@@ -155,7 +155,7 @@ async fn refuse<O: ConnectionHandler>(
     scratch: &Scratch,
     settings: &Settings,
 ) {
-    owner.unopened(pending.remote, UnopenedCause::HandshakeRefused(refusal.status()), admission.as_ref());
+    owner.on_unopened(pending.remote, UnopenedCause::HandshakeRefused(refusal.status()), admission.as_ref());
     let mut answer = Vec::new();
     request::refuse(refusal, &pending.received, &mut answer);
     pending.part(&answer, scratch, settings.close_timeout).await;
@@ -213,9 +213,9 @@ impl Candidate {
                     status.write_response(&mut answer);
                     let _ = link.put_head(&answer);
                     link.close_notify();
-                    owner.unopened(remote, UnopenedCause::HandshakeRefused(status.status()), None);
+                    owner.on_unopened(remote, UnopenedCause::HandshakeRefused(status.status()), None);
                 } else {
-                    owner.unopened(remote, UnopenedCause::NoRoom, None);
+                    owner.on_unopened(remote, UnopenedCause::NoRoom, None);
                 }
                 linger::part(link, reader, linger::Peer::Present).await;
             }

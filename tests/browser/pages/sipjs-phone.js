@@ -127,7 +127,8 @@ export class SipJsPhone {
     const session = this.#session(at);
     session.sessionDescriptionHandlerOptionsReInvite = { hold };
     const invite = () => session.invite({ requestDelegate: { onAccept: () => (this.state.calls.at(at).held = hold) } });
-    // The other side's re-INVITE lasts until its ACK has come. SIP.js sends none of its own before (RFC 3261 §14.1).
+    // The other side's re-INVITE lasts until its ACK has come. SIP.js sends none of its own before (RFC 3261
+    // §14.1).
     for (;;) {
       try {
         return await invite();

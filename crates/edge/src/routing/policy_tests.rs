@@ -1,8 +1,8 @@
 //! The security policy as rows: who sends what to whom, and what becomes of it.
 //!
 //! A row names its sender in words (see [`Sent`]), its request, and what is expected: where the request goes,
-//! or the status and reason of the answer. Nothing here has a socket, and nothing waits. [`FakeTables`] says which
-//! domains and devices there are.
+//! or the status and reason of the answer. Nothing here has a socket, and nothing waits. [`FakeTables`] says
+//! which domains and devices there are.
 
 use std::{
     cell::RefCell,

@@ -48,7 +48,11 @@ impl ConnectionHandler for Shard {
     type Flow = Flow;
     type Admission = AdmittedClient;
 
-    fn recognise(self: &Rc<Self>, certificate: &[u8], listener: &Listener) -> Option<VerifiedClient> {
+    fn identify_certificate(
+        self: &Rc<Self>,
+        certificate: &[u8],
+        listener: &Listener,
+    ) -> Option<VerifiedClient> {
         let rule = self.shared.listeners.get(usize::from(listener.number))?.client_identity()?;
         let at = (Instant::now(), clock::seconds());
         let vouched = identity::vouched_by(certificate, rule, &self.shared.domains, at);
@@ -59,7 +63,7 @@ impl ConnectionHandler for Shard {
         vouched
     }
 
-    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<AdmittedClient> {
+    fn admit(self: &Rc<Self>, client: IpAddr) -> Option<AdmittedClient> {
         let admission = &self.shared.admission;
         if self.shared.upstreams.has(client) {
             Some(admission.let_in_uncounted())
@@ -68,7 +72,7 @@ impl ConnectionHandler for Shard {
         }
     }
 
-    fn admit(
+    fn authorize(
         self: &Rc<Self>,
         request: &upgrade::Request<'_>,
         admitted: Option<&AdmittedClient>,
@@ -96,7 +100,7 @@ impl ConnectionHandler for Shard {
         Flow::open(self, opening, admitted, link).await
     }
 
-    fn turn(flow: &Flow) -> u64 {
+    fn flow_number(flow: &Flow) -> u64 {
         flow.number.count()
     }
 
@@ -104,7 +108,7 @@ impl ConnectionHandler for Shard {
         self.receive(flow.hop, message);
     }
 
-    fn forgiven(self: &Rc<Self>, what: Leniencies) {
+    fn on_leniencies(self: &Rc<Self>, what: Leniencies) {
         // All the others are seen in the message itself.
         if what.contains(Leniency::NoContentLength) {
             let mut only = Leniencies::NONE;
@@ -134,7 +138,12 @@ impl ConnectionHandler for Shard {
         }
     }
 
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: UnopenedCause, admitted: Option<&AdmittedClient>) {
+    fn on_unopened(
+        self: &Rc<Self>,
+        remote: SocketAddr,
+        why: UnopenedCause,
+        admitted: Option<&AdmittedClient>,
+    ) {
         let offence = match why {
             // Of wrong tokens is told where they are judged; 429 is what those get who are turned away.
             UnopenedCause::HandshakeRefused(401 | 429 | 500..) => None,
@@ -172,7 +181,7 @@ impl ConnectionHandler for Shard {
         });
     }
 
-    fn unframed(self: &Rc<Self>, bytes: &[u8], error: FrameError) -> Option<Vec<u8>> {
+    fn answer_unframed(self: &Rc<Self>, bytes: &[u8], error: FrameError) -> Option<Vec<u8>> {
         let error = error.as_parse_error()?;
         self.shared.metrics.add(Count::MessagesUnparsed);
         let hop = Hop::Flow(FlowNumber(u64::MAX));

@@ -26,8 +26,8 @@ impl ConnectionHandler for Panicking {
     type Flow = Flow;
     type Admission = AdmittedClient;
 
-    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<AdmittedClient> {
-        self.0.let_in(client)
+    fn admit(self: &Rc<Self>, client: IpAddr) -> Option<AdmittedClient> {
+        self.0.admit(client)
     }
 
     async fn open(
@@ -39,8 +39,8 @@ impl ConnectionHandler for Panicking {
         self.0.open(opening, admitted, link).await
     }
 
-    fn turn(flow: &Flow) -> u64 {
-        Shard::turn(flow)
+    fn flow_number(flow: &Flow) -> u64 {
+        Shard::flow_number(flow)
     }
 
     fn message(self: &Rc<Self>, flow: &Flow, message: &[u8]) {
@@ -62,12 +62,17 @@ impl ConnectionHandler for Panicking {
         self.0.http(request);
     }
 
-    fn unopened(self: &Rc<Self>, remote: SocketAddr, why: UnopenedCause, admitted: Option<&AdmittedClient>) {
-        self.0.unopened(remote, why, admitted);
+    fn on_unopened(
+        self: &Rc<Self>,
+        remote: SocketAddr,
+        why: UnopenedCause,
+        admitted: Option<&AdmittedClient>,
+    ) {
+        self.0.on_unopened(remote, why, admitted);
     }
 
-    fn unframed(self: &Rc<Self>, bytes: &[u8], error: FrameError) -> Option<Vec<u8>> {
-        self.0.unframed(bytes, error)
+    fn answer_unframed(self: &Rc<Self>, bytes: &[u8], error: FrameError) -> Option<Vec<u8>> {
+        self.0.answer_unframed(bytes, error)
     }
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use sip_dialog::{Agent, Side};
 use sip_message::Message;
 
-use crate::paper::{Done, Hop, Scene, agent, answer, invite, settings, within};
+use crate::fake_node::{Done, Hop, Scene, agent, answer, invite, settings, within};
 
 /// One thing that happens; numbers are taken modulo what there is.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ fn play(scene: &mut Scene, step: &Step) {
             scene.calls.moved(&agent(user(which)), &agent(user(by)), &[], from, to);
         }
         Step::Wait { seconds } => scene.wait(Duration::from_secs(u64::from(seconds))),
-        Step::Full { full } => scene.paper.full = full,
+        Step::Full { full } => scene.writer.full = full,
     }
 }
 

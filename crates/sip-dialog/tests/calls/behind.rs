@@ -5,7 +5,7 @@ use std::time::Duration;
 use lifecycle::{CallBy, CallCause};
 use sip_dialog::{RouteOutcome, Side};
 
-use crate::paper::{ALICE, BOB, Done, Scene, agent, answer, ended, invite, settings, within};
+use crate::fake_node::{ALICE, BOB, Done, Scene, agent, answer, ended, invite, settings, within};
 
 /// The proxy behind.
 const PBX: u8 = 5;
@@ -199,7 +199,7 @@ fn a_challenge_that_nobody_answers_ends_the_call_as_it_was_refused() {
 
     let mut scene = challenged(401);
     let now = scene.now();
-    scene.calls.end_all(&mut scene.paper, CallCause::Shutdown, sip_dialog::Farewell::Silence, now);
+    scene.calls.end_all(&mut scene.writer, CallCause::Shutdown, sip_dialog::Farewell::Silence, now);
     assert_eq!(ended(&scene.done()), refused);
     assert!(scene.calls.is_empty());
 }
@@ -210,7 +210,7 @@ fn a_call_whose_callee_is_told_that_the_server_ends_was_not_lost_by_him() {
     scene.request(&invite(1), ALICE, BOB);
     let now = scene.now();
     let silence = sip_dialog::Farewell::Silence;
-    scene.calls.hop_shut(&mut scene.paper, BOB, CallCause::Shutdown, silence, now);
+    scene.calls.hop_shut(&mut scene.writer, BOB, CallCause::Shutdown, silence, now);
     scene.own(480, &invite(1));
     assert_eq!(ended(&scene.done()), [(CallCause::Shutdown, CallBy::Server)]);
 }

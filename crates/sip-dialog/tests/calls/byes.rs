@@ -6,7 +6,7 @@ use std::time::Duration;
 use sip_dialog::Side;
 use sip_message::{HeaderId, Message};
 
-use crate::paper::{
+use crate::fake_node::{
     ALICE, BOB, HOLD, Hop, Scene, agent, answer, answer_with, invite, sent, settings, within,
 };
 
@@ -194,7 +194,7 @@ fn no_bye_is_made_of_a_call_that_was_never_answered() {
         scene.gone(3 - first, &[]);
         scene.own(480, &invite(10));
         let done = scene.done();
-        assert_eq!((sent(&done).len(), crate::paper::ended(&done).len()), (0, 1), "{done:?}");
+        assert_eq!((sent(&done).len(), crate::fake_node::ended(&done).len()), (0, 1), "{done:?}");
         assert!(scene.calls.is_empty());
     }
 }

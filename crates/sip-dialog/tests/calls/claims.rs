@@ -6,7 +6,7 @@ use lifecycle::{CallBy, CallCause};
 use sip_dialog::{RouteOutcome, Side};
 use sip_message::Message;
 
-use crate::paper::{
+use crate::fake_node::{
     ALICE, BOB, Done, HOLD, Scene, agent, answer, device, ended, invite, sent, settings, within,
 };
 

@@ -4,7 +4,7 @@ use lifecycle::{CallBy, CallCause};
 use sip_dialog::{RouteOutcome, Side};
 use sip_message::Message;
 
-use crate::paper::{ALICE, BOB, Scene, agent, answer, device, ended, invite, settings, within};
+use crate::fake_node::{ALICE, BOB, Scene, agent, answer, device, ended, invite, settings, within};
 
 /// Where a request to whoever answered leads.
 fn way(scene: &Scene) -> RouteOutcome<u8> {

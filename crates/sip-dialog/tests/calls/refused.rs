@@ -6,13 +6,13 @@ use lifecycle::{CallBy, CallCause};
 use sip_dialog::{Farewell, Refusal, Sent};
 use sip_message::Message;
 
-use crate::paper::{ALICE, BOB, Done, Hop, Scene, answer, ended, invite, settings};
+use crate::fake_node::{ALICE, BOB, Done, Hop, Scene, answer, ended, invite, settings};
 
 const PBX: Hop = 5;
 
 fn refused(scene: &mut Scene, text: &str, status: u16, (from, sent): (Hop, Sent)) -> Refusal {
     let (now, message) = (scene.now(), Message::parse(text.as_bytes()).unwrap());
-    scene.calls.refused(&mut scene.paper, (status, "Because"), &message, (from, sent), now)
+    scene.calls.refused(&mut scene.writer, (status, "Because"), &message, (from, sent), now)
 }
 
 const USER: (Hop, Sent) = (ALICE, Sent::ByUserAgent);
@@ -82,7 +82,7 @@ fn a_server_may_send_it_elsewhere_and_then_it_has_not_failed() {
     let mut scene = Scene::new(settings());
     refused(&mut scene, &fork("z9hG4bK1"), 480, SERVER);
     let now = scene.now();
-    scene.calls.end_all(&mut scene.paper, CallCause::Shutdown, Farewell::Silence, now);
+    scene.calls.end_all(&mut scene.writer, CallCause::Shutdown, Farewell::Silence, now);
     refused(&mut scene, &fork("z9hG4bK4").replace("CSeq: 1", "CSeq: 2"), 404, SERVER);
     scene.gone(PBX, &[]);
     assert_eq!(ended(&scene.done()), [(CallCause::Failed, CallBy::Server); 2]);
@@ -92,7 +92,7 @@ fn a_server_may_send_it_elsewhere_and_then_it_has_not_failed() {
 #[test]
 fn what_there_is_no_room_for_is_not_written_and_passes_for_no_call() {
     let mut scene = Scene::new(settings());
-    scene.paper.full = true;
+    scene.writer.full = true;
     assert_eq!(refused(&mut scene, &invite(1), 480, USER), Refusal::Unwritten);
     assert_eq!((scene.done(), scene.calls.untracked()), (vec![], 0));
     // As many as there may be are known, and no more.

@@ -6,7 +6,7 @@ use lifecycle::{CallBy, CallCause};
 use sip_dialog::{Farewell, RouteOutcome, Side};
 use sip_message::Message;
 
-use crate::paper::{
+use crate::fake_node::{
     ALICE, BOB, Done, HOLD, Scene, agent, answer, answer_with, device, ended, invite, sent, settings, within,
 };
 
@@ -394,7 +394,7 @@ fn a_call_without_session_timer_that_nothing_is_heard_of_is_dead() {
 fn who_takes_the_place_of_a_call_reaches_the_one_who_has_it() {
     let mut scene = scene();
     scene.call();
-    let found = |scene: &crate::paper::Scene, uri: &str, tags: &str| {
+    let found = |scene: &crate::fake_node::Scene, uri: &str, tags: &str| {
         let invite = invite(1)
             .replace("INVITE sip:bob@x", &format!("INVITE {uri}"))
             .replace("User-Agent: paper", &format!("Replaces: call-1 ;{tags}"));
@@ -431,12 +431,12 @@ fn who_takes_the_place_of_a_call_reaches_the_one_who_has_it() {
 #[test]
 fn a_full_ledger_or_table_lets_calls_pass_untracked() {
     let mut scene = Scene::new(sip_dialog::Settings { most: 1, ..settings() });
-    scene.paper.full = true;
+    scene.writer.full = true;
     scene.request(&invite(1), ALICE, BOB);
     scene.response(&answer(&invite(1), 200, "b"), Some(BOB));
     assert_eq!((scene.done(), scene.calls.untracked()), (vec![], 1));
     assert_eq!(way(&scene, &within("BYE", Side::Caller, "b", 2, ""), BOB, ALICE), RouteOutcome::Unknown);
-    scene.paper.full = false;
+    scene.writer.full = false;
     scene.call();
     scene.request(&invite(3).replace("call-1", "call-2"), ALICE, BOB);
     assert_eq!((scene.done(), scene.calls.untracked(), scene.calls.live()), (vec![], 2, 1));
@@ -479,13 +479,13 @@ fn the_end_of_the_process_ends_every_call_and_sends_nothing() {
     scene.request(&invite(1).replace("call-1", "call-2"), ALICE, BOB);
     scene.done();
     let now = scene.now();
-    scene.calls.end_all(&mut scene.paper, CallCause::Shutdown, Farewell::Silence, now);
+    scene.calls.end_all(&mut scene.writer, CallCause::Shutdown, Farewell::Silence, now);
     let done = scene.done();
     assert_eq!(ended(&done), [(CallCause::Shutdown, CallBy::Server); 2]);
     assert_eq!((sent(&done).len(), scene.calls.next_due()), (0, None));
     // Unless they are to be told.
     scene.call();
-    scene.calls.hop_shut(&mut scene.paper, ALICE, CallCause::Shutdown, Farewell::Bye, now);
+    scene.calls.hop_shut(&mut scene.writer, ALICE, CallCause::Shutdown, Farewell::Bye, now);
     let done = scene.done();
     assert_eq!(ended(&done), [(CallCause::Shutdown, CallBy::Server)]);
     assert!(matches!(&sent(&done)[..], [(BOB, _)]), "{done:?}");

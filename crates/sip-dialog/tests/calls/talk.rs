@@ -5,7 +5,7 @@ use std::time::Duration;
 use lifecycle::CallCause;
 use sip_dialog::{Farewell, Side};
 
-use crate::paper::{ALICE, BOB, Done, HOLD, Scene, agent, answer, invite, settings, within};
+use crate::fake_node::{ALICE, BOB, Done, HOLD, Scene, agent, answer, invite, settings, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -56,7 +56,7 @@ fn talk_ends_when_a_side_is_lost_that_does_not_come_back() {
         assert_eq!(lost(&mut scene), (CallCause::Hangup, Some(2)));
         let mut scene = away();
         let now = scene.now();
-        scene.calls.hop_shut(&mut scene.paper, 3 - hop, CallCause::Shutdown, Farewell::Silence, now);
+        scene.calls.hop_shut(&mut scene.writer, 3 - hop, CallCause::Shutdown, Farewell::Silence, now);
         assert_eq!(lost(&mut scene), (CallCause::Shutdown, Some(2)));
         // Nobody waits for it.
         let mut scene = call();
@@ -91,7 +91,7 @@ fn who_comes_back_was_not_lost() {
     scene.gone(BOB, &[agent("bob")]);
     scene.back(&agent("bob"), 7);
     let now = scene.now();
-    scene.calls.hop_shut(&mut scene.paper, 7, CallCause::Shutdown, Farewell::Silence, now);
+    scene.calls.hop_shut(&mut scene.writer, 7, CallCause::Shutdown, Farewell::Silence, now);
     assert_eq!(lost(&mut scene), (CallCause::Shutdown, None));
 }
 

@@ -80,7 +80,7 @@ impl Pending {
             }
             self.read_proxy_header().await?;
             if let Some(client) = self.client {
-                *admission = Some(owner.let_in(client.ip).ok_or(UnopenedCause::TurnedAway)?);
+                *admission = Some(owner.admit(client.ip).ok_or(UnopenedCause::TurnedAway)?);
             }
         }
         if let Some(config) = &listener.tls {
@@ -129,7 +129,7 @@ impl Pending {
             match next {
                 Ok(Frame::Message { .. }) => return Ok(Greeting::Message),
                 Ok(_) => {}
-                Err(error) => return Ok(Greeting::NotSip(owner.unframed(&self.received, error))),
+                Err(error) => return Ok(Greeting::NotSip(owner.answer_unframed(&self.received, error))),
             }
         }
     }
@@ -160,7 +160,7 @@ impl Pending {
         owner: &Rc<O>,
         listener: &Listener,
     ) -> Option<VerifiedClient> {
-        owner.recognise(self.tls.as_ref()?.client_certificate()?, listener)
+        owner.identify_certificate(self.tls.as_ref()?.client_certificate()?, listener)
     }
 
     async fn read_more(&mut self) -> Result<ReadPriority, UnopenedCause> {

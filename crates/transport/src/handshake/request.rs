@@ -63,7 +63,7 @@ pub(super) fn examine<O: ConnectionHandler>(
         client = client_in(request, remote, listener);
         match client {
             Some(client) => {
-                *admission = owner.let_in(client.ip);
+                *admission = owner.admit(client.ip);
                 if admission.is_some() { Ok(()) } else { Err(Greeting::Refuse(TURNED_AWAY)) }
             }
             None => Ok(()),
@@ -88,7 +88,7 @@ pub(super) fn examine<O: ConnectionHandler>(
             if let Err(greeting) = meet(&accepted.request) {
                 return Some(greeting);
             }
-            let admit = || owner.admit(&accepted.request, admission.as_ref());
+            let admit = || owner.authorize(&accepted.request, admission.as_ref());
             let vouched = match known.map_or_else(admit, |known| Ok(Some(known))) {
                 Ok(vouched) => vouched,
                 Err(refusal) => return Some(Greeting::Refuse(refusal)),

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     client::{Client, ReadPriority, close_frame, frame, text_frame},
-    paper::{HandshakeSlot, on_a_shard},
+    handler::{HandshakeSlot, on_a_shard},
 };
 
 /// Writes until the connection is cut: only a peer that let go of its descriptor does that.
@@ -24,7 +24,7 @@ fn a_peer_that_never_lets_go_is_cut_off() {
         let place = HandshakeSlot::with(Transport::Ws, |s| s.close_timeout = Duration::from_millis(50));
         let mut client = Client::open(&place).await;
         client.raw(&close_frame(1000, "")).await;
-        assert_eq!(place.paper.ending().await.cause, Cause::CloseFrame);
+        assert_eq!(place.handler.ending().await.cause, Cause::CloseFrame);
         cut_while_flooding(client.stream).await;
     });
 }
@@ -43,9 +43,9 @@ fn a_peer_that_answers_our_close_with_anything_else_is_cut_off() {
             while client.stream.write_all(&answer).await.is_ok() {
                 tokio::task::yield_now().await;
             }
-            assert_eq!(place.paper.ending().await.cause, Cause::Admin);
+            assert_eq!(place.handler.ending().await.cause, Cause::Admin);
             assert_eq!(
-                place.paper.messages(1).await,
+                place.handler.messages(1).await,
                 [b"end maintenance"],
                 "after our Close nothing is handled"
             );
@@ -61,14 +61,14 @@ fn a_peer_that_reads_no_goodbye_is_cut_off() {
             s.outbound_queue = 1 << 30;
         });
         let mut client = Client::open(&place).await;
-        let link = place.paper.links.borrow()[0].clone();
+        let link = place.handler.links.borrow()[0].clone();
         let message = vec![b'x'; 100_000];
         while !link.has_unsent() {
             link.send(&message).unwrap();
         }
         drop(link);
         client.text("end now").await;
-        assert_eq!(place.paper.ending().await.cause, Cause::Admin);
+        assert_eq!(place.handler.ending().await.cause, Cause::Admin);
         cut_while_flooding(client.stream).await;
     });
 }
@@ -95,12 +95,12 @@ fn a_flood_does_not_keep_others_waiting() {
             while flood.write_all(&chunk).is_ok() {}
         });
         let mut client = Client::open(&place).await;
-        place.paper.messages(1000).await;
+        place.handler.messages(1000).await;
         for _ in 0..20 {
-            let before = place.paper.messages.borrow().len();
+            let before = place.handler.messages.borrow().len();
             client.text("echo me too").await;
             assert_eq!(client.next().await, Some(ReadPriority::Text(b"echo me too".to_vec())));
-            let between = place.paper.messages.borrow()[before..]
+            let between = place.handler.messages.borrow()[before..]
                 .iter()
                 .position(|message| message == b"echo me too")
                 .unwrap();

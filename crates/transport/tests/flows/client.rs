@@ -7,7 +7,7 @@ use tokio::{
 };
 use websocket::{Connection, Event, Limits, MessageKind, Role, client};
 
-use crate::paper::{HandshakeSlot, PATIENCE};
+use crate::handler::{HandshakeSlot, PATIENCE};
 
 pub(crate) const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 

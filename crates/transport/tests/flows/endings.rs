@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     client::{Client, PLAIN, ReadPriority, close_frame, frame, read_all, text_frame, upgrade},
-    paper::{HandshakeSlot, on_a_shard},
+    handler::{HandshakeSlot, on_a_shard},
 };
 
 fn code_and_reason(ending: &Ending) -> (Option<u16>, &str) {
@@ -22,7 +22,7 @@ fn a_close_frame_is_answered_and_the_server_closes_first() {
         client.raw(&close_frame(1001, "tab closed")).await;
         assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1001), String::new())));
         assert_eq!(client.next().await, None);
-        let ending = place.paper.ending().await;
+        let ending = place.handler.ending().await;
         assert_eq!(ending.cause, Cause::CloseFrame);
         assert_eq!(code_and_reason(&ending), (Some(1001), "tab closed"));
     });
@@ -42,8 +42,8 @@ fn a_close_frame_is_the_cause_whatever_follows_it() {
             } else {
                 drop(client)
             }
-            assert_eq!(place.paper.ending().await.cause, Cause::CloseFrame, "reset: {reset}");
-            assert_eq!(place.paper.messages(1).await, [b"last words"]);
+            assert_eq!(place.handler.ending().await.cause, Cause::CloseFrame, "reset: {reset}");
+            assert_eq!(place.handler.messages(1).await, [b"last words"]);
         }
     });
 }
@@ -55,7 +55,7 @@ fn a_close_frame_is_the_cause_even_if_our_write_fails_before_it_is_read() {
         let mut client = Client::open(&place).await;
         client.text("echo warm").await;
         client.next().await;
-        let link = place.paper.links.borrow()[0].clone();
+        let link = place.handler.links.borrow()[0].clone();
         client.raw(&close_frame(1000, "done")).await;
         client.reset();
         // Nothing else runs on this thread meanwhile: the reset is known to the socket, the Close frame
@@ -67,7 +67,7 @@ fn a_close_frame_is_the_cause_even_if_our_write_fails_before_it_is_read() {
             std::thread::sleep(Duration::from_millis(1));
         }
         drop(link);
-        let ending = place.paper.ending().await;
+        let ending = place.handler.ending().await;
         assert_eq!((ending.cause, code_and_reason(&ending)), (Cause::CloseFrame, (Some(1000), "done")));
     });
 }
@@ -78,8 +78,8 @@ fn a_close_frame_is_the_cause_even_if_an_operator_was_about_to_close() {
         let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         client.raw(&close_frame(1000, "")).await;
-        place.paper.links.borrow()[0].close(Ending::of(Cause::Admin).code(1000));
-        assert_eq!(place.paper.ending().await.cause, Cause::CloseFrame);
+        place.handler.links.borrow()[0].close(Ending::of(Cause::Admin).code(1000));
+        assert_eq!(place.handler.ending().await.cause, Cause::CloseFrame);
     });
 }
 
@@ -96,7 +96,7 @@ fn the_end_of_the_stream() {
             let mut client = Client::open(&place).await;
             client.raw(&bytes).await;
             client.stream.shutdown().await.unwrap();
-            let ending = place.paper.ending().await;
+            let ending = place.handler.ending().await;
             assert_eq!((ending.cause, code_and_reason(&ending)), (Cause::Eof, (None, reason)));
             // Half closed: the server ends its direction too.
             assert_eq!(client.next().await, None);
@@ -113,9 +113,9 @@ fn a_whole_life_in_one_segment() {
             [upgrade(PLAIN).into_bytes(), text_frame("one"), text_frame("two"), close_frame(1001, "gone")];
         stream.write_all(&life.concat()).await.unwrap();
         stream.shutdown().await.unwrap();
-        let ending = place.paper.ending().await;
+        let ending = place.handler.ending().await;
         assert_eq!((ending.cause, code_and_reason(&ending)), (Cause::CloseFrame, (Some(1001), "gone")));
-        assert_eq!(place.paper.messages(2).await, [b"one", b"two"]);
+        assert_eq!(place.handler.messages(2).await, [b"one", b"two"]);
         let mut client = Client::answered(stream).await;
         assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1001), String::new())));
         assert_eq!(client.next().await, None);
@@ -127,18 +127,18 @@ fn who_leaves_while_the_flow_is_being_opened_has_a_flow_all_the_same() {
     on_a_shard(async {
         for reset in [false, true] {
             let place = HandshakeSlot::ws();
-            place.paper.opens_slowly.set(true);
+            place.handler.opens_slowly.set(true);
             let mut stream = place.connect().await;
             stream.write_all(&[upgrade(PLAIN).as_bytes(), &text_frame("one")].concat()).await.unwrap();
-            place.paper.until_open(1).await;
+            place.handler.until_open(1).await;
             if reset {
                 stream.set_zero_linger().unwrap();
             }
             drop(stream);
-            place.paper.opens_slowly.set(false);
-            let ending = place.paper.ending().await;
+            place.handler.opens_slowly.set(false);
+            let ending = place.handler.ending().await;
             assert_eq!(ending.cause, if reset { Cause::Reset } else { Cause::Eof });
-            assert_eq!(place.paper.messages(1).await, [b"one"]);
+            assert_eq!(place.handler.messages(1).await, [b"one"]);
         }
     });
 }
@@ -149,9 +149,9 @@ fn a_reset_in_the_middle_of_a_frame() {
         let place = HandshakeSlot::ws();
         let mut client = Client::open(&place).await;
         client.raw(&[text_frame("whole"), text_frame("cut")[..5].to_vec()].concat()).await;
-        place.paper.messages(1).await;
+        place.handler.messages(1).await;
         client.reset();
-        let ending = place.paper.ending().await;
+        let ending = place.handler.ending().await;
         assert_eq!(ending.cause, Cause::Reset);
         assert!(code_and_reason(&ending).1.starts_with("Connection reset by peer"), "{ending:?}");
     });
@@ -166,7 +166,7 @@ fn half_closed_peers_get_what_is_theirs_before_the_end() {
         client.stream.shutdown().await.unwrap();
         assert_eq!(client.next().await, Some(ReadPriority::Text(b"echo one last thing".to_vec())));
         assert_eq!(client.next().await, None);
-        assert_eq!(place.paper.ending().await, Ending::of(Cause::Eof));
+        assert_eq!(place.handler.ending().await, Ending::of(Cause::Eof));
     });
 }
 
@@ -176,7 +176,7 @@ fn a_reset() {
         let place = HandshakeSlot::ws();
         let client = Client::open(&place).await;
         client.reset();
-        assert_eq!(place.paper.ending().await.cause, Cause::Reset);
+        assert_eq!(place.handler.ending().await.cause, Cause::Reset);
     });
 }
 
@@ -185,7 +185,7 @@ fn what_is_sent_to_a_peer_that_left_does_not_make_a_reset_of_its_leaving() {
     on_a_shard(async {
         let place = HandshakeSlot::ws();
         let client = Client::open(&place).await;
-        let link = place.paper.links.borrow()[0].clone();
+        let link = place.handler.links.borrow()[0].clone();
         drop(client);
         // The FIN is there, unread; what is sent now is answered with a reset.
         let mut sent = 0;
@@ -194,7 +194,7 @@ fn what_is_sent_to_a_peer_that_left_does_not_make_a_reset_of_its_leaving() {
             assert!(sent < 1000, "the reset is never seen");
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(place.paper.ending().await.cause, Cause::Eof);
+        assert_eq!(place.handler.ending().await.cause, Cause::Eof);
     });
 }
 
@@ -220,9 +220,9 @@ fn broken_frames_have_their_codes() {
                 "{cause}: {heard:?}"
             );
             assert_eq!(client.next().await, None);
-            let ending = place.paper.ending().await;
+            let ending = place.handler.ending().await;
             assert_eq!((ending.cause, ending.code), (cause, Some(code)));
-            assert_eq!(place.paper.messages(1).await, [b"before"]);
+            assert_eq!(place.handler.messages(1).await, [b"before"]);
         }
     });
 }
@@ -236,7 +236,7 @@ fn an_operators_close_reaches_the_peer() {
         assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1000), "maintenance".into())));
         client.raw(&close_frame(1000, "")).await;
         assert_eq!(client.next().await, None);
-        let ending = place.paper.ending().await;
+        let ending = place.handler.ending().await;
         assert_eq!((ending.cause, code_and_reason(&ending)), (Cause::Admin, (Some(1000), "maintenance")));
     });
 }
@@ -248,12 +248,12 @@ fn a_panic_takes_only_its_own_flow() {
         let mut good = Client::open(&place).await;
         let mut bad = Client::open(&place).await;
         bad.text("panic").await;
-        place.paper.until("lost", |paper| paper.lost.get() == 1).await;
+        place.handler.until("lost", |handler| handler.lost.get() == 1).await;
         assert_eq!(bad.next().await, Some(ReadPriority::Close(Some(1011), "internal error".into())));
         assert_eq!(bad.next().await, None);
         good.text("echo alive").await;
         assert_eq!(good.next().await, Some(ReadPriority::Text(b"echo alive".to_vec())));
-        assert!(place.paper.endings.borrow().is_empty());
+        assert!(place.handler.endings.borrow().is_empty());
     });
 }
 
@@ -274,9 +274,9 @@ fn a_silent_peer_is_pinged_and_given_up() {
             assert_eq!(client.next().await, Some(ReadPriority::Ping));
             client.raw(&[*byte]).await;
         }
-        let ending = place.paper.ending().await;
+        let ending = place.handler.ending().await;
         assert_eq!(ending.cause, Cause::PingTimeout);
-        let traffic = place.paper.endings.borrow()[0].1;
+        let traffic = place.handler.endings.borrow()[0].1;
         assert!(traffic.ping_rtt_us.is_some() && traffic.silence_ms >= 40, "{traffic:?}");
         // Cut off: no Close frame, no waiting.
         assert_eq!(read_all(&mut client.stream).await.0, [0x89, 0]);
@@ -297,14 +297,14 @@ fn an_answer_that_lies_unread_counts_after_a_pause_of_ours() {
             // The whole shard stands still past the deadline.
             std::thread::sleep(Duration::from_millis(70));
         }
-        assert!(place.paper.endings.borrow().is_empty());
+        assert!(place.handler.endings.borrow().is_empty());
     });
 }
 
 /// A peer that reads nothing: how much the kernel takes for it is the kernel's business.
 async fn not_reading(place: &HandshakeSlot) -> Client<tokio::net::TcpStream> {
     let client = Client::open(place).await;
-    place.paper.until_open(1).await;
+    place.handler.until_open(1).await;
     client
 }
 
@@ -313,7 +313,7 @@ fn a_slow_reader_is_cut_off_when_its_queue_is_full() {
     on_a_shard(async {
         let place = HandshakeSlot::with(Transport::Ws, |s| s.outbound_queue = 50_000);
         let mut client = not_reading(&place).await;
-        let link = place.paper.links.borrow()[0].clone();
+        let link = place.handler.links.borrow()[0].clone();
         let message = [b'x'; 10_000];
         let mut sent = 0;
         while link.send(&message).is_ok() {
@@ -322,7 +322,7 @@ fn a_slow_reader_is_cut_off_when_its_queue_is_full() {
         }
         assert!(link.send(b"short").is_err(), "nothing may follow a frame that was cut");
         drop(link);
-        let ending = place.paper.ending().await;
+        let ending = place.handler.ending().await;
         assert_eq!((ending.cause, ending.code), (Cause::SlowReader, Some(1008)));
         assert!(read_all(&mut client.stream).await.1.is_err(), "it is reset");
     });
@@ -337,7 +337,7 @@ fn a_peer_that_takes_nothing_is_given_up() {
                 s.write_timeout = Duration::from_millis(60);
             });
             let mut client = not_reading(&place).await;
-            let link = place.paper.links.borrow()[0].clone();
+            let link = place.handler.links.borrow()[0].clone();
             let message = vec![b'x'; 100_000];
             while !link.has_unsent() {
                 link.send(&message).unwrap();
@@ -349,13 +349,13 @@ fn a_peer_that_takes_nothing_is_given_up() {
                 let chatter: Vec<u8> = (0..2000).flat_map(|_| frame(0x8a, b"")).collect();
                 while client.stream.write_all(&chatter).await.is_ok() {
                     // The kernel's buffer may have grown.
-                    if let Some(link) = place.paper.links.borrow().first() {
+                    if let Some(link) = place.handler.links.borrow().first() {
                         while !link.has_unsent() && link.send(&message).is_ok() {}
                     }
                     tokio::task::yield_now().await;
                 }
             }
-            assert_eq!(place.paper.ending().await.cause, Cause::WriteTimeout, "talks: {talks}");
+            assert_eq!(place.handler.ending().await.cause, Cause::WriteTimeout, "talks: {talks}");
             let _ = read_all(&mut client.stream).await;
         }
     });
@@ -366,7 +366,7 @@ fn a_queue_is_written_when_the_peer_reads_again() {
     on_a_shard(async {
         let place = HandshakeSlot::with(Transport::Ws, |s| s.outbound_queue = 1 << 30);
         let mut client = not_reading(&place).await;
-        let link = place.paper.links.borrow()[0].clone();
+        let link = place.handler.links.borrow()[0].clone();
         let message = vec![b'x'; 60_000];
         let mut sent = 0;
         while !link.has_unsent() || sent % 10 != 0 {
@@ -380,6 +380,6 @@ fn a_queue_is_written_when_the_peer_reads_again() {
         }
         assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1000), "enough".into())));
         assert_eq!(client.next().await, None);
-        assert_eq!(place.paper.ending().await.cause, Cause::Admin);
+        assert_eq!(place.handler.ending().await.cause, Cause::Admin);
     });
 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     client::{Client, ReadPriority, close_frame, frame, read_all, text_frame},
-    paper::{HandshakeSlot, Paper, on_a_shard},
+    handler::{FakeHandler, HandshakeSlot, on_a_shard},
 };
 
 const SOON: Duration = Duration::from_millis(60);
@@ -44,7 +44,7 @@ fn keepalives_of_every_kind_do_not_keep_an_idle_flow() {
             }
         };
         assert_eq!(heard, Some(ReadPriority::Close(Some(1000), "no SIP for 60ms".into())));
-        assert_eq!(told(&place.paper.ending().await), (Cause::Idle, Some(1000), "no SIP for 60ms"));
+        assert_eq!(told(&place.handler.ending().await), (Cause::Idle, Some(1000), "no SIP for 60ms"));
 
         let place = idle(Transport::Tcp);
         let mut stream = place.connect().await;
@@ -52,7 +52,7 @@ fn keepalives_of_every_kind_do_not_keep_an_idle_flow() {
         let mut pong = [0; 2];
         while stream.write_all(b"\r\n\r\n").await.is_ok() && matches!(stream.read(&mut pong).await, Ok(1..)) {
         }
-        assert_eq!(told(&place.paper.ending().await), (Cause::Idle, Some(1000), "no SIP for 60ms"));
+        assert_eq!(told(&place.handler.ending().await), (Cause::Idle, Some(1000), "no SIP for 60ms"));
     });
 }
 
@@ -67,10 +67,10 @@ fn sip_that_lies_unread_after_a_pause_of_ours_keeps_a_flow() {
             std::thread::sleep(2 * SOON);
             assert_eq!(client.next().await, Some(ReadPriority::Text(b"echo".to_vec())));
         }
-        assert!(place.paper.endings.borrow().is_empty());
+        assert!(place.handler.endings.borrow().is_empty());
         client.raw(&close_frame(1000, "")).await;
         std::thread::sleep(2 * SOON);
-        assert_eq!(place.paper.ending().await.cause, Cause::CloseFrame, "so does a Close frame");
+        assert_eq!(place.handler.ending().await.cause, Cause::CloseFrame, "so does a Close frame");
     });
 }
 
@@ -97,7 +97,7 @@ fn an_old_flow_ends_whether_it_is_silent_or_never_is() {
             while talks && stream.write_all(&chatter).await.is_ok() {
                 tokio::task::yield_now().await;
             }
-            let ending = place.paper.ending().await;
+            let ending = place.handler.ending().await;
             assert_eq!((ending.cause, ending.code), (Cause::Lifetime, Some(1001)), "{transport}, {talks}");
             let _ = read_all(&mut stream).await;
         }
@@ -105,10 +105,10 @@ fn an_old_flow_ends_whether_it_is_silent_or_never_is() {
 }
 
 /// As many as it may say at once are handled; the one too many is not.
-async fn handled(paper: &Paper, most: usize) {
-    let ending = paper.ending().await;
+async fn handled(handler: &FakeHandler, most: usize) {
+    let ending = handler.ending().await;
     assert_eq!(told(&ending), (Cause::RateLimited, Some(1008), "more than 2 messages a second"));
-    let messages = paper.messages.borrow().len();
+    let messages = handler.messages.borrow().len();
     // A slow machine gives it a moment more.
     assert!((20..most).contains(&messages), "{messages} messages");
 }
@@ -121,12 +121,12 @@ fn a_flow_that_says_too_much_is_closed_behind_what_it_may_say() {
         client.raw(&text_frame("MESSAGE").repeat(1000)).await;
         let reason = "more than 2 messages a second".to_owned();
         assert_eq!(client.next().await, Some(ReadPriority::Close(Some(1008), reason)));
-        handled(&place.paper, 1000).await;
+        handled(&place.handler, 1000).await;
 
         let place = rate(Transport::Tcp, 2);
         let mut stream = place.connect().await;
         stream.write_all(&b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n".repeat(1000)).await.unwrap();
-        handled(&place.paper, 1000).await;
+        handled(&place.handler, 1000).await;
         let _ = read_all(&mut stream).await;
     });
 }
@@ -138,12 +138,12 @@ fn keepalives_count_but_a_close_frame_never_is_one_too_many() {
             let place = rate(Transport::Ws, 2);
             let mut client = Client::open(&place).await;
             client.raw(&keepalive.repeat(1000)).await;
-            assert_eq!(place.paper.ending().await.cause, Cause::RateLimited);
+            assert_eq!(place.handler.ending().await.cause, Cause::RateLimited);
         }
         let place = rate(Transport::Ws, 2);
         let mut client = Client::open(&place).await;
         client.raw(&[text_frame("MESSAGE").repeat(20), close_frame(1000, "")].concat()).await;
-        assert_eq!(place.paper.ending().await.cause, Cause::CloseFrame);
-        assert_eq!(place.paper.messages.borrow().len(), 20);
+        assert_eq!(place.handler.ending().await.cause, Cause::CloseFrame);
+        assert_eq!(place.handler.messages.borrow().len(), 20);
     });
 }

@@ -7,8 +7,8 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     client::Client,
+    handler::{HandshakeSlot, on_a_shard, settings},
     namespace::{Host, in_a_network, ip},
-    paper::{HandshakeSlot, on_a_shard, settings},
 };
 
 const OPTIONS: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n";
@@ -31,7 +31,7 @@ async fn connect(host: &Host, place: &HandshakeSlot) -> TcpStream {
 async fn stream(host: &Host, place: &HandshakeSlot) -> TcpStream {
     let mut stream = connect(host, place).await;
     stream.write_all(OPTIONS).await.unwrap();
-    place.paper.until_open(1).await;
+    place.handler.until_open(1).await;
     stream
 }
 
@@ -42,7 +42,7 @@ fn the_kernel_gives_up_a_silent_stream() {
             let (host, place) = (Host::joined(), place(Transport::Tcp));
             let _stream = stream(&host, &place).await;
             host.vanish();
-            let ending = place.paper.ending().await;
+            let ending = place.handler.ending().await;
             assert_eq!(ending.cause, Cause::TcpTimeout, "{ending:?}");
             assert!(ending.reason.unwrap().as_str().contains("timed out"));
         });
@@ -56,10 +56,10 @@ fn the_kernel_gives_up_a_stream_that_acknowledges_nothing() {
             let (host, place) = (Host::joined(), place(Transport::Tcp));
             let _stream = stream(&host, &place).await;
             host.vanish();
-            let link = place.paper.links.borrow()[0].clone();
+            let link = place.handler.links.borrow()[0].clone();
             link.send(OPTIONS).unwrap();
             drop(link);
-            let ending = place.paper.ending().await;
+            let ending = place.handler.ending().await;
             assert_eq!(ending.cause, Cause::TcpTimeout, "{ending:?}");
         });
     });
@@ -72,12 +72,12 @@ fn a_host_to_which_no_way_leads_is_unreachable() {
             let (host, place) = (Host::joined(), place(Transport::Tcp));
             let _stream = stream(&host, &place).await;
             host.vanish();
-            let link = place.paper.links.borrow()[0].clone();
+            let link = place.handler.links.borrow()[0].clone();
             link.send(OPTIONS).unwrap();
             drop(link);
             // Found out when it is sent again.
             ip("route add unreachable 192.0.2.2/32");
-            let ending = place.paper.ending().await;
+            let ending = place.handler.ending().await;
             assert_eq!(ending.cause, Cause::Unreachable, "{ending:?}");
             assert!(ending.reason.unwrap().as_str().contains("No route to host"));
         });
@@ -91,7 +91,7 @@ fn a_silent_websocket_is_given_up_by_our_own_ping() {
             let (host, place) = (Host::joined(), place(Transport::Ws));
             let _client = Client::over(connect(&host, &place).await).await;
             host.vanish();
-            assert_eq!(place.paper.ending().await.cause, Cause::PingTimeout);
+            assert_eq!(place.handler.ending().await.cause, Cause::PingTimeout);
         });
     });
 }

@@ -4,11 +4,11 @@
 mod bounds;
 mod client;
 mod endings;
+mod handler;
 mod limits;
 mod lost_network;
 mod messages;
 mod namespace;
-mod paper;
 mod proxies;
 mod refusals;
 mod streams;

@@ -4,7 +4,7 @@ use websocket::client;
 
 use crate::{
     client::{Client, KEY, ReadPriority, frame, text_frame},
-    paper::{HandshakeSlot, on_a_shard},
+    handler::{HandshakeSlot, on_a_shard},
 };
 
 #[test]
@@ -38,7 +38,7 @@ fn a_frame_in_single_bytes_and_one_with_a_64_bit_length() {
         let bytes = text_frame(&big);
         assert_eq!(bytes[1], 0xff, "a 64-bit length");
         client.raw(&bytes).await;
-        assert_eq!(place.paper.messages(2).await, [b"drop by drop".to_vec(), big.into_bytes()]);
+        assert_eq!(place.handler.messages(2).await, [b"drop by drop".to_vec(), big.into_bytes()]);
     });
 }
 
@@ -68,7 +68,7 @@ fn keepalives_of_both_kinds_are_answered() {
         client.text("").await;
         client.raw(&frame(0x89, b"ping")).await;
         assert_eq!(client.next().await, Some(ReadPriority::Pong(b"ping".to_vec())));
-        assert!(place.paper.messages.borrow().is_empty());
+        assert!(place.handler.messages.borrow().is_empty());
     });
 }
 
@@ -93,6 +93,6 @@ fn what_is_no_sip_is_the_owners_business() {
         client.text("this is no SIP at all").await;
         client.text("echo still here").await;
         assert_eq!(client.next().await, Some(ReadPriority::Text(b"echo still here".to_vec())));
-        assert_eq!(place.paper.messages.borrow().len(), 2);
+        assert_eq!(place.handler.messages.borrow().len(), 2);
     });
 }

@@ -9,7 +9,7 @@ use transport::{ClientAddress, HandshakeLimit, UnopenedCause};
 
 use crate::{
     client::{Client, PLAIN, ReadPriority, read_all, text_frame, upgrade},
-    paper::{HandshakeSlot, on_a_shard, settings},
+    handler::{HandshakeSlot, on_a_shard, settings},
     tls::secure_over,
 };
 
@@ -36,8 +36,8 @@ fn proxied(transport: Transport) -> HandshakeSlot {
 
 /// Who the client of the one flow is.
 async fn client(place: &HandshakeSlot) -> Option<String> {
-    place.paper.until_open(1).await;
-    let opened = place.paper.opened.borrow();
+    place.handler.until_open(1).await;
+    let opened = place.handler.opened.borrow();
     assert_eq!(opened[0].remote.ip().to_string(), "127.0.0.1", "the socket stays what it is");
     opened[0].forwarded.as_ref().map(ToString::to_string)
 }
@@ -109,7 +109,7 @@ fn who_does_not_come_by_the_proxy_is_no_flow() {
             let mut stream = place.connect().await;
             let _ = stream.write_all(said).await;
             drop(read_all(&mut stream).await);
-            place.paper.unopened(UnopenedCause::NotByProxy).await;
+            place.handler.unopened(UnopenedCause::NotByProxy).await;
         }
     });
 }
@@ -141,7 +141,7 @@ fn a_header_that_never_ends_is_given_up() {
         let mut stalled = place.connect().await;
         stalled.write_all(&LINE[..20]).await.unwrap();
         drop(read_all(&mut stalled).await);
-        place.paper.unopened(UnopenedCause::HandshakeTimeout).await;
+        place.handler.unopened(UnopenedCause::HandshakeTimeout).await;
     });
 }
 
@@ -179,23 +179,23 @@ fn whom_the_owner_turns_away_gets_nothing_or_429_from_behind_a_proxy() {
         let here = || ["127.0.0.0/8".parse().unwrap()].into_iter().collect();
         // By the socket, before TLS.
         let place = HandshakeSlot::new(Transport::Wss, settings(), |_| ());
-        place.paper.turns_away.borrow_mut().push([127, 0, 0, 1].into());
+        place.handler.turns_away.borrow_mut().push([127, 0, 0, 1].into());
         let mut stream = place.connect().await;
         let (said, _) = read_all(&mut stream).await;
-        assert!(said.is_empty() && place.paper.opened.borrow().is_empty());
+        assert!(said.is_empty() && place.handler.opened.borrow().is_empty());
         // By the proxy's header, before TLS, too.
         let place = proxied(Transport::Wss);
-        place.paper.turns_away.borrow_mut().push(banned);
+        place.handler.turns_away.borrow_mut().push(banned);
         let mut stream = place.connect().await;
         stream.write_all(LINE).await.unwrap();
         let (said, _) = read_all(&mut stream).await;
         assert!(said.is_empty());
-        place.paper.unopened(UnopenedCause::TurnedAway).await;
+        place.handler.unopened(UnopenedCause::TurnedAway).await;
         // By a header of the handshake.
         let place = HandshakeSlot::new(Transport::Ws, settings(), |listener| {
             listener.client_address = ClientAddress::XForwardedFor(here());
         });
-        place.paper.turns_away.borrow_mut().push(banned);
+        place.handler.turns_away.borrow_mut().push(banned);
         let mut stream = place.connect().await;
         stream
             .write_all(upgrade(&format!("{PLAIN}X-Forwarded-For: 192.0.2.1\r\n")).as_bytes())
@@ -203,7 +203,7 @@ fn whom_the_owner_turns_away_gets_nothing_or_429_from_behind_a_proxy() {
             .unwrap();
         let (said, _) = read_all(&mut stream).await;
         assert!(said.starts_with(b"HTTP/1.1 429 "), "{}", String::from_utf8_lossy(&said));
-        place.paper.unopened(UnopenedCause::HandshakeRefused(429)).await;
+        place.handler.unopened(UnopenedCause::HandshakeRefused(429)).await;
     });
 }
 
@@ -213,14 +213,14 @@ fn a_guest_stays_as_long_as_its_connection() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let place = HandshakeSlot::at(address, Transport::Ws, settings(), |_| ());
             let client = Client::open(&place).await;
-            place.paper.until_open(1).await;
-            assert_eq!(*place.paper.guests.borrow(), [place.address.ip()]);
-            assert_eq!(place.paper.gone.get(), 0);
+            place.handler.until_open(1).await;
+            assert_eq!(*place.handler.guests.borrow(), [place.address.ip()]);
+            assert_eq!(place.handler.gone.get(), 0);
             client.reset();
-            place.paper.until("gone", |paper| paper.gone.get() == 1).await;
+            place.handler.until("gone", |handler| handler.gone.get() == 1).await;
             // And one that never becomes a flow.
             drop(place.connect().await);
-            place.paper.until("gone", |paper| paper.gone.get() == 2).await;
+            place.handler.until("gone", |handler| handler.gone.get() == 2).await;
         }
     });
 }
@@ -234,11 +234,11 @@ fn the_oldest_that_say_nothing_give_way_and_those_who_speak_do_not() {
         let mut silent = Vec::new();
         for arrived in 1..=20 {
             silent.push(place.connect().await);
-            place.paper.until("let in", |paper| paper.guests.borrow().len() == arrived).await;
+            place.handler.until("let in", |handler| handler.guests.borrow().len() == arrived).await;
         }
         let mut open = Client::open(&place).await;
-        place.paper.until("crowded out", |paper| paper.unopened.borrow().len() == 18).await;
-        assert!(place.paper.unopened.borrow().iter().all(|why| *why == UnopenedCause::CrowdedOut));
+        place.handler.until("crowded out", |handler| handler.unopened.borrow().len() == 18).await;
+        assert!(place.handler.unopened.borrow().iter().all(|why| *why == UnopenedCause::CrowdedOut));
         for stream in &mut silent[..18] {
             drop(read_all(stream).await);
         }

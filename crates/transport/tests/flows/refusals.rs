@@ -6,11 +6,11 @@ use transport::{MissingOrigin, UnopenedCause};
 
 use crate::{
     client::{Client, PLAIN, ReadPriority, read_all, read_head, text_frame, upgrade},
-    paper::{HandshakeSlot, Paper, on_a_shard, settings},
+    handler::{FakeHandler, HandshakeSlot, on_a_shard, settings},
 };
 
 /// Sends this to a listener of the path `/ws` and the origin `https://app.example.com`; gives the answer.
-async fn ask(request: &str) -> (String, std::rc::Rc<Paper>) {
+async fn ask(request: &str) -> (String, std::rc::Rc<FakeHandler>) {
     let place = HandshakeSlot::new(Transport::Ws, settings(), |listener| {
         listener.paths = vec!["/ws".into()];
         listener.origins = vec!["https://app.example.com".into()];
@@ -20,7 +20,7 @@ async fn ask(request: &str) -> (String, std::rc::Rc<Paper>) {
     stream.write_all(request.as_bytes()).await.unwrap();
     let (answer, end) = read_all(&mut stream).await;
     assert!(end.is_ok(), "a reset overtook the answer");
-    (String::from_utf8(answer).unwrap(), place.paper)
+    (String::from_utf8(answer).unwrap(), place.handler)
 }
 
 #[test]
@@ -38,10 +38,10 @@ fn every_refusal_says_why() {
             (upgrade(&long), 431, "large"),
         ];
         for (request, status, word) in cases {
-            let (answer, paper) = ask(&request).await;
+            let (answer, handler) = ask(&request).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request} -> {answer}");
             assert!(answer.contains(word), "{answer}");
-            paper.unopened(UnopenedCause::HandshakeRefused(status)).await;
+            handler.unopened(UnopenedCause::HandshakeRefused(status)).await;
         }
     });
 }
@@ -86,14 +86,14 @@ fn a_browser_without_origin_may_be_refused() {
 fn no_room_is_503_and_no_flow() {
     on_a_shard(async {
         let place = HandshakeSlot::ws();
-        place.paper.refuses.set(true);
+        place.handler.refuses.set(true);
         let mut stream = place.connect().await;
         stream.write_all(upgrade(PLAIN).as_bytes()).await.unwrap();
         let (answer, end) = read_all(&mut stream).await;
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 7\r\n"), "{answer}");
         assert!(end.is_ok());
-        place.paper.unopened(UnopenedCause::HandshakeRefused(503)).await;
+        place.handler.unopened(UnopenedCause::HandshakeRefused(503)).await;
     });
 }
 
@@ -117,7 +117,7 @@ fn a_head_in_single_bytes_with_frames_behind_it() {
     on_a_shard(async {
         let place = HandshakeSlot::ws();
         let mut stream = place.connect().await;
-        let head = upgrade(&format!("{PLAIN}User-Agent: paper/1\r\nOrigin: https://a.example\r\n"));
+        let head = upgrade(&format!("{PLAIN}User-Agent: handler/1\r\nOrigin: https://a.example\r\n"));
         let (most, last) = head.as_bytes().split_at(head.len() - 1);
         for byte in most {
             stream.write_all(&[*byte]).await.unwrap();
@@ -132,15 +132,15 @@ fn a_head_in_single_bytes_with_frames_behind_it() {
         let mut client = Client::answered(stream).await;
         assert_eq!(client.next().await, Some(ReadPriority::Text(b"echo two".to_vec())));
         client.raw(&third[4..]).await;
-        assert_eq!(place.paper.messages(3).await, [&b"one"[..], b"echo two", b"three"]);
-        let facts = place.paper.opened.borrow()[0].clone();
-        assert_eq!(facts.user_agent.unwrap().as_str(), "paper/1");
+        assert_eq!(place.handler.messages(3).await, [&b"one"[..], b"echo two", b"three"]);
+        let facts = place.handler.opened.borrow()[0].clone();
+        assert_eq!(facts.user_agent.unwrap().as_str(), "handler/1");
         assert_eq!(facts.origin.unwrap().as_str(), "https://a.example");
         assert_eq!(facts.path.unwrap().as_str(), "/ws");
         assert_eq!(facts.host.unwrap().as_str(), "sip.example.com");
         client.raw(&crate::client::close_frame(1000, "")).await;
-        place.paper.ending().await;
-        let traffic = place.paper.endings.borrow()[0].1;
+        place.handler.ending().await;
+        let traffic = place.handler.endings.borrow()[0].1;
         assert_eq!(traffic.bytes_received, (9 + 14 + 11 + 8) as u64, "{traffic:?}");
         assert_eq!((traffic.frames_received, traffic.frames_sent), (4, 2));
     });
@@ -153,9 +153,9 @@ fn a_page_is_handed_over_with_what_was_read() {
         let mut stream = place.connect().await;
         let request = "GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();
-        place.paper.until("asked for a page", |paper| !paper.pages.borrow().is_empty()).await;
-        assert_eq!(place.paper.pages.borrow()[0].head, request.as_bytes());
-        assert!(place.paper.unopened.borrow().is_empty());
+        place.handler.until("asked for a page", |handler| !handler.pages.borrow().is_empty()).await;
+        assert_eq!(place.handler.pages.borrow()[0].head, request.as_bytes());
+        assert!(place.handler.unopened.borrow().is_empty());
     });
 }
 
@@ -169,7 +169,7 @@ fn a_slow_handshake_is_cut_and_told() {
         stream.write_all(b"GET /ws HTTP/1.1\r\nHost: a\r\n").await.unwrap();
         let (answer, _) = read_all(&mut stream).await;
         assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
-        place.paper.unopened(UnopenedCause::HandshakeTimeout).await;
+        place.handler.unopened(UnopenedCause::HandshakeTimeout).await;
     });
 }
 
@@ -181,7 +181,7 @@ fn silence_is_cut_without_a_word() {
         });
         let mut stream = place.connect().await;
         assert_eq!(read_all(&mut stream).await.0, b"");
-        place.paper.unopened(UnopenedCause::HandshakeTimeout).await;
+        place.handler.unopened(UnopenedCause::HandshakeTimeout).await;
     });
 }
 
@@ -192,6 +192,6 @@ fn who_leaves_in_the_middle_of_the_head_is_no_flow() {
         let mut stream = place.connect().await;
         stream.write_all(b"GET /ws HT").await.unwrap();
         drop(stream);
-        place.paper.unopened(UnopenedCause::LeftEarly).await;
+        place.handler.unopened(UnopenedCause::LeftEarly).await;
     });
 }

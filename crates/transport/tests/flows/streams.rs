@@ -8,7 +8,7 @@ use transport::UnopenedCause;
 
 use crate::{
     client::read_all,
-    paper::{HandshakeSlot, on_a_shard},
+    handler::{HandshakeSlot, on_a_shard},
 };
 
 fn options(body: &str) -> String {
@@ -30,30 +30,30 @@ fn a_stream_is_a_flow_when_its_first_message_is_whole() {
         let mut pong = [0; 2];
         stream.read_exact(&mut pong).await.unwrap();
         assert_eq!(&pong, b"\r\n");
-        assert!(place.paper.opened.borrow().is_empty());
+        assert!(place.handler.opened.borrow().is_empty());
         let (first, second, third) = (options("first"), options("second"), options("third"));
         for byte in first.as_bytes() {
             stream.write_all(&[*byte]).await.unwrap();
         }
-        place.paper.until_open(1).await;
+        place.handler.until_open(1).await;
         let rest = format!("{second}\r\n\r\n{third}{first}");
         let (now, later) = rest.split_at(rest.len() - 20);
         stream.write_all(now.as_bytes()).await.unwrap();
         if let Err(error) = stream.read_exact(&mut pong).await {
-            panic!("{error}: {:?}", place.paper);
+            panic!("{error}: {:?}", place.handler);
         }
         assert_eq!(&pong, b"\r\n");
-        place.paper.messages(3).await;
+        place.handler.messages(3).await;
         stream.write_all(later.as_bytes()).await.unwrap();
-        let messages = place.paper.messages(4).await;
+        let messages = place.handler.messages(4).await;
         assert_eq!(messages, [&first, &second, &third, &first].map(|text| text.as_bytes().to_vec()));
         stream.write_all(&first.as_bytes()[..50]).await.unwrap();
         drop(stream);
-        let ending = place.paper.ending().await;
+        let ending = place.handler.ending().await;
         assert_eq!(ending.cause, Cause::Eof);
         assert_eq!(ending.reason.unwrap().as_str(), "in the middle of a message");
         let bytes = (3 * first.len() + second.len() + third.len() - first.len() + 4 + 50) as u64;
-        assert_eq!(place.paper.endings.borrow()[0].1.bytes_received, bytes);
+        assert_eq!(place.handler.endings.borrow()[0].1.bytes_received, bytes);
     });
 }
 
@@ -64,8 +64,8 @@ fn a_message_and_the_end_in_one_segment() {
         let mut stream = place.connect().await;
         stream.write_all(options("and bye").as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
-        assert_eq!(place.paper.messages(1).await.len(), 1);
-        assert_eq!(place.paper.ending().await.cause, Cause::Eof);
+        assert_eq!(place.handler.messages(1).await.len(), 1);
+        assert_eq!(place.handler.ending().await.cause, Cause::Eof);
         assert!(read_all(&mut stream).await.1.is_ok());
     });
 }
@@ -79,7 +79,7 @@ fn what_is_no_sip_never_becomes_a_flow() {
         let (answer, end) = read_all(&mut stream).await;
         assert_eq!(String::from_utf8(answer).unwrap(), "unframed: not SIP");
         assert!(end.is_ok());
-        place.paper.unopened(UnopenedCause::NotSip).await;
+        place.handler.unopened(UnopenedCause::NotSip).await;
     });
 }
 
@@ -96,12 +96,12 @@ fn framing_that_is_lost_ends_the_flow() {
             let place = HandshakeSlot::with(Transport::Tcp, |_| ());
             let mut stream = place.connect().await;
             stream.write_all(options("").as_bytes()).await.unwrap();
-            place.paper.messages(1).await;
+            place.handler.messages(1).await;
             stream.write_all(next.as_bytes()).await.unwrap();
             let (answer, _) = read_all(&mut stream).await;
             assert!(answer.starts_with(b"unframed: "), "{}", String::from_utf8_lossy(&answer));
-            assert_eq!(place.paper.ending().await.cause, cause);
-            assert_eq!(place.paper.messages.borrow().len(), 1);
+            assert_eq!(place.handler.ending().await.cause, cause);
+            assert_eq!(place.handler.messages.borrow().len(), 1);
         }
     });
 }
@@ -119,13 +119,13 @@ fn a_stream_may_be_silent() {
         });
         let mut stream = place.connect().await;
         stream.write_all(options("").as_bytes()).await.unwrap();
-        place.paper.messages(1).await;
+        place.handler.messages(1).await;
         let _silent = crate::client::Client::open(&other).await;
-        assert_eq!(other.paper.ending().await.cause, Cause::PingTimeout);
+        assert_eq!(other.handler.ending().await.cause, Cause::PingTimeout);
         // In ten times its own limits nothing happened to the stream.
         stream.write_all(options("still here").as_bytes()).await.unwrap();
-        place.paper.messages(2).await;
-        assert!(place.paper.endings.borrow().is_empty());
+        place.handler.messages(2).await;
+        assert!(place.handler.endings.borrow().is_empty());
     });
 }
 
@@ -133,11 +133,11 @@ fn a_stream_may_be_silent() {
 fn no_room_ends_a_stream() {
     on_a_shard(async {
         let place = HandshakeSlot::with(Transport::Tcp, |_| ());
-        place.paper.refuses.set(true);
+        place.handler.refuses.set(true);
         let mut stream = place.connect().await;
         stream.write_all(options("").as_bytes()).await.unwrap();
         let (answer, end) = read_all(&mut stream).await;
         assert!(answer.is_empty() && end.is_ok());
-        place.paper.unopened(UnopenedCause::NoRoom).await;
+        place.handler.unopened(UnopenedCause::NoRoom).await;
     });
 }

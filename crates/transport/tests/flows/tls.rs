@@ -21,7 +21,7 @@ use transport::{UnopenedCause, certificate};
 
 use crate::{
     client::{Client, PLAIN, ReadPriority, close_frame, read_all, text_frame, upgrade},
-    paper::{HandshakeSlot, on_a_shard},
+    handler::{HandshakeSlot, on_a_shard},
 };
 
 pub(crate) fn server_config() -> certificate::TlsConfig {
@@ -113,11 +113,11 @@ fn messages_of_every_size_in_both_versions() {
             // The end is no truncation: rustls would make an error of a missing close_notify.
             let (rest, end) = read_all(&mut client.stream).await;
             assert!(rest.is_empty() && end.is_ok(), "{end:?}");
-            assert_eq!(place.paper.ending().await.cause, Cause::CloseFrame);
-            let tls = place.paper.opened.borrow()[0].tls.clone().unwrap();
+            assert_eq!(place.handler.ending().await.cause, Cause::CloseFrame);
+            let tls = place.handler.opened.borrow()[0].tls.clone().unwrap();
             assert_eq!(tls.version.as_str(), version_name(version));
             // Bytes are counted without TLS: frames of 6, 8 or 14 bytes of header, and an empty Close.
-            let traffic = place.paper.endings.borrow()[0].1;
+            let traffic = place.handler.endings.borrow()[0].1;
             assert_eq!(traffic.bytes_received, (104_001 + 6 * 5 + 2 * 6 + 3 * 8 + 14 + 8) as u64);
         }
     });
@@ -160,11 +160,11 @@ fn a_page_within_tls_is_served_on_the_connection_that_asked() {
     on_a_shard(async {
         for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
             let place = wss();
-            place.paper.serves_pages.set(true);
+            place.handler.serves_pages.set(true);
             let mut client = secure(&place, connector(&[version], &["http/1.1"])).await;
             client.write_all(PAGE.as_bytes()).await.unwrap();
-            place.paper.until("asked for a page", |paper| !paper.pages.borrow().is_empty()).await;
-            let request = place.paper.pages.borrow_mut().remove(0);
+            place.handler.until("asked for a page", |handler| !handler.pages.borrow().is_empty()).await;
+            let request = place.handler.pages.borrow_mut().remove(0);
             assert_eq!(request.head, PAGE.as_bytes());
             let mut served = request.detach().unwrap().attach().unwrap();
             let (body, answer) = ("x".repeat(300_000), "y".repeat(300_000));
@@ -189,7 +189,7 @@ fn a_page_within_tls_is_served_on_the_connection_that_asked() {
                 client.shutdown().await.unwrap();
             };
             tokio::join!(serving, asking);
-            assert!(place.paper.unopened.borrow().is_empty());
+            assert!(place.handler.unopened.borrow().is_empty());
         }
     });
 }
@@ -208,7 +208,7 @@ fn records_in_single_bytes() {
         for byte in cipher {
             client.stream.get_mut().0.write_all(&[byte]).await.unwrap();
         }
-        assert_eq!(place.paper.messages(1).await, [b"drop by drop"]);
+        assert_eq!(place.handler.messages(1).await, [b"drop by drop"]);
     });
 }
 
@@ -218,19 +218,19 @@ fn close_notify_a_bare_end_and_a_reset() {
         let place = wss();
         let mut client = open(&place).await;
         client.stream.shutdown().await.unwrap();
-        assert_eq!(place.paper.ending().await, Ending::of(Cause::Eof).reason("close_notify"));
+        assert_eq!(place.handler.ending().await, Ending::of(Cause::Eof).reason("close_notify"));
         assert_eq!(client.next().await, None);
 
         let place = wss();
         let mut client = open(&place).await;
         client.stream.get_mut().0.shutdown().await.unwrap();
-        assert_eq!(place.paper.ending().await, Ending::of(Cause::Eof).reason("without close_notify"));
+        assert_eq!(place.handler.ending().await, Ending::of(Cause::Eof).reason("without close_notify"));
 
         let place = wss();
         let mut client = open(&place).await;
         client.stream.get_mut().0.write_all(&[0x17, 3, 3, 0, 40, 1, 2]).await.unwrap();
         client.stream.get_mut().0.shutdown().await.unwrap();
-        let ending = place.paper.ending().await;
+        let ending = place.handler.ending().await;
         assert_eq!(ending.cause, Cause::Eof);
         assert_eq!(ending.reason.unwrap().as_str(), "in the middle of a message");
 
@@ -238,7 +238,7 @@ fn close_notify_a_bare_end_and_a_reset() {
         let client = open(&place).await;
         client.stream.get_ref().0.set_zero_linger().unwrap();
         drop(client);
-        assert_eq!(place.paper.ending().await.cause, Cause::Reset);
+        assert_eq!(place.handler.ending().await.cause, Cause::Reset);
     });
 }
 
@@ -250,7 +250,7 @@ fn a_close_frame_before_close_notify_is_the_cause() {
         client.raw(&close_frame(1001, "")).await;
         client.stream.shutdown().await.unwrap();
         drop(client);
-        assert_eq!(place.paper.ending().await.cause, Cause::CloseFrame);
+        assert_eq!(place.handler.ending().await.cause, Cause::CloseFrame);
     });
 }
 
@@ -261,9 +261,9 @@ fn broken_records_are_answered_with_an_alert() {
         let mut client = open(&place).await;
         client.text("before").await;
         client.stream.get_mut().0.write_all(&[&[0x17, 3, 3, 0, 32][..], &[7; 32]].concat()).await.unwrap();
-        let ending = place.paper.ending().await;
+        let ending = place.handler.ending().await;
         assert_eq!(ending.cause, Cause::TlsError);
-        assert_eq!(place.paper.messages(1).await, [b"before"]);
+        assert_eq!(place.handler.messages(1).await, [b"before"]);
         let error = read_all(&mut client.stream).await.1.unwrap_err();
         let error = error.get_ref().unwrap().downcast_ref::<rustls::Error>().unwrap().clone();
         assert_eq!(error, rustls::Error::AlertReceived(AlertDescription::BadRecordMac));
@@ -284,7 +284,7 @@ fn a_fatal_alert_is_an_error_of_tls() {
             tls.write_tls(&mut alert).unwrap();
         }
         stream.write_all(&alert).await.unwrap();
-        let ending = place.paper.ending().await;
+        let ending = place.handler.ending().await;
         assert_eq!(ending.cause, Cause::TlsError);
         assert!(ending.reason.unwrap().as_str().contains("BadRecordMac"));
     });
@@ -300,14 +300,14 @@ fn a_handshake_that_fails_is_answered_with_an_alert() {
         let error =
             error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>().cloned()).ok_or(error);
         assert_eq!(error.unwrap(), rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol));
-        place.paper.unopened(UnopenedCause::TlsFailed).await;
+        place.handler.unopened(UnopenedCause::TlsFailed).await;
 
         let place = wss();
         let mut stream = place.connect().await;
         stream.write_all(&[0x15; 4000]).await.unwrap();
         let (answer, end) = read_all(&mut stream).await;
         assert!(answer.starts_with(&[0x15, 3]) && end.is_ok(), "{answer:?} {end:?}");
-        place.paper.unopened(UnopenedCause::NotTls).await;
+        place.handler.unopened(UnopenedCause::NotTls).await;
     });
 }
 
@@ -323,7 +323,7 @@ fn http_without_tls_is_told_in_words() {
         assert!(head.starts_with("HTTP/1.1 400 ") && body.contains("wss://"), "{answer}");
         assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{answer}");
         assert!(end.is_ok());
-        place.paper.unopened(UnopenedCause::TlsFailed).await;
+        place.handler.unopened(UnopenedCause::TlsFailed).await;
     });
 }
 
@@ -354,8 +354,8 @@ fn a_message_and_close_notify_in_one_segment() {
         }
         socket.write_all(&cipher).await.unwrap();
         // The socket stays open: only close_notify says that this was all.
-        assert_eq!(place.paper.messages(1).await, [message.as_bytes()]);
-        assert_eq!(place.paper.ending().await.cause, Cause::Eof);
+        assert_eq!(place.handler.messages(1).await, [message.as_bytes()]);
+        assert_eq!(place.handler.ending().await.cause, Cause::Eof);
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).await.unwrap();
     });

@@ -2,7 +2,7 @@
 
 use crate::{
     client::{Client, text_frame},
-    paper::{HandshakeSlot, on_a_shard},
+    handler::{HandshakeSlot, on_a_shard},
 };
 
 /// Strangers that say as much as they can.
@@ -24,7 +24,7 @@ fn however_many_strangers_talk_others_are_heard_after_one_of_them() {
     on_a_shard(async {
         let place = HandshakeSlot::ws();
         let known = Client::open(&place).await;
-        place.paper.knows_nobody.set(true);
+        place.handler.knows_nobody.set(true);
         let mut strangers = Vec::new();
         for _ in 0..MANY {
             strangers.push(Client::open(&place).await);
@@ -36,14 +36,14 @@ fn however_many_strangers_talk_others_are_heard_after_one_of_them() {
         for stranger in &strangers {
             put(stranger, &noise.repeat(first_words));
         }
-        place.paper.messages(MANY * first_words).await;
+        place.handler.messages(MANY * first_words).await;
         let flood = noise.repeat(FLOOD);
         for stranger in &strangers {
             put(stranger, &flood);
         }
         put(&known, &text_frame("known"));
         put(&newcomer, &text_frame("newcomer"));
-        let all = place.paper.messages(MANY * (first_words + FLOOD) + 2).await;
+        let all = place.handler.messages(MANY * (first_words + FLOOD) + 2).await;
         for who in ["known", "newcomer"] {
             let place = all.iter().position(|message| message == who.as_bytes()).unwrap();
             let before = place - MANY * first_words;

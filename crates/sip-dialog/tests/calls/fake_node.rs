@@ -1,4 +1,4 @@
-//! A book of paper, and messages as a proxy sees them.
+//! A writer of call records in memory, and messages as a proxy sees them.
 
 use std::time::{Duration, Instant};
 
@@ -29,12 +29,12 @@ pub(crate) enum Done {
 pub(crate) struct Room(&'static str);
 
 #[derive(Debug, Default)]
-pub(crate) struct Paper {
+pub(crate) struct FakeWriter {
     pub(crate) done: Vec<Done>,
     pub(crate) full: bool,
 }
 
-impl CallWriter for Paper {
+impl CallWriter for FakeWriter {
     type Hop = Hop;
     type Room = Room;
 
@@ -74,7 +74,7 @@ impl CallWriter for Paper {
 /// A table, its book, and the time.
 pub(crate) struct Scene {
     pub(crate) calls: Calls<Hop, Room>,
-    pub(crate) paper: Paper,
+    pub(crate) writer: FakeWriter,
     began: Instant,
     pub(crate) passed: Duration,
 }
@@ -87,7 +87,7 @@ impl Scene {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             calls: Calls::new(settings),
-            paper: Paper::default(),
+            writer: FakeWriter::default(),
             began: Instant::now(),
             passed: Duration::ZERO,
         }
@@ -101,12 +101,12 @@ impl Scene {
     pub(crate) fn wait(&mut self, time: Duration) {
         self.passed += time;
         let now = self.now();
-        self.calls.expire(&mut self.paper, now, usize::MAX);
+        self.calls.expire(&mut self.writer, now, usize::MAX);
     }
 
     pub(crate) fn request(&mut self, text: &str, from: Hop, to: Hop) {
         let now = self.now();
-        self.calls.forwarded(&mut self.paper, &Message::parse(text.as_bytes()).unwrap(), from, to, now);
+        self.calls.forwarded(&mut self.writer, &Message::parse(text.as_bytes()).unwrap(), from, to, now);
     }
 
     /// It goes to the caller.
@@ -118,7 +118,7 @@ impl Scene {
         let now = self.now();
         let message = Message::parse(text.as_bytes()).unwrap();
         let status = message.status().unwrap();
-        self.calls.answered(&mut self.paper, status, &message, (asked, by), now);
+        self.calls.answered(&mut self.writer, status, &message, (asked, by), now);
     }
 
     /// The proxy's own answer to a request.
@@ -128,21 +128,21 @@ impl Scene {
 
     pub(crate) fn own_to(&mut self, asked: Hop, status: u16, request: &str) {
         let (now, message) = (self.now(), Message::parse(request.as_bytes()).unwrap());
-        self.calls.answered(&mut self.paper, status, &message, (asked, None), now);
+        self.calls.answered(&mut self.writer, status, &message, (asked, None), now);
     }
 
     pub(crate) fn gone(&mut self, hop: Hop, agents: &[Agent]) -> usize {
         let now = self.now();
-        self.calls.hop_gone(&mut self.paper, hop, agents, now).total
+        self.calls.hop_gone(&mut self.writer, hop, agents, now).total
     }
 
     pub(crate) fn back(&mut self, agent: &Agent, hop: Hop) {
-        self.calls.came_back(&mut self.paper, agent, hop);
+        self.calls.came_back(&mut self.writer, agent, hop);
     }
 
     /// What was done since this was asked last.
     pub(crate) fn done(&mut self) -> Vec<Done> {
-        std::mem::take(&mut self.paper.done)
+        std::mem::take(&mut self.writer.done)
     }
 
     /// Alice calls Bob, who answers.

@@ -28,7 +28,7 @@ use transport::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
-pub(crate) struct Paper {
+pub(crate) struct FakeHandler {
     pub(crate) opened: RefCell<Vec<FlowFacts>>,
     pub(crate) links: RefCell<Vec<Rc<Link>>>,
     pub(crate) messages: RefCell<Vec<Vec<u8>>>,
@@ -53,17 +53,17 @@ pub(crate) struct Paper {
     changed: Notify,
 }
 
-pub(crate) struct PaperFlow {
-    paper: Rc<Paper>,
+pub(crate) struct FakeFlow {
+    handler: Rc<FakeHandler>,
     link: Rc<Link>,
     turn: u64,
     closed: Cell<bool>,
-    _guest: Option<PaperGuest>,
+    _guest: Option<FakeAdmission>,
 }
 
-impl fmt::Debug for Paper {
+impl fmt::Debug for FakeHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Paper")
+        f.debug_struct("FakeHandler")
             .field("messages", &self.messages.borrow().len())
             .field("endings", &self.endings)
             .field("lost", &self.lost)
@@ -72,47 +72,47 @@ impl fmt::Debug for Paper {
     }
 }
 
-impl Drop for PaperFlow {
+impl Drop for FakeFlow {
     fn drop(&mut self) {
         if !self.closed.get() {
-            self.paper.lost.set(self.paper.lost.get() + 1);
-            self.paper.links.borrow_mut().retain(|link| !Rc::ptr_eq(link, &self.link));
-            self.paper.changed.notify_waiters();
+            self.handler.lost.set(self.handler.lost.get() + 1);
+            self.handler.links.borrow_mut().retain(|link| !Rc::ptr_eq(link, &self.link));
+            self.handler.changed.notify_waiters();
         }
     }
 }
 
 /// Somebody who was let in.
-pub(crate) struct PaperGuest(Rc<Paper>);
+pub(crate) struct FakeAdmission(Rc<FakeHandler>);
 
-impl Drop for PaperGuest {
+impl Drop for FakeAdmission {
     fn drop(&mut self) {
         self.0.gone.set(self.0.gone.get() + 1);
         self.0.changed.notify_waiters();
     }
 }
 
-impl ConnectionHandler for Paper {
-    type Flow = PaperFlow;
-    type Admission = PaperGuest;
+impl ConnectionHandler for FakeHandler {
+    type Flow = FakeFlow;
+    type Admission = FakeAdmission;
 
-    fn let_in(self: &Rc<Self>, client: IpAddr) -> Option<PaperGuest> {
+    fn admit(self: &Rc<Self>, client: IpAddr) -> Option<FakeAdmission> {
         if self.turns_away.borrow().contains(&client) {
             return None;
         }
         self.guests.borrow_mut().push(client);
         self.changed.notify_waiters();
-        Some(PaperGuest(Rc::clone(self)))
+        Some(FakeAdmission(Rc::clone(self)))
     }
 
     async fn open(
         self: &Rc<Self>,
         opening: Opening,
-        admission: Option<PaperGuest>,
+        admission: Option<FakeAdmission>,
         link: Rc<Link>,
-    ) -> Result<PaperFlow, Refused> {
+    ) -> Result<FakeFlow, Refused> {
         if self.refuses.get() {
-            return Err(Refused { retry_after: Duration::from_secs(7), reason: "paper is full" });
+            return Err(Refused { retry_after: Duration::from_secs(7), reason: "handler is full" });
         }
         if self.knows_nobody.get() {
             link.listen(ReadPriority::InTurn);
@@ -124,15 +124,15 @@ impl ConnectionHandler for Paper {
             tokio::task::yield_now().await;
         }
         let turn = self.opened.borrow().len() as u64;
-        Ok(PaperFlow { paper: Rc::clone(self), link, turn, closed: Cell::new(false), _guest: admission })
+        Ok(FakeFlow { handler: Rc::clone(self), link, turn, closed: Cell::new(false), _guest: admission })
     }
 
-    fn turn(flow: &PaperFlow) -> u64 {
+    fn flow_number(flow: &FakeFlow) -> u64 {
         flow.turn
     }
 
     /// `echo …` comes back, `panic` panics, `end …` ends the flow as an operator would; all are written down.
-    fn message(self: &Rc<Self>, flow: &PaperFlow, message: &[u8]) {
+    fn message(self: &Rc<Self>, flow: &FakeFlow, message: &[u8]) {
         self.messages.borrow_mut().push(message.to_vec());
         self.changed.notify_waiters();
         if message.starts_with(b"echo") {
@@ -144,7 +144,7 @@ impl ConnectionHandler for Paper {
         assert_ne!(message, b"panic", "as the message asked");
     }
 
-    fn close(self: &Rc<Self>, flow: PaperFlow, ending: Ending) {
+    fn close(self: &Rc<Self>, flow: FakeFlow, ending: Ending) {
         flow.closed.set(true);
         self.endings.borrow_mut().push((ending, flow.link.traffic(Instant::now())));
         self.links.borrow_mut().retain(|link| !Rc::ptr_eq(link, &flow.link));
@@ -160,17 +160,17 @@ impl ConnectionHandler for Paper {
         self.changed.notify_waiters();
     }
 
-    fn unopened(self: &Rc<Self>, _: SocketAddr, why: UnopenedCause, _: Option<&PaperGuest>) {
+    fn on_unopened(self: &Rc<Self>, _: SocketAddr, why: UnopenedCause, _: Option<&FakeAdmission>) {
         self.unopened.borrow_mut().push(why);
         self.changed.notify_waiters();
     }
 
-    fn unframed(self: &Rc<Self>, _: &[u8], error: FrameError) -> Option<Vec<u8>> {
+    fn answer_unframed(self: &Rc<Self>, _: &[u8], error: FrameError) -> Option<Vec<u8>> {
         Some(format!("unframed: {error}").into_bytes())
     }
 }
 
-impl Paper {
+impl FakeHandler {
     /// Waits until this is so.
     pub(crate) async fn until(&self, what: &str, so: impl Fn(&Self) -> bool) {
         let waiting = async {
@@ -188,32 +188,32 @@ impl Paper {
     }
 
     pub(crate) async fn until_open(&self, flows: usize) {
-        self.until("open", |paper| paper.opened.borrow().len() == flows).await;
+        self.until("open", |handler| handler.opened.borrow().len() == flows).await;
     }
 
     pub(crate) async fn messages(&self, count: usize) -> Vec<Vec<u8>> {
-        self.until("so many messages", |paper| paper.messages.borrow().len() >= count).await;
+        self.until("so many messages", |handler| handler.messages.borrow().len() >= count).await;
         self.messages.borrow().clone()
     }
 
     /// The one ending there is, once it is there; no flow was lost.
     pub(crate) async fn ending(&self) -> Ending {
-        self.until("ended", |paper| !paper.endings.borrow().is_empty() || paper.lost.get() > 0).await;
+        self.until("ended", |handler| !handler.endings.borrow().is_empty() || handler.lost.get() > 0).await;
         assert_eq!((self.endings.borrow().len(), self.lost.get()), (1, 0), "{self:?}");
         self.endings.borrow()[0].0.clone()
     }
 
     pub(crate) async fn unopened(&self, expected: UnopenedCause) {
-        self.until("told of what was no flow", |paper| !paper.unopened.borrow().is_empty()).await;
+        self.until("told of what was no flow", |handler| !handler.unopened.borrow().is_empty()).await;
         assert_eq!(*self.unopened.borrow(), [expected]);
         assert!(self.opened.borrow().is_empty());
     }
 }
 
-/// A listener with an owner of paper behind it.
+/// A listener with a connection handler in memory behind it.
 pub(crate) struct HandshakeSlot {
     pub(crate) address: SocketAddr,
-    pub(crate) paper: Rc<Paper>,
+    pub(crate) handler: Rc<FakeHandler>,
 }
 
 pub(crate) fn settings() -> Settings {
@@ -255,7 +255,7 @@ impl HandshakeSlot {
         let tls = matches!(transport, Transport::Wss | Transport::Tls).then(crate::tls::server_config);
         let mut listener = Listener {
             number: 0,
-            name: "paper".into(),
+            name: "handler".into(),
             transport,
             local: address,
             client_address: ClientAddress::Socket,
@@ -267,8 +267,8 @@ impl HandshakeSlot {
             settings: Rc::new(settings),
         };
         change(&mut listener);
-        let (listener, paper) = (Rc::new(listener), Rc::new(Paper::default()));
-        let (scratch, owner) = (Rc::new(Scratch::new()), Rc::clone(&paper));
+        let (listener, handler) = (Rc::new(listener), Rc::new(FakeHandler::default()));
+        let (scratch, owner) = (Rc::new(Scratch::new()), Rc::clone(&handler));
         spawn_local(async move {
             let socket = TcpListener::from_std(socket).unwrap();
             while let Accepted::Connection(stream, remote) = accept::accept(&socket, u64::MAX).await {
@@ -277,7 +277,7 @@ impl HandshakeSlot {
                 spawn_local(receive_connection(owner, listener, scratch, stream, remote));
             }
         });
-        Self { address, paper }
+        Self { address, handler }
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
