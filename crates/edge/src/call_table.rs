@@ -10,10 +10,10 @@ use defence::{BurstRate, RecentEvents, Turn, UserCall};
 use ledger::{Batch, Reservation};
 use lifecycle::{
     CALL_ANSWERED_RESERVE, CALL_ENDED_RESERVE, CALL_HELD_RESERVE, CallAnswered, CallCause, CallEnd, CallHeld,
-    CallParty, CallStarted, Certainty, ClosedAt, Event, Text, Transport,
+    CallParty, CallStarted, Certainty, ClosedAt, Event, Now, Text, Transport,
 };
 use metrics::{Count, Metrics};
-use sip_dialog::{Call, CallWriter, Calls, End, Farewell, Moment, Party, Rooms, Side};
+use sip_dialog::{Call, CallWriter, Calls, End, Farewell, Party, Rooms, Side};
 use sip_message::Message;
 use state::{Registry, clock};
 use upstream::{Hop, Upstreams, same_peer};
@@ -76,7 +76,7 @@ impl CallTable {
     pub(crate) fn change<'s, T>(
         &'s self,
         records: CallRecords<'s>,
-        act: impl FnOnce(&mut Calls<Hop, Room>, &mut CallRecorder<'s>, Moment) -> T,
+        act: impl FnOnce(&mut Calls<Hop, Room>, &mut CallRecorder<'s>, Now) -> T,
     ) -> (T, Requests) {
         let mut recorder = CallRecorder {
             node: records,
@@ -86,7 +86,7 @@ impl CallTable {
             called: None,
             requests: Vec::new(),
         };
-        let now = Moment { instant: Instant::now(), micros: clock::micros() };
+        let now = clock::now();
         let mut calls = self.calls();
         let untracked = calls.untracked();
         let done = act(&mut calls, &mut recorder, now);
@@ -223,19 +223,19 @@ impl CallRecorder<'_> {
         }
     }
 
-    fn toggled(&self, call: &Call<Hop>, by: Side, at: Moment, toggle: Toggle) {
+    fn toggled(&self, call: &Call<Hop>, by: Side, at: Now, toggle: Toggle) {
         let held = CallHeld {
             call: &self.name(call),
             call_id: Cow::Borrowed(call.call_id()),
             by: by.by().into(),
-            at: at.micros,
+            at: at.unix_micros,
         };
         let event = match toggle {
             Toggle::Held => Event::CallHeld(held),
             Toggle::Resumed => Event::CallResumed(held),
         };
         match self.node.registry.ledger().reserve(CALL_HELD_RESERVE) {
-            Ok(room) => self.node.registry.write(room, at.micros, &event),
+            Ok(room) => self.node.registry.write(room, at.unix_micros, &event),
             Err(_) => self.node.metrics.add(Count::CallHoldsUnwritten),
         }
     }
@@ -296,11 +296,11 @@ impl CallWriter for CallRecorder<'_> {
         self.node.metrics.add(Count::CallsAnswered);
     }
 
-    fn held(&mut self, call: &Call<Hop>, by: Side, at: Moment) {
+    fn held(&mut self, call: &Call<Hop>, by: Side, at: Now) {
         self.toggled(call, by, at, Toggle::Held);
     }
 
-    fn resumed(&mut self, call: &Call<Hop>, by: Side, at: Moment) {
+    fn resumed(&mut self, call: &Call<Hop>, by: Side, at: Now) {
         self.toggled(call, by, at, Toggle::Resumed);
     }
 

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, time::Instant};
 
 use defence::UserCall;
 use ledger::Reservation;
-use lifecycle::{CallCause, Cause};
+use lifecycle::{CallCause, Cause, Now};
 use location::Binding;
 use metrics::{Count, Gauge};
-use sip_dialog::{AffectedCalls, Agent, Call, Calls, Moment, Refusal, Registered, Sent};
+use sip_dialog::{AffectedCalls, Agent, Call, Calls, Refusal, Registered, Sent};
 use sip_message::{Message, Method};
 use sip_proxy::Answer;
 use state::Changed;
@@ -30,7 +30,7 @@ impl Shared {
     /// Does something with the calls; what they want sent leaves by the shards.
     fn with_calls<'s, T>(
         &'s self,
-        act: impl FnOnce(&mut Calls<Hop, Room>, &mut CallRecorder<'s>, Moment) -> T,
+        act: impl FnOnce(&mut Calls<Hop, Room>, &mut CallRecorder<'s>, Now) -> T,
     ) -> T {
         let (done, requests) = self.calls.change(self.tables().call_records(), act);
         self.originate_all(requests);

@@ -131,7 +131,7 @@ impl CloseBook for CallWriter {
         let end = FlowEnd { calls: &hurt.named, calls_total: hurt.total, ..end };
         let id = self.number.id(shared.state.incarnation());
         let pending_unregisters = unregister::pending_of_flow(shared, id);
-        shared.state.close(id, end, room, (std::time::Instant::now(), clock::micros()));
+        shared.state.close(id, end, room, clock::now());
         unregister::send_all(shared, pending_unregisters);
         match self.hop {
             Hop::Peer { .. } => self.shard.peer_lost(self.hop, Loss::Ended),

@@ -106,12 +106,12 @@ impl Server {
         let opened = Ledger::open_on(storage, ledger_config::settings(&config.ledger, &node))
             .map_err(RecoveryError::Open)?;
         private::tighten(&config.ledger.directory);
-        let now = (began, clock::micros());
+        let now = clock::now();
         let names: Vec<String> = bounds.iter().map(|bound| bound.name.clone()).collect();
         let mut found = state::open_kept(&config.ledger.directory, &names, now);
         let mut staying = Vec::new();
-        let (recovered, books, users) = state::recover(&opened, now.1, |left| {
-            let taken = found.as_mut().map(|found| found.take(left, &opened.ledger, now.1));
+        let (recovered, books, users) = state::recover(&opened, now.unix_micros, |left| {
+            let taken = found.as_mut().map(|found| found.take(left, &opened.ledger, now.unix_micros));
             taken.unwrap_or(Err(RemovalCause::NodeCrash)).map(|stays| staying.push(stays)).err()
         })?;
         let recovered = Recovered { took: began.elapsed(), ..recovered };
@@ -303,7 +303,7 @@ impl Server {
             acceptor.abort();
         }
         shared.end_calls();
-        shared.state.let_go_of_unowned((Instant::now(), clock::micros()));
+        shared.state.let_go_of_unowned(clock::now());
         shared.state.kept(until).await;
         self.bookkeeper.close_gate();
         if let Ok(appended) = shared.state.stopped(clock::micros()) {

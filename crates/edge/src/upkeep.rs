@@ -1,10 +1,7 @@
 //! What is done once a second: a sign of life, bindings whose time is over, and users who are gone.
 
 use state::clock;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use crate::shared::Shared;
 
@@ -18,10 +15,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         ticks.tick().await;
         shared.state.ledger().beat(clock::micros());
-        while shared.state.expire((Instant::now(), clock::micros()), AT_ONCE) == AT_ONCE {
+        while shared.state.expire(clock::now(), AT_ONCE) == AT_ONCE {
             tokio::task::yield_now().await;
         }
-        while shared.state.tell_offline((Instant::now(), clock::micros()), AT_ONCE) == AT_ONCE {
+        while shared.state.tell_offline(clock::now(), AT_ONCE) == AT_ONCE {
             tokio::task::yield_now().await;
         }
         shared.admission.measure();

@@ -5,11 +5,11 @@ use std::{
     borrow::Cow,
     fs,
     sync::{PoisonError, RwLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use config::{Domain, Host, Jwt, Outside, TokenSource};
-use lifecycle::Text;
+use lifecycle::{Now, Text};
 use metrics::{Count, Metrics};
 use percent_encoding::percent_decode_str;
 use sip_auth::{EphemeralName, Granted, Role, TokenError, TokenKeys, TokenRetry, TokenRules};
@@ -85,8 +85,8 @@ impl BearerTokens {
     }
 
     /// Who brings a token.
-    pub(crate) fn judge(&self, token: &str, at: (Instant, u64)) -> Result<VerifiedClient, TokenError> {
-        let (now, seconds) = at;
+    pub(crate) fn judge(&self, token: &str, now: Now) -> Result<VerifiedClient, TokenError> {
+        let seconds = now.unix_seconds();
         let holder = {
             // A panic under this lock is a bug of ours; the keys stay whole.
             let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +105,7 @@ impl BearerTokens {
             Granted::Yes => Grant::Given,
             Granted::No => Grant::NotGiven,
         };
-        Ok(VerifiedClient { identity, until: now + left, outside })
+        Ok(VerifiedClient { identity, until: now.instant + left, outside })
     }
 
     /// From now on tokens are judged by these. Connections that others have let in stay until their tokens
@@ -122,7 +122,7 @@ impl BearerTokens {
         &self,
         request: &Message<'_>,
         role: Role,
-        at: (Instant, u64),
+        now: Now,
         metrics: &Metrics,
         wrong: impl FnOnce(),
     ) -> Result<VerifiedClient, Answer> {
@@ -137,7 +137,7 @@ impl BearerTokens {
             Answer::new(role.status(), reason).header(role.challenge_header(), challenge)
         };
         let token = brought(request).ok_or_else(|| ask(TokenRetry::No))?;
-        self.judge(token, at).map_err(|error| {
+        self.judge(token, now).map_err(|error| {
             metrics.add(Count::TokensRefused);
             tracing::debug!(why = error.message(), "a request's token is refused");
             // A login made the token that has expired: its holder is no burglar.
@@ -183,15 +183,14 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 /// Who an ephemeral password names, and until when.
-pub(crate) fn vouched_for(
+pub(crate) fn verified_by_password(
     name: EphemeralName<'_>,
     domain: &Host,
-    at: (Instant, u64),
+    now: Now,
 ) -> Option<VerifiedClient> {
-    let (now, seconds) = at;
-    let left = lasting(Duration::from_secs(name.until.saturating_sub(seconds)));
+    let left = lasting(Duration::from_secs(name.until.saturating_sub(now.unix_seconds())));
     let identity = identity(name.user, domain)?;
-    Some(VerifiedClient { identity, until: now + left, outside: Grant::NotGiven })
+    Some(VerifiedClient { identity, until: now.instant + left, outside: Grant::NotGiven })
 }
 
 fn value_of<'a>(pairs: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a str> {

@@ -1,9 +1,10 @@
 //! Who a TLS client is, by its certificate. That an authority of the listener's has signed it was seen in the
 //! handshake.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use config::ClientIdentity;
+use lifecycle::Now;
 use sip_message::Uri;
 use transport::{Grant, VerifiedClient};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -11,18 +12,19 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use crate::{Domains, bearer_tokens::lasting};
 
 /// The user of a domain of ours that a certificate names, until it runs out; none if it names nobody here.
-pub fn vouched_by(
+pub fn verified_by_certificate(
     certificate: &[u8],
     rule: ClientIdentity,
     domains: &Domains,
-    (now, seconds): (Instant, u64),
+    now: Now,
 ) -> Option<VerifiedClient> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let left = u64::try_from(certificate.validity().not_after.timestamp()).ok()?.checked_sub(seconds)?;
+    let left =
+        u64::try_from(certificate.validity().not_after.timestamp()).ok()?.checked_sub(now.unix_seconds())?;
     let identity = names(&certificate, rule).into_iter().find_map(|name| domains.identity(&name))?;
     Some(VerifiedClient {
         identity,
-        until: now + lasting(Duration::from_secs(left)),
+        until: now.instant + lasting(Duration::from_secs(left)),
         outside: Grant::NotGiven,
     })
 }

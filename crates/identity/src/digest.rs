@@ -7,10 +7,10 @@ use std::{
         Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
 };
 
 use config::{DigestAlgorithm, Host, UserSource};
+use lifecycle::Now;
 use metrics::{Count, Metrics};
 use sip_auth::{
     Algorithm, Authenticator, ChallengeReason, Credentials, Ephemeral, EphemeralHash, EphemeralName,
@@ -22,7 +22,7 @@ use transport::{VerifiedClient, upgrade};
 
 use crate::{
     LoginAttempt, Proof, QuotaExceeded, UsersError,
-    bearer_tokens::{named_in_query, vouched_for},
+    bearer_tokens::{named_in_query, verified_by_password},
     login_attempt::Outcome,
     user_database::{self, UserDatabase},
 };
@@ -136,16 +136,12 @@ impl Digest {
 
     /// Who asks for a WebSocket, by the ephemeral password in the query; none if there is none in it, or none
     /// is taken here.
-    pub(crate) fn judge(
-        &self,
-        request: &upgrade::Request<'_>,
-        at: (Instant, u64),
-    ) -> Option<Option<VerifiedClient>> {
+    pub(crate) fn judge(&self, request: &upgrade::Request<'_>, now: Now) -> Option<Option<VerifiedClient>> {
         let passwords = self.passwords.read().unwrap_or_else(PoisonError::into_inner);
         let ephemeral = passwords.ephemeral.as_ref()?;
         let (name, password) = named_in_query(request)?;
-        let name = ephemeral.judge(&name, &password, at.1);
-        Some(name.and_then(|name| vouched_for(name, &self.domain, at)))
+        let name = ephemeral.judge(&name, &password, now.unix_seconds());
+        Some(name.and_then(|name| verified_by_password(name, &self.domain, now)))
     }
 
     /// Who sent this request. `salt` must be a random number.
@@ -157,7 +153,7 @@ impl Digest {
         &self,
         request: &Message<'_>,
         role: Role,
-        (at, now): (Instant, u64),
+        at: Now,
         salt: u64,
         metrics: &Metrics,
         attempt: &LoginAttempt<'_>,
@@ -170,6 +166,7 @@ impl Digest {
             method: request.method().map_or(b"", |method| method.as_bytes()),
             uri: request.request_uri_bytes().unwrap_or_default(),
         };
+        let now = at.unix_seconds();
         // A panic under this lock is a bug of ours; what it guards stays usable.
         let mut authenticator = self.authenticator.lock().unwrap_or_else(PoisonError::into_inner);
         let passwords = self.passwords.read().unwrap_or_else(PoisonError::into_inner);
@@ -192,7 +189,7 @@ impl Digest {
         match verdict {
             Verdict::Accept { username } => match passwords.for_a_while(&username) {
                 None => Ok(Proof::User(username)),
-                Some(name) => vouched_for(name, &self.domain, (at, now))
+                Some(name) => verified_by_password(name, &self.domain, at)
                     .map(Proof::Vouched)
                     .ok_or_else(|| Answer::new(403, "Not A User Of This Domain")),
             },

@@ -1,10 +1,10 @@
 //! The domains that are served, and who may speak for their users.
 
-use std::{collections::HashMap, path::PathBuf, time::Instant};
+use std::{collections::HashMap, path::PathBuf};
 
 use config::{Authentication, DigestUri, Domain, Host, Name, Outside, Redirects, Registration, UserSource};
 use defence::Offence;
-use lifecycle::Text;
+use lifecycle::{Now, Text};
 use metrics::Metrics;
 use sha2::{Digest as _, Sha256};
 use sip_auth::{Authenticator, Role, Settings, TokenError, TokenKeys, UriCheck, UserTable};
@@ -290,18 +290,18 @@ impl Domains {
     pub fn admit(
         &self,
         request: &upgrade::Request<'_>,
-        at: (Instant, u64),
+        now: Now,
     ) -> Result<Option<VerifiedClient>, (upgrade::Refusal, Option<Offence>)> {
         let mut refused: Option<&'static str> = None;
         let mut worst: Option<TokenError> = None;
         for served in self.vouching.iter().filter_map(|domain| self.all.get(domain)) {
             match &served.gate {
-                Gate::Tokens(tokens) => match tokens.find(request).map(|token| tokens.judge(token, at)) {
+                Gate::Tokens(tokens) => match tokens.find(request).map(|token| tokens.judge(token, now)) {
                     None => {}
                     Some(Ok(vouched)) => return Ok(Some(vouched)),
                     Some(Err(error)) => worst = worst.max(Some(error)),
                 },
-                Gate::Digest(digest) => match digest.judge(request, at) {
+                Gate::Digest(digest) => match digest.judge(request, now) {
                     None => {}
                     Some(Some(vouched)) => return Ok(Some(vouched)),
                     Some(None) => refused = Some(BAD_PASSWORD),
@@ -380,7 +380,7 @@ impl DomainRef<'_> {
         self,
         request: &Message<'_>,
         role: Role,
-        at: (Instant, u64),
+        now: Now,
         salt: u64,
         metrics: &Metrics,
         attempt: &LoginAttempt<'_>,
@@ -390,9 +390,9 @@ impl DomainRef<'_> {
             // Nothing in a request proves anything there.
             Gate::Certificate => Err(Answer::new(403, "A Client Certificate Is Needed")),
             Gate::Tokens(tokens) => {
-                tokens.prove(request, role, at, metrics, || attempt.is_wrong()).map(Proof::Vouched)
+                tokens.prove(request, role, now, metrics, || attempt.is_wrong()).map(Proof::Vouched)
             }
-            Gate::Digest(digest) => digest.prove(request, role, at, salt, metrics, attempt),
+            Gate::Digest(digest) => digest.prove(request, role, now, salt, metrics, attempt),
         }
     }
 

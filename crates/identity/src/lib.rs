@@ -22,7 +22,7 @@ mod user_database;
 mod users_found;
 
 pub use bearer_tokens::brought;
-pub use client_certificate::vouched_by;
+pub use client_certificate::verified_by_certificate;
 pub use domains::{DomainRef, Domains, NewUsers, Proof, UsersError};
 pub use key_set::{FetchError, fetch_keys, keep_keys};
 pub use login_attempt::{LoginAttempt, LoginThrottle};

@@ -86,7 +86,7 @@ impl CloseBook for Book {
     }
 
     fn close(&mut self, end: FlowEnd<'_>, room: Reservation) {
-        let at = (self.clock.now(), self.clock.micros());
+        let at = self.clock.both();
         if self.planted == Some(Planted::RecordTwice)
             && self.flow.counter % 16 == 7
             && let Ok(room) = self.registry.pay_for_close()
@@ -249,7 +249,7 @@ impl Bindings {
         let (now, mut contacts) = (clock.now(), Vec::new());
         let policy = Policy { max_contacts: 20, ..Policy::default() };
         let name = flow.map(|(_, name)| name);
-        let done = registry.register(&register, name, &policy, (now, clock.micros()), &mut contacts);
+        let done = registry.register(&register, name, &policy, clock.both(), &mut contacts);
         let left = match done {
             Ok(left) => left,
             Err(RegisterError::NoRoom(_)) => return Ok(Registered::NoRoom),

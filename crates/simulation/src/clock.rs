@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use lifecycle::Now;
+
 /// Where time begins: a moment in 2027, in microseconds since the Unix epoch.
 const BEGINNING: u64 = 1_800_000_000_000_000;
 
@@ -33,6 +35,11 @@ impl Clock {
     /// Microseconds since time began.
     pub(crate) fn passed(&self) -> u64 {
         self.passed.get()
+    }
+
+    /// The present moment by both clocks of a server.
+    pub(crate) fn both(&self) -> Now {
+        Now { instant: self.now(), unix_micros: self.micros() }
     }
 
     pub(crate) fn now(&self) -> Instant {

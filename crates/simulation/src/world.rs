@@ -161,7 +161,7 @@ impl World {
                 Some(Planted::FailedSyncIgnored) => Arc::new(UnsyncedDisk::mount(&self.disk)),
                 _ => Arc::new(self.disk.mount()),
             };
-            let now = (self.clock.now(), self.clock.micros());
+            let now = self.clock.both();
             let (settings, policy) = (self.settings.clone(), self.policy.clone());
             let started = ManualNode::start(storage, settings, &self.node, policy, 10_000, self.hold, now);
             match started {
@@ -370,7 +370,7 @@ impl World {
     fn upkeep(&mut self) {
         let Some(process) = &mut self.process else { return };
         process.registry.ledger().beat(self.clock.micros());
-        let now = (self.clock.now(), self.clock.micros());
+        let now = self.clock.both();
         while process.registry.expire(now, 4) == 4 {}
         while process.registry.tell_offline(now, 4) == 4 {}
     }

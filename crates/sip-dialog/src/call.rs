@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use lifecycle::{CallBy, CallCause, Text};
+use lifecycle::{CallBy, CallCause, Now, Text};
 use sip_message::{Contact, HeaderId, Message, NameAddr};
 use smallvec::SmallVec;
 
-use crate::{Agent, Moment, pending_invites::PendingInvite, sdp::Offer, state::State};
+use crate::{Agent, pending_invites::PendingInvite, sdp::Offer, state::State};
 
 /// The longest of what a call keeps of a message: of a Call-ID, From, To or Contact, and of all
 /// Record-Routes. A call with more passes untracked.
@@ -78,8 +78,8 @@ impl End {
     }
 
     /// This side's flow ended, and nobody is expected back.
-    pub(crate) const fn lost(side: Side, now: Moment) -> Self {
-        Self::of(CallCause::FlowLost, side.by(), now.micros)
+    pub(crate) const fn lost(side: Side, now: Now) -> Self {
+        Self::of(CallCause::FlowLost, side.by(), now.unix_micros)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What calls ask of the world around them.
 
-use std::{fmt::Debug, hash::Hash, time::Instant};
+use std::{fmt::Debug, hash::Hash};
+
+use lifecycle::Now;
 
 use crate::{Call, End, Side};
 
@@ -8,15 +10,6 @@ use crate::{Call, End, Side};
 pub trait Hop: Copy + Eq + Hash + Debug {}
 
 impl<H: Copy + Eq + Hash + Debug> Hop for H {}
-
-/// A moment on both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
-    /// For waiting.
-    pub instant: Instant,
-    /// For records: microseconds since the Unix epoch.
-    pub micros: u64,
-}
 
 /// Room in the ledger that a call has from its beginning.
 #[derive(Debug)]
@@ -48,10 +41,10 @@ pub trait CallWriter {
     fn answered(&mut self, call: &Call<Self::Hop>, room: Self::Room);
 
     /// Writes that one side put the other on hold.
-    fn held(&mut self, call: &Call<Self::Hop>, by: Side, at: Moment);
+    fn held(&mut self, call: &Call<Self::Hop>, by: Side, at: Now);
 
     /// Writes that one side took the other back.
-    fn resumed(&mut self, call: &Call<Self::Hop>, by: Side, at: Moment);
+    fn resumed(&mut self, call: &Call<Self::Hop>, by: Side, at: Now);
 
     /// Writes that it has ended.
     fn ended(&mut self, call: &Call<Self::Hop>, end: &End, room: Self::Room);

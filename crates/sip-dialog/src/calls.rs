@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lifecycle::{CallBy, CallCause, Text};
+use lifecycle::{CallBy, CallCause, Now, Text};
 use sip_message::Message;
 use smallvec::SmallVec;
 
 use crate::{
-    Call, CallWriter, End, Hop, Moment, Rooms, Side,
+    Call, CallWriter, End, Hop, Rooms, Side,
     bye::bye,
     call::{LegLocation, Stage},
     key::{Key, Tags, key},
@@ -162,7 +162,7 @@ impl<H: Hop, R> Calls<H, R> {
         book: &mut impl CallWriter<Hop = H, Room = R>,
         invite: &Message<'_>,
         from: H,
-        now: Moment,
+        now: Now,
     ) -> Option<u64> {
         let number = self.start(book, invite, from, now);
         self.untracked += u64::from(number.is_none());
@@ -175,12 +175,12 @@ impl<H: Hop, R> Calls<H, R> {
         book: &mut impl CallWriter<Hop = H, Room = R>,
         invite: &Message<'_>,
         from: H,
-        now: Moment,
+        now: Now,
     ) -> Option<u64> {
         let number = self.last + 1;
         let dead_at = now.instant + self.settings.ringing;
         let mut call = (self.calls.len() < self.settings.most)
-            .then(|| Call::new(number, invite, from, now.micros, dead_at))
+            .then(|| Call::new(number, invite, from, now.unix_micros, dead_at))
             .flatten();
         // Its Request-URI may be a Contact that says nothing to anybody.
         if let Some((call, called)) = call.as_mut().zip(book.called()) {
@@ -325,7 +325,7 @@ impl<H: Hop, R> Calls<H, R> {
         book: &mut impl CallWriter<Hop = H, Room = R>,
         cause: CallCause,
         farewell: Farewell,
-        now: Moment,
+        now: Now,
     ) {
         let mut numbers: Vec<u64> = self.all().map(Call::number).collect();
         numbers.sort_unstable();
@@ -341,7 +341,7 @@ impl<H: Hop, R> Calls<H, R> {
         number: u64,
         cause: CallCause,
         farewell: Farewell,
-        now: Moment,
+        now: Now,
     ) {
         let Some(call) = self.call(number) else { return };
         if farewell == Farewell::Bye {
@@ -352,7 +352,7 @@ impl<H: Hop, R> Calls<H, R> {
             }
         }
         let challenged = call.asking.challenged().cloned();
-        let end = challenged.unwrap_or_else(|| End::of(cause, CallBy::Server, now.micros));
+        let end = challenged.unwrap_or_else(|| End::of(cause, CallBy::Server, now.unix_micros));
         self.end(book, number, &end);
     }
 }

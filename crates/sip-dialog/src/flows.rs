@@ -1,10 +1,10 @@
 //! What becomes of calls when flows end, and when user agents come back.
 
-use lifecycle::{CallBy, CallCause, NAMED_CALLS, Text};
+use lifecycle::{CallBy, CallCause, NAMED_CALLS, Now, Text};
 use smallvec::SmallVec;
 
 use crate::{
-    Agent, CallWriter, Calls, End, Hop, Moment, Side,
+    Agent, CallWriter, Calls, End, Hop, Side,
     bye::bye,
     call::{Leg, LegLocation, Stage},
     calls::Farewell,
@@ -44,7 +44,7 @@ impl<H: Hop, R> Calls<H, R> {
         book: &mut impl CallWriter<Hop = H, Room = R>,
         hop: H,
         agents: &[Agent],
-        now: Moment,
+        now: Now,
     ) -> AffectedCalls {
         let mut hurt = AffectedCalls::default();
         for number in self.by_hop.remove(&hop).unwrap_or_default() {
@@ -75,7 +75,7 @@ impl<H: Hop, R> Calls<H, R> {
         hop: H,
         cause: CallCause,
         farewell: Farewell,
-        now: Moment,
+        now: Now,
     ) -> AffectedCalls {
         let mut hurt = AffectedCalls::default();
         for number in self.by_hop.remove(&hop).unwrap_or_default() {
@@ -107,7 +107,7 @@ impl<H: Hop, R> Calls<H, R> {
         number: u64,
         hop: H,
         agents: &[Agent],
-        now: Moment,
+        now: Now,
         awaited: &mut Vec<Box<str>>,
     ) {
         if let Some(end) = self.hung_up(number, hop) {
@@ -136,7 +136,7 @@ impl<H: Hop, R> Calls<H, R> {
                 Side::Caller => &parties[0],
                 Side::Callee => &parties[1],
             };
-            leg.lost_at = Some(now.micros);
+            leg.lost_at = Some(now.unix_micros);
             let here = agents.iter().chain(leg.agent.as_deref());
             match Agent::with_contact(here, &leg.target, aor.as_str()).filter(|_| hold).cloned() {
                 Some(agent) => {
@@ -191,7 +191,7 @@ impl<H: Hop, R> Calls<H, R> {
         number: u64,
         side: Side,
         tag: &[u8],
-        now: Moment,
+        now: Now,
     ) {
         let Some(call) = self.call(number) else { return };
         let closing = call.dialogs.iter().any(|dialog| dialog.closing.is_some());
@@ -344,7 +344,7 @@ impl<H: Hop, R> Calls<H, R> {
     pub fn expire(
         &mut self,
         book: &mut impl CallWriter<Hop = H, Room = R>,
-        now: Moment,
+        now: Now,
         at_most: usize,
     ) -> usize {
         let mut done = 0;
@@ -358,17 +358,18 @@ impl<H: Hop, R> Calls<H, R> {
         done
     }
 
-    fn fall_due(&mut self, book: &mut impl CallWriter<Hop = H, Room = R>, number: u64, now: Moment) {
+    fn fall_due(&mut self, book: &mut impl CallWriter<Hop = H, Room = R>, number: u64, now: Now) {
         let Some(call) = self.call_mut(number) else { return };
         let dead = call.dead_at <= now.instant;
         match call.stage {
             Stage::Trying => {
                 let end = call.asking.challenged().cloned();
-                let end = end.unwrap_or_else(|| End::of(CallCause::NoAnswer, CallBy::Server, now.micros));
+                let end =
+                    end.unwrap_or_else(|| End::of(CallCause::NoAnswer, CallBy::Server, now.unix_micros));
                 self.end(book, number, &end);
             }
             Stage::Up if dead => {
-                let end = End::of(CallCause::Expired, CallBy::Server, now.micros);
+                let end = End::of(CallCause::Expired, CallBy::Server, now.unix_micros);
                 self.end(book, number, &end);
             }
             Stage::Up => {

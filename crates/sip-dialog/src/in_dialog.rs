@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use lifecycle::{CallBy, CallCause, Text};
+use lifecycle::{CallBy, CallCause, Now, Text};
 use sip_message::{HeaderId, Message, Method, StartLine};
 
 use crate::{
-    CallWriter, Calls, End, Hop, Moment, Side,
+    CallWriter, Calls, End, Hop, Side,
     bye::bye,
     call::{Closing, Dialog, Pending, Session, Stage},
     key::{Tags, key},
@@ -40,7 +40,7 @@ impl<H: Hop, R> Calls<H, R> {
         request: &Message<'_>,
         from: H,
         to: H,
-        now: Moment,
+        now: Now,
     ) {
         let Some(tags) = Tags::of(request) else { return };
         if tags.to.is_some() {
@@ -57,7 +57,7 @@ impl<H: Hop, R> Calls<H, R> {
         tags: Tags<'_>,
         from: H,
         to: H,
-        now: Moment,
+        now: Now,
     ) {
         let ringing = self.settings.ringing;
         let number = self.number(&key(tags.call_id, tags.from));
@@ -86,7 +86,7 @@ impl<H: Hop, R> Calls<H, R> {
     }
 
     /// A request within a dialog.
-    fn within(&mut self, request: &Message<'_>, from: H, now: Moment) {
+    fn within(&mut self, request: &Message<'_>, from: H, now: Now) {
         let Some((call, at, side)) = self.find(request) else { return self.before_answer(request) };
         let number = call.number;
         self.spoke(number, at, side, from);
@@ -98,7 +98,7 @@ impl<H: Hop, R> Calls<H, R> {
         match cseq.method {
             Method::Bye => {
                 let reason = request.value(HeaderId::Reason).map(Text::new);
-                dialog.closing.get_or_insert(Closing { by: side, since: now.micros, reason });
+                dialog.closing.get_or_insert(Closing { by: side, since: now.unix_micros, reason });
             }
             Method::Invite | Method::Update => {
                 if let Some(offer) = offer(request) {
@@ -143,7 +143,7 @@ impl<H: Hop, R> Calls<H, R> {
         status: u16,
         head: &Message<'_>,
         (asked, by): (H, Option<H>),
-        now: Moment,
+        now: Now,
     ) {
         let Ok(cseq) = head.cseq() else { return };
         let Some(tags) = Tags::of(head) else { return };
@@ -184,8 +184,8 @@ impl<H: Hop, R> Calls<H, R> {
             (Method::Bye, 200..) => {
                 let dialog = &call.dialogs[at];
                 let closing = dialog.closing.as_ref();
-                let end =
-                    closing.map_or_else(|| End::of(CallCause::Hangup, side.by(), now.micros), Closing::end);
+                let end = closing
+                    .map_or_else(|| End::of(CallCause::Hangup, side.by(), now.unix_micros), Closing::end);
                 let asked = if side == Side::Caller { &dialog.callee } else { &call.caller };
                 let lost_at = asked.lost_at.filter(|_| status == 481 && by.is_some());
                 let end = End { lost_at, ..end };
@@ -224,7 +224,7 @@ impl<H: Hop, R> Calls<H, R> {
         at: usize,
         asker: Side,
         (head, by): (&Message<'_>, Option<H>),
-        now: Moment,
+        now: Now,
     ) {
         let Some(call) = self.call(number) else { return };
         let dialog = &call.dialogs[at];
@@ -250,7 +250,8 @@ impl<H: Hop, R> Calls<H, R> {
         };
         // If it has come back from somewhere, it has not come back to this.
         let lost_at = asked.lost_at;
-        let end = End { reason, lost_at, ..End::of(CallCause::DialogLost, asker.other().by(), now.micros) };
+        let end =
+            End { reason, lost_at, ..End::of(CallCause::DialogLost, asker.other().by(), now.unix_micros) };
         self.dialog_over(book, number, at, &end);
     }
 
@@ -261,7 +262,7 @@ impl<H: Hop, R> Calls<H, R> {
         status: u16,
         head: &Message<'_>,
         (asked, by): (H, Option<H>),
-        now: Moment,
+        now: Now,
     ) {
         let ringing = self.settings.ringing;
         let Some(call) = self.call_mut(number) else { return };
@@ -273,7 +274,7 @@ impl<H: Hop, R> Calls<H, R> {
                 {
                     state.answered(Side::Caller, status, head);
                 }
-                call.ringing_at.get_or_insert(now.micros);
+                call.ringing_at.get_or_insert(now.unix_micros);
                 call.dead_at = now.instant + ringing;
                 self.reschedule(number);
             }
@@ -293,7 +294,7 @@ impl<H: Hop, R> Calls<H, R> {
                     StartLine::Response { reason, .. } => Some(Text::new(reason)),
                     StartLine::Request { .. } => None,
                 };
-                let end = End { status: Some(status), reason, ..End::of(cause, by, now.micros) };
+                let end = End { status: Some(status), reason, ..End::of(cause, by, now.unix_micros) };
                 match call.asking.failed(head, end) {
                     FailureMeaning::NotLast => {}
                     FailureMeaning::Challenged => {
@@ -314,7 +315,7 @@ impl<H: Hop, R> Calls<H, R> {
         number: u64,
         answer: &Message<'_>,
         (asked, hop): (H, H),
-        now: Moment,
+        now: Now,
     ) {
         let silence = self.settings.silence;
         let Some(call) = self.call_mut(number) else { return };
@@ -324,13 +325,13 @@ impl<H: Hop, R> Calls<H, R> {
         }
         let Some(dialog) = Dialog::new(call, answer, (asked, hop)) else {
             // It cannot be followed: better a record that says so than one that stays open.
-            return self.end(book, number, &End::of(CallCause::Failed, CallBy::Server, now.micros));
+            return self.end(book, number, &End::of(CallCause::Failed, CallBy::Server, now.unix_micros));
         };
         let first = call.stage == Stage::Trying;
         let mut silent = smallvec::SmallVec::<[H; 2]>::new();
         if first {
             call.stage = Stage::Up;
-            call.answered_at = Some(now.micros);
+            call.answered_at = Some(now.unix_micros);
             call.callee_party.hop = Some(hop);
             call.callee_party.contact = Some(Text::new(&*dialog.callee.target));
             let agent = answer.value(HeaderId::Server).or(answer.value(HeaderId::UserAgent));
@@ -355,7 +356,7 @@ impl<H: Hop, R> Calls<H, R> {
         at: usize,
         cseq: u32,
         by: Side,
-        now: Moment,
+        now: Now,
     ) {
         let Some(call) = self.call_mut(number) else { return };
         let dialog = &mut call.dialogs[at];
@@ -374,7 +375,7 @@ impl<H: Hop, R> Calls<H, R> {
     }
 
     /// A 2xx may say how long the session lasts (RFC 4028 §8).
-    fn refreshed(&mut self, number: u64, answer: &Message<'_>, now: Moment) {
+    fn refreshed(&mut self, number: u64, answer: &Message<'_>, now: Now) {
         let (session, time) = match answer.value(HeaderId::SessionExpires).and_then(seconds) {
             Some(seconds) => (Session::Timed, Duration::from_secs(u64::from(seconds)) + SESSION_GRACE),
             None => (Session::Untimed, self.settings.silence),
@@ -383,7 +384,7 @@ impl<H: Hop, R> Calls<H, R> {
     }
 
     /// The call is there for so long from now on, if nothing is heard of it.
-    fn lasts(&mut self, number: u64, session: Session, time: Duration, now: Moment) {
+    fn lasts(&mut self, number: u64, session: Session, time: Duration, now: Now) {
         let Some(call) = self.call_mut(number) else { return };
         (call.session, call.dead_at) = (session, now.instant + time);
         self.reschedule(number);

@@ -30,7 +30,7 @@ mod state;
 
 pub use agent::{Agent, Registered};
 pub use call::{Call, End, Party, Side};
-pub use call_writer::{CallWriter, Hop, Moment, Rooms};
+pub use call_writer::{CallWriter, Hop, Rooms};
 pub use calls::{Calls, Farewell, Settings};
 pub use flows::AffectedCalls;
 pub use refused::{Refusal, Sent};

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lifecycle::{CallBy, CallCause, Text};
+use lifecycle::{CallBy, CallCause, Now, Text};
 use sip_message::Message;
 
 use crate::{
-    CallWriter, Calls, End, Hop, Moment,
+    CallWriter, Calls, End, Hop,
     key::{Tags, key},
 };
 
@@ -79,7 +79,7 @@ impl<H: Hop, R> Calls<H, R> {
         (status, reason): (u16, &str),
         invite: &Message<'_>,
         (from, sent): (H, Sent),
-        now: Moment,
+        now: Now,
     ) -> Refusal {
         let Some(tags) = Tags::of(invite) else { return Refusal::Unwritten };
         if self.number(&key(tags.call_id, tags.from)).is_some() {
@@ -95,7 +95,7 @@ impl<H: Hop, R> Calls<H, R> {
         let end = End {
             status: Some(status),
             reason: Some(Text::new(reason)),
-            ..End::of(CallCause::Failed, CallBy::Server, now.micros)
+            ..End::of(CallCause::Failed, CallBy::Server, now.unix_micros)
         };
         match sent {
             Sent::ByUserAgent => self.end(book, number, &end),

@@ -16,7 +16,7 @@ use std::{
 };
 
 use ledger::{Ledger, Reservation};
-use lifecycle::{OpenBinding, REMOVAL_RESERVE, RemovalCause, Text};
+use lifecycle::{Now, OpenBinding, REMOVAL_RESERVE, RemovalCause, Text};
 use location::StoredBinding;
 use rusqlite::{Connection, params};
 
@@ -121,16 +121,16 @@ pub struct RestoredBinding {
 /// moved away, and a new one begun; if that fails too, nothing is kept.
 ///
 /// The ledger's directory must be ours by then.
-pub fn open(directory: &Path, listeners: &[String], (now, at): (Instant, u64)) -> Option<StoredBindings> {
+pub fn open(directory: &Path, listeners: &[String], time: Now) -> Option<StoredBindings> {
     let path = directory.join(FILE);
-    let tried = load(&path, listeners, (now, at)).or_else(|error| {
+    let tried = load(&path, listeners, time).or_else(|error| {
         let aside = directory.join("bindings.damaged");
         tracing::warn!(
             file = %path.display(), aside = %aside.display(), %error,
             "the file of bindings over UDP cannot be used and is moved away; phones register again in their time"
         );
         move_away(&path, &aside)?;
-        load(&path, listeners, (now, at))
+        load(&path, listeners, time)
     });
     tried.inspect_err(|error| {
         tracing::error!(file = %path.display(), %error, "bindings over UDP will not outlive this process");
@@ -154,7 +154,7 @@ fn move_away(path: &Path, aside: &Path) -> Result<(), rusqlite::Error> {
 fn load(
     path: &Path,
     listeners: &[String],
-    (now, at): (Instant, u64),
+    Now { instant: now, unix_micros: at }: Now,
 ) -> Result<StoredBindings, rusqlite::Error> {
     // SQLite would make it for everybody to read; what it puts beside it gets the mode of this.
     let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
@@ -361,7 +361,8 @@ mod tests {
 
     /// What is in the file, by address-of-record, with the listener's number.
     fn there(directory: &Path, listeners: [&str; 2]) -> Vec<(String, u16)> {
-        let found = open(directory, &names(listeners), (Instant::now(), 0)).unwrap();
+        let found =
+            open(directory, &names(listeners), Now { instant: Instant::now(), unix_micros: 0 }).unwrap();
         found.rows.into_values().flatten().map(|(kept, _)| (kept.aor, kept.listener)).collect()
     }
 
@@ -370,7 +371,8 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("sipway-kept-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let keeping = {
-            let found = open(&directory, &names(["a", "b"]), (Instant::now(), 0)).unwrap();
+            let found = open(&directory, &names(["a", "b"]), Now { instant: Instant::now(), unix_micros: 0 })
+                .unwrap();
             found.keep(vec![(binding("stays", 1), 9), (binding("goes", 0), 9)]).unwrap()
         };
         assert!(keeping.put(binding("comes", 0), 9).is_ok() && keeping.remove(binding("goes", 0)).is_ok());

@@ -1,6 +1,8 @@
 //! Wall-clock time as events carry it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use lifecycle::Now;
 
 /// Microseconds since the Unix epoch.
 #[must_use]
@@ -13,4 +15,10 @@ pub fn micros() -> u64 {
 #[must_use]
 pub fn seconds() -> u64 {
     micros() / 1_000_000
+}
+
+/// The present moment by both clocks.
+#[must_use]
+pub fn now() -> Now {
+    Now { instant: Instant::now(), unix_micros: micros() }
 }

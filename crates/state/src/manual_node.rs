@@ -3,13 +3,10 @@
 //! Recovery, [`Registry`] and bookkeeper are those that the server runs; its sockets, threads and clocks are
 //! missing.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use ledger::{Batch, Ledger, ReadError, Settings, Stepped as Did, Stepper, storage::Storage};
-use lifecycle::{Node, OpenState, RemovalCause};
+use lifecycle::{Node, Now, OpenState, RemovalCause};
 use location::Presence;
 
 use crate::{
@@ -45,7 +42,7 @@ impl ManualNode {
         policy: Retention,
         max_bindings: usize,
         offline_after: Duration,
-        (now, at): (Instant, u64),
+        Now { instant: now, unix_micros: at }: Now,
     ) -> Result<Self, RecoveryError> {
         let (opened, mut stepper) = Ledger::open_stepped(storage, settings)?;
         let (recovered, books, users) = recovery::settle(

@@ -6,11 +6,11 @@
 
 use std::{
     sync::{MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ledger::{Refused, Reservation};
-use lifecycle::{Event, OFFLINE_RESERVE, ONLINE_RESERVE, Text, UserOffline};
+use lifecycle::{Event, Now, OFFLINE_RESERVE, ONLINE_RESERVE, Text, UserOffline};
 use location::{Gone, Owed, Presence};
 use metrics::{Count, Gauge};
 
@@ -46,7 +46,8 @@ impl Registry {
 
     /// Writes `user.offline` for those who have had no binding for the hold-off, at most `at_most`; says how
     /// many were due.
-    pub fn tell_offline(&self, (now, at): (Instant, u64), at_most: usize) -> usize {
+    pub fn tell_offline(&self, time: Now, at_most: usize) -> usize {
+        let now = time.instant;
         let mut due = 0;
         let mut presence = self.presence();
         // Behind node.stopped there is nothing; the next start knows whom it is owed.
@@ -54,17 +55,17 @@ impl Registry {
             && !self.is_closing()
             && let Some(gone) = presence.due(now)
         {
-            self.offline(&mut presence, gone, (now, at));
+            self.offline(&mut presence, gone, time);
             due += 1;
         }
         due
     }
 
     /// There are as many users as there may be: who is gone the longest makes room.
-    pub fn make_room_for_users(&self, presence: &mut Presence<Reservation>, (now, at): (Instant, u64)) {
+    pub fn make_room_for_users(&self, presence: &mut Presence<Reservation>, time: Now) {
         if let Some(gone) = presence.beyond() {
             self.metrics.add(Count::UsersOfflineEarly);
-            self.offline(presence, gone, (now, at));
+            self.offline(presence, gone, time);
         }
         self.metrics.set(Gauge::UsersOnline, presence.len() as u64);
     }
@@ -73,7 +74,7 @@ impl Registry {
         &self,
         presence: &mut Presence<Reservation>,
         mut gone: Gone<Reservation>,
-        (now, at): (Instant, u64),
+        Now { instant: now, unix_micros: at }: Now,
     ) {
         // Nothing was paid for whom an earlier process left.
         let Some(room) = gone.room.take().or_else(|| self.ledger.reserve(OFFLINE_RESERVE).ok()) else {

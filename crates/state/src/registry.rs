@@ -16,7 +16,7 @@ use ledger::{Appended, Batch, Ledger, Refused, Rejected, Reservation};
 use lifecycle::{
     ADDITION_RESERVE, BindingAdded, BindingRemoved, CLOSE_RESERVE, Cause, CloseBook, Ending, Event,
     EventKind, FlowEnd, FlowFacts, FlowId, FlowOpened, Incarnation, LastBinding, NAMED_BINDINGS, Node,
-    NodeStopped, OpenFlow, REMOVAL_RESERVE, RemovalCause, Text, UserOnline,
+    NodeStopped, Now, OpenFlow, REMOVAL_RESERVE, RemovalCause, Text, UserOnline,
 };
 use location::{
     Binding, BindingHop, Came, Location, Owed, Presence, Register, RegisterError, Registration,
@@ -72,7 +72,12 @@ impl Registry {
     }
 
     /// Puts back what an earlier process had, and keeps what belongs to no flow for the next one.
-    pub fn keep(&mut self, keeping: BindingStore, staying: Vec<RestoredBinding>, (now, at): (Instant, u64)) {
+    pub fn keep(
+        &mut self,
+        keeping: BindingStore,
+        staying: Vec<RestoredBinding>,
+        Now { instant: now, unix_micros: at }: Now,
+    ) {
         self.keeping = Some(keeping);
         for RestoredBinding { kept, room, .. } in staying {
             let restored = self.location().restore(&kept, room);
@@ -193,7 +198,13 @@ impl Registry {
     }
 
     /// Takes a flow's bindings away, and writes its close behind their removals. For a [`CloseBook`] alone.
-    pub fn close(&self, flow: FlowId, end: FlowEnd<'_>, room: Reservation, (now, at): (Instant, u64)) {
+    pub fn close(
+        &self,
+        flow: FlowId,
+        end: FlowEnd<'_>,
+        room: Reservation,
+        Now { instant: now, unix_micros: at }: Now,
+    ) {
         let taken = self.location().flow_closed(flow);
         let aors: Vec<Text<160>> = taken.iter().map(|b| Text::new(b.aor())).collect();
         let bindings = aors.get(..NAMED_BINDINGS).unwrap_or(&aors);
@@ -225,10 +236,10 @@ impl Registry {
         register: &Register<'_>,
         flow: Option<&str>,
         policy: &Policy,
-        (now, at): (Instant, u64),
+        time: Now,
         contacts: &mut Vec<u8>,
     ) -> Result<SmallVec<[FlowId; 1]>, RegisterError<Refused>> {
-        self.register_and_tell(register, flow, policy, (now, at), contacts, |_| {})
+        self.register_and_tell(register, flow, policy, time, contacts, |_| {})
     }
 
     /// As [`Registry::register`], and tells what changed while nobody else can change anything.
@@ -240,10 +251,11 @@ impl Registry {
         register: &Register<'_>,
         flow: Option<&str>,
         policy: &Policy,
-        (now, at): (Instant, u64),
+        time: Now,
         contacts: &mut Vec<u8>,
         mut tell: impl FnMut(Changed<'_>),
     ) -> Result<SmallVec<[FlowId; 1]>, RegisterError<Refused>> {
+        let Now { instant: now, unix_micros: at } = time;
         let aor: Text<160> = Text::new(register.aor);
         let mut location = self.location();
         // Asked while the table is locked: nothing is added behind the removals at the end.
@@ -300,26 +312,27 @@ impl Registry {
         // Written while the table is locked: whoever removes a binding finds its addition before it in the
         // ledger.
         self.append(batch);
-        self.make_room_for_users(&mut presence, (now, at));
+        self.make_room_for_users(&mut presence, time);
         drop(presence);
         // Behind the removals: a replaced one may have the same name.
-        there.into_iter().for_each(|kept| self.put(kept, (now, at)));
+        there.into_iter().for_each(|kept| self.put(kept, time));
         left.retain(|flow| location.bindings_of_flow(*flow).next().is_none());
         Ok(left)
     }
 
     /// Takes away bindings whose time is over, at most `at_most`; says how many.
-    pub fn expire(&self, (now, at): (Instant, u64), at_most: usize) -> usize {
+    pub fn expire(&self, time: Now, at_most: usize) -> usize {
+        let now = time.instant;
         let mut location = self.location();
         let taken = location.expire(now, at_most);
         let count = taken.len();
-        self.append_removed(taken, RemovalCause::Expired, (now, at));
+        self.append_removed(taken, RemovalCause::Expired, time);
         count
     }
 
     /// The end of the process: bindings that belong to no flow (UDP) go, unless they are kept for the next
     /// one.
-    pub fn let_go_of_unowned(&self, now: (Instant, u64)) {
+    pub fn let_go_of_unowned(&self, now: Now) {
         if self.keeping.is_some() {
             return;
         }
@@ -351,7 +364,12 @@ impl Registry {
         self.ledger.append(batch)
     }
 
-    fn append_removed(&self, taken: Taken<Reservation>, cause: RemovalCause, (now, at): (Instant, u64)) {
+    fn append_removed(
+        &self,
+        taken: Taken<Reservation>,
+        cause: RemovalCause,
+        Now { instant: now, unix_micros: at }: Now,
+    ) {
         let mut batch = Batch::new();
         let named = |binding: &Binding<Reservation>| (Text::new(binding.aor()), binding.flow());
         let gone: Vec<(Text<160>, Option<FlowId>)> = taken.iter().map(|binding| named(binding)).collect();
@@ -366,7 +384,7 @@ impl Registry {
         }
     }
 
-    fn put(&self, kept: StoredBinding, (now, at): (Instant, u64)) {
+    fn put(&self, kept: StoredBinding, Now { instant: now, unix_micros: at }: Now) {
         if let Some(keeping) = &self.keeping {
             let left = kept.expires.saturating_duration_since(now);
             self.told(keeping.put(kept, at + u64::try_from(left.as_micros()).unwrap_or(0)));

@@ -303,7 +303,7 @@ impl FakeTables {
         );
         let request = &Message::parse(text.as_bytes()).unwrap();
         let register = Register { request, aor, way, transport, remote, identity: Some(aor) };
-        let (registry, now) = (&self.registry, (self.now, 1));
+        let (registry, now) = (&self.registry, lifecycle::Now { instant: self.now, unix_micros: 1 });
         registry.register(&register, None, &self.policy, now, &mut Vec::new()).unwrap();
     }
 

@@ -54,8 +54,8 @@ impl ConnectionHandler for Shard {
         listener: &Listener,
     ) -> Option<VerifiedClient> {
         let rule = self.shared.listeners.get(usize::from(listener.number))?.client_identity()?;
-        let at = (Instant::now(), clock::seconds());
-        let vouched = identity::vouched_by(certificate, rule, &self.shared.domains, at);
+        let at = clock::now();
+        let vouched = identity::verified_by_certificate(certificate, rule, &self.shared.domains, at);
         self.shared.metrics.add(match vouched {
             Some(_) => Count::CertificatesAccepted,
             None => Count::CertificatesOfNobody,
@@ -77,7 +77,7 @@ impl ConnectionHandler for Shard {
         request: &upgrade::Request<'_>,
         admitted: Option<&AdmittedClient>,
     ) -> Result<Option<VerifiedClient>, upgrade::Refusal> {
-        let vouched = self.shared.domains.admit(request, (Instant::now(), clock::seconds()));
+        let vouched = self.shared.domains.admit(request, clock::now());
         if let Ok(Some(_)) = &vouched {
             self.shared.metrics.add(Count::TokensAccepted);
         }

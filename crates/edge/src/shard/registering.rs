@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use config::{Registration, ReplacedFlow, Unregister};
 use identity::{DomainRef, QuotaExceeded};
-use lifecycle::{Cause, Ending};
+use lifecycle::{Cause, Ending, Now};
 use location::{BindingHop, Register, RegisterError};
 use metrics::Count;
 use sip_message::{Message, Uri};
@@ -96,7 +96,7 @@ fn bind(
             &register,
             flow.as_deref(),
             policy,
-            (now, clock::micros()),
+            Now { instant: now, unix_micros: clock::micros() },
             &mut contacts,
             |changed| shared.calls_heed(&changed, from),
         )
@@ -222,7 +222,7 @@ pub(crate) fn registered(
         gruu: sip_registrar::Gruu::Off,
     };
     let register = Register { request, aor: &aor, way, transport, remote, identity: Some(&aor) };
-    let times = (now, clock::micros());
+    let time = Now { instant: now, unix_micros: clock::micros() };
     let mut left = Vec::new();
     let heed = |changed: Changed<'_>| {
         shared.calls_heed(&changed, from);
@@ -231,7 +231,7 @@ pub(crate) fn registered(
         }
     };
     let done =
-        shared.state.register_and_tell(&register, flow.as_deref(), &policy, times, &mut Vec::new(), heed);
+        shared.state.register_and_tell(&register, flow.as_deref(), &policy, time, &mut Vec::new(), heed);
     send_all(shared, left);
     match done {
         Ok(flows_left) => {

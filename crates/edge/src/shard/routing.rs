@@ -1,6 +1,6 @@
 //! What the rules for requests ask of a shard.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc};
 
 use defence::{LoginTry, Offence, User};
 use sip_auth::Role;
@@ -60,7 +60,7 @@ impl SenderProof for Shard {
         };
         let throttle = Throttle { shard: self, from };
         let attempt = LoginAttempt::new(&throttle, self.source(from), known);
-        let at = (Instant::now(), clock::seconds());
+        let at = clock::now();
         domain.prove(request, role, at, rand::random(), &self.shared.metrics, &attempt)
     }
 

@@ -179,7 +179,7 @@ fn an_invite_that_comes_again_with_credentials_is_the_same_call() {
 fn a_challenge_that_nobody_answers_ends_the_call_as_it_was_refused() {
     let refused = [(CallCause::Rejected, CallBy::Callee)];
     let mut scene = challenged(407);
-    let at = scene.now().micros;
+    let at = scene.now().unix_micros;
     scene.wait(Duration::from_secs(32));
     let done = scene.done();
     assert_eq!(ended(&done), refused);

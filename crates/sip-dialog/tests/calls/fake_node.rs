@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use lifecycle::CallCause;
-use sip_dialog::{Agent, Call, CallWriter, Calls, End, Moment, Registered, Rooms, Settings, Side};
+use lifecycle::{CallCause, Now};
+use sip_dialog::{Agent, Call, CallWriter, Calls, End, Registered, Rooms, Settings, Side};
 use sip_message::Message;
 
 /// A way to a peer.
@@ -51,11 +51,11 @@ impl CallWriter for FakeWriter {
         self.done.push(Done::Answered(call.number()));
     }
 
-    fn held(&mut self, call: &Call<Hop>, by: Side, _at: Moment) {
+    fn held(&mut self, call: &Call<Hop>, by: Side, _at: Now) {
         self.done.push(Done::Held(call.number(), by));
     }
 
-    fn resumed(&mut self, call: &Call<Hop>, by: Side, _at: Moment) {
+    fn resumed(&mut self, call: &Call<Hop>, by: Side, _at: Now) {
         self.done.push(Done::Resumed(call.number(), by));
     }
 
@@ -93,9 +93,9 @@ impl Scene {
         }
     }
 
-    pub(crate) fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> Now {
         let micros = 1_000_000_000 + u64::try_from(self.passed.as_micros()).unwrap();
-        Moment { instant: self.began + self.passed, micros }
+        Now { instant: self.began + self.passed, unix_micros: micros }
     }
 
     pub(crate) fn wait(&mut self, time: Duration) {

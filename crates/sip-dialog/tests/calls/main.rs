@@ -1,4 +1,5 @@
-//! The table of calls without a server: what the table makes of what passes, of flows that end and of user agents that come back.
+//! The table of calls without a server: what the table makes of what passes, of flows that end and of user
+//! agents that come back.
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 mod any_script;

@@ -70,7 +70,7 @@ fn a_server_may_send_it_elsewhere_and_then_it_has_not_failed() {
 
     // It does not: it has ended when it was refused.
     let mut scene = Scene::new(settings());
-    let at = scene.now().micros;
+    let at = scene.now().unix_micros;
     refused(&mut scene, &fork("z9hG4bK1"), 480, SERVER);
     scene.wait(Duration::from_secs(2));
     let done = scene.done();

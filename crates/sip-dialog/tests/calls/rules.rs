@@ -33,7 +33,7 @@ fn a_call_is_started_answered_and_ended_by_whoever_says_bye() {
         scene.response(&answer(&invite(1), 200, "b"), Some(BOB));
         assert_eq!(scene.done(), [Done::Answered(1)]);
         scene.wait(Duration::from_secs(5));
-        let said = scene.now().micros;
+        let said = scene.now().unix_micros;
         let bye = within("BYE", by, "b", 2, "");
         scene.request(&bye, ALICE, BOB);
         assert_eq!(scene.done(), []);
