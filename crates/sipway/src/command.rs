@@ -16,61 +16,60 @@ pub(crate) struct Sipway {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve on this machine without configuration: softphone page, users on the fly, live events
+    /// Run a server for trying out: no configuration, any user may register, softphone page, live events
     Dev(Dev),
-    /// Write a configuration to begin with: for a server of its own, or in front of a PBX
+    /// Write a first configuration: for a standalone server, or for one in front of a PBX
     Init(Init),
-    /// Serve as a configuration file says
+    /// Run the server with a configuration file
     Run(Run),
-    /// Look for what keeps a configuration from working: mistakes, users, certificates, directories,
-    /// addresses, servers behind
+    /// Check a configuration file, and the users, certificates, directories, addresses and servers that it
+    /// names
     Check(Check),
-    /// Read the ledger
+    /// Print events of the ledger
     Events(Events),
-    /// Say what became of a connection, of a call, or of a user's connections and calls
+    /// Explain in plain words what happened to a connection, a call or a user
     Why(Why),
-    /// Prove from the ledger that every connection that opened closed once, or is open now
+    /// Prove from the ledger that every connection that opened either closed once or is still open
     Audit(Audit),
-    /// See, ping and close the connections that are open on a running server
+    /// List, show, ping and close the open connections of a running server
     Flows(Flows),
-    /// See which addresses a running server has banned and which users it has hindered, and let addresses in
-    /// again
+    /// List the addresses that a running server has banned and the users that it has throttled; lift bans
     Bans(Bans),
-    /// Empty a running server: let nobody in, and close what is open at a pace
+    /// Drain a running server: refuse new connections, and close the open ones at an even pace
     Drain(Drain),
-    /// Print what a PostgreSQL sink needs in its database, as SQL for an administrator
+    /// Print the SQL that prepares a database for a PostgreSQL sink
     Schema(Schema),
-    /// Storm a server with connections that end in every way, kill it meanwhile, and count what its records
-    /// miss
+    /// Load a server with connections that end in every way, kill it meanwhile, and count missing records
     Prove(Prove),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
-    /// Where WebSockets and the softphone page are served
+    /// Address for WebSockets and the softphone page
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) ws: SocketAddr,
-    /// Where WebSockets over TLS and the page are served, with a certificate made now; other machines need it
-    /// for a microphone
+    /// Address for WebSockets over TLS and the softphone page, with a self-signed certificate. Browsers on
+    /// other machines allow the microphone on this one only
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     pub(crate) wss: SocketAddr,
-    /// Where SIP over UDP is served
+    /// Address for SIP over UDP
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5060")]
     pub(crate) udp: SocketAddr,
-    /// Where SIP over TCP is served
+    /// Address for SIP over TCP
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5060")]
     pub(crate) tcp: SocketAddr,
-    /// Let listeners be at addresses that other machines reach: everybody there can register any name, call,
-    /// and use the admin API
+    /// Allow addresses that other machines can reach. Everybody on them can then register any name, call, and
+    /// use the admin API
     #[arg(long)]
     pub(crate) expose: bool,
-    /// Where the ledger is kept; it outlives the process [default: sipway/dev in the user's state directory]
+    /// Directory of the ledger, which outlives the process [default: sipway/dev in the user's state
+    /// directory]
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) ledger: Option<PathBuf>,
-    /// Print `ready` with the addresses, then each event as a CloudEvent on a line of JSON
+    /// Print one line `ready` with the addresses, then one CloudEvent (JSON) a line
     #[arg(long)]
     pub(crate) json: bool,
-    /// What is logged on standard error: error, warn, info, debug or trace
+    /// Lowest level of log lines on standard error: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "warn", hide_possible_values = true,
           value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub(crate) log: String,
@@ -78,21 +77,21 @@ pub(crate) struct Dev {
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// The PBX: sip:10.0.0.5, sip:10.0.0.5:5080;transport=tcp, sips:pbx.example.com [default: none, a server
-    /// of its own]
+    /// SIP URI of the PBX, such as sip:10.0.0.5, sip:10.0.0.5:5080;transport=tcp or sips:pbx.example.com
+    /// [default: none, a standalone server]
     #[arg(long, value_name = "URI")]
     pub(crate) backend: Option<Backend>,
-    /// What the PBX is
+    /// Kind of the PBX
     #[arg(long, value_enum, default_value = "other", requires = "backend")]
     pub(crate) kind: Kind,
-    /// Where users register: here, with the PBX as one trunk, or at the PBX, to which registrations are
-    /// forwarded
+    /// Where users register: `local` here, with the PBX as a trunk; `forward` at the PBX, which gets all
+    /// registrations
     #[arg(long, value_enum, default_value = "local", requires = "backend")]
     pub(crate) register: Register,
-    /// The domain of your users [default: the host of the backend, or example.com]
+    /// SIP domain of your users [default: the host of the backend, or example.com]
     #[arg(long, value_name = "NAME", value_parser = domain)]
     pub(crate) domain: Option<config::Host>,
-    /// Where to write it: a file that is not there yet, or - for standard output
+    /// File to write, which must not exist yet; - is standard output
     #[arg(long, value_name = "FILE", default_value = "sipway.toml")]
     pub(crate) output: PathBuf,
 }
@@ -130,15 +129,15 @@ pub(crate) struct Check {
     /// The configuration file
     #[arg(value_name = "FILE", default_value = "/etc/sipway/sipway.toml")]
     pub(crate) config: PathBuf,
-    /// Read the file and what it names alone, as for another machine: neither try the directories and
-    /// addresses of this one, nor ask servers whether they are there
+    /// Check only the file and the files that it names. Do not try directories, addresses or servers: the
+    /// configuration is for another machine
     #[arg(long)]
     pub(crate) offline: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Schema {
-    /// The name of the schema, as `schema` of the sink says
+    /// Name of the schema: the `schema` key of the sink
     #[arg(long, value_name = "NAME", default_value = "sipway", value_parser = plain_name)]
     pub(crate) name: String,
 }
@@ -160,19 +159,19 @@ fn plain_name(text: &str) -> Result<String, String> {
 pub(crate) struct Events {
     #[command(flatten)]
     pub(crate) place: LedgerPlace,
-    /// Go on with what happens from now on
+    /// Keep running and print new events as they happen
     #[arg(long)]
     pub(crate) follow: bool,
-    /// Only what happened since: a time (2026-01-31T12:00:00Z) or how long ago (90s, 15m, 2h, 7d)
+    /// Only events at or after this time: 2026-01-31T12:00:00Z, or how long ago: 90s, 15m, 2h, 7d
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// Only what happened before: a time, or how long ago
+    /// Only events before this time, written in the same way
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
-    /// Only what came behind this event, by its id: to go on where another reading ended
+    /// Only events after the event with this id, to continue where an earlier reading stopped
     #[arg(long, value_name = "ID")]
     pub(crate) after: Option<String>,
-    /// Only events of this type; may be given several times
+    /// Only events of this type; can be given several times
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) types: Vec<lifecycle::EventKind>,
     /// Only events of this flow
@@ -181,7 +180,7 @@ pub(crate) struct Events {
     /// Only events of this address-of-record
     #[arg(long, value_name = "USER@DOMAIN")]
     pub(crate) aor: Option<String>,
-    /// Print CloudEvents, one on a line of JSON
+    /// Print one CloudEvent (JSON) a line
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -199,27 +198,27 @@ pub(crate) struct Why {
 pub(crate) struct Audit {
     #[command(flatten)]
     pub(crate) place: LedgerPlace,
-    /// Have the running server hold the kernel's sockets, its flows and its ledger against each other now. It
-    /// is asked at the admin API that --config names, or that of `sipway dev`
+    /// Let the running server compare the kernel's sockets, its own flows and its ledger now. The admin API
+    /// is the one in --config, or that of `sipway dev`
     #[arg(long, conflicts_with = "ledger")]
     pub(crate) live: bool,
-    /// The same, at this address of an admin API, such as http://127.0.0.1:8090
+    /// The same, with this URL of the admin API, such as http://127.0.0.1:8090
     #[arg(long, value_name = "URL", conflicts_with_all = ["ledger", "config"])]
     pub(crate) admin: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Prove {
-    /// Connections in all
+    /// Number of connections in all
     #[arg(long, value_name = "NUMBER", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) flows: u64,
-    /// Over how many rounds they are spread [default: as many as it takes, ten at least]
+    /// Number of rounds that they are spread over [default: as many as needed, at least ten]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) rounds: Option<u64>,
-    /// Go on with rounds for so long, however many connections that makes
+    /// Run rounds for this many seconds, whatever the number of connections
     #[arg(long, value_name = "NUMBER", conflicts_with = "rounds")]
     pub(crate) seconds: Option<u64>,
-    /// How clients connect, in turn
+    /// Transports of the clients, in turn
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "ws,wss,tcp,tls",
           value_parser = ["ws", "wss", "tcp", "tls"], hide_possible_values = true)]
     pub(crate) transport: Vec<String>,
@@ -229,22 +228,22 @@ pub(crate) struct Prove {
           value_parser = ["unhurried", "instant", "second", "silence", "kill-opening", "kill-open", "kill-ending",
                           "kill-again", "term-open", "term-ending"])]
     pub(crate) only: Vec<String>,
-    /// What chance depends on: which rounds come, when the server dies [default: another each time]
+    /// Seed of all random choices, such as the order of rounds and the moment of a kill [default: random]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
-    /// Keep the ledger, the server's log and what the sinks were told in this directory
+    /// Keep the ledger, the server's log and the sinks' files in this directory
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "server")]
     pub(crate) keep: Option<PathBuf>,
-    /// Storm this server, and start none: ws://HOST:PORT/ or wss://…
+    /// Load this running server and start none: ws://HOST:PORT/ or wss://…
     #[arg(long, value_name = "URL", conflicts_with_all = ["transport", "seconds", "seed"])]
     pub(crate) server: Option<String>,
-    /// With --server: the file to which it writes its events, one in a line of JSON; - is standard input
+    /// With --server: the file that the server writes its events to, one JSON line each; - is standard input
     #[arg(long, value_name = "FILE", requires = "server")]
     pub(crate) events: Option<PathBuf>,
-    /// With --server: the SIP domain of its users [default: the URL's host]
+    /// With --server: SIP domain of its users [default: the host of the URL]
     #[arg(long, value_name = "NAME", requires = "server")]
     pub(crate) domain: Option<String>,
-    /// With --server: how many seconds after the last ending its last event may come
+    /// With --server: seconds to wait for the last event after the last connection ended
     #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "server")]
     pub(crate) patience: u64,
     /// Print the report as JSON
@@ -262,30 +261,30 @@ pub(crate) struct Flows {
 pub(crate) enum FlowsOrder {
     /// List open flows
     List(FlowsList),
-    /// Tell all that is known of one
+    /// Show one flow in detail
     Show {
         #[command(flatten)]
         place: AdminPlace,
-        /// Its id
+        /// Flow id
         flow: String,
     },
-    /// Close one
+    /// Close one flow
     Close {
         #[command(flatten)]
         place: AdminPlace,
-        /// Its id
+        /// Flow id
         flow: String,
-        /// What its peer is told
+        /// Reason text that the peer gets
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
-    /// Ping one's peer, and tell how long its answer took
+    /// Ping the peer of one flow and print the round trip time
     Ping {
         #[command(flatten)]
         place: AdminPlace,
-        /// Its id
+        /// Flow id
         flow: String,
-        /// How long to wait, at most 60s [default: 5s]
+        /// Time to wait for the answer, at most 60s [default: 5s]
         #[arg(long, value_name = "TIME")]
         timeout: Option<String>,
     },
@@ -295,22 +294,22 @@ pub(crate) enum FlowsOrder {
 pub(crate) struct FlowsList {
     #[command(flatten)]
     pub(crate) place: AdminPlace,
-    /// Only those with a binding of this address-of-record
+    /// Only flows with a binding of this address-of-record
     #[arg(long, value_name = "USER@DOMAIN")]
     pub(crate) aor: Option<String>,
-    /// Only from this IP address, or this address and port
+    /// Only flows from this IP address, or IP address and port
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) remote: Option<String>,
-    /// Only of this listener
+    /// Only flows of this listener
     #[arg(long, value_name = "NAME")]
     pub(crate) listener: Option<String>,
-    /// Only those whose user agent has this in its name
+    /// Only flows whose User-Agent contains this text
     #[arg(long, value_name = "TEXT")]
     pub(crate) user_agent: Option<String>,
-    /// At most so many
+    /// Largest number of flows to list
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub(crate) limit: usize,
-    /// Print each as a line of JSON
+    /// Print one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -323,21 +322,21 @@ pub(crate) struct Bans {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BansOrder {
-    /// List the addresses that are banned
+    /// List banned addresses
     List {
         #[command(flatten)]
         place: AdminPlace,
     },
-    /// List the users that took more than one user may within the last hour
+    /// List users that were throttled within the last hour
     Users {
         #[command(flatten)]
         place: AdminPlace,
     },
-    /// Let one in again
+    /// Lift the ban of one address
     Lift {
         #[command(flatten)]
         place: AdminPlace,
-        /// Its address, as it is listed
+        /// The address as `bans list` shows it
         address: String,
     },
 }
@@ -346,14 +345,14 @@ pub(crate) enum BansOrder {
 pub(crate) struct Drain {
     #[command(flatten)]
     pub(crate) place: AdminPlace,
-    /// Over how long the open connections are closed: 90s, 5m, 2h. Said again, the drain goes on with the new
-    /// time
+    /// Time over which the open connections are closed: 90s, 5m, 2h. A second call changes the time of a
+    /// drain that is under way
     #[arg(long, value_name = "TIME", default_value = "1m")]
     pub(crate) over: String,
-    /// Close them all at once
+    /// Close all connections at once
     #[arg(long, conflicts_with = "over")]
     pub(crate) now: bool,
-    /// End the drain: new connections are let in again
+    /// End the drain: accept new connections again
     #[arg(long, conflicts_with_all = ["over", "now"])]
     pub(crate) cancel: bool,
 }
