@@ -39,7 +39,7 @@ impl Admin {
                     "the admin API is reachable from other machines",
                 )
                 .label("whoever reaches it can see and close every flow")
-                .help("bind it to 127.0.0.1, keep strangers out by a firewall, or ask for a token with `token_env`"),
+                .help("bind it to 127.0.0.1, block other machines with a firewall, or ask for a token with `token_env`"),
             );
         }
         match bind {

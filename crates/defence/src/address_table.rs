@@ -254,7 +254,7 @@ impl AddressTable {
         Err(state.turn_away(TurnedAwayCause::MessageRate, lines, now))
     }
 
-    /// Somebody did something that only strangers do.
+    /// A client did something that only unauthenticated clients do.
     pub fn offend(&mut self, source: Source, offence: Offence, now: Instant) -> Judgement {
         let Limits { failures, forget, ban, .. } = self.limits;
         let Some(failures) = failures else { return Judgement::Noted };

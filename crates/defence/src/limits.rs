@@ -20,7 +20,7 @@ pub struct Limits {
     pub handshakes: Option<NonZeroU32>,
     /// Connections that come in a second, in the long run: twenty times as many may come at once.
     pub handshake_rate: Option<NonZeroU32>,
-    /// Messages of strangers in a second, in the long run: five times as many may come at once.
+    /// Messages of unauthenticated clients in a second, in the long run: five times as many may come at once.
     pub message_rate: Option<NonZeroU32>,
     /// Failures within [`Limits::forget`] of which one more is answered with a ban.
     pub failures: Option<NonZeroU32>,

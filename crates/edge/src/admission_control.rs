@@ -90,7 +90,7 @@ pub(crate) enum Consequence {
     None,
     /// Its connection is closed, for this.
     Leaves(Breach),
-    /// It needs not wait for its turn among strangers.
+    /// It needs not wait for its turn among unauthenticated clients.
     IsKnown,
 }
 
@@ -204,7 +204,7 @@ impl AdmissionControl {
         }
     }
 
-    /// Somebody who sends datagrams did something that only strangers do.
+    /// A sender of datagrams did something that only unauthenticated clients do.
     pub(crate) fn datagram_offends(&self, address: IpAddr, offence: Offence) {
         if let Some(source) = self.source(address, By::Datagram) {
             self.offends(source, offence);

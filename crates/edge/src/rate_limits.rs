@@ -35,7 +35,7 @@ impl Shard {
         }
     }
 
-    /// Somebody did what is remembered against strangers, and wrong credentials against anybody.
+    /// A client did what counts against unauthenticated clients, and wrong credentials against anybody.
     pub(crate) fn offends(&self, from: Hop, offence: Offence) {
         match from {
             Hop::Flow(number) => self.with_admitted(number, |admitted| {
@@ -126,7 +126,7 @@ impl Shard {
         }
     }
 
-    /// Whether this request of a stranger says itself that nobody is to answer it.
+    /// Whether this request of an unauthenticated client says itself that nobody is to answer it.
     pub(crate) fn is_of_a_scanner(&self, from: Hop, request: &Message<'_>) -> bool {
         let scanner = self.shared.admission.is_scanner(request);
         if scanner {

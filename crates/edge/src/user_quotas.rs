@@ -140,7 +140,7 @@ impl UserQuotas {
             Hindrance::Calls => Count::HinderedCalls,
             Hindrance::Failures => Count::HinderedFailures,
         });
-        // Strangers choose names.
+        // Unauthenticated clients choose names.
         let end = name.floor_char_boundary(LONGEST_NAME);
         let name = name.get(..end).unwrap_or_default();
         let log = locked(&self.hindered).note(name, what, Instant::now());

@@ -77,7 +77,7 @@ pub fn reconcile(log: &EventLog, attempts: &[Attempt]) -> Report {
         });
         match before {
             Some(&n) => flows[n].push((id, flow)),
-            None => report.strangers.add(|| format!("{id} of {}", flow.remote)),
+            None => report.unknown_flows.add(|| format!("{id} of {}", flow.remote)),
         }
     }
     for (attempt, flows) in attempts.iter().zip(&flows) {

@@ -247,14 +247,14 @@ impl PostgresSink {
             .map_err(|error| failure("store events", &error))?;
         self.row = Some(last);
         if usize::try_from(inserted).is_ok_and(|inserted| inserted < events.len()) {
-            self.look_for_strangers(events, &columns).await?;
+            self.look_for_foreign_rows(events, &columns).await?;
         }
         Ok(())
     }
 
     /// Some rows were there already. If they are other events under the same ids, ours would be lost without
     /// a word.
-    async fn look_for_strangers(&mut self, events: &[Outgoing], columns: &Columns) -> Result<(), Failure> {
+    async fn look_for_foreign_rows(&mut self, events: &[Outgoing], columns: &Columns) -> Result<(), Failure> {
         let Columns { incarnations, seqs, types, times } = columns;
         let Session { client, foreign, .. } = self.session()?;
         let failed = |error| failure("compare what is there", &error);
@@ -262,17 +262,17 @@ impl PostgresSink {
             .query_opt(foreign, &[&self.node, incarnations, seqs, types, times])
             .await
             .map_err(failed)?;
-        let Some(stranger) = found.map(|row| position(&row)).transpose().map_err(failed)? else {
+        let Some(foreign) = found.map(|row| position(&row)).transpose().map_err(failed)? else {
             return Ok(());
         };
-        let before = events.iter().take_while(|event| event.position < stranger).count();
-        let stay = Position::new(stranger.incarnation, stranger.seq.saturating_sub(1));
+        let before = events.iter().take_while(|event| event.position < foreign).count();
+        let stay = Position::new(foreign.incarnation, foreign.seq.saturating_sub(1));
         self.move_row(stay).await?;
         let node = &self.node;
         let text = format!(
             "the database holds another event under the id {node}.{}.{}: a second ledger wrote as node `{node}`, or this one \
              was deleted and begun anew. Give one of the two another `node` or `schema`",
-            stranger.incarnation, stranger.seq
+            foreign.incarnation, foreign.seq
         );
         Err(Failure { acknowledged: before, concerned: Some(1), ..Failure::new(FailureKind::Refused, text) })
     }

@@ -57,8 +57,8 @@ impl Ha1Set {
 
 /// A store of users.
 ///
-/// To keep strangers from learning which names exist, an answer should take the same time for a user there is
-/// as for one there is not.
+/// To keep unauthenticated clients from learning which names exist, an answer should take the same time for a
+/// user there is as for one there is not.
 pub trait Credentials {
     /// The secret of `user` in `realm`; `None` for nobody. Names are compared byte for byte: of accounts to
     /// find the user, as they are written to find a hash.

@@ -14,7 +14,7 @@ pub enum RouteOutcome<H> {
     /// Its user agent is away for good, or said BYE.
     Gone,
     /// The request comes from nobody in the call.
-    Stranger,
+    NotAParty,
     /// The table knows no such call: the route itself says all there is to know.
     Unknown,
 }
@@ -42,7 +42,7 @@ impl<H: Hop, R> Calls<H, R> {
         // While its old connection stands, it may speak over that one too. A proxy behind may speak for who
         // is away.
         if from != sender.named && !same_peer(sender.hop().unwrap_or(sender.named), from) {
-            return RouteOutcome::Stranger;
+            return RouteOutcome::NotAParty;
         }
         if named == sender.named && named != receiver.named {
             return RouteOutcome::To(from);

@@ -47,7 +47,7 @@ fn users(admin: &Admin) -> Result<(), Outcome> {
     for user in hindered {
         let text = |key: &str| user[key].as_str().unwrap_or("-").to_owned();
         let ago = span(Duration::from_secs(user["seconds_ago"].as_u64().unwrap_or_default()));
-        // Strangers choose names.
+        // Unauthenticated clients choose names.
         let name = text("user").escape_debug().to_string();
         say!("{:<12}  {:>9}  {ago:>8}  {name}", text("limit"), user["times"]);
     }

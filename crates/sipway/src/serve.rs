@@ -260,7 +260,7 @@ fn bind_admin(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, 
 /// The softphone page on `ws` and `wss` listeners, served on the main runtime so that a shard has no part in
 /// it.
 fn pages(handle: Handle) -> Pages {
-    // A page of a stranger whose name leads to this machine is kept out, as at the admin API.
+    // A page of another site whose name leads to this machine is kept out, as at the admin API.
     let here = handle.listeners().iter().all(|bound| bound.local.ip().to_canonical().is_loopback());
     let access = if here { Access::ByAddress } else { Access::Anyone };
     let router = admin::router(handle, Arc::default(), Development::Yes, access);

@@ -1,5 +1,5 @@
 //! What a shard's connections share, because only one of them is at work at a time: buffers, and the turn of
-//! strangers.
+//! unauthenticated clients.
 
 use std::cell::RefCell;
 

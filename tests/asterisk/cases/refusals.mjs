@@ -1,12 +1,13 @@
-// Those who must not get in: a wrong password, and a stranger who knows how Sipway and Asterisk are set up.
+// Who must not get in: a user with a wrong password, and an unauthenticated client that knows the set-up of
+// Sipway and Asterisk.
 import assert from "node:assert/strict";
-import { Stranger } from "../harness/stranger.mjs";
+import { UnauthenticatedClient } from "../harness/unauthenticated-client.mjs";
 import { DOMAIN, UNREGISTER_HEADER, UNREGISTER_SECRET } from "../harness/house.mjs";
 import { ECHO, calledByAsterisk } from "./calls.mjs";
 
 /**
- * The header field that proves an un-REGISTER of Sipway's, with the true secret, as a stranger could try to
- * smuggle it in.
+ * The header field that proves an un-REGISTER of Sipway's, with the true secret, as an unauthenticated client
+ * could try to smuggle it in.
  */
 const FROM = "the name of Asterisk's endpoint";
 const forged = (name = UNREGISTER_HEADER, secret = UNREGISTER_SECRET) => ({
@@ -37,15 +38,15 @@ export const REFUSALS = {
     assert.deepEqual(house.server.events.events.slice(since).filter(({ type }) => ["binding.added", "call.answered"].includes(type)), []);
     assert.deepEqual(await house.asterisk.channels(), []);
   },
-  "a stranger unregisters nobody": async (t, house) => {
+  "an unauthenticated client unregisters nobody": async (t, house) => {
     const [web1] = await house.registered(t, "web1");
     if (house.forwards) await house.asterisk.hasContacts("web1", 1);
     const since = house.now;
     for (const transport of ["wss", "tcp", "udp"]) {
       for (const [how, fields] of Object.entries(forged())) {
-        const stranger = await Stranger.open(transport, house.listeners[transport]);
-        const status = await stranger.register("web1", ["Contact: *", "Expires: 0", ...fields], how === FROM ? "sipway-close" : "web1");
-        stranger.close();
+        const unauthenticated = await UnauthenticatedClient.open(transport, house.listeners[transport]);
+        const status = await unauthenticated.register("web1", ["Contact: *", "Expires: 0", ...fields], how === FROM ? "sipway-close" : "web1");
+        unauthenticated.close();
         // Some spellings are no SIP: refused, dropped, or the connection is closed.
         assert.ok(status === undefined || status >= 400, `${how} over ${transport}: ${status}`);
       }
@@ -56,14 +57,14 @@ export const REFUSALS = {
     await web1.hangUp();
     await web1.reachesCall("over");
   },
-  "a stranger calls nobody": async (t, house) => {
+  "an unauthenticated client calls nobody": async (t, house) => {
     await house.registered(t, "web1");
     const since = house.now;
     for (const transport of ["wss", "tcp", "udp"]) {
       for (const whom of ["600", "web1"]) {
-        const stranger = await Stranger.open(transport, house.listeners[transport]);
-        const status = await stranger.ask("INVITE", `sip:${whom}@${DOMAIN}`, "web2", [`Contact: <sip:web2@10.0.0.3>`, `${UNREGISTER_HEADER}: ${UNREGISTER_SECRET}`]);
-        stranger.close();
+        const unauthenticated = await UnauthenticatedClient.open(transport, house.listeners[transport]);
+        const status = await unauthenticated.ask("INVITE", `sip:${whom}@${DOMAIN}`, "web2", [`Contact: <sip:web2@10.0.0.3>`, `${UNREGISTER_HEADER}: ${UNREGISTER_SECRET}`]);
+        unauthenticated.close();
         assert.ok([401, 403, 407].includes(status), `${whom} over ${transport}: ${status}`);
       }
     }

@@ -20,7 +20,7 @@ use super::answer::Failure;
 pub enum Access {
     /// Everybody who reaches the port.
     Anyone,
-    /// Who reaches the port, on this machine alone, by an address or as `localhost`: a page of a stranger
+    /// Who reaches the port, on this machine alone, by an address or as `localhost`: a page of another site
     /// whose name leads to this machine (DNS rebinding) could otherwise read and order what it likes.
     ByAddress,
     /// Who brings this token: `Authorization: Bearer …` (RFC 6750 §2.1).
@@ -82,17 +82,17 @@ pub(super) fn is_by_address(request: &Request) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
-/// A page of a stranger that an operator has open could order things here, though it cannot read the answers.
-/// Browsers say from where such a request comes.
+/// A page of another site that an operator has open could order things here, though it cannot read the
+/// answers. Browsers say from where such a request comes.
 pub(super) async fn no_strange_pages(request: Request, next: Next) -> Response {
-    if is_order_of_a_stranger(&request) {
+    if is_order_of_another_site(&request) {
         let error = "a page of another site may not order anything here";
         return Failure::new(StatusCode::FORBIDDEN, error).into_response();
     }
     next.run(request).await
 }
 
-fn is_order_of_a_stranger(request: &Request) -> bool {
+fn is_order_of_another_site(request: &Request) -> bool {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return false;
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Admin, access::is_by_address};
 
-/// Refuses requests that name a host by anything but an address or `localhost`: a page of a stranger whose
+/// Refuses requests that name a host by anything but an address or `localhost`: a page of another site whose
 /// name leads to this machine (DNS rebinding) could otherwise read and close what is here.
 pub(super) async fn only_by_address(request: Request, next: Next) -> Response {
     if is_by_address(&request) {

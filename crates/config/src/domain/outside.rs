@@ -94,7 +94,7 @@ pub(super) fn read(
         (Outside::Everybody, false) => {
             reading.error(
                 Problem::new(ProblemKind::Conflict, span, "only users of this domain are known")
-                    .label("strangers are not let in, neither in nor out")
+                    .label("unauthenticated clients may neither be called nor call")
                     .help("write outside = \"users\""),
             );
             return None;

@@ -102,12 +102,12 @@ fn what_does_not_belong_together_is_seen() {
     let (good, key) = chain(&["sip.example.com"], GOOD, &root);
     let other = KeyPair::generate().unwrap().serialize_pem();
     let own = good.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap();
-    let stranger = authority("stranger", GOOD);
+    let foreign = authority("other", GOOD);
     let (named, named_key) = chain(&["a.example.com", "b.a.example.com"], GOOD, &root);
     for (chain, key, words, severity) in [
         (good.clone(), &other, "cannot be used together", Severity::Wrong),
         (format!("{}{own}", root.pem()), &key, "cannot be used together", Severity::Wrong),
-        (format!("{own}{}", stranger.pem()), &key, "is not by the one behind it", Severity::Doubtful),
+        (format!("{own}{}", foreign.pem()), &key, "is not by the one behind it", Severity::Doubtful),
         (own.to_owned(), &key, "is by `CN=root`, whose certificate is not in", Severity::Doubtful),
         (named, &named_key, "is not for `sip.example.com`, which", Severity::Doubtful),
     ] {

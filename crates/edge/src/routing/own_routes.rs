@@ -58,7 +58,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
             sip_dialog::RouteOutcome::To(hop) => return RouteResolution::Flow(now(hop)),
             sip_dialog::RouteOutcome::Held => return RouteResolution::Held,
             sip_dialog::RouteOutcome::Gone => return RouteResolution::Over,
-            sip_dialog::RouteOutcome::Stranger => return RouteResolution::Forged,
+            sip_dialog::RouteOutcome::NotAParty => return RouteResolution::Forged,
             sip_dialog::RouteOutcome::Unknown if moved && !self.may_begin(incoming, now(hop), state) => {
                 return RouteResolution::Forged;
             }

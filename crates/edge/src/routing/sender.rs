@@ -151,7 +151,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         }
         // An ACK cannot be challenged. It repeats the credentials of its INVITE (RFC 3261 §22.1).
         if request.method() == Some(Method::Ack) {
-            return Err(Answer::new(403, "Strangers Are Not Let In"));
+            return Err(Answer::new(403, "Authentication Required"));
         }
         let proof = self.flows.prove(home, request, from, Role::Proxy)?;
         if proof != Proof::NotAsked {
@@ -202,7 +202,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     ) -> Result<Sender<'t>, Answer> {
         let sender = self.sender(incoming, state)?;
         if !domain.is_open() && matches!(sender, Sender::Unproved(_)) {
-            return Err(Answer::new(403, "Strangers Are Not Let In"));
+            return Err(Answer::new(403, "Authentication Required"));
         }
         self.reserve_call_slot(incoming, &sender, state)?;
         Ok(sender)

@@ -221,10 +221,10 @@ async fn a_registrar_behind_that_need_not_know_path() {
         assert!(came.bytes().windows(8).any(|part| part == b".invalid"), "in the name it gave itself");
         drop(ada);
         pbx.until_contacts("ada", "unregistered", str::is_empty).await;
-        // A stranger makes nothing of such a Contact.
+        // An unauthenticated client makes nothing of such a Contact.
         let contact = contacts.split(['<', '>']).nth(1).unwrap();
-        let mut stranger = client(&sipway, Transport::Ws, "mallory").await;
-        assert_eq!(stranger.message(contact, b"hello").await.unwrap().status, 403);
+        let mut unauthenticated = client(&sipway, Transport::Ws, "mallory").await;
+        assert_eq!(unauthenticated.message(contact, b"hello").await.unwrap().status, 403);
         sipway.end().await;
     }
 }
@@ -255,17 +255,21 @@ async fn a_closed_tab_is_gone_from_the_registrar_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_reach_nobody_behind() {
+async fn unauthenticated_clients_reach_nobody_behind() {
     let pbx = Kamailio::run("strangers").await;
     let sipway = behind("backend-strangers", &format!("\"sip:{}\"", pbx.address), "");
     let _ada = registered(&sipway, Transport::Ws, "ada").await;
     for transport in [Transport::Ws, Transport::Udp, Transport::Tcp] {
         // Neither by a name of their own nor by one that is registered elsewhere.
         for name in ["mallory", "ada"] {
-            let mut stranger = client(&sipway, transport, name).await;
-            assert_eq!(stranger.message(&of("ada"), b"hello").await.unwrap().status, 403, "{transport:?}");
+            let mut unauthenticated = client(&sipway, transport, name).await;
+            assert_eq!(
+                unauthenticated.message(&of("ada"), b"hello").await.unwrap().status,
+                403,
+                "{transport:?}"
+            );
             let beyond = format!("sip:ada@{}", pbx.address);
-            assert_eq!(stranger.message(&beyond, b"hello").await.unwrap().status, 403);
+            assert_eq!(unauthenticated.message(&beyond, b"hello").await.unwrap().status, 403);
         }
     }
     sipway.end().await;

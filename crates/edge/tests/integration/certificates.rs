@@ -105,9 +105,9 @@ async fn a_certificate_is_its_user_and_nobody_else() {
         assert_eq!(admission.register(600).await.unwrap().status, 403, "{transport:?}");
         // Of another authority.
         let shown = trust(&ours, Some((&theirs, "ada@example.com")));
-        let stranger = connect(&sipway, transport, "ada", shown).await;
-        let let_in = match stranger {
-            Ok(mut stranger) => stranger.register(600).await.is_ok(),
+        let unauthenticated = connect(&sipway, transport, "ada", shown).await;
+        let let_in = match unauthenticated {
+            Ok(mut unauthenticated) => unauthenticated.register(600).await.is_ok(),
             Err(_) => false,
         };
         assert!(!let_in, "{transport:?}");

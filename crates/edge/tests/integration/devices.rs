@@ -134,8 +134,8 @@ async fn two_phones_with_one_contact_user_and_two_pages_are_devices_of_their_own
     registered(&mut bob, &register("bob", "b", 1, contacts[4])).await;
     assert!(!known.contains(&pbx.contacts("bob")[0]));
     // And nobody but the server behind gets anywhere by them.
-    let stranger = request("MESSAGE", &known[0], "<sip:m@x>", &format!("<{}>", known[0]), "");
-    assert!(ask(&mut bob, &stranger).await.starts_with("SIP/2.0 403 "));
+    let unauthenticated = request("MESSAGE", &known[0], "<sip:m@x>", &format!("<{}>", known[0]), "");
+    assert!(ask(&mut bob, &unauthenticated).await.starts_with("SIP/2.0 403 "));
     sipway.end().await;
 }
 

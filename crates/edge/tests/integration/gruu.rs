@@ -201,7 +201,7 @@ async fn a_dialog_with_a_gruu_reaches_its_user_agent_wherever_that_is_by_now() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_reach_nobody_by_a_gruu_behind_a_route_to_one_of_them() {
+async fn unauthenticated_clients_reach_nobody_by_a_gruu_behind_a_route_to_one_of_them() {
     let domains = "[[domain]]\nname = \"lobby.example\"\nauth = \"open\"\n\
          [[domain]]\nname = \"example.com\"\nusers = \"{here}/users.txt\"\n";
     let files = [("users.txt", "alice:wonder\n")];

@@ -106,10 +106,11 @@ async fn datagrams_that_are_no_sip_are_no_offence_and_are_not_answered() {
 
 /// They are bounded for an address by no memory of it, and for the server by doing nothing.
 #[tokio::test]
-async fn damaged_sip_of_strangers_is_an_offence_and_that_of_registered_phones_is_not() {
+async fn damaged_sip_of_unauthenticated_clients_is_an_offence_and_that_of_registered_phones_is_not() {
     let sipway = sipway("keepalives-damaged");
     let server = at(&sipway, Transport::Udp);
-    let (phone, stranger) = (UdpSocket::bind(OFFICE).await.unwrap(), UdpSocket::bind(OFFICE).await.unwrap());
+    let (phone, unauthenticated) =
+        (UdpSocket::bind(OFFICE).await.unwrap(), UdpSocket::bind(OFFICE).await.unwrap());
     let here = phone.local_addr().unwrap();
     assert_eq!(ask(&phone, server, &register(here)).await, "SIP/2.0 200 OK");
     let damaged = register(here).replace("CSeq: 1", "CSeq: x");
@@ -120,9 +121,9 @@ async fn damaged_sip_of_strangers_is_an_offence_and_that_of_registered_phones_is
         assert_eq!(ask(&phone, server, &refused(round)).await, "SIP/2.0 403 Relaying Denied");
     }
     assert!(sipway.handle.bans().is_empty(), "{:?}", sipway.handle.bans());
-    let damaged = damaged.replace(&here.to_string(), &stranger.local_addr().unwrap().to_string());
+    let damaged = damaged.replace(&here.to_string(), &unauthenticated.local_addr().unwrap().to_string());
     for _ in 0..6 {
-        stranger.send_to(damaged.as_bytes(), server).await.unwrap();
+        unauthenticated.send_to(damaged.as_bytes(), server).await.unwrap();
     }
     sipway.until("banned", |handle| handle.bans().iter().any(|ban| ban.offence == "malformed")).await;
     // Whoever is registered goes on.

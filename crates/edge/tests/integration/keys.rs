@@ -109,10 +109,10 @@ async fn keys_change_while_the_server_runs_and_stay_while_they_cannot_be_had() {
         *says.lock().unwrap() = trouble;
         let before = sipway.handle.metrics().get(Count::KeysFailed);
         // A key that is not known has it asked again and again.
-        let stranger = Key::new("third");
+        let unknown = Key::new("third");
         let begun = std::time::Instant::now();
         while sipway.handle.metrics().get(Count::KeysFailed) == before {
-            assert!(!is_let_in(&sipway, &stranger).await && begun.elapsed() < PATIENCE);
+            assert!(!is_let_in(&sipway, &unknown).await && begun.elapsed() < PATIENCE);
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         assert!(is_let_in(&sipway, &first).await && is_let_in(&sipway, &second).await);

@@ -117,7 +117,7 @@ async fn outside_a_redirection_leads_only_who_may_call_there_himself() {
         let answer = redirected(&mut bob, &asked, &mut alice, &contacts).await;
         assert!(answer.starts_with("SIP/2.0 302 "), "bob may not call there: {answer}");
     }
-    // Nor does it open a domain with passwords to strangers.
+    // Nor does it open a domain with passwords to unauthenticated clients.
     for contact in [&number, &named, &"sip:bob@example.com".to_owned()] {
         let asked = message("guest@lobby.example", "host@lobby.example");
         let answer = redirected(&mut admission, &asked, &mut host, &format!("<{contact}>")).await;

@@ -60,7 +60,7 @@ fn causes(log: &EventLog) -> Vec<(Option<Cause>, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_that_is_banned_is_the_cause_for_each_of_its_strangers() {
+async fn an_address_that_is_banned_is_the_cause_for_each_of_its_unauthenticated_clients() {
     let sipway = sipway("sent-away-banned", "");
     let mut user = client(&sipway, "ada", "right").await;
     assert_eq!(user.register(600).await.unwrap().status, 200);
@@ -78,7 +78,7 @@ async fn an_address_that_is_banned_is_the_cause_for_each_of_its_strangers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_credentials_and_too_many_messages_are_told_apart() {
     let sipway = sipway("sent-away-rates", "failures = 3\nban = \"1s\"\nmessage_rate = 20");
-    // A user, and then a stranger, guesses; the ban is over before the next one comes.
+    // A user, and then an unauthenticated client, guesses; the ban is over before the next one comes.
     for first_right in [true, false] {
         let mut guessing = client(&sipway, "ada", "right").await;
         if first_right {
@@ -95,8 +95,11 @@ async fn wrong_credentials_and_too_many_messages_are_told_apart() {
         assert_eq!(ended, (Some(1008), "wrong credentials too often".to_owned()));
         sipway.until("nobody is banned", |handle| handle.bans().is_empty()).await;
     }
-    let mut stranger = client(&sipway, "bob", "right").await;
-    assert_eq!(until_closed(&mut stranger, &options("Page")).await, "too many messages from this address");
+    let mut unauthenticated = client(&sipway, "bob", "right").await;
+    assert_eq!(
+        until_closed(&mut unauthenticated, &options("Page")).await,
+        "too many messages from this address"
+    );
     let log = sipway.end().await;
     let failed = (Some(Cause::AuthFailed), "wrong credentials too often".to_owned());
     let rate = (Some(Cause::RateLimited), "too many messages from this address".to_owned());

@@ -60,19 +60,19 @@ async fn users_here_and_users_of_the_pbx_call_each_other_over_one_trunk() {
 
     // Who has no password gets nowhere: not here, and not by way of here.
     for transport in [Transport::Ws, Transport::Tcp, Transport::Udp] {
-        let mut stranger = client(sipway.target(transport), "ada", None).await;
-        assert_eq!(stranger.register(300).await, Err(RequestError::Unauthorized));
+        let mut unauthenticated = client(sipway.target(transport), "ada", None).await;
+        assert_eq!(unauthenticated.register(300).await, Err(RequestError::Unauthorized));
         for method in ["INVITE", "MESSAGE", "SUBSCRIBE"] {
             for from in ["ada", "mallory", "100"] {
                 let asked =
                     request(method, &of("100"), &format!("<{}>", of(from)), &format!("<{}>", of("100")), "");
-                let answer = ask(&mut stranger, &asked).await;
+                let answer = ask(&mut unauthenticated, &asked).await;
                 assert!(answer.starts_with("SIP/2.0 407 ") || answer.starts_with("SIP/2.0 401 "), "{answer}");
             }
         }
         let me = format!("<{}>", of("ada"));
         let asked = request("REGISTER", &format!("sip:{DOMAIN}"), &me, &me, "Expires: 0\r\n");
-        let answer = ask(&mut stranger, &asked.replace("<sip:x@x.invalid;transport=ws>", "*")).await;
+        let answer = ask(&mut unauthenticated, &asked.replace("<sip:x@x.invalid;transport=ws>", "*")).await;
         assert!(answer.starts_with("SIP/2.0 401 "), "{answer}");
     }
     let asking = phone.message(&to, b"still there");

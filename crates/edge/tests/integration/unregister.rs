@@ -200,7 +200,7 @@ async fn neither_answers_nor_servers_behind_carry_the_field_on() {
         let (answered, _) = hears("SIP/2.0 200").await;
         assert!(!has_field(&answered), "{answered}");
 
-        // As a stranger's REGISTER would come by a server behind that forwards it.
+        // As an unauthenticated client's REGISTER would come by a server behind that forwards it.
         let domain = "sip:other1.test";
         let user = "<sip:bob@other1.test>";
         let asked = as_server(request("REGISTER", domain, user, user, &field));
@@ -254,9 +254,9 @@ async fn users_whose_names_need_escapes_are_unregistered_by_their_names() {
     sipway.end().await;
 }
 
-/// The recipe of the documentation, and a stranger who tries it.
+/// The recipe of the documentation, and an unauthenticated client who tries it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stranger_unregisters_nobody_at_a_kamailio_that_takes_our_field_for_proof() {
+async fn an_unauthenticated_client_unregisters_nobody_at_a_kamailio_that_takes_our_field_for_proof() {
     let pbx = Kamailio::run_with_passwords("proof", Some(("127.0.0.1", SECRET))).await;
     let sipway = sipway("unregister-kamailio", &[(HEADER, format!("sip:{}", pbx.address))]);
     let mut alice = client(&sipway, Transport::Ws, "alice", Some("wonder")).await;
@@ -269,19 +269,19 @@ async fn a_stranger_unregisters_nobody_at_a_kamailio_that_takes_our_field_for_pr
         fields.extend(spellings(value));
     }
     for transport in [Transport::Ws, Transport::Udp, Transport::Tcp] {
-        let mut stranger = client(&sipway, transport, "mallory", None).await;
+        let mut unauthenticated = client(&sipway, transport, "mallory", None).await;
         for field in &fields {
             for contact in ["*".to_owned(), format!("<{uri}>;expires=0")] {
                 let asked = unregister("alice", &contact, field);
-                let answer = ask(&mut stranger, &asked).await;
+                let answer = ask(&mut unauthenticated, &asked).await;
                 assert!(answer.starts_with("SIP/2.0 401 "), "over {transport} with {field:?}: {answer}");
             }
         }
         for field in smuggled(SECRET) {
-            stranger.send(unregister("alice", "*", &field).as_bytes()).unwrap();
+            unauthenticated.send(unregister("alice", "*", &field).as_bytes()).unwrap();
         }
         // By that time it has been read.
-        let answer = stranger.message(&of("alice"), b"hello").await;
+        let answer = unauthenticated.message(&of("alice"), b"hello").await;
         assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == 403));
         assert!(!pbx.contacts("alice").await.is_empty(), "over {transport}");
     }

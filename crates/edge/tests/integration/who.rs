@@ -94,7 +94,7 @@ pub(crate) fn credentials(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_user_and_a_wrong_password_are_told_the_same() {
     let sipway = sipway("who-same");
-    let mut stranger = client(&sipway, Transport::Ws, "alice", "example.com", None).await;
+    let mut unauthenticated = client(&sipway, Transport::Ws, "alice", "example.com", None).await;
     for (method, uri) in [
         ("REGISTER", "sip:example.com"),
         ("INVITE", "sip:bob@example.com"),
@@ -104,9 +104,9 @@ async fn an_unknown_user_and_a_wrong_password_are_told_the_same() {
         for user in ["alice", "nobody"] {
             let me = format!("<sip:{user}@example.com>");
             let to = if method == "REGISTER" { me.clone() } else { format!("<{uri}>") };
-            let first = ask(&mut stranger, &request(method, uri, &me, &to, "")).await;
+            let first = ask(&mut unauthenticated, &request(method, uri, &me, &to, "")).await;
             let tried = credentials(&first, method, uri, user, "a guess", 1);
-            let second = ask(&mut stranger, &request(method, uri, &me, &to, &tried)).await;
+            let second = ask(&mut unauthenticated, &request(method, uri, &me, &to, &tried)).await;
             assert!(!second.contains("stale=true"), "{second}");
             seen.push((told(&first), told(&second)));
         }
@@ -125,13 +125,13 @@ async fn who_exists_is_told_to_nobody_but_users_of_the_domain() {
     let mut carol = client(&sipway, Transport::Ws, "carol", "example.org", Some("singer")).await;
     assert_eq!(alice.register(600).await.unwrap().status, 200);
     assert_eq!(carol.register(600).await.unwrap().status, 200);
-    let mut stranger = client(&sipway, Transport::Ws, "eve", "example.net", None).await;
+    let mut unauthenticated = client(&sipway, Transport::Ws, "eve", "example.net", None).await;
     for method in ["INVITE", "MESSAGE", "OPTIONS", "SUBSCRIBE"] {
         let mut statuses = Vec::new();
         for (client, from) in [
             (&mut alice, "<sip:alice@example.com>"),
             (&mut carol, "<sip:carol@example.org>"),
-            (&mut stranger, "<sip:eve@example.net>"),
+            (&mut unauthenticated, "<sip:eve@example.net>"),
         ] {
             let mut both = Vec::new();
             for uri in ["sip:bob@example.com", "sip:nobody@example.com"] {
@@ -142,8 +142,12 @@ async fn who_exists_is_told_to_nobody_but_users_of_the_domain() {
             statuses.push((both[0][0].clone(), both[0] == both[1]));
         }
         let gone = "SIP/2.0 480 Temporarily Unavailable".to_owned();
-        let strangers = "SIP/2.0 403 Strangers Are Not Let In".to_owned();
-        assert_eq!(statuses, [(gone.clone(), false), (gone, true), (strangers, true)], "{method}");
+        let unauthenticated_clients = "SIP/2.0 403 Authentication Required".to_owned();
+        assert_eq!(
+            statuses,
+            [(gone.clone(), false), (gone, true), (unauthenticated_clients, true)],
+            "{method}"
+        );
     }
     sipway.end().await;
 }
@@ -181,9 +185,10 @@ async fn credentials_are_good_once() {
     sipway.end().await;
 }
 
-/// An ACK is never answered, so nobody is asked for a password; it is no way in for strangers either.
+/// An ACK is never answered, so nobody is asked for a password; it is no way in for unauthenticated clients
+/// either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_ack_of_a_stranger_goes_nowhere() {
+async fn an_ack_of_an_unauthenticated_client_goes_nowhere() {
     let sipway = sipway("who-ack");
     let mut bob = client(&sipway, Transport::Ws, "bob", "example.com", Some("builder")).await;
     assert_eq!(bob.register(600).await.unwrap().status, 200);

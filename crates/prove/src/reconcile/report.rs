@@ -91,7 +91,7 @@ pub struct Report {
     /// What became of those messages, by kind.
     pub said: BTreeMap<&'static str, Said>,
     /// Flows that belong to no connection of ours.
-    pub strangers: Findings,
+    pub unknown_flows: Findings,
     /// What the stream itself has wrong.
     pub faults: StreamFaults,
     /// Events that came again with the same id: allowed.
@@ -129,7 +129,7 @@ impl Report {
         self.wrong_cause.merge(&later.wrong_cause);
         self.wrong_binding.merge(&later.wrong_binding);
         self.unheard.merge(&later.unheard);
-        self.strangers.merge(&later.strangers);
+        self.unknown_flows.merge(&later.unknown_flows);
         // These the stream itself adds up.
         self.faults = later.faults.clone();
         self.redelivered = later.redelivered;
@@ -192,8 +192,8 @@ impl fmt::Display for Report {
         if self.redelivered > 0 {
             writeln!(f, "events that came again with the same id (allowed): {}", self.redelivered)?;
         }
-        if self.strangers.count() > 0 {
-            writeln!(f, "flows of others: {}", self.strangers.count())?;
+        if self.unknown_flows.count() > 0 {
+            writeln!(f, "flows of others: {}", self.unknown_flows.count())?;
         }
         for (name, findings) in self.wrongs() {
             writeln!(f, "WRONG {name}: {findings}")?;

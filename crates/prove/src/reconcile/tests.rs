@@ -95,8 +95,8 @@ fn what_is_missing_doubled_or_wrong_is_said() {
         assert_eq!(report.verdict(), Verdict::DoesNotAddUp);
         assert!(report.to_string().contains("WRONG"), "{report}");
     }
-    let stranger = Told::new().opened("f", 1);
-    assert_eq!(reconcile(&stranger.log, &[]).strangers.count(), 1);
+    let unknown = Told::new().opened("f", 1);
+    assert_eq!(reconcile(&unknown.log, &[]).unknown_flows.count(), 1);
 }
 
 #[test]

@@ -54,7 +54,7 @@ async fn a_password_lets_in_and_nothing_else_does() {
     }
     let mut liar = connect(Transport::Ws, Persona::JsSip, "alice", Some("wander")).await;
     assert_eq!(liar.register(600).await, Err(RequestError::Unauthorized));
-    let mut stranger = connect(Transport::Ws, Persona::SipJs, "alice", None).await;
-    assert_eq!(stranger.register(600).await, Err(RequestError::Unauthorized));
+    let mut unauthenticated = connect(Transport::Ws, Persona::SipJs, "alice", None).await;
+    assert_eq!(unauthenticated.register(600).await, Err(RequestError::Unauthorized));
     assert!(server.terminate().await.success());
 }

@@ -84,8 +84,8 @@ fn delivers_over_tls_to_a_server_it_trusts() {
 fn a_certificate_nobody_vouches_for_is_no_destination() {
     run(async {
         let (port, _) = https_server().await;
-        let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let mut sink = sink(port, Roots::Only(stranger.cert.der().clone()));
+        let untrusted = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut sink = sink(port, Roots::Only(untrusted.cert.der().clone()));
         sink.prepare(Position::START).await.unwrap();
         let failure = sink.deliver(&[event()]).await.unwrap_err();
         assert_eq!(failure.nature, FailureKind::Transient);

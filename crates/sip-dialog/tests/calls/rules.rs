@@ -145,11 +145,11 @@ fn who_comes_back_within_the_hold_has_the_call_on_the_new_flow_both_ways() {
         assert_eq!((scene.calls.live(), scene.calls.held()), (1, 1));
         let (mine, theirs) = (within("INFO", side, "b", 5, ""), within("BYE", other_side(side), "b", 5, ""));
         assert_eq!(way(&scene, &theirs, hop, other), RouteOutcome::Held);
-        // A stranger, and another of the user's devices, do not get it.
+        // An unauthenticated client, and another of the user's devices, do not get it.
         scene.back(&agent("mallory"), 9);
         scene.back(&device(&format!("{user}@x"), "sip:other@o.invalid", None, "other"), 9);
         assert_eq!(way(&scene, &theirs, hop, other), RouteOutcome::Held);
-        assert_eq!(way(&scene, &mine, other, 9), RouteOutcome::Stranger);
+        assert_eq!(way(&scene, &mine, other, 9), RouteOutcome::NotAParty);
         scene.wait(HOLD - Duration::from_millis(1));
         scene.back(&agent(user), 7);
         scene.wait(HOLD);

@@ -123,7 +123,11 @@ async fn who_guesses_is_banned_and_users_at_the_same_address_talk_on() {
         .map(|event| (event["data"]["code"].as_u64(), event["data"]["reason"].as_str().unwrap_or_default()))
         .collect();
     ends.dedup();
-    assert_eq!(ends, [(Some(1008), "wrong credentials too often")], "the stranger's and the user's");
+    assert_eq!(
+        ends,
+        [(Some(1008), "wrong credentials too often")],
+        "of the unauthenticated client and of the user"
+    );
     assert!(events.iter().all(|event| event["data"]["cause"] != "rate_limited"), "nobody said too much");
 }
 
@@ -277,12 +281,12 @@ async fn behind_a_proxy_it_is_the_clients_address_that_is_shown_counted_and_bann
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_strangers_messages_is_cut_and_a_users_is_not() {
+async fn a_flood_of_unauthenticated_clients_messages_is_cut_and_a_users_is_not() {
     let directory = Directory::new("flood");
     let mut server = start(&directory, "message_rate = 1").await;
-    let mut stranger = connect(&server, &from([127, 0, 0, 2], "ada", "wrong")).await.unwrap();
+    let mut unauthenticated = connect(&server, &from([127, 0, 0, 2], "ada", "wrong")).await.unwrap();
     let ended = loop {
-        if let Err(error) = stranger.options("sip:localhost").await {
+        if let Err(error) = unauthenticated.options("sip:localhost").await {
             break error;
         }
     };

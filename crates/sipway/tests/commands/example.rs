@@ -168,7 +168,7 @@ async fn calls_come_in_and_every_event_goes_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_stay_outside() {
+async fn unauthenticated_clients_stay_outside() {
     let mut installed = Installed::start("strangers").await;
     let browsers = installed.browsers();
     let connect = async |target: &Target, setup: &Setup| Client::connect(target, setup).await.unwrap();

@@ -137,7 +137,7 @@ async fn the_admin_api_asks_for_its_token_and_answers_in_json() {
         let error = answer.json()["error"].as_str().unwrap_or_default().to_owned();
         assert!(answer.status == status && error.contains(word), "{request}: {answer:?}");
     }
-    // A page of a stranger in the operator's browser.
+    // A page of another site in the operator's browser.
     let strange = format!("{mine}Origin: https://evil.example\r\n");
     assert_eq!(ask(admin, "POST /api/drain", &strange, "").await.status, 403);
     assert_eq!(ask(admin, "GET /api/drain", &mine, "").await.json()["state"], "serving");
@@ -208,7 +208,7 @@ async fn commands_say_why_they_cannot_ask() {
     }
 }
 
-/// A page of a stranger whose name leads to this machine is of the same site as the API, for the browser.
+/// A page of another site whose name leads to this machine is of the same site as the API, for the browser.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_token_the_api_is_named_by_its_address() {
     let directory = Directory::new("rebound");

@@ -116,14 +116,14 @@ async fn a_token_may_stand_in_four_places() {
     let forged =
         signed(&SECRET.replace('0', "1"), &json!({"sub": "ada", "aud": "sipway", "exp": now() + 600}));
     let elsewhere = signed(SECRET, &json!({"sub": "ada", "aud": "mail", "exp": now() + 600}));
-    let stranger = token("ada@example.org", 600);
+    let foreign = token("ada@example.org", 600);
     let old = signed(SECRET, &json!({"sub": "ada", "aud": "sipway", "exp": now() - 60}));
     for (query, why) in [
         (String::new(), "A token is missing"),
         ("?access_token=nonsense".to_owned(), "malformed"),
         (format!("?access_token={forged}"), "signature is wrong"),
         (format!("?access_token={elsewhere}"), "another audience"),
-        (format!("?access_token={stranger}"), "no user of this server"),
+        (format!("?access_token={foreign}"), "no user of this server"),
         (format!("?access_token={old}"), "has expired"),
     ] {
         let answer = ask(address, &query, "").await;

@@ -5,7 +5,7 @@ use crate::{
     handler::{HandshakeSlot, on_a_shard},
 };
 
-/// Strangers that say as much as they can.
+/// Unauthenticated clients that send as much as they can.
 const MANY: usize = 20;
 
 /// Messages of each.
@@ -20,26 +20,26 @@ fn put(client: &Client<tokio::net::TcpStream>, bytes: &[u8]) {
 }
 
 #[test]
-fn however_many_strangers_talk_others_are_heard_after_one_of_them() {
+fn a_registered_client_is_read_after_one_unauthenticated_client_however_many_there_are() {
     on_a_shard(async {
         let place = HandshakeSlot::ws();
         let known = Client::open(&place).await;
         place.handler.knows_nobody.set(true);
-        let mut strangers = Vec::new();
+        let mut unauthenticated_clients = Vec::new();
         for _ in 0..MANY {
-            strangers.push(Client::open(&place).await);
+            unauthenticated_clients.push(Client::open(&place).await);
         }
         let newcomer = Client::open(&place).await;
         let noise = text_frame(&"noise".repeat(20));
         // They have had their first words.
         let first_words = 50;
-        for stranger in &strangers {
-            put(stranger, &noise.repeat(first_words));
+        for unauthenticated in &unauthenticated_clients {
+            put(unauthenticated, &noise.repeat(first_words));
         }
         place.handler.messages(MANY * first_words).await;
         let flood = noise.repeat(FLOOD);
-        for stranger in &strangers {
-            put(stranger, &flood);
+        for unauthenticated in &unauthenticated_clients {
+            put(unauthenticated, &flood);
         }
         put(&known, &text_frame("known"));
         put(&newcomer, &text_frame("newcomer"));

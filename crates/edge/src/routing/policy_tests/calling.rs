@@ -12,7 +12,7 @@ fn check(site: &FakeTables, rows: &[Row]) {
     }));
 }
 
-const NOT_LET_IN: &str = "403 Strangers Are Not Let In";
+const NOT_LET_IN: &str = "403 Authentication Required";
 const NOT_YOURS: &str = "403 Not Your Address";
 const NO_RELAY: &str = "403 Relaying Denied";
 const NOT_OUTSIDE: &str = "403 Not Allowed To Call Outside";

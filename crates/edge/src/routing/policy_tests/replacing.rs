@@ -12,7 +12,7 @@ fn an_invite_takes_the_place_of_a_call_where_its_sender_may_call_that_side() {
     site.call(("bob@behind.test", flow(BOB_BEHIND)), ("100@behind.test", udp(REGISTRAR)));
     const CALLER: &str = "to-tag=a;from-tag=b";
     const CALLEE: &str = "to-tag=b;from-tag=a";
-    const NOT_LET_IN: &str = "403 Strangers Are Not Let In";
+    const NOT_LET_IN: &str = "403 Authentication Required";
     const NO_RELAY: &str = "403 Relaying Denied";
     // Sender, Call-ID, the side that it replaces, and where it goes. Nothing is at the Request-URI.
     let rows = [

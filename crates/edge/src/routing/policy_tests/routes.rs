@@ -159,7 +159,7 @@ fn without_a_to_tag_a_route_of_ours_is_read_and_not_judged() {
     let route = token(&site.flow_tokens, udp(PBX), flow(SENDER));
     let first = sent.asks("INVITE", "sip:100@trunk.test", &format!("Route: <{route}>\r\n"));
     assert_eq!(site.resolves(&sent, &route, &first), "the pbx");
-    assert_eq!(site.decides(&sent, &first), "403 Strangers Are Not Let In");
+    assert_eq!(site.decides(&sent, &first), "403 Authentication Required");
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn a_device_that_came_back_is_reached_by_those_who_are_let_in() {
         ("known ada@home.test", "bob@home.test", "sip:bob@d2.invalid", "bob"),
         ("proves ada@home.test", "bob@home.test", "sip:bob@d2.invalid", "bob"),
         ("nobody ada@home.test", "bob@home.test", "sip:bob@d2.invalid", "407 Prove It"),
-        ("nobody eve@elsewhere.test", "bob@home.test", "sip:bob@d2.invalid", "403 Strangers Are Not Let In"),
+        ("nobody eve@elsewhere.test", "bob@home.test", "sip:bob@d2.invalid", "403 Authentication Required"),
         ("nobody eve@elsewhere.test", "bob@open.test", "sip:bob@d2.invalid", "bob"),
         ("known ada@home.test", "bob@home.test", "sip:bob@d3.invalid", "not found"),
         ("known ada@home.test", "carl@home.test", "sip:carl@d2.invalid", "not found"),

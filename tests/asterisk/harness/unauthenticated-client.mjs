@@ -12,7 +12,7 @@ const FROM = "10.0.0.3";
 /** How long an answer may take, where one need not come. */
 const ANSWER_MS = 1000;
 
-export class Stranger {
+export class UnauthenticatedClient {
   #transport;
   #send;
   #heard = "";
@@ -23,12 +23,12 @@ export class Stranger {
    * @param {string} address `host:port` of the server
    */
   static async open(transport, address) {
-    const stranger = new Stranger();
+    const unauthenticated = new UnauthenticatedClient();
     const [host, port] = [address.slice(0, address.lastIndexOf(":")), Number(address.slice(address.lastIndexOf(":") + 1))];
-    stranger.#transport = transport;
-    if (transport === "udp") await stranger.#overUdp(host, port);
-    else await stranger.#overTcp(host, port, transport === "wss");
-    return stranger;
+    unauthenticated.#transport = transport;
+    if (transport === "udp") await unauthenticated.#overUdp(host, port);
+    else await unauthenticated.#overTcp(host, port, transport === "wss");
+    return unauthenticated;
   }
 
   async #overUdp(host, port) {
