@@ -228,7 +228,7 @@ impl SinkProgress {
                 if go_on < from {
                     self.rewind(go_on, moment.at);
                 } else if go_on > from {
-                    tracing::info!(sink = self.name, %from, %go_on, "the destination already has some of it");
+                    tracing::info!(sink = self.name, %from, %go_on, "the destination already has some of these events");
                     self.feed.restart(go_on);
                 }
             }
@@ -300,7 +300,7 @@ impl SinkProgress {
             event = event.id,
             refusals = times,
             error = failure.text,
-            "the destination refuses an event; it was put into the dead letters"
+            "the destination refused an event; it is in the dead letters now"
         );
         self.feed.acknowledge(1);
         let mut report = self.board.report();
@@ -347,7 +347,7 @@ impl SinkProgress {
         tracing::info!(
             sink = self.name,
             failures = outage.failures(),
-            "well again after {} s",
+            "delivers again after {} s",
             lasted.as_secs()
         );
     }
@@ -391,7 +391,7 @@ impl SinkProgress {
                     event,
                     failures,
                     error,
-                    "the destination refuses an event; everything behind it waits"
+                    "the destination refused an event; this event and all later ones wait"
                 ),
                 _ => tracing::warn!(
                     sink = self.name,
@@ -406,7 +406,7 @@ impl SinkProgress {
 
     /// Goes back: what comes after `to` is delivered again.
     fn rewind(&mut self, to: Position, at: SystemTime) {
-        tracing::warn!(sink = self.name, from = %self.feed.done_to(), %to, "delivers again what may have been lost");
+        tracing::warn!(sink = self.name, from = %self.feed.done_to(), %to, "delivers again the events that may have been lost");
         if to < self.cursor.position()
             && let Err(error) = self.cursor.reset(to, Save::Now)
         {
@@ -442,7 +442,7 @@ impl SinkProgress {
             self.trouble(text, at);
             return;
         };
-        tracing::error!(sink = self.name, error = text, go_on = %go_on, "there is a gap in what is delivered");
+        tracing::error!(sink = self.name, error = text, go_on = %go_on, "events are missing between the last delivered event and the next one");
         self.trouble(text, at);
         self.board.report().gaps += 1;
         if let Err(error) = self.cursor.reset(go_on, Save::Now) {
@@ -478,7 +478,7 @@ impl SinkProgress {
         self.last_save = Some(moment.now);
         if let Err(error) = self.cursor.advance(to, save) {
             // Harmless for now: after a crash, more is delivered again.
-            tracing::warn!(sink = self.name, error = %error, "cannot remember how far it got");
+            tracing::warn!(sink = self.name, error = %error, "cannot write the cursor; after a restart some events are delivered again");
             self.trouble(error.to_string(), moment.at);
             self.save_at = Some(moment.now + self.pace.longest_retry);
         }

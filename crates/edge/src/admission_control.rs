@@ -200,7 +200,7 @@ impl AdmissionControl {
         });
         if let Log::Say { times } = turned.log {
             let (by, why) = (source.by.as_str(), turned.why.as_str());
-            tracing::warn!(address = %source, by, why, times, "an address is turned away; see [defence]");
+            tracing::warn!(address = %source, by, why, times, "requests of this address are refused for a while; see [defence]");
         }
     }
 

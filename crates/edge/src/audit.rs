@@ -178,7 +178,7 @@ pub(crate) async fn run(shared: Arc<Shared>, every: Duration) {
     loop {
         ticks.tick().await;
         if let Err(error) = look(&shared).await {
-            tracing::warn!(%error, "no audit");
+            tracing::warn!(%error, "the audit cannot run");
         }
     }
 }
@@ -195,7 +195,7 @@ pub(crate) async fn look(shared: &Arc<Shared>) -> Result<Arc<AuditView>, NoAudit
     if let Some(first) = recorded.first() {
         tracing::error!(
             kind = %first.subject.kind(), evidence = evidence(shared, first), lasted_ms = millis(first.lasted), certain = view.certain,
-            "the kernel, the server and the ledger differ: GET /api/audit tells how; please report it"
+            "the kernel, the server and the ledger differ: see GET /api/audit, and please report it"
         );
     }
     for difference in recorded {

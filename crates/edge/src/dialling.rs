@@ -136,7 +136,7 @@ async fn open(shard: &Rc<Shard>, hop: Hop) -> Result<(Dialled, Flow), Fault> {
     let dialled = match Dialled::connect(&dial, &listener, Rc::clone(&shard.scratch)).await {
         Ok(dialled) => dialled,
         Err(error) => {
-            tracing::debug!(%remote, %error, "a peer cannot be connected to");
+            tracing::debug!(%remote, %error, "cannot connect to a peer");
             return Err(Fault::Peers);
         }
     };
@@ -144,7 +144,7 @@ async fn open(shard: &Rc<Shard>, hop: Hop) -> Result<(Dialled, Flow), Fault> {
     match Flow::open_to(shard, opening, (Rc::clone(dialled.link()), None), Some(hop)).await {
         Ok(flow) => Ok((dialled, flow)),
         Err(refused) => {
-            tracing::debug!(%remote, reason = refused.reason, "a connection to a peer may not be a flow");
+            tracing::debug!(%remote, reason = refused.reason, "a connection to a peer was not accepted as a flow");
             dialled.let_go().await;
             Err(Fault::Ours)
         }

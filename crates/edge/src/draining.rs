@@ -92,7 +92,7 @@ impl Handle {
         tracing::info!(
             flows = progress.left,
             over_seconds = over.as_secs_f64(),
-            "draining: no new flows, the open ones are closed"
+            "drain: new flows are refused, open ones are closed"
         );
         Ok(progress)
     }
@@ -104,7 +104,7 @@ impl Handle {
     pub fn serve_again(&self) -> Result<DrainProgress, ShuttingDown> {
         let changed = self.0.change(AdmissionState::Serving)?;
         if changed {
-            tracing::info!(flows = self.live(), "new flows are let in again");
+            tracing::info!(flows = self.live(), "new flows are accepted again");
         }
         Ok(self.progress())
     }

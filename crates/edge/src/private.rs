@@ -44,7 +44,7 @@ pub(crate) fn tighten(directory: &Path) {
     if fs::metadata(directory).is_ok_and(|metadata| metadata.mode() & 0o027 != 0) {
         tracing::warn!(
             directory = %directory.display(),
-            "others may enter or change the directory of the ledger, which holds files that are not the ledger's; chmod 700 it, or move those"
+            "other users can enter or change the directory of the ledger, which also holds other files: run chmod 700 on it, or move those files"
         );
     }
 }
@@ -70,6 +70,6 @@ fn take_away(path: &Path, mode: u32) {
     if let Err(error) = changed.map_err(std::io::Error::from)
         && error.kind() != ErrorKind::NotFound
     {
-        tracing::warn!(path = %path.display(), %error, "others may read this part of the ledger, and that cannot be changed; chmod it");
+        tracing::warn!(path = %path.display(), %error, "other users can read this part of the ledger, and the server cannot change its mode: run chmod on it");
     }
 }

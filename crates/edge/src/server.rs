@@ -133,7 +133,7 @@ impl Server {
                 max_flows,
                 wanted,
                 descriptors,
-                "this process may have fewer descriptors than `limits.max_flows` asks for; raise its limit (ulimit -n, LimitNOFILE=)"
+                "the limit of file descriptors is too low for `limits.max_flows`: raise it (ulimit -n, LimitNOFILE=)"
             );
         }
         let per_shard = config.limits.max_transactions / u32::try_from(shards).unwrap_or(1).max(1);
@@ -221,7 +221,7 @@ impl Server {
             std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let Ok(runtime) =
-                    runtime.inspect_err(|error| tracing::error!(%error, "a shard has no runtime"))
+                    runtime.inspect_err(|error| tracing::error!(%error, "a shard cannot start its runtime"))
                 else {
                     return;
                 };
@@ -332,7 +332,7 @@ async fn accept_all(shared: Arc<Shared>, listener: u8, socket: TcpListener, most
                 shared.metrics.add(Count::AcceptsStarved);
                 if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
                     warned = Some(Instant::now());
-                    tracing::warn!(%error, "no connection can be accepted for the moment; raise the limit (ulimit -n, LimitNOFILE=)");
+                    tracing::warn!(%error, "no connection can be accepted: the process has no file descriptor left; raise the limit (ulimit -n, LimitNOFILE=)");
                 }
             }
         }

@@ -224,7 +224,10 @@ impl Shard {
             return Contained::Done;
         }
         self.shared.metrics.add(Count::Panics);
-        tracing::error!(shard = self.index, "a panic, which is a bug: please report what stands before this");
+        tracing::error!(
+            shard = self.index,
+            "a handler panicked, which is a bug: please report it with the lines before this one"
+        );
         Contained::Panicked
     }
 

@@ -214,7 +214,7 @@ async fn unregister(shared: &Shared, pending: &PendingUnregister) {
     }
     shared.metrics.add(Count::UnregistersFailed);
     upstream.unregisters.failed(upstream.name.as_str(), refused);
-    tracing::debug!(%aor, status = refused, "the registrar did not take a binding back");
+    tracing::debug!(%aor, status = refused, "the registrar did not remove a binding");
 }
 
 /// Whether the answer to an un-REGISTER lists the Contact that it was to remove. The registrar has then

@@ -145,7 +145,7 @@ impl UserQuotas {
         let name = name.get(..end).unwrap_or_default();
         let log = locked(&self.hindered).note(name, what, Instant::now());
         if let Log::Say { times } = log {
-            tracing::warn!(user = ?name, limit = what.as_str(), times, "a user takes more than it may; see [defence]");
+            tracing::warn!(user = ?name, limit = what.as_str(), times, "a user is throttled; see [defence]");
         }
         QuotaExceeded { what, wait }
     }

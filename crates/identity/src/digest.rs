@@ -226,12 +226,11 @@ impl Digest {
         match lacks {
             MissingHash::Spelling => tracing::warn!(
                 %domain, user = account, written, realm,
-                "a client wrote the name of this user in a way for which there is no hash: store a hash of `written:realm:password` \
-                 beside the other, or the password, or have the client write the name as it was hashed"
+                "a client wrote this user's name in a spelling that has no hash: store a hash of `written:realm:password` too, store the password, or let the client use the hashed spelling"
             ),
             MissingHash::Algorithm(algorithm) => tracing::warn!(
                 %domain, user = account, algorithm = algorithm.name(),
-                "a client took an algorithm for which this user has no hash: store one, or leave the algorithm out of `algorithms`"
+                "a client chose an algorithm that this user has no hash for: store one, or remove the algorithm from `algorithms`"
             ),
         }
     }

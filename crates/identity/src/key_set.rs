@@ -133,7 +133,7 @@ pub async fn keep_keys(domains: Arc<Domains>, metrics: Arc<Metrics>, domain: Hos
             Ok(keys) => {
                 metrics.add(Count::KeysFetched);
                 if failing {
-                    tracing::info!(%domain, url = %remote.url, "the token keys are there again");
+                    tracing::info!(%domain, url = %remote.url, "the token keys can be fetched again");
                 }
                 failing = false;
                 tokens.replace_keys(keys);
@@ -142,7 +142,7 @@ pub async fn keep_keys(domains: Arc<Domains>, metrics: Arc<Metrics>, domain: Hos
             Err(error) => {
                 metrics.add(Count::KeysFailed);
                 if !failing {
-                    tracing::warn!(%domain, url = %remote.url, %error, "the token keys cannot be had; those that are known stay");
+                    tracing::warn!(%domain, url = %remote.url, %error, "the token keys cannot be fetched; the known keys stay in use");
                 }
                 failing = true;
                 remote.every.min(AGAIN)

@@ -224,7 +224,7 @@ pub async fn keep_users(domains: Arc<Domains>, metrics: Arc<Metrics>, domain: Ho
                 // Who has mended one thing is told of the next.
                 let error = error.to_string();
                 if failing.as_ref() != Some(&error) {
-                    tracing::warn!(%domain, path = %path.display(), %error, "the users cannot be read; those that are known stay");
+                    tracing::warn!(%domain, path = %path.display(), %error, "the users cannot be read; the known users stay valid");
                 }
                 failing = Some(error);
                 None

@@ -201,7 +201,7 @@ impl FileSink {
             if self.open.is_some() {
                 // What was written to the one that was moved is ours to make safe, for we soon forget it.
                 self.sync_open()?;
-                tracing::debug!(path = %self.path.display(), "the file was moved; a new one is begun");
+                tracing::debug!(path = %self.path.display(), "the file was moved away; writing to a new one");
             }
             self.open = None;
             let open = self.open()?;

@@ -180,7 +180,7 @@ impl PostgresSink {
             transaction.batch_execute(LOCK).await.map_err(failed)?;
             transaction.batch_execute(&postgres_schema(&self.schema)).await.map_err(failed)?;
             transaction.commit().await.map_err(failed)?;
-            tracing::info!(sink = self.sink, schema = self.schema, "made the schema");
+            tracing::info!(sink = self.sink, schema = self.schema, "created the schema");
         }
         let newest = client.query_one(&format!("SELECT coalesce(max(version), 0) FROM {table}"), &[]).await;
         let newest = newest.and_then(|row| row.try_get::<_, i32>(0)).map_err(failed)?;

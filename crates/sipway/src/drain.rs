@@ -34,7 +34,7 @@ pub(crate) fn run(drain: &Drain) -> Outcome {
 
 fn cancel(admin: &Admin) -> Result<(), Outcome> {
     let progress = admin.ask("DELETE", "/api/drain")?;
-    say!("new connections are let in again; {}", open(&progress));
+    say!("new connections are accepted again; {}", open(&progress));
     Ok(())
 }
 
@@ -82,7 +82,7 @@ fn watch(admin: &Admin, mut progress: Value, bar: bool) -> Result<Value, Outcome
                 return Err(Outcome::failed("the server is shutting down: it closes the rest on its own"));
             }
             _ => {
-                return Err(Outcome::failed("someone cancelled the drain: new connections are let in again"));
+                return Err(Outcome::failed("someone cancelled the drain: new connections are accepted again"));
             }
         }
         thread::sleep(LOOK);

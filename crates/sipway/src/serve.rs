@@ -112,14 +112,17 @@ async fn serve_until_told(mut config: Config, talk: OutputMode, file: Option<&Pa
     let (over, until) = (config.shutdown.over, Instant::now() + config.shutdown.deadline);
     let left = || until.saturating_duration_since(Instant::now());
     systemd::stopping(left());
-    tracing::info!(flows = handle.live(), "ending: every open flow is closed and its close written");
+    tracing::info!(
+        flows = handle.live(),
+        "shutting down: every open flow is closed and its close is written"
+    );
     let mut hurried = false;
     let mut ending = pin!(server.shut_down(over, left()));
     let ended = loop {
         tokio::select! {
             ended = &mut ending => break ended,
             () = orders.end() => {
-                tracing::info!(flows = handle.live(), "told again: what is still open is closed at once");
+                tracing::info!(flows = handle.live(), "second signal: all open flows are closed at once");
                 hurried = true;
                 handle.hurry();
             }
@@ -146,7 +149,7 @@ async fn serve_until_told(mut config: Config, talk: OutputMode, file: Option<&Pa
             sink = status.name,
             events = status.lag,
             error,
-            "ending before this sink has everything; it gets the rest from the next start"
+            "shutting down before this sink has all events; the next start delivers the rest"
         );
     }
     // The disk is asked for what is left even if nothing else is.
@@ -212,13 +215,13 @@ fn reload(handle: &Handle, config: &mut Config, file: Option<&Path>) {
         Ok(newer) => newer,
         Err(errors) => {
             let errors = errors.render(Style::Plain);
-            return tracing::error!("SIGHUP: nothing is taken over from {}:\n{errors}", file.display());
+            return tracing::error!("SIGHUP: nothing was reloaded from {}:\n{errors}", file.display());
         }
     };
     let certificates = match handle.reload(&newer) {
         Ok(certificates) => certificates,
         Err(error) => {
-            return tracing::error!("SIGHUP: nothing is taken over from {}: {error}", file.display());
+            return tracing::error!("SIGHUP: nothing was reloaded from {}: {error}", file.display());
         }
     };
     config.shutdown.clone_from(&newer.shutdown);
@@ -228,12 +231,12 @@ fn reload(handle: &Handle, config: &mut Config, file: Option<&Path>) {
     let certificates = (!certificates.is_empty()).then(|| certificates.join(", "));
     tracing::info!(
         certificates,
-        "SIGHUP: certificates, users, [defence] and [shutdown] are taken over for what comes from now on"
+        "SIGHUP: certificates, users, [defence] and [shutdown] are reloaded and used from now on"
     );
     certificates::warn(&newer);
     if !at_restart.is_empty() {
         let sections = at_restart.join(", ");
-        tracing::warn!(sections, "SIGHUP: what changed in these sections takes a restart");
+        tracing::warn!(sections, "SIGHUP: changes in these sections need a restart");
     }
 }
 
@@ -390,7 +393,7 @@ fn print_events(ledger: &Ledger, node: &Node, talk: OutputMode) {
                 continue;
             }
             Ok(None) => {}
-            Err(error) => return tracing::error!(%error, "events can no longer be shown"),
+            Err(error) => return tracing::error!(%error, "events can no longer be printed"),
         }
         if reader.wait_for(Duration::from_millis(500)) == More::Closed {
             return;

@@ -89,6 +89,6 @@ fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state)
         && error.kind() != io::ErrorKind::NotFound
     {
-        tracing::debug!(%error, "systemd cannot be told");
+        tracing::debug!(%error, "cannot notify systemd");
     }
 }

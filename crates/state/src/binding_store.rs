@@ -127,13 +127,13 @@ pub fn open(directory: &Path, listeners: &[String], time: Now) -> Option<StoredB
         let aside = directory.join("bindings.damaged");
         tracing::warn!(
             file = %path.display(), aside = %aside.display(), %error,
-            "the file of bindings over UDP cannot be used and is moved away; phones register again in their time"
+            "the file of bindings over UDP cannot be used and was moved away; phones come back with their next REGISTER"
         );
         move_away(&path, &aside)?;
         load(&path, listeners, time)
     });
     tried.inspect_err(|error| {
-        tracing::error!(file = %path.display(), %error, "bindings over UDP will not outlive this process");
+        tracing::error!(file = %path.display(), %error, "bindings over UDP will be lost when this process ends");
     })
     .ok()
 }
@@ -328,7 +328,7 @@ impl File {
             && self.warned.is_none_or(|at| at.elapsed() >= EVERY)
         {
             self.warned = Some(Instant::now());
-            tracing::warn!(%error, "bindings over UDP are not kept for the next start");
+            tracing::warn!(%error, "bindings over UDP are not stored for the next start");
         }
     }
 }

@@ -231,7 +231,7 @@ impl Bookkeeper {
         }
         let snapshot = self.unfinished.snapshot();
         if let Err(error) = self.ledger.write_checkpoint(self.at, &snapshot) {
-            tracing::warn!(%error, "no checkpoint could be written: the next start reads more, and nothing is dropped meanwhile");
+            tracing::warn!(%error, "cannot write a checkpoint: the next start takes longer, and no old records are dropped meanwhile");
             self.checkpoint_not_before = now + LOOK_EVERY;
             return false;
         }
@@ -274,7 +274,7 @@ impl Bookkeeper {
                 free_bytes = free,
                 ledger_bytes = self.ledger.bytes_on_disk(),
                 keep_size = self.policy.keep_size,
-                "the disk under the ledger is nearly full: without room no new flow is let in; lower `[ledger] keep_size` or make room"
+                "the disk of the ledger is nearly full, and a full disk refuses new flows: lower `[ledger] keep_size` or free space"
             );
         }
     }
@@ -290,7 +290,7 @@ impl Bookkeeper {
                 Ok(Step::Idle) => {}
                 Err(error) if now >= complained_at + WARN_EVERY => {
                     complained_at = now;
-                    tracing::error!(%error, "the ledger cannot be followed: no checkpoints are written and nothing is dropped");
+                    tracing::error!(%error, "the ledger cannot be read: no checkpoints are written and no old records are dropped");
                 }
                 Err(_) => {}
             }
@@ -367,7 +367,7 @@ impl BookkeeperThread {
         // If it is busy, it looks soon enough by itself.
         let _ = self.orders.0.try_send(Order::Finish);
         if tokio::time::timeout_at(until.into(), self.ended).await.is_err() {
-            tracing::warn!("the last checkpoint was not written in time: the next start reads more");
+            tracing::warn!("the last checkpoint was not written in time: the next start takes longer");
         }
     }
 }

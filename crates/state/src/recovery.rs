@@ -152,7 +152,7 @@ fn fold(opened: &Opened) -> Result<(LedgerFold, u64), RecoveryError> {
 /// Where the fold begins: at the newest checkpoint that can be used, or at the first record of all.
 fn begin(opened: &Opened) -> Result<LedgerFold, RecoveryError> {
     for at in &opened.unusable_checkpoints {
-        tracing::warn!(checkpoint = %at, "a checkpoint cannot be used; the start reads further back");
+        tracing::warn!(checkpoint = %at, "a checkpoint cannot be used; the start reads from an earlier one");
     }
     let mut unread = None;
     if let Some(checkpoint) = &opened.checkpoint {
@@ -168,7 +168,7 @@ fn begin(opened: &Opened) -> Result<LedgerFold, RecoveryError> {
                 });
             }
             Err(error) => {
-                tracing::warn!(checkpoint = %checkpoint.position, %error, "a checkpoint cannot be used; the start reads everything");
+                tracing::warn!(checkpoint = %checkpoint.position, %error, "a checkpoint cannot be used; the start reads the whole ledger");
                 unread = Some(error.to_string());
             }
         }

@@ -420,7 +420,7 @@ impl Registry {
         }
         if let Err(error) = batch.push_reserved(room, kind.number(), at, record) {
             // The sizes of records are bounded by their types and tested against the rooms.
-            tracing::error!(%error, %kind, "a record is longer than its room: this is a bug, please report it");
+            tracing::error!(%error, %kind, "a record is longer than its reservation: this is a bug, please report it");
         }
     }
 
@@ -437,7 +437,7 @@ impl Registry {
             return;
         }
         if let Err(rejected) = self.ledger.append(batch) {
-            tracing::error!(error = %rejected.why, records = rejected.batch.len(), "the ledger took no records");
+            tracing::error!(error = %rejected.why, records = rejected.batch.len(), "the ledger did not accept records");
         }
     }
 }

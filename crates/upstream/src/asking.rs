@@ -79,7 +79,7 @@ impl Upstream {
             HealthChange::Nothing => {}
             HealthChange::Up => tracing::info!(upstream, %server, "a server answers again"),
             HealthChange::Down => {
-                tracing::warn!(upstream, %server, "a server does not answer: it is passed over until it does");
+                tracing::warn!(upstream, %server, "a server does not answer: other servers are asked until it does");
             }
         }
     }

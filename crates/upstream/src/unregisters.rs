@@ -56,7 +56,7 @@ impl Unregisters {
                 status,
                 contacts = untold,
                 mend = self.mend(status),
-                "the registrar did not take back the contacts of connections that have ended; it keeps them until they expire"
+                "the registrar did not remove the contacts of connections that have ended; they stay until they expire"
             );
         }
     }

@@ -108,7 +108,7 @@ pub async fn look_up(
                         upstream = name,
                         host = place.host,
                         servers = found.len(),
-                        "a name leads to servers"
+                        "a name resolves to servers"
                     );
                 }
                 lasts
@@ -116,7 +116,7 @@ pub async fn look_up(
             Err(error) => {
                 metrics.add(Count::LookUpsFailed);
                 last = None;
-                tracing::warn!(upstream = name, host = place.host, %error, "a name cannot be looked up; what is known of it stays");
+                tracing::warn!(upstream = name, host = place.host, %error, "a name cannot be resolved; the known servers stay in use");
                 LOOK_AGAIN
             }
         };

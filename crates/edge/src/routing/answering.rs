@@ -49,7 +49,11 @@ impl<F: FlowLookup> Routing<'_, F> {
 impl Shard {
     /// Tells the operator, since calls to that server fail as if it were silent.
     pub(crate) fn tell_of_foreign_answer(&self, sent: Hop, from: Hop) {
-        tracing::debug!(?sent, ?from, "a response does not come from where its request went");
+        tracing::debug!(
+            ?sent,
+            ?from,
+            "a response came from another address than its request was sent to; it is dropped"
+        );
         if !self.shared.upstreams.is_upstream(sent) {
             return;
         }
@@ -61,8 +65,7 @@ impl Shard {
         tracing::warn!(
             ?sent,
             ?from,
-            "an answer to a request for an upstream came from elsewhere and was dropped; let the server answer from the \
-             address it is asked at, or name the other one in `targets` too"
+            "an answer of an upstream came from an unknown address and was dropped: let the server answer from the address that it is asked at, or add the other address to `targets`"
         );
     }
 }

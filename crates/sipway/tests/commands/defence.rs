@@ -149,7 +149,7 @@ async fn an_operator_sees_which_users_take_more_than_they_may() {
     assert!(shown.out.lines().nth(1).is_some_and(|line| line.contains("connections")), "{shown:?}");
     assert_eq!(metric(&server, "sipway_hindered_user_connections_total").await, 3);
     let log = server.terminate_and_read().await;
-    assert_eq!(log.matches("a user takes more than it may").count(), 1, "{log}");
+    assert_eq!(log.matches("a user is throttled").count(), 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -338,7 +338,7 @@ async fn sighup_takes_the_limits_over() {
     assert!(timeout(PATIENCE, scanner.next()).await.unwrap().is_err(), "it is answered");
     let words = server.terminate_and_read().await;
     assert!(
-        words.contains("[defence] and [shutdown] are taken over") && !words.contains("takes a restart"),
+        words.contains("[defence] and [shutdown] are reloaded") && !words.contains("need a restart"),
         "{words}"
     );
 }

@@ -116,7 +116,7 @@ async fn a_ledger_of_an_earlier_version_is_closed_to_others_at_the_start() {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut warned = false;
     while let Some(line) = lines.next_line().await.unwrap() {
-        warned |= line.contains("others may enter or change the directory of the ledger");
+        warned |= line.contains("other users can enter or change the directory of the ledger");
         if line.contains("\"ready\"") {
             break;
         }

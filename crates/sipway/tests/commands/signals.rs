@@ -124,7 +124,7 @@ async fn sighup_names_certificates_only_if_there_are_others() {
             write();
         }
         server.signal("HUP").await;
-        let said = server.hear("are taken over for what comes from now on").await;
+        let said = server.hear("are reloaded and used from now on").await;
         let named = said["fields"].get("certificates").map(|names| names.as_str().unwrap());
         assert_eq!(named, certificates, "{said}");
     }

@@ -31,7 +31,7 @@ impl Bookkeeper {
                     to = to.min(*position);
                 }
             }
-            Err(error) => return tracing::warn!(%error, "nothing is dropped from the ledger"),
+            Err(error) => return tracing::warn!(%error, "no old records are dropped from the ledger"),
         }
         match self.ledger.remove_before(to) {
             Ok(removal) if removal.segments > 0 => {
@@ -64,7 +64,7 @@ impl Bookkeeper {
         let [older, _] = self.checkpoints[..] else { return };
         let readers = match self.ledger.cursors() {
             Ok(cursors) => self.policy.readers(cursors),
-            Err(error) => return tracing::warn!(%error, "nothing is dropped from the ledger"),
+            Err(error) => return tracing::warn!(%error, "no old records are dropped from the ledger"),
         };
         let facts = Facts { segments: &segments, checkpoint: older, readers: &readers, now };
         let (ledger, ended) = (&self.ledger, &mut self.ended);
@@ -83,7 +83,7 @@ impl Bookkeeper {
             tracing::warn!(
                 sink = held.by,
                 bytes = held.bytes,
-                "old records are kept because this sink has not read them; the disk must have room for them, or `[ledger] drop_unread_of` must name the sink"
+                "old records stay because this sink has not read them: give the disk room, or name the sink in `[ledger] drop_unread_of`"
             );
         }
         if let Some((count, reason)) = drop {
@@ -108,7 +108,7 @@ impl Bookkeeper {
                     records += seq + 1 - segment.first.seq;
                     last = Some(Position::new(segment.first.incarnation, seq));
                 }
-                Err(error) => return tracing::warn!(%error, "nothing is dropped from the ledger"),
+                Err(error) => return tracing::warn!(%error, "no old records are dropped from the ledger"),
             }
         }
         // Runs that wrote nothing go with the next record that does.
@@ -139,7 +139,7 @@ impl Bookkeeper {
         match self.room.take() {
             Some(room) => {
                 if let Err(error) = batch.push_reserved(room, kind, now, &json) {
-                    return tracing::error!(%error, "a tombstone is longer than its room: this is a bug, please report it");
+                    return tracing::error!(%error, "a `ledger.trimmed` record is longer than its reservation: this is a bug, please report it");
                 }
             }
             None => {
@@ -155,11 +155,11 @@ impl Bookkeeper {
                 self.tombstone = Some(Position::new(appended.incarnation, appended.last_seq));
                 self.metrics.add_many(Count::RecordsTrimmed, records);
                 for sink in named {
-                    tracing::warn!(sink = %sink.sink, "loses events that it had not read, as `[ledger] drop_unread_of` says");
+                    tracing::warn!(sink = %sink.sink, "this sink loses events that it had not read, because `[ledger] drop_unread_of` names it");
                 }
             }
             Err(rejected) => {
-                tracing::warn!(error = %rejected.why, "there is no room for a tombstone, so nothing is dropped");
+                tracing::warn!(error = %rejected.why, "the ledger has no room for a `ledger.trimmed` record, so no old records are dropped");
             }
         }
     }
