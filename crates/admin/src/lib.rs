@@ -1,7 +1,8 @@
 //! HTTP: softphone page, JSON, event stream, metrics.
 //!
-//! One [`Router`](axum::Router) for whoever serves it: the admin listener of the configuration ([`serve`]),
-//! or a `ws` or `wss` listener in development, which hands over what is no upgrade ([`serve_connection`]).
+//! One [`Router`](axum::Router) for every place that serves it: the admin listener of the configuration
+//! ([`serve`]), or a `ws` or `wss` listener in development, which hands over what is no upgrade
+//! ([`serve_connection`]).
 #![forbid(unsafe_code)]
 
 mod api;

@@ -23,7 +23,8 @@ pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
     axum::serve(listener.tap_io(|stream| give_up_on_silence(stream)), router).await
 }
 
-/// Whoever stops reading, an event stream above all, is given up by the kernel: places for readers are few.
+/// A client that stops reading, above all of an event stream, loses its connection: places for readers are
+/// few.
 fn give_up_on_silence(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_tcp_user_timeout(Some(SILENCE));
 }

@@ -61,7 +61,7 @@ impl Keyword for Register {
     ];
 }
 
-/// What becomes of a redirection (3xx) by whoever a user of a domain is called at.
+/// What the server does with a redirection (3xx) that a user's device or backend answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Redirects {
     /// The caller gets it.
@@ -105,7 +105,7 @@ pub enum Authentication {
     },
     /// Those whom a certificate of their own names, at a listener that asks for one.
     Certificate,
-    /// Whoever the backend lets in: registrations are forwarded to it, with what leads back here.
+    /// The backend decides: registrations are forwarded to it, with a route back to this server.
     Backend(Registration),
     /// Those whose WebSocket was opened with a token that names them.
     Jwt(Box<Jwt>),

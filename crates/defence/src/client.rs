@@ -61,7 +61,7 @@ pub enum ClientAddress {
     /// By their sockets: nothing stands in between, or nothing that tells.
     #[default]
     Socket,
-    /// By the header of the PROXY protocol that every connection begins with; whoever else connects is
+    /// By the header of the PROXY protocol that every connection begins with; any other connection is
     /// refused.
     ProxyProtocol(Networks),
     /// By `X-Forwarded-For` in the handshakes that these proxies pass on.
@@ -71,7 +71,7 @@ pub enum ClientAddress {
 }
 
 impl ClientAddress {
-    /// Whether whoever has this socket speaks for others.
+    /// Whether the peer of this socket is a trusted proxy.
     #[must_use]
     pub fn trusts(&self, socket: IpAddr) -> bool {
         match self {

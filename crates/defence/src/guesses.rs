@@ -2,9 +2,9 @@
 //!
 //! Failures are counted for each name, whether there is such a user or not. Beyond the limit the name is
 //! *guessed*: each address has [`TRIES`] failures for it in the time in which failures are forgotten, and
-//! then its credentials for that name are not looked at. So a crowd of addresses has few tries each, and
-//! whoever knows the password is let in at the first, from wherever. Addresses at which the user was let in
-//! lately are not asked at all: there may be an old phone beside a new one.
+//! then its credentials for that name are not looked at. So a crowd of addresses has few tries each, and a
+//! client with the right password succeeds at the first try, from any address. Addresses at which the user
+//! was let in lately are not asked at all: there may be an old phone beside a new one.
 
 use std::{
     collections::HashSet,

@@ -57,8 +57,8 @@ pub enum Offence {
     /// A request that was refused: to a user or domain that is not here, or to be relayed elsewhere.
     Refused,
     /// A request without credentials, for which they were asked. Everybody does that once, and has it
-    /// forgotten with the answer; whoever tries one user after the other does it again and again. Fifty of
-    /// them weigh as much as one of the others.
+    /// forgotten with the answer; a client that tries one user after the other does it again and again. Fifty
+    /// of them weigh as much as one of the others.
     Unproved,
     /// The name of a scanner. This alone is answered with a ban.
     Scanner,

@@ -1,8 +1,8 @@
 //! The PROXY protocol, versions 1 and 2, seen from the receiver: the header by which a load balancer tells
 //! whose connection it passes on, before anything else is said.
 //!
-//! Extensions of version 2 (TLVs) are passed over, the checksum among them: whoever could change the header
-//! could change that.
+//! Extensions of version 2 (TLVs) are passed over, the checksum among them: anyone who could change the
+//! header could change that.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

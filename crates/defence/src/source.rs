@@ -10,7 +10,7 @@ const V6_PREFIX: u8 = 64;
 
 /// Whom limits are counted for: an IPv4 address, or the /64 of an IPv6 one.
 ///
-/// Datagrams are counted apart: whoever sends them can write any address in front, and must not get others
+/// Datagrams are counted apart: their sender can forge any source address, and must not get others
 /// banned that have connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source {

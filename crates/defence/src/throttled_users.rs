@@ -1,4 +1,4 @@
-//! Which users were hindered lately: for whoever asks, and for the log.
+//! Users that were throttled lately, for the admin API and the log.
 
 use std::{
     collections::{HashMap, VecDeque},

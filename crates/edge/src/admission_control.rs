@@ -105,7 +105,7 @@ impl AdmissionControl {
         })
     }
 
-    /// Everything is judged by these from now on; whoever is in stays.
+    /// All decisions use these from now on; connections that are open stay.
     pub(crate) fn take_over(&self, config: &Defence) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = config.into();
         self.standings().limit(config.limits);

@@ -153,7 +153,7 @@ impl Audit {
         }
     }
 
-    /// This connection goes to whoever serves pages, who may hold it for as long as it likes.
+    /// This connection goes to the web pages, which may keep it open without limit.
     pub(crate) fn hand_over(&self, stream: &impl AsFd) {
         if let Some(number) = socket_number(stream) {
             self.pages.lock().unwrap_or_else(PoisonError::into_inner).insert(number);

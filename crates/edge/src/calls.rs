@@ -78,7 +78,7 @@ impl Shared {
         sure.then(|| aor.to_owned())
     }
 
-    /// A response of interest goes to whoever asked.
+    /// A response that matters for a call goes upstream.
     pub(crate) fn call_response(&self, status: u16, head: &Message<'_>, asked: Hop, by: Option<Hop>) {
         let requests = self.calls.answered(self.tables().call_records(), status, head, (asked, by));
         self.originate_all(requests);

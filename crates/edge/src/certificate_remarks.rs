@@ -10,7 +10,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 #[cfg(test)]
 mod tests;
 
-/// Whoever has fewer days left is told, seconds.
+/// Certificates with less time left than this are named in the log, in seconds.
 const SOON: u64 = 14 * DAY;
 
 const DAY: u64 = 24 * 60 * 60;

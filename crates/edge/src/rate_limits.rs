@@ -44,7 +44,7 @@ impl Shard {
             Hop::Peer { .. } => {}
             Hop::Udp { .. } if self.shared.upstreams.is_upstream(from) => {}
             Hop::Udp { listener, remote } => {
-                // Whoever has registered may err, as on a connection; but not guess, nor be a scanner.
+                // A registered sender may make mistakes, as on a connection; it may not guess or scan.
                 let may_err = match offence {
                     Offence::Malformed | Offence::Refused | Offence::Unproved => true,
                     Offence::Credentials | Offence::Handshake | Offence::Scanner => false,

@@ -82,6 +82,6 @@ pub(crate) enum Proved {
     /// No, or another did before it.
     #[default]
     No,
-    /// Yes: whoever From names.
+    /// Yes: the user in From.
     Yes,
 }

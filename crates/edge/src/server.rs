@@ -292,11 +292,11 @@ impl Server {
         // An error says that it is being ended already.
         let over = over.min(patience);
         let _ = shared.begin_emptying(Purpose::Shutdown, over, (patience - over) / 2);
-        // Meanwhile open flows are served as ever, and whoever knocks is told to go elsewhere.
+        // Meanwhile open flows are served, and new clients are refused.
         shared.emptied(until).await;
         shared.all_told().await;
         shared.state.begin_closing();
-        // Whoever was opening a flow or adding a binding has done so once the table was had.
+        // After this lock, every flow and binding that was being added has been added.
         drop(shared.state.location());
         shared.emptied(until).await;
         for acceptor in &self.acceptors {

@@ -272,7 +272,7 @@ impl Domains {
         }
     }
 
-    /// Whether a challenge asks for a password of a user of ours, or might: whoever made it could answer ours
+    /// Whether a challenge asks, or may ask, for a password of a user of ours: its author could answer ours
     /// with what it brings. One that can be read and names another realm does not.
     pub fn asks_as_we_do(&self, challenge: &[u8]) -> bool {
         let sip_auth::CredentialsScope::Realm(realm) = sip_auth::CredentialsScope::of(challenge) else {

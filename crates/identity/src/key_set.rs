@@ -29,7 +29,7 @@ const LONGEST: usize = 64 << 10;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Between two fetches at least, whoever wants one.
+/// Least time between two fetches.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// After a fetch that failed, unless the next is due earlier.

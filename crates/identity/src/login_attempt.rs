@@ -127,7 +127,7 @@ impl<C> Asked<'_, C> {
             match (may, outcome) {
                 (Err(too_much), Outcome::Wrong | Outcome::Old) => answer = Err(*too_much),
                 (Ok(()), Outcome::Proved(user)) if user == name => throttle.succeeded(&who),
-                // Whoever brings several at once has guessed several.
+                // Several credentials in one request are several guesses.
                 (Ok(()), Outcome::Old) if place == 0 => {}
                 (Ok(()), _) => throttle.failed(&who),
                 (Err(_), Outcome::Proved(_)) => {}

@@ -17,7 +17,7 @@ const MOST_REMARKS: usize = 8;
 /// What `sipway check` says of where a domain's users come from.
 #[derive(Debug)]
 pub enum UsersFound {
-    /// Everybody, whoever the backend lets in, or who has an ephemeral password.
+    /// All users that the backend accepts or that have an ephemeral password.
     NotAsked,
     /// So many in a file or a database.
     Users {
@@ -113,7 +113,7 @@ pub(crate) fn remarks(domain: &Domain, all: &[Domain], users: &UserTable) -> Vec
         return Vec::new();
     };
     if users.is_empty() {
-        // Whoever has an ephemeral password stands in no file.
+        // Users with an ephemeral password stand in no file.
         let nobody = UsersRemark { flaw: UserFlaw::Nobody, user: String::new(), count: 0 };
         return if ephemeral.is_none() { vec![nobody] } else { Vec::new() };
     }

@@ -262,8 +262,8 @@ pub enum ReadError {
         /// The first record still there.
         oldest: Position,
     },
-    /// The place to read on from lies beyond what was ever written: the log is older than whoever remembered
-    /// the place.
+    /// The place to read on from lies beyond what was ever written: the log is older than the reader that
+    /// remembered the place.
     #[error("the ledger ends before {wanted}: was it restored from an older copy?")]
     Ahead {
         /// Where reading should go on.

@@ -144,7 +144,7 @@ pub(crate) struct BlockHeader {
     /// Header and records, without padding.
     pub(crate) length: usize,
     pub(crate) first_seq: u64,
-    /// The last sequence that was durable when the block was written: whoever reads this block intact knows
+    /// The last sequence that was durable when the block was written: a reader of this intact block knows
     /// that all up to there had reached the disk.
     pub(crate) durable_before: u64,
     pub(crate) count: u32,

@@ -39,7 +39,7 @@ struct Inner {
     threads: std::sync::Mutex<Vec<JoinHandle<()>>>,
     /// Without threads: somebody else takes the steps.
     stepped: bool,
-    /// Held by whoever removes segments or writes a checkpoint.
+    /// Held while segments are removed or a checkpoint is written.
     upkeep: std::sync::Mutex<()>,
 }
 
@@ -426,7 +426,7 @@ impl Inner {
                 let _ = thread.join();
             }
         } else {
-            // The disk does not answer: whoever waits is told, and the threads end when it does.
+            // The disk does not answer: waiting callers get an error, and the threads end when it does.
             let mut wake = Vec::new();
             state.queue.closed(&mut wake);
             drop(state);

@@ -305,7 +305,7 @@ impl Queue {
         Waited::NotYet
     }
 
-    /// The writer has ended: whoever still waits waits in vain.
+    /// The writer has ended: callers that still wait get no answer.
     pub(crate) fn closed(&mut self, wake: &mut Vec<Waker>) {
         self.phase = Phase::Closed;
         for waiting in self.waiting.drain(..) {

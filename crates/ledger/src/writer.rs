@@ -230,7 +230,7 @@ impl Writer {
         Step::Ended
     }
 
-    /// Leave: whoever waits is told.
+    /// The writer ends: waiting callers get an error.
     pub(crate) fn end(&mut self) {
         let mut state = self.shared.state();
         state.queue.closed(&mut self.wake);

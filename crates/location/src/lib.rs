@@ -1,6 +1,6 @@
 //! Bindings in memory, each owned by an open flow or, over UDP, by nobody.
 //!
-//! [`Location`] is a plain value without I/O, clock or lock: whoever shares it holds the lock for the length
+//! [`Location`] is a plain value without I/O, clock or lock: its owner holds a lock for the length
 //! of a call. It knows every open flow, and a binding can only be added to a flow that is open. So a REGISTER
 //! that is handled late cannot leave a ghost, and [`Location::flow_closed`] takes away exactly what belongs
 //! to that flow: a registration that a newer flow took over is not among it, whichever of the two was seen

@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::SocketAddr};
 
 use crate::BindingHop;
 
-/// How many bindings each address has on each listener. Whoever registers chooses its own.
+/// How many bindings each address has on each listener. A client chooses the address itself.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Phones(HashMap<(u16, SocketAddr), u32>);
 

@@ -64,7 +64,8 @@ pub enum Came {
 }
 
 impl<R> Presence<R> {
-    /// Nobody is online. Whoever has no binding for `hold` is offline; there should be at most `most` users.
+    /// No user is online. A user without a binding for `hold` is offline; there should be at most `most`
+    /// users.
     #[must_use]
     pub fn new(hold: Duration, most: usize) -> Self {
         Self { users: HashMap::new(), due: BTreeSet::new(), hold, most }

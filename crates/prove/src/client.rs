@@ -231,7 +231,7 @@ impl Client {
     }
 }
 
-/// Keeps a message for whoever asks next, and writes the answer if it is a request. What is no SIP is
+/// Keeps a message for the next call, and writes the answer if it is a request. What is no SIP is
 /// dropped.
 fn take_in(
     bytes: &[u8],

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{author::author, findings::Findings};
 
-/// What the stream itself has wrong, whoever was connected.
+/// Faults of the stream itself, independent of the clients.
 #[derive(Clone, Debug, Default)]
 pub struct StreamFaults {
     /// Lines that are no CloudEvent of this schema.

@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use crate::{EventLog, now_micros};
 
-/// A shared event log: whoever reads the server's events puts lines in, whoever waits for something looks at
-/// it.
+/// A shared event log: the reader of the server's events adds lines, and tests that wait for something look
+/// at it.
 #[derive(Clone, Debug, Default)]
 pub struct Feed(Arc<Shared>);
 

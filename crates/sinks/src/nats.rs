@@ -141,7 +141,7 @@ impl NatsSink {
         let (mut low, mut high) = (link.first, link.last);
         while low <= high {
             let middle = low + (high - low) / 2;
-            // Nothing there: it was taken away by whoever read it.
+            // Nothing there: a consumer removed it.
             let Some(message) = message(&link.stream, middle).await? else { return Ok(()) };
             let there = self.event_in(&message)?;
             match there.cmp(&event.position) {

@@ -44,7 +44,7 @@ impl<D: Destination> Worker<D> {
         loop {
             let order = *self.orders.borrow_and_update();
             if order != known {
-                // Whoever waits for the end should not wait for a pause that began before.
+                // A caller that waits for the end must not wait for a pause that began before.
                 known = order;
                 self.progress.hurry();
             }

@@ -360,8 +360,8 @@ impl Authenticator {
         }
     }
 
-    /// The same hashing whoever asks: a password is hashed even if nobody has it or a stored hash replaces
-    /// it.
+    /// The same hashing for every request: a password is hashed even if no user has it or a stored hash
+    /// replaces it.
     fn check_password(
         &self,
         request: Request<'_>,

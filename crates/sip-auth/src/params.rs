@@ -62,9 +62,9 @@ impl<'a> Scheme<'a> {
 /// Whom the value of an Authorization or Proxy-Authorization header field is meant for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialsScope {
-    /// Digest credentials: whoever asks for this realm.
+    /// Digest credentials, for the servers that challenge in this realm.
     Realm(String),
-    /// A token (RFC 6750, RFC 8898): whoever takes tokens.
+    /// A token (RFC 6750, RFC 8898), for every server that accepts tokens.
     Bearer,
     /// Anybody else, as far as can be told.
     Others,

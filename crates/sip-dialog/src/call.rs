@@ -15,9 +15,9 @@ const LONGEST: usize = 1024;
 /// One end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// Whoever sent the INVITE.
+    /// The sender of the INVITE.
     Caller,
-    /// Whoever answered it.
+    /// The side that answered it.
     Callee,
 }
 
@@ -520,7 +520,7 @@ impl<H: Copy + Eq> Dialog<H> {
     }
 }
 
-/// The Contact URI of whoever sent the message.
+/// The Contact URI of the message's sender.
 pub(crate) fn contact<'m>(message: &Message<'m>) -> Option<&'m [u8]> {
     match message.contacts().next()?.1.ok()? {
         Contact::Addr(address) => Some(address.uri_bytes()),

@@ -302,7 +302,7 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// Tells whoever of a dialog can be reached that it is over.
+    /// Tells the sides of a dialog that can be reached that it is over.
     pub(crate) fn send_byes(
         &self,
         book: &mut impl CallWriter<Hop = H, Room = R>,

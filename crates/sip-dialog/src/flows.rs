@@ -10,7 +10,7 @@ use crate::{
     calls::Farewell,
 };
 
-/// Reason (RFC 3326) of a BYE to whoever is left behind.
+/// Reason (RFC 3326) of a BYE to the side that is still there.
 const LOST: &str = "SIP;cause=480;text=\"The other side lost its connection\"";
 
 /// Reason of a BYE that waited for its receiver to come back.
@@ -171,7 +171,7 @@ impl<H: Hop, R> Calls<H, R> {
         }
     }
 
-    /// The hang-up of whoever was on this hop and had said BYE; none if that does not end the call.
+    /// The hang-up of the side on this hop that had sent BYE; none if that does not end the call.
     fn hung_up(&self, number: u64, hop: H) -> Option<End> {
         let call = self.call(number)?;
         let [dialog] = &call.dialogs[..] else { return None };

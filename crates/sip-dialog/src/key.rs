@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::Side;
 
-/// Call-ID, and the tag of whoever sent the INVITE.
+/// Call-ID, and the tag of the caller.
 pub(crate) type Key = SmallVec<[u8; 128]>;
 
 pub(crate) fn key(call_id: &[u8], tag: &[u8]) -> Key {

@@ -76,7 +76,7 @@ impl PendingInvite {
     }
 }
 
-/// An INVITE by the branch of whoever sent it, which is below ours in a response.
+/// An INVITE by its sender's branch, which is below ours in a response.
 fn which(head: &Message<'_>) -> u64 {
     let below = match head.start_line() {
         StartLine::Request { .. } => 0,

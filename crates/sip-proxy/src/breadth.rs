@@ -1,7 +1,7 @@
 //! How many branches a request may have at a time, here and everywhere behind (RFC 5393 §5).
 //!
 //! It bounds what elements that fork to each other can make of one request. A request with one branch and no
-//! Max-Breadth goes on without: whoever forks it first begins to count.
+//! Max-Breadth goes on without: the first proxy that forks it begins to count.
 
 use sip_message::{HeaderId, Message};
 

@@ -60,7 +60,7 @@ pub(crate) enum GoneOn {
     Somewhere,
 }
 
-/// Whether whoever sent the request is still there for its answer.
+/// Whether the sender of the request is still there for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallerPresence {
     There,
@@ -211,7 +211,7 @@ pub(crate) struct Branch<H> {
 /// Who has a dialog that a 2xx made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DialogOwner {
-    /// Whoever sent the INVITE.
+    /// The sender of the INVITE.
     Asker,
     /// Nobody: we have acknowledged it, and ended what it began.
     Nobody,

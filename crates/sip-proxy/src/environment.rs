@@ -156,7 +156,8 @@ pub trait Hops {
     fn reliability(&self, hop: Self::Hop) -> Reliability;
 
     /// What tells the peers of connections apart: a request's repeats and its CANCEL come over the connection
-    /// that it came over, whoever else knows its branch. 0 where repeats may come by another way (UDP).
+    /// that it came over, even if another peer knows its branch. 0 where repeats may come by another way
+    /// (UDP).
     fn connection(&self, hop: Self::Hop) -> u64;
 
     /// Where the hop's messages come from.
@@ -255,9 +256,9 @@ pub trait HeaderPolicy: Hops {
         let _ = (response, from, to, rewrite);
     }
 
-    /// Whether a challenge (WWW-Authenticate, Proxy-Authenticate) from this hop reaches whoever is asked.
-    /// Credentials for a realm of ours are for us alone: a user who may ask for them could use them here. The
-    /// default lets all through.
+    /// Whether a challenge (WWW-Authenticate, Proxy-Authenticate) from this hop may reach the sender of the
+    /// request. Credentials for a realm of ours are for us alone: a user who may ask for them could use them
+    /// here. The default lets all through.
     fn allows_challenge(&self, challenge: &[u8], from: Self::Hop) -> bool {
         let _ = (challenge, from);
         true

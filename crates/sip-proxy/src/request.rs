@@ -237,7 +237,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         Self::tell_refused(env, &answer, request, from, now);
     }
 
-    /// Tells whoever follows calls that one goes to nobody.
+    /// Tells the observer of calls that an INVITE goes nowhere.
     pub(crate) fn tell_refused<E: Environment<Hop = H>>(
         env: &mut E,
         answer: &Answer,
@@ -363,7 +363,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         let unknown = answer.status == FLOW_FAILED && !env.supports_outbound(from);
         let temporarily = unknown.then(|| Answer::of_status(480));
         if (context.invite == Invite::Yes || bye) && answer.status >= 200 {
-            // Whoever follows calls hears of a BYE why there is nobody to be told.
+            // The observer of calls learns why a BYE reaches no side.
             let status = temporarily.as_ref().filter(|_| !bye).unwrap_or(answer).status;
             env.on_answered(status, &request, from, None, now);
         }

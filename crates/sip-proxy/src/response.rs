@@ -458,7 +458,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// Tells whoever follows dialogs what goes upstream.
+    /// Tells the observer of dialogs what goes upstream.
     fn tell_answer<E: Environment<Hop = H>>(
         &self,
         env: &mut E,

@@ -1,4 +1,4 @@
-//! What a success causes when nobody waits for it any more: whoever asked has gone, or was told otherwise. It
+//! What a success causes when no sender waits for it: the sender has gone, or has another answer already. It
 //! is undone, as far as SIP has a request for that. A REGISTER is for the environment to undo
 //! ([`Observer::on_registered`](crate::Observer::on_registered)).
 
@@ -21,8 +21,9 @@ use crate::{
 /// Dialogs that one INVITE may make at one place. More 2xx are dropped.
 pub(crate) const MOST_DIALOGS: usize = 16;
 
-/// What our BYE is ahead of the INVITE in CSeq. Whoever has gone may have sent requests in the early dialog,
-/// such as PRACK, and a number that was used is refused (RFC 3261 §12.2.2). One that leaves some out is not.
+/// What our BYE is ahead of the INVITE in CSeq. The caller that has gone may have sent requests in the early
+/// dialog, such as PRACK, and a number that was used is refused (RFC 3261 §12.2.2). One that leaves some out
+/// is not.
 const AHEAD: u32 = 100;
 
 /// Whether a REGISTER, SUBSCRIBE, REFER or PUBLISH leaves something behind where it succeeds. Nothing else of
@@ -109,7 +110,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// A request other than INVITE has succeeded after whoever sent it had gone: what it left behind is taken
+    /// A request other than INVITE has succeeded after its sender had gone: what it left behind is taken
     /// away again. What it did within a dialog is that dialog's.
     pub(crate) fn undo<E: Environment<Hop = H>>(
         &mut self,

@@ -29,7 +29,7 @@ pub enum MethodClass {
 /// Names one client transaction: the branch number we put in our Via, and the class of the method in CSeq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientKey {
-    /// The number in the branch we made. Whoever makes it hard to guess keeps unauthenticated clients from
+    /// The number in the branch we made. A number that is hard to guess keeps unauthenticated clients from
     /// forging responses.
     pub branch: u64,
     /// Class of the method in CSeq.

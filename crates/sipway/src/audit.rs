@@ -205,7 +205,7 @@ impl LedgerTotals {
         let explained = self.flows.trimmed().is_some_and(|trimmed| {
             let last = Position::new(trimmed.last.incarnation, trimmed.last.sequence);
             let next_run = oldest.seq == 1 && oldest.incarnation <= last.incarnation + 1;
-            // Whoever was interrupted between the tombstone and the removal left more than that.
+            // A process that died between the tombstone and the removal left more than that.
             oldest <= last || oldest == Position::new(last.incarnation, last.seq + 1) || next_run
         });
         if !explained {

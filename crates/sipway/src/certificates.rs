@@ -1,4 +1,4 @@
-//! What there is to say of certificates to whoever reads the log of a server.
+//! Remarks about certificates for the log of a server.
 
 use config::Config;
 use edge::certificate_remarks;

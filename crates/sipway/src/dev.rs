@@ -47,7 +47,7 @@ pub(crate) fn run(dev: Dev) -> Outcome {
     serve::serve(config, if dev.json { OutputMode::Json } else { OutputMode::People }, None)
 }
 
-/// What whoever reaches a listener of `dev` can do.
+/// What every client that reaches a listener of `dev` can do.
 const OPENED: &str = "everybody there can register any name, get the calls of that name and call others";
 
 /// The same, where pages are served.

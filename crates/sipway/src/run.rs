@@ -17,7 +17,7 @@ pub(crate) fn run(run: &Run) -> Outcome {
     logs::start(&config.log);
     match config.log.format {
         LogFormat::Text => warn(config.warnings()),
-        // Whoever reads the log reads JSON alone.
+        // The log is JSON and nothing else.
         LogFormat::Json if config.warnings().problems().is_empty() => {}
         LogFormat::Json => tracing::warn!("{}", config.warnings().render(Style::Plain)),
     }

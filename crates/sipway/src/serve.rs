@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{certificates, outcome::Outcome, speech::say, systemd, version::VERSION};
 
-/// How long sinks, and whoever reads what is printed, are waited for once a second signal came.
+/// How long sinks and the reader of standard output are waited for after a second signal.
 const HURRY: Duration = Duration::from_secs(3);
 
 /// To whom the process speaks.
@@ -78,7 +78,7 @@ async fn serve_until_told(mut config: Config, talk: OutputMode, file: Option<&Pa
     let sinks = match Sinks::start(handle.ledger(), handle.node(), wanted) {
         Ok(sinks) => Arc::new(sinks),
         Err(error) => {
-            // Whoever came in meanwhile is told, and the ledger sealed.
+            // Connections that came meanwhile are closed, and the ledger is sealed.
             let _ = server.shut_down(Duration::ZERO, config.shutdown.deadline).await;
             return Outcome::failed(error);
         }

@@ -58,7 +58,7 @@ enum StoreChange {
     Finish(SyncSender<()>),
 }
 
-/// To whoever keeps bindings.
+/// The handle of the thread that stores bindings.
 pub struct BindingStore(SyncSender<StoreChange>);
 
 /// More waits for the disk than may.

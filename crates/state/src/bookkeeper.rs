@@ -260,7 +260,7 @@ impl Bookkeeper {
     fn copy(&mut self, answer: oneshot::Sender<LedgerSnapshot>) {
         // An error is told where the next step meets it; the books are true up to where they stand.
         let _ = self.follow();
-        // Whoever asked may have gone.
+        // The caller may have gone.
         let _ = answer.send(LedgerSnapshot { at: self.at, unfinished: self.unfinished.clone() });
     }
 

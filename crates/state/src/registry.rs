@@ -309,7 +309,7 @@ impl Registry {
             self.push(&mut batch, room, EventKind::UserOnline, at, &online.to_json());
             self.metrics.add(Count::UsersCameOnline);
         }
-        // Written while the table is locked: whoever removes a binding finds its addition before it in the
+        // Written while the table is locked: the removal of a binding then stands after its addition in the
         // ledger.
         self.append(batch);
         self.make_room_for_users(&mut presence, time);
@@ -359,7 +359,7 @@ impl Registry {
         });
         let mut batch = Batch::new();
         batch.push(stopped.kind().number(), at, &stopped.to_json());
-        // Whoever was telling users offline has done so.
+        // The thread that writes `user.offline` has finished by now.
         let _presence = self.presence();
         self.ledger.append(batch)
     }

@@ -1,5 +1,5 @@
 //! From a SIP URI to servers (RFC 3263 §4): what to ask DNS for next, and what its answers mean. Each step is
-//! a function of the answers before it; whoever asks DNS goes from one to the next.
+//! a function of the answers before it; the resolver goes from one to the next.
 
 use crate::Preference;
 

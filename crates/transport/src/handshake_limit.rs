@@ -1,7 +1,7 @@
 //! Connections that are no flows yet: there are only so many at a time, and the oldest gives way to the
 //! newest.
 //!
-//! Whoever means it says what it wants at once. Those who open connections and say nothing, or a byte now and
+//! A real client sends its handshake at once. Those who open connections and say nothing, or a byte now and
 //! then, are the oldest before long; so they put each other out, and nobody else.
 
 use std::{

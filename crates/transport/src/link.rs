@@ -1,4 +1,4 @@
-//! The sending side of a connection, shared by its own task and by whoever routes a message to it.
+//! The sending side of a connection, shared by its own task and by the tasks that route a message to it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -143,7 +143,7 @@ impl Link {
     }
 
     /// Pings the peer (CRLF CRLF on a stream, RFC 5626 §4.4.1) and waits for its answer; how long it took.
-    /// Whoever has waited long enough drops this.
+    /// A caller that has waited long enough drops this.
     ///
     /// # Errors
     /// Another ping that was asked for is on its way, or the flow is over.

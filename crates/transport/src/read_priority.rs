@@ -18,9 +18,9 @@ use crate::{
 pub enum ReadPriority {
     /// As soon as it says something.
     AtOnce,
-    /// After others: one such flow of a shard at a time, a few messages long, and then whoever else has
-    /// something to do. However many there are, and however much they say, others wait for one of them. Those
-    /// that have said little yet have turns of their own.
+    /// After others: one such flow of a shard at a time, a few messages long, and then any other flow that
+    /// has something to do. However many there are, and however much they say, others wait for one of them.
+    /// Those that have said little yet have turns of their own.
     InTurn,
 }
 

@@ -215,7 +215,7 @@ impl Upstreams {
     }
 
     /// The server that a hop leads to. Its port counts too: others may share its host; and so does the
-    /// listener that it is spoken to by: whoever reaches another could write its address on datagrams.
+    /// listener that it is spoken to by: a sender at another listener could forge its address on datagrams.
     pub(crate) fn server(&self, hop: Hop) -> Option<(&Upstream, Arc<Server>)> {
         self.servers().find(|(_, server)| server.ways().any(|way| way.hop == hop))
     }

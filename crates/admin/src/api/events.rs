@@ -175,7 +175,7 @@ impl Following {
             match read {
                 Ok(text) if !text.is_empty() => return Some((Ok(text), Some((self, Bytes::new())))),
                 Ok(_) => {}
-                // Whoever connects again is told what to do.
+                // A client that connects again gets the instruction.
                 Err(error) => return Some((Ok(format!("event: ended\ndata: {error}\n\n").into()), None)),
             }
             match timeout(ALIVE, self.reader.more()).await {
@@ -213,7 +213,7 @@ impl Following {
         Ok(text.into())
     }
 
-    /// How far the stream has come, without an event: whoever connects again then need not go far back.
+    /// How far the stream has come, without an event: a client that connects again need not go far back.
     fn mark(&mut self) -> String {
         self.said = Some(self.at);
         format!("id: {}\n\n", self.node.event(id_of(self.at)))

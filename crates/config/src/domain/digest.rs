@@ -107,7 +107,7 @@ pub struct UserQuery {
     pub every: Duration,
 }
 
-/// Passwords for a while, that whoever has the secret can make: as for TURN servers
+/// Ephemeral passwords, which everyone with the secret can make, as for TURN servers
 /// (draft-uberti-behave-turn-rest).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ephemeral {

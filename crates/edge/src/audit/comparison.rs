@@ -84,7 +84,7 @@ pub(crate) struct Views {
     pub(crate) appended: u64,
     /// None where the kernel's view cannot be had.
     pub(crate) kernel: Option<Kernel>,
-    /// Sockets that were handed over to whoever serves pages.
+    /// Sockets that were handed over to the web pages.
     pub(crate) pages: HashSet<u64>,
     /// Users and calls; the ledger's account is of the same moment as the books.
     pub(crate) kept: UsersAndCalls,

@@ -36,7 +36,7 @@ async fn say_no_pages(PlainHttp { mut stream, head, .. }: PlainHttp) {
     const BODY: &[u8] = b"This port speaks SIP over WebSocket (RFC 7118).\r\n";
     // RFC 9110 §9.3.2
     let body = if head.trim_ascii_start().starts_with(b"HEAD ") { b"" } else { BODY };
-    // Whoever does not take it is not waited for.
+    // A peer that does not read it is not waited for.
     let _ = tokio::time::timeout(ANSWER_WITHIN, async {
         stream.write_all(&[HEAD, body].concat()).await?;
         stream.shutdown().await

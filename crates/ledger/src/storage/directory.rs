@@ -54,7 +54,7 @@ impl Storage for Directory {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
-                // Whoever holds the lock may not have written its number yet: then it stays unknown.
+                // The holder of the lock may not have written its number yet: then it stays unknown.
                 let _ = file.take(32).read_to_string(&mut text);
                 return Err(LockError::Held { pid: text.trim().parse().ok() });
             }

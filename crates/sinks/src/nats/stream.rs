@@ -33,7 +33,7 @@ async fn make(context: &Context, name: &str, subject: &str) -> Result<Stream, Fa
         subjects: vec![format!("{subject}.>")],
         storage: StorageType::File,
         retention: RetentionPolicy::Limits,
-        // Whoever limits it later gets a sink that waits, not events that vanish unread.
+        // A limit that is set later makes the sink wait; it does not make events vanish unread.
         discard: DiscardPolicy::New,
         num_replicas: 1,
         duplicate_window: std::time::Duration::from_secs(120),

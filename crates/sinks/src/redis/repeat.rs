@@ -14,7 +14,7 @@ pub(super) struct Entry {
 pub(super) enum Repeat {
     /// It is there.
     Same,
-    /// Nothing is there any more: trimmed, or taken away by whoever read it.
+    /// Nothing is there any more: it was trimmed, or a consumer removed it.
     Gone,
     /// Something else is there.
     Other,

@@ -165,7 +165,7 @@ fn long_tokens_are_not_looked_at() {
 }
 
 proptest! {
-    /// Whoever changes one byte of a token has none.
+    /// A token with one changed byte is invalid.
     #[test]
     fn no_byte_can_be_changed(at in 0usize..200, to in "[A-Za-z0-9_.-]") {
         let token = shared(&claims());

@@ -6,7 +6,7 @@ use super::escape::unescape;
 impl Uri<'_> {
     /// This URI without what RFC 3261 §19.1.1 (table 1) allows in no Request-URI: header fields and the
     /// `method` parameter. `None` if it has neither, or is no SIP URI. A proxy removes them from every URI
-    /// that becomes a Request-URI (§16.6 step 2): whoever wrote a Contact must not write into requests of
+    /// that becomes a Request-URI (§16.6 step 2): the author of a Contact must not write into requests of
     /// others.
     #[must_use]
     pub fn request_form(&self) -> Option<Vec<u8>> {

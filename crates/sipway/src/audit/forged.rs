@@ -236,7 +236,7 @@ fn a_removed_segment_is_found() {
     }
 }
 
-/// Whoever takes the end away, and the checkpoint that tells of it, leaves the places of those who had read
+/// An attacker who removes the end and its checkpoint leaves the cursors of the sinks that had read
 /// it.
 #[test]
 fn an_end_that_a_sink_has_read_and_nobody_has_any_more_is_found() {
@@ -256,7 +256,7 @@ fn an_end_that_a_sink_has_read_and_nobody_has_any_more_is_found() {
     assert!(words.contains("sink crm"), "{words}");
 }
 
-/// Whoever takes the end away leaves the checkpoint that tells of it.
+/// An attacker who removes the end leaves the checkpoint that names it.
 #[test]
 fn a_removed_end_is_found() {
     let directory = write("end", &history());

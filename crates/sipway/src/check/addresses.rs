@@ -44,7 +44,7 @@ pub(super) fn look(config: &Config, running: Option<u32>, findings: &mut Finding
                 (Some(Holder { process, name }), _) => findings.error(format_args!(
                     "{who} cannot have {address}: `{name}` (process {process}) has it; end that, or give another `bind` address"
                 )),
-                // Whoever is not root cannot look into the processes of others.
+                // Only root can see the sockets of other users' processes.
                 (None, Some(running)) => findings.warning(format_args!(
                     "{who}: {address} is in use, perhaps by the server that runs with this ledger (process {running})"
                 )),
@@ -52,7 +52,7 @@ pub(super) fn look(config: &Config, running: Option<u32>, findings: &mut Finding
                     "{who} cannot have {address}: another process has it; root can see which. End that, or give another `bind` address"
                 )),
             },
-            // The service may have a right that whoever checks its configuration has not.
+            // The service may have a right that the user who runs `check` does not have.
             ErrorKind::PermissionDenied => findings.warning(format_args!(
                 "{who}: this user may not have {address}: ports below 1024 need the capability CAP_NET_BIND_SERVICE"
             )),

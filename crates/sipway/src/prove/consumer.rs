@@ -86,7 +86,7 @@ fn mood(number: &AtomicU8) -> ConsumerBehaviour {
         .unwrap_or(ConsumerBehaviour::Takes)
 }
 
-/// A listening socket that may hang up on whoever comes.
+/// A listening socket that can close each connection at once.
 struct ConsumerListener {
     socket: TcpListener,
     mood: Arc<AtomicU8>,

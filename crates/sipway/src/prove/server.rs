@@ -143,7 +143,7 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// Whoever removes its directory next must not find it writing there.
+    /// Its directory is removed next: it must not be writing there.
     fn drop(&mut self) {
         let Some((child, _)) = &mut self.running else { return };
         let _ = child.start_kill();

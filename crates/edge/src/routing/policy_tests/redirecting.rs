@@ -20,7 +20,7 @@ fn a_redirection_leads_no_further_than_its_caller_may_call() {
         // A domain that does not say `follow`.
         ("known ada@other.test", "sip:carl@other.test", "sip:bob@other.test", LEFT),
         ("known ada@trunk.test", "sip:carl@trunk.test", "sip:bob@home.test", LEFT),
-        // Whoever proves itself by each request was let in to the domain that it called.
+        // A sender that proves itself with each request was accepted by the domain that it called.
         ("proves ada@home.test", "sip:carl@home.test", "sip:bob@home.test", "bob"),
         ("proves ada@home.test", "sip:carl@home.test", "sip:bob@other.test", LEFT),
         ("nobody eve@elsewhere.test", "sip:carl@open.test", "sip:bob@open.test", "bob"),

@@ -64,7 +64,7 @@ fn a_route_of_ours_serves_the_two_sides_that_it_was_made_for() {
             ("nobody eve@elsewhere.test", to_bob, "INVITE", "bob"),
             // Its own side's: the way back to itself.
             ("nobody eve@elsewhere.test", (flow(SENDER), flow(BOB)), "BYE", "the sender"),
-            // Nobody else gets onto a flow, whoever it is.
+            // No other sender may use the flow.
             ("nobody eve@elsewhere.test", (flow(BOB), flow(CARL)), "BYE", "forbidden"),
             ("known ada@home.test", (flow(BOB), flow(CARL)), "BYE", "forbidden"),
             ("token-outside ada@token.test", (flow(BOB), flow(CARL)), "INVITE", "forbidden"),
@@ -214,7 +214,7 @@ fn a_route_of_an_earlier_run_lets_dialogs_go_on_and_end() {
             ("nobody eve@elsewhere.test", to(udp(PHONE)), "INVITE", "forbidden"),
             ("nobody ada@home.test", to(udp(PHONE)), "INVITE", "forbidden"),
             ("known ada@home.test", to(udp(PHONE)), "INVITE", "the phone"),
-            // Whoever says to be of an open domain has proved nothing.
+            // A sender that claims a user of an open domain has proved nothing.
             ("nobody ada@open.test", to(udp(PHONE)), "INVITE", "forbidden"),
             ("nobody ada@open.test", to(udp(PHONE)), "BYE", "the phone"),
             ("known ada@trunk.test", to(udp(REGISTRAR)), "INVITE", "forbidden"),
@@ -241,7 +241,7 @@ fn a_route_to_another_element_is_for_users_whose_domain_has_that_server_behind()
         ("known ada@trunk.test", "INVITE", "sip:192.0.2.9;lr", "the pbx"),
         ("registered ada@behind.test", "INVITE", "sip:192.0.2.8;lr", "the registrar"),
         ("nobody ada@public.test", "INVITE", "sip:192.0.2.9;lr", "the pbx"),
-        // Another's server, another port, and whoever has none.
+        // Another server, another port, and a sender without either.
         ("known ada@trunk.test", "INVITE", "sip:192.0.2.8;lr", NO_RELAY),
         ("known ada@trunk.test", "INVITE", "sip:192.0.2.9:5070;lr", NO_RELAY),
         ("known ada@trunk.test", "INVITE", "sip:198.51.100.1;lr", NO_RELAY),
