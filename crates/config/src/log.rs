@@ -6,9 +6,9 @@ use crate::value::Keyword;
 /// The least weight of what is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// What needs somebody.
+    /// Needs an operator now.
     Error,
-    /// What may need somebody.
+    /// May need an operator.
     Warn,
     /// What an operator wants to see.
     Info,

@@ -6,7 +6,7 @@ use crate::document::{Field, Reading, Section};
 use crate::host::Host;
 use crate::value::{Fault, FromToml, Keyword, text};
 
-/// What a handshake must bring to be let in.
+/// What a handshake must bring to be accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocket {
     /// Which request paths are served.
@@ -44,7 +44,7 @@ pub enum Origins {
 /// What becomes of a handshake without `Origin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MissingOrigin {
-    /// It is let in.
+    /// It is accepted.
     Accept,
     /// It is refused.
     Refuse,

@@ -21,7 +21,7 @@ pub(crate) const TELL_EVERY: Duration = Duration::from_secs(60);
 /// All of them together give no more lines than one in so long, twenty at once.
 pub(crate) const TELL_ALL: Duration = Duration::from_secs(1);
 
-/// Somebody is turned away.
+/// A client is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TurnedAway {
     /// Why.
@@ -44,12 +44,12 @@ pub enum Log {
     Hush,
 }
 
-/// Whether somebody who comes is remembered.
+/// Whether a new client is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrived {
     /// It is counted, and has to leave again.
     Counted,
-    /// All addresses that can be remembered are in use: it is let in uncounted.
+    /// All addresses that can be remembered are in use: it is accepted uncounted.
     Uncounted,
 }
 
@@ -175,7 +175,7 @@ impl AddressTable {
         self.limits = limits;
     }
 
-    /// Somebody connects. Who is let in and counted must [`AddressTable::leave`] later.
+    /// A client connects. One that is accepted and counted must [`AddressTable::leave`] later.
     ///
     /// # Errors
     /// The address is banned or takes more than it may.
@@ -214,7 +214,7 @@ impl AddressTable {
         }
     }
 
-    /// A message comes of somebody who has not proved to be anybody.
+    /// A message comes from an unauthenticated client.
     ///
     /// # Errors
     /// The address is banned, or says too much.
@@ -231,7 +231,7 @@ impl AddressTable {
         Err(state.turn_away(why, lines, now))
     }
 
-    /// Whether a message of somebody who has not proved to be anybody would be turned away now.
+    /// Whether a message of an unauthenticated client would be refused now.
     #[must_use]
     pub fn is_silenced(&self, source: Source, now: Instant) -> bool {
         self.all.get(&source).is_some_and(|state| {

@@ -1,7 +1,7 @@
 //! Whose request a chain of proxies passes on, by `X-Forwarded-For` or `Forwarded` (RFC 7239).
 //!
 //! Each proxy adds, at the end, from whom it had the request; so the end was written by the nearest one, and
-//! everything before the first entry of somebody who is not trusted may be made up. What counts is the last
+//! everything before the first entry of an untrusted proxy may be made up. What counts is the last
 //! address that is not a trusted proxy's.
 
 use crate::{Client, Networks};

@@ -4,7 +4,7 @@
 //! *guessed*: each address has [`TRIES`] failures for it in the time in which failures are forgotten, and
 //! then its credentials for that name are not looked at. So a crowd of addresses has few tries each, and a
 //! client with the right password succeeds at the first try, from any address. Addresses at which the user
-//! was let in lately are not asked at all: there may be an old phone beside a new one.
+//! was accepted lately are not asked at all: there may be an old phone beside a new one.
 
 use std::{
     collections::HashSet,
@@ -21,7 +21,7 @@ pub const TRIES: u32 = 3;
 /// How many names are remembered, and how many addresses that try one that is guessed. About 50 bytes each.
 const MOST: usize = 100_000;
 
-/// It is remembered at least so long where a user was let in, and at most twice as long.
+/// It is remembered at least so long where a user was accepted, and at most twice as long.
 const LATELY: Duration = Duration::from_secs(24 * 3600);
 
 /// How many of those are remembered at least, about 10 bytes each; of more, the newest.
@@ -51,7 +51,8 @@ pub struct Guesses {
     let_in: KnownAddresses,
 }
 
-/// Where users were let in: two sets, of which the older is forgotten when the newer is full or old.
+/// Addresses where users were accepted: two sets, of which the older is forgotten when the newer is full or
+/// old.
 #[derive(Debug)]
 struct KnownAddresses {
     since: Instant,

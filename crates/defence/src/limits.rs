@@ -45,10 +45,10 @@ impl Default for Limits {
     }
 }
 
-/// What somebody did who has not proved to be anybody.
+/// What an unauthenticated client did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Offence {
-    /// Wrong credentials, or a token that nobody signed. One who has proved to be somebody may do this, too.
+    /// Wrong credentials, or a token without a valid signature. An authenticated client may do this, too.
     Credentials,
     /// A handshake that was refused for what it asked.
     Handshake,
@@ -83,7 +83,7 @@ impl Offence {
     }
 }
 
-/// Why somebody is turned away.
+/// Why a client is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TurnedAwayCause {
     /// The address is banned.

@@ -20,7 +20,7 @@ pub struct Source {
     pub by: By,
 }
 
-/// How somebody comes here.
+/// How a client reaches this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum By {
     /// By connections, whose addresses are true.

@@ -91,7 +91,7 @@ pub struct Users {
     all: Remembered<Box<str>, Arc<User>>,
 }
 
-/// One user. It is remembered for as long as somebody holds it.
+/// One user. It is remembered for as long as a connection or a call holds it.
 #[derive(Debug)]
 pub struct User {
     name: Box<str>,

@@ -48,8 +48,8 @@ pub fn mend_end(mut file: &File, length: u64) -> io::Result<u64> {
     }
 }
 
-/// Makes a file of this length, that somebody else wrote to, end at the end of a line; gives its length then.
-/// Nothing is cut.
+/// Makes a file of this length, that another process wrote to, end at the end of a line; gives its length
+/// then. Nothing is cut.
 pub fn end_line(mut file: &File, length: u64) -> io::Result<u64> {
     let mut last = [b'\n'];
     if length > 0 {

@@ -1,5 +1,5 @@
-//! Which clients are let in and heard. How all addresses stand is one table behind a lock that is held for
-//! one look-up. What it refuses is counted and logged here.
+//! Which clients are accepted and read. The state of all addresses is one table behind a lock that is held
+//! for one look-up. What it refuses is counted and logged here.
 
 use std::{
     cell::{Cell, RefCell},
@@ -52,7 +52,7 @@ impl From<&Defence> for Rules {
     }
 }
 
-/// A client that was let in; it leaves when this is dropped.
+/// A client that was accepted; it leaves when this is dropped.
 #[derive(Debug)]
 pub(crate) struct AdmittedClient {
     admission: Arc<AdmissionControl>,
@@ -73,7 +73,7 @@ enum Stage {
     Flow,
 }
 
-/// Whether somebody has proved to be a user.
+/// Whether a sender has proved to be a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
     /// It has, or has registered in an open domain; or no limits hold for it.

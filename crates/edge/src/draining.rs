@@ -44,7 +44,7 @@ const LOOK: Duration = Duration::from_millis(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeActivity {
-    /// New flows are let in.
+    /// New flows are accepted.
     Serving,
     /// New flows are refused, open ones stay.
     Disabled,
@@ -75,7 +75,7 @@ pub struct DrainProgress {
     pub left: u64,
 }
 
-/// The process ends already: nothing can be drained or let in any more.
+/// The process ends already: nothing can be drained or accepted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the server is shutting down")]
 pub struct ShuttingDown;

@@ -21,7 +21,7 @@ use crate::{
 /// When a client that found no room may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// The same while no flow is let in by order: that takes longer, and there may be other servers.
+/// The same while no flow is accepted by order: that takes longer, and there may be other servers.
 const RETRY_LATER: Duration = Duration::from_secs(30);
 
 /// An open flow of a shard.

@@ -72,7 +72,7 @@ pub(crate) struct RequestState {
     pub(crate) throttled: Option<QuotaExceeded>,
     /// Whether it has proved who sends it.
     pub(crate) proved: Proved,
-    /// The place of the call that it begins, taken when its sender was let in.
+    /// The place of the call that it begins, taken when its sender was accepted.
     pub(crate) call: Option<UserCall>,
 }
 

@@ -434,7 +434,7 @@ impl Shard {
         own
     }
 
-    /// Whether somebody still waits for the answer to a request of our own, or nobody ever has.
+    /// Whether the answer to a request of our own is still awaited, or never was.
     pub(crate) fn own_is_wanted(&self, own: u64) -> bool {
         self.asked.borrow().get(&own).is_none_or(|answer| !answer.is_closed())
     }

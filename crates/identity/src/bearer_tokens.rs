@@ -108,8 +108,8 @@ impl BearerTokens {
         Ok(VerifiedClient { identity, until: now.instant + left, outside })
     }
 
-    /// From now on tokens are judged by these. Connections that others have let in stay until their tokens
-    /// run out.
+    /// From now on tokens are judged by these. Connections that were accepted with older keys stay until
+    /// their tokens run out.
     pub(crate) fn replace_keys(&self, keys: TokenKeys) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }

@@ -283,7 +283,8 @@ impl Domains {
         })
     }
 
-    /// Who asks for a WebSocket. Without a token nobody is let in where every domain wants one.
+    /// Identifies the client that asks for a WebSocket. Without a token no client is accepted where every
+    /// domain wants one.
     ///
     /// # Errors
     /// What is wrong with the token, or that there must be one; and what is remembered of it.

@@ -1,4 +1,4 @@
-//! Users in an SQLite database: read as a whole by a query of the operator's, again when somebody has changed
+//! Users in an SQLite database: read as a whole by a query of the operator's, again when it was changed
 //! it. So who is asked for a password waits for no disk, and nobody can tell by the time an answer takes who
 //! is in it.
 
@@ -24,7 +24,7 @@ const MOST_USERS: usize = 1_000_000;
 /// The longest name or password, in bytes.
 const LONGEST: usize = 1024;
 
-/// How long one waits for somebody who writes.
+/// How long a read waits for a writer.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Why users cannot be had from a database. Never shows a password.

@@ -37,7 +37,7 @@ pub struct Ledger {
 struct Inner {
     shared: Arc<Shared>,
     threads: std::sync::Mutex<Vec<JoinHandle<()>>>,
-    /// Without threads: somebody else takes the steps.
+    /// Without threads: the caller takes the steps.
     stepped: bool,
     /// Held while segments are removed or a checkpoint is written.
     upkeep: std::sync::Mutex<()>,

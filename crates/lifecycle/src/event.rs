@@ -29,7 +29,7 @@ vocabulary! {
         UserOnline = "user.online",
         /// An address-of-record has had no contact for the hold-off.
         UserOffline = "user.offline",
-        /// An INVITE went to somebody.
+        /// An INVITE was forwarded.
         CallStarted = "call.started",
         /// A call was answered.
         CallAnswered = "call.answered",
@@ -102,7 +102,7 @@ pub enum Event<'a> {
     UserOnline(UserOnline),
     /// An address-of-record has had no contact for the hold-off.
     UserOffline(UserOffline<'a>),
-    /// An INVITE went to somebody.
+    /// An INVITE was forwarded.
     CallStarted(CallStarted<'a>),
     /// A call was answered.
     CallAnswered(CallAnswered<'a>),
@@ -183,7 +183,7 @@ pub enum RecordedEvent<'a> {
     UserOnline(UserOnline),
     /// An address-of-record has had no contact for the hold-off.
     UserOffline(UserOffline<'a>),
-    /// An INVITE went to somebody.
+    /// An INVITE was forwarded.
     CallStarted(CallStarted<'a>),
     /// A call was answered.
     CallAnswered(CallAnswered<'a>),

@@ -1,4 +1,4 @@
-//! Where bindings without a flow are reached: who sends datagrams from there is somebody who is registered.
+//! Where bindings without a flow are reached: datagrams from there come from a registered user.
 
 use std::{collections::HashMap, net::SocketAddr};
 

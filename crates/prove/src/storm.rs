@@ -161,10 +161,10 @@ pub enum StormError {
     /// There is no target.
     #[error("nowhere to connect to")]
     NoTarget,
-    /// The client that the others say goodbye to could not connect.
+    /// The client that gets the last messages of the others could not connect.
     #[error("the first client: {0}")]
     Connect(#[from] ConnectError),
-    /// The client that the others say goodbye to could not register.
+    /// The client that gets the last messages of the others could not register.
     #[error("the first client: {0}")]
     Register(#[from] RequestError),
     /// The server did not come back.

@@ -103,7 +103,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<OpenFlow<Book>, &'static str>>
 pub(crate) enum State {
     /// It asked; the answer waits for the disk.
     Opening(Opening),
-    /// Its client was let in.
+    /// Its client was accepted.
     Open(OpenFlow<Book>),
 }
 

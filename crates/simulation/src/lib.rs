@@ -28,7 +28,7 @@ pub use planted::Planted;
 /// What runs came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Flows whose clients were let in.
+    /// Flows whose clients were accepted.
     pub flows: u64,
     /// Connections that were refused: no room, a full disk, an end under way.
     pub refused: u64,

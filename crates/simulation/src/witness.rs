@@ -40,7 +40,7 @@ pub(crate) struct Witness {
     hold: Duration,
     /// The run that said `node.stopped` last.
     stopped: u64,
-    /// Flows whose clients were let in, in the current run.
+    /// Flows whose clients were accepted, in the current run.
     usable: Vec<FlowId>,
     /// How flows were ended by the run that had them.
     ended: BTreeMap<FlowId, Cause>,
@@ -57,7 +57,7 @@ impl Witness {
         Self { hold, ..Self::default() }
     }
 
-    /// A client was let in: from now on its flow is promised.
+    /// A client was accepted: from now on its flow is promised.
     pub(crate) fn usable(&mut self, flow: FlowId) {
         self.usable.push(flow);
     }

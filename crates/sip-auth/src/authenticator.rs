@@ -398,7 +398,7 @@ impl Authenticator {
     }
 }
 
-/// Whether somebody tried a password that is not the user's.
+/// Whether a client tried a password that is not the user's.
 fn is_wrong(verdict: &Verdict) -> bool {
     let wrong = |reason: &ChallengeReason| {
         matches!(reason, ChallengeReason::WrongCredentials | ChallengeReason::NoHash(_))

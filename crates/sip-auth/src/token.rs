@@ -1,4 +1,4 @@
-//! Signed tokens (JWT, RFC 7519): who somebody is by the word of a web login.
+//! Signed tokens (JWT, RFC 7519): the identity that a web login has signed.
 //!
 //! The key says which algorithm it is used with, never the token: a public key cannot be taken for a shared
 //! secret, and `none` is no algorithm.

@@ -34,7 +34,7 @@ impl UserNames {
         UserNames { hosts: hosts.into_iter().map(Into::into).collect() }
     }
 
-    /// The user that a written name means. A name with the host of somebody else stays whole, so it never
+    /// The user that a written name means. A name with a foreign host stays whole, so it never
     /// becomes a user of this domain.
     pub fn account<'w>(&self, written: &'w str) -> Cow<'w, str> {
         let name = without_scheme(written);

@@ -229,7 +229,7 @@ pub(crate) enum Stage {
     Trying,
     /// It was answered.
     Up,
-    /// It has ended; somebody who is away is still to be told.
+    /// It has ended; a side that is away must still be told.
     Over,
 }
 
@@ -302,7 +302,7 @@ impl<H: Copy + Eq> Call<H> {
         self.started_at
     }
 
-    /// When somebody rang.
+    /// When the first callee rang.
     #[must_use]
     pub const fn ringing_at(&self) -> Option<u64> {
         self.ringing_at

@@ -57,7 +57,7 @@ pub struct Calls<H, R> {
     by_key: HashMap<Key, u64>,
     /// Calls with a leg, or a branch that rings, on a hop.
     pub(crate) by_hop: HashMap<H, SmallVec<[u64; 2]>>,
-    /// Calls with somebody away, by address-of-record.
+    /// Calls with a side that is away, by address-of-record.
     pub(crate) away: HashMap<Box<str>, SmallVec<[u64; 2]>>,
     pub(crate) due: BTreeSet<(Instant, u64)>,
     pub(crate) refused: Refused,
@@ -254,7 +254,7 @@ impl<H: Hop, R> Calls<H, R> {
     }
 
     /// The one place where a call ends: its `call.ended` uses up the room that it had from its beginning. It
-    /// goes from the table, unless somebody is away who is to be told when he comes back.
+    /// goes from the table, unless a side is away that must be told when it comes back.
     pub(crate) fn end(&mut self, book: &mut impl CallWriter<Hop = H, Room = R>, number: u64, end: &End) {
         let Some(entry) = self.calls.get_mut(&number) else { return };
         let Some(room) = entry.ended.take() else { return };

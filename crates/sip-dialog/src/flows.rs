@@ -219,7 +219,7 @@ impl<H: Hop, R> Calls<H, R> {
     }
 
     /// A user agent has registered over a hop: legs that were held for it are there from now on, and it is
-    /// told of calls that ended meanwhile. Only one that was let in as the user it says may be announced
+    /// told of calls that ended meanwhile. Only one that was accepted as the user it says may be announced
     /// here.
     pub fn came_back(&mut self, book: &mut impl CallWriter<Hop = H, Room = R>, agent: &Agent, hop: H) {
         let Some(numbers) = self.away.get(agent.aor()).cloned() else { return };

@@ -297,7 +297,7 @@ pub trait Router: Hops {
 
     /// How a user agent is reached that a request within a dialog names by a GRUU of ours (RFC 5627 §6.1),
     /// along a route of ours that leads to `hop`. Where that user agent is not at `hop`, the request, which
-    /// proves nothing by its To tag, may go elsewhere only if its sender is let in. None, which is the
+    /// proves nothing by its To tag, may go elsewhere only if its sender is accepted. None, which is the
     /// default: by that hop, with the Request-URI that it has.
     fn resolve_gruu(
         &self,

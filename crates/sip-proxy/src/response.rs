@@ -289,7 +289,7 @@ impl<H: Copy + Ord + std::fmt::Debug> Proxy<H> {
         }
     }
 
-    /// Whether somebody waits for this 2xx to an INVITE: who asked is there, and has not been told that it
+    /// Whether the caller waits for this 2xx to an INVITE: it is there, and has not been told that it
     /// failed.
     fn is_waited_for(&self, server: ServerId, id: ClientId, response: &Message<'_>) -> bool {
         let there =

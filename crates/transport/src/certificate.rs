@@ -105,7 +105,7 @@ impl ResolvesServerCert for Certificate {
 pub enum Clients<'a> {
     /// They are not.
     Unasked,
-    /// One that has none, or will not show it, is let in all the same; one of another signer is not.
+    /// One that has none, or will not show it, is accepted all the same; one of another signer is not.
     Optional(&'a [CertificateDer<'static>]),
     /// Without one the handshake fails.
     Required(&'a [CertificateDer<'static>]),

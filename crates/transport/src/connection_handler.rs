@@ -73,7 +73,7 @@ pub enum UnopenedCause {
     NotTls,
     /// Others came, and it had waited longest for what it wanted to say.
     CrowdedOut,
-    /// The owner would not let in whom the proxy told.
+    /// The handler refused the client that the proxy named.
     TurnedAway,
     /// The first bytes of a stream were no SIP.
     NotSip,
@@ -103,10 +103,10 @@ pub trait ConnectionHandler: Sized + 'static {
     /// An open flow. Dropping one closes it as an internal error.
     type Flow: 'static;
 
-    /// Somebody who was let in; it is over when this is dropped.
+    /// A client that was admitted, until this is dropped.
     type Admission: 'static;
 
-    /// Somebody connects from this address. None if it is turned away; then it gets no answer, or 429 if it
+    /// A client connects from this address. None if it is refused; then it gets no answer, or 429 if it
     /// has asked for a WebSocket already. Connections that a trusted proxy makes for itself are not asked
     /// about.
     fn admit(self: &Rc<Self>, client: IpAddr) -> Option<Self::Admission>;

@@ -1,4 +1,4 @@
-//! The opening handshake: what is let in, what is refused, and what the refused are told.
+//! The opening handshake: what is accepted, what is refused, and what the refused are told.
 
 use websocket::client::{Answer, AnswerError, Opening, read_answer};
 use websocket::handshake::{MissingOrigin, Outcome, Policy, Refusal, SubProtocol, examine};

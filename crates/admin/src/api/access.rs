@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::answer::Failure;
 
-/// Who is let in.
+/// Which clients are accepted.
 #[derive(Clone)]
 pub enum Access {
     /// Everybody who reaches the port.

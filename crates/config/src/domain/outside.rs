@@ -1,11 +1,11 @@
-//! `outside`: who may send requests to a domain's backend, for somebody who is not registered here.
+//! `outside`: who may send requests to a domain's backend, for a user that is not registered here.
 
 use super::Authentication;
 use crate::document::{At, Field, Reading, Section};
 use crate::report::{Problem, ProblemKind};
 use crate::value::{Fault, FromToml, text, unknown_word};
 
-/// Who may send requests to the outside: to a domain's backend, for somebody who is not registered here.
+/// Who may send requests to the outside: to a domain's backend, for a user that is not registered here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outside {
     /// Nobody.

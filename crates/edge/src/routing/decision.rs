@@ -124,7 +124,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         self.targets_of_user(&uri, domain, &sender, incoming).map(Destination::Forward)
     }
 
-    /// Where a request for a user of a domain goes, after its sender was let in.
+    /// Where a request for a user of a domain goes, after its sender was accepted.
     fn targets_of_user(
         &self,
         uri: &Uri<'_>,

@@ -84,7 +84,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
     pub(crate) fn named(&self, incoming: Incoming<'_>, hop: Hop) -> Option<Target<Hop>> {
         let uri = incoming.request.request_uri_bytes()?;
         let mut target = gruu::target(&self.tables, uri, hop, incoming.now)?;
-        // The user agent is not at that hop. Two clients that are let in nowhere could otherwise call
+        // The user agent is not at that hop. Two clients that no domain accepts could otherwise call
         // anybody: one would let the other's request fail.
         if target.request_uri.is_none() && !self.is_authorized(incoming) {
             target.alternatives.clear();

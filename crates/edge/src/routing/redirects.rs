@@ -45,8 +45,8 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
         if !matches!(contact.scheme(), Scheme::Sip | Scheme::Sips) || contact.headers().is_some() {
             return None;
         }
-        // A sender that proves its identity in each request was let in to this domain only. The same proof is
-        // good once.
+        // A sender that proves its identity in each request was accepted to this domain only. The same proof
+        // is good once.
         let sender = self.known_sender(incoming);
         let Some(domain) = tables.domains.find(&contact.host()?) else {
             return self.behind(contact, home, sender?);

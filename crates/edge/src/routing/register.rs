@@ -15,7 +15,7 @@ use crate::routing::{
     own_contacts::{LeftOut, Most, Source, left_out},
 };
 
-/// What a REGISTER may bind, after its sender was let in.
+/// What a REGISTER may bind, after its sender was accepted.
 #[derive(Debug)]
 pub(crate) struct Permission {
     /// The user.

@@ -261,7 +261,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     }
 
     /// Whether the sender may send this request along a route of ours, with a To tag, if the call is not
-    /// known here. A server behind may check no more than that tag before it calls somebody. So a request
+    /// known here. A server behind may check no more than that tag before it calls a user. So a request
     /// that could begin something there needs the same rights as one without the tag.
     pub(crate) fn may_begin(&self, incoming: Incoming<'_>, to: Hop, state: &mut RequestState) -> bool {
         let begins = matches!(

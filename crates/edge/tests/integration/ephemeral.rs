@@ -38,8 +38,8 @@ async fn open(sipway: &TestServer, name: &str, password: &str) -> Result<Client,
 /// Registers with credentials for a challenge of their own.
 async fn register(client: &mut Client, user: &str, (name, password): &(String, String)) -> String {
     let (uri, me) = ("sip:example.com", format!("<sip:{user}@example.com>"));
-    // Without credentials it is let in by what vouches for the connection, if anything does; with bad ones it
-    // is asked again.
+    // Without credentials it is accepted by what vouches for the connection, if anything does; with bad ones
+    // it is asked again.
     let bad = "Authorization: Digest username=\"x\", realm=\"example.com\", nonce=\"x\", uri=\"sip:example.com\", \
                response=\"00000000000000000000000000000000\", qop=auth, nc=00000001, cnonce=\"x\"\r\n";
     let first = ask(client, &request("REGISTER", uri, &me, &me, bad)).await;

@@ -80,7 +80,7 @@ pub struct CallParty {
     pub remote: Option<SocketAddr>,
 }
 
-/// `call.started`: an INVITE went to somebody.
+/// `call.started`: an INVITE was forwarded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallStarted<'a> {
     /// The call's id, `<node>.<incarnation>.c<counter>`: a Call-ID may come twice, this never does.

@@ -3,7 +3,7 @@
 //! The cursor is saved some time after the lines are written. So after a crash the file is ahead of it. The
 //! lines behind the cursor are compared with the events as these come: a line that is there, byte for byte,
 //! is not written again. Nothing is concluded from an id or a length alone, so a file of another ledger, a
-//! copy or a note of somebody costs no event.
+//! copy or a note by hand costs no event.
 
 use std::collections::VecDeque;
 use std::fs::File;

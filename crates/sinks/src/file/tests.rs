@@ -17,7 +17,7 @@ use delivery::{Moment, Pace, SinkProgress, Work};
 /// More files than there ever are.
 const KEEP: u32 = 200;
 
-/// A line of somebody else.
+/// A line that another process wrote.
 const NOTE: &str = "{\"note\":\"by hand\"}";
 
 struct Scene {

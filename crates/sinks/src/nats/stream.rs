@@ -87,7 +87,7 @@ fn covers(filter: &str, subject: &str) -> bool {
     false
 }
 
-/// Whether a message that is there stays there, unless somebody takes it away by hand.
+/// Whether a message that is there stays there, unless it is removed by hand.
 pub(super) fn keeps_everything(config: &Config) -> bool {
     let unlimited = config.max_messages <= 0 && config.max_bytes <= 0 && config.max_messages_per_subject <= 0;
     config.retention == RetentionPolicy::Limits

@@ -1,4 +1,4 @@
-//! A file that somebody writes lines to, read as it grows.
+//! A file that another process writes lines to, read as it grows.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};

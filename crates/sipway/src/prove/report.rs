@@ -70,7 +70,7 @@ pub(super) struct Totals {
     pub(super) cut_off: u64,
     /// What is wrong beside what the reports say.
     pub(super) other: Vec<(&'static str, Findings)>,
-    /// `None`: the server is somebody else's.
+    /// `None`: the server was not started by this run.
     pub(super) trials: Option<Trials>,
 }
 

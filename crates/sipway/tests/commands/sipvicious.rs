@@ -44,7 +44,7 @@ async fn bans_are(server: &Server, number: u64) {
     .await;
 }
 
-/// Who is banned now, for what; it is let in again.
+/// Who is banned now, for what; it is accepted again.
 async fn banned(server: &Server) -> String {
     let listed = bans(server, &["list"]).await;
     let line = listed.out.lines().find(|line| line.starts_with("127.0.0.1 "));

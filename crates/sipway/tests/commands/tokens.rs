@@ -1,5 +1,5 @@
-//! Tokens at the WebSocket handshake: who has a good one is let in as its user, until it expires; nobody else
-//! is.
+//! Tokens at the WebSocket handshake: who has a good one is accepted as its user, until it expires; nobody
+//! else is.
 
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};

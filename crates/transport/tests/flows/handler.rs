@@ -82,7 +82,7 @@ impl Drop for FakeFlow {
     }
 }
 
-/// Somebody who was let in.
+/// Somebody who was accepted.
 pub(crate) struct FakeAdmission(Rc<FakeHandler>);
 
 impl Drop for FakeAdmission {

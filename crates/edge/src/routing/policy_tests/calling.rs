@@ -23,7 +23,7 @@ fn a_user_of_a_domain_is_called_by_those_who_are_let_in_there() {
     check(
         &FakeTables::populated(),
         &[
-            // No user of a domain of ours: let in to open domains alone.
+            // No user of a domain of ours: accepted by open domains alone.
             ("nobody eve@elsewhere.test", "INVITE", "sip:bob@home.test", NOT_LET_IN),
             ("nobody eve@elsewhere.test", "MESSAGE", "sip:bob@home.test", NOT_LET_IN),
             ("nobody eve@elsewhere.test", "INVITE", "sip:bob@trunk.test", NOT_LET_IN),
@@ -60,7 +60,7 @@ fn a_user_of_a_domain_is_called_by_those_who_are_let_in_there() {
             ("token ada@token.test as carl@token.test", "INVITE", "sip:bob@token.test", NOT_YOURS),
             ("token ada@home.test as carl@home.test", "INVITE", "sip:bob@home.test", CHALLENGE),
             ("token-and-proves ada@token.test as carl@token.test", "INVITE", "sip:bob@token.test", NOT_YOURS),
-            // Users of an open domain are whom they say they are, and let in where nobody is asked.
+            // Users of an open domain are who they say they are, and accepted where no proof is asked for.
             ("nobody ada@open.test", "INVITE", "sip:bob@open.test", "bob"),
             ("nobody ada@open.test", "INVITE", "sip:bob@public.test", "bob"),
             ("nobody ada@open.test", "INVITE", "sip:bob@home.test", NOT_LET_IN),
@@ -170,7 +170,7 @@ fn the_outside_is_for_those_whom_the_domain_lets_out() {
             ("known ada@trunk.test", "INVITE", "sip:carl@trunk.test", "the pbx"),
             ("known ada@trunk.test", "INVITE", "sip:bob@trunk.test", "bob"),
             ("known ada@trunk.test", "ACK", "sip:100@trunk.test", "404 Not Found"),
-            // Users of other domains are let in, and not out.
+            // Users of other domains may call in, and not out.
             ("known ada@home.test", "INVITE", "sip:100@trunk.test", NOT_OUTSIDE),
             ("known ada@home.test", "INVITE", "sip:bob@trunk.test", "bob"),
             ("token-outside ada@token.test", "INVITE", "sip:100@trunk.test", NOT_OUTSIDE),

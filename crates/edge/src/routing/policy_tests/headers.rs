@@ -10,7 +10,7 @@ const SAID: [(&str, &str); 5] = [
     ("P-Asserted-Identity", "<sip:boss@home.test>"),
     ("P-Preferred-Identity", "<sip:boss@home.test>"),
     ("Remote-Party-ID", "<sip:boss@home.test>"),
-    // Made for us, and made for somebody else.
+    // Made for us, and made for another server.
     ("Proxy-Authorization", "Digest realm=\"home.test\", username=\"ada\""),
     ("Authorization", "Digest realm=\"elsewhere.test\", username=\"ada\""),
 ];

@@ -13,7 +13,7 @@ fn token(tokens: &FlowTokens, hop: Hop, other: Hop) -> String {
 }
 
 impl FakeTables {
-    /// What a route is for a request of somebody.
+    /// What a route is for a request of each kind of sender.
     fn resolves(&self, sent: &Sent, route: &str, request: &str) -> String {
         let message = Message::parse(request.as_bytes()).unwrap();
         let incoming = Incoming { request: &message, from: sent.hop, now: self.now };
@@ -30,7 +30,7 @@ impl FakeTables {
         }
     }
 
-    /// Where another element's route is reached, for a request of somebody.
+    /// Where another element's route is reached, for a request of each kind of sender.
     fn leaves(&self, sent: &Sent, route: &str, request: &str) -> String {
         let message = Message::parse(request.as_bytes()).unwrap();
         let incoming = Incoming { request: &message, from: sent.hop, now: self.now };
@@ -306,7 +306,7 @@ fn a_device_that_came_back_is_reached_by_those_who_are_let_in() {
     }));
 }
 
-/// Along a route a GRUU names the user agent at its end. Its other flows are for senders that are let in.
+/// Along a route a GRUU names the user agent at its end. Its other flows are for senders that are accepted.
 #[test]
 fn other_flows_of_a_gruu_are_for_those_who_are_let_in() {
     let site = FakeTables::populated();
