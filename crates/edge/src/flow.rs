@@ -8,7 +8,7 @@ use std::{
 };
 
 use ledger::Reservation;
-use lifecycle::{CloseBook, FlowEnd, OpenFlow, Text, Traffic};
+use lifecycle::{CloseBook, FlowEnd, Identity, OpenFlow, Traffic};
 use metrics::Count;
 use state::clock;
 use transport::{Link, Opening, Refused};
@@ -120,7 +120,7 @@ impl CloseBook for CallWriter {
         self.link.traffic(Instant::now())
     }
 
-    fn identity(&self) -> Option<Text<128>> {
+    fn identity(&self) -> Option<Identity> {
         self.known.borrow().as_ref().map(|known| known.identity.clone())
     }
 

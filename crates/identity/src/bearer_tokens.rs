@@ -9,7 +9,7 @@ use std::{
 };
 
 use config::{Domain, Host, Jwt, Outside, TokenSource};
-use lifecycle::{Now, Text};
+use lifecycle::{Identity, Now};
 use metrics::{Count, Metrics};
 use percent_encoding::percent_decode_str;
 use sip_auth::{EphemeralName, Granted, Role, TokenError, TokenKeys, TokenRetry, TokenRules};
@@ -17,7 +17,7 @@ use sip_message::{HeaderId, Message, Uri};
 use sip_proxy::Answer;
 use transport::{Grant, VerifiedClient, upgrade::Request};
 
-use crate::{LONGEST_IDENTITY, UsersError, key_set::Remote};
+use crate::{UsersError, key_set::Remote};
 
 /// What the sub-protocol begins with that carries a token: `Sec-WebSocket-Protocol: sip, bearer.TOKEN`.
 /// Browsers can set no header, but name sub-protocols.
@@ -204,7 +204,7 @@ pub(crate) fn lasting(time: Duration) -> Duration {
 }
 
 /// The address-of-record of a user, who is named alone or with the domain.
-pub(crate) fn identity(name: &str, domain: &Host) -> Option<Text<LONGEST_IDENTITY>> {
+pub(crate) fn identity(name: &str, domain: &Host) -> Option<Identity> {
     let name = name.strip_prefix("sip:").unwrap_or(name);
     let user = match name.rsplit_once('@') {
         Some((user, host)) if Host::new(host).as_ref() == Some(domain) => user,
@@ -224,7 +224,7 @@ pub(crate) fn identity(name: &str, domain: &Host) -> Option<Text<LONGEST_IDENTIT
     }
     uri.push_str(&format!("@{domain}"));
     let aor = Uri::parse(uri.as_bytes()).ok()?.address_of_record()?;
-    (aor.len() <= LONGEST_IDENTITY).then(|| Text::new(&aor))
+    Identity::new(&aor)
 }
 
 #[cfg(test)]

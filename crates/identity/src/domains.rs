@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::PathBuf};
 
 use config::{Authentication, DigestUri, Domain, Host, Name, Outside, Redirects, Registration, UserSource};
 use defence::Offence;
-use lifecycle::{Now, Text};
+use lifecycle::{Identity, Now};
 use metrics::Metrics;
 use sha2::{Digest as _, Sha256};
 use sip_auth::{Authenticator, Role, Settings, TokenError, TokenKeys, UriCheck, UserTable};
@@ -14,7 +14,7 @@ use transport::{VerifiedClient, upgrade};
 use upstream::Number;
 
 use crate::{
-    LONGEST_IDENTITY, LoginAttempt,
+    LoginAttempt,
     bearer_tokens::{BearerTokens, identity, read_keys},
     digest::{Digest, Passwords, offered, user_names},
     key_set::Remote,
@@ -212,7 +212,7 @@ impl Domains {
     }
 
     /// The address-of-record of a user, `user@domain`, whose domain is ours and asks for a proof.
-    pub fn identity(&self, name: &str) -> Option<Text<LONGEST_IDENTITY>> {
+    pub fn identity(&self, name: &str) -> Option<Identity> {
         let domain = Host::new(name.rsplit_once('@')?.1)?;
         match &self.all.get(&domain)?.gate {
             Gate::Open | Gate::Backend(_) => None,

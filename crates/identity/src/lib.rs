@@ -29,7 +29,3 @@ pub use login_attempt::{LoginAttempt, LoginThrottle};
 pub use quota::QuotaExceeded;
 pub use user_database::{DatabaseError, keep_users};
 pub use users_found::{UsersFound, UsersRemark};
-
-/// The longest address-of-record of a user, in bytes. One that was cut could be another user's, and events
-/// would tell of that.
-pub const LONGEST_IDENTITY: usize = 128;

@@ -4,11 +4,11 @@ use std::cell::RefCell;
 
 use config::Host;
 use defence::{LoginTry, Source};
-use lifecycle::Text;
+use lifecycle::Identity;
 use sip_auth::{Credentials, Secret, Username};
 use smallvec::SmallVec;
 
-use crate::{LONGEST_IDENTITY, QuotaExceeded, bearer_tokens::identity};
+use crate::{QuotaExceeded, bearer_tokens::identity};
 
 /// Limits guesses at passwords. Names in credentials are the client's choice, so what is remembered must be
 /// bounded.
@@ -35,18 +35,14 @@ pub struct LoginAttempt<'s> {
     /// Whom limits are counted for; none if none hold.
     source: Option<Source>,
     /// Who the user agent on that way has proved to be before.
-    known: Option<Text<LONGEST_IDENTITY>>,
+    known: Option<Identity>,
 }
 
 impl<'s> LoginAttempt<'s> {
     /// An attempt from `source`, for whose guesses limits are counted; none if none hold. `known` is the user
     /// that was proved on that connection before.
     #[must_use]
-    pub fn new(
-        throttle: &'s dyn LoginThrottle,
-        source: Option<Source>,
-        known: Option<Text<LONGEST_IDENTITY>>,
-    ) -> Self {
+    pub fn new(throttle: &'s dyn LoginThrottle, source: Option<Source>, known: Option<Identity>) -> Self {
         Self { throttle, source, known }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, Certainty, ClosedAt, Ending, FlowEnd, FlowFacts, FlowId, Text};
+use crate::{Cause, Certainty, ClosedAt, Ending, FlowEnd, FlowFacts, FlowId, Identity};
 
 /// Bytes that a `flow.closed` record may take: what is reserved in the ledger before a flow opens.
 pub const CLOSE_RESERVE: usize = 6 * 1024;
@@ -45,7 +45,7 @@ pub trait CloseBook {
     fn traffic(&self) -> Traffic;
 
     /// Who the user agent proved to be.
-    fn identity(&self) -> Option<Text<128>>;
+    fn identity(&self) -> Option<Identity>;
 
     /// Takes the flow's bindings away and writes the close behind their removals, in one step.
     /// `bindings` and `calls` of the record are for the book to fill in. Never fails: the room is there.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, cell::RefCell, panic::AssertUnwindSafe, rc::Rc};
 
 use lifecycle::{
     ADDITION_RESERVE, BindingAdded, BindingRemoved, CLOSE_RESERVE, Cause, CloseBook, Direction, Ending,
-    Event, EventId, EventKind, FlowClosed, FlowEnd, FlowFacts, FlowId, FlowOpened, LedgerTrimmed,
+    Event, EventId, EventKind, FlowClosed, FlowEnd, FlowFacts, FlowId, FlowOpened, Identity, LedgerTrimmed,
     NAMED_BINDINGS, NAMED_CALLS, NAMED_CURSORS, Node, OpenFlow, OpenState, PassedCursor, REMOVAL_RESERVE,
     RemovalCause, SnapshotError, TRIMMED_RESERVE, Text, TlsFacts, Traffic, Transport, TrimReason, Trimmed,
 };
@@ -23,7 +23,7 @@ impl CloseBook for Book {
     fn traffic(&self) -> Traffic {
         Traffic { frames_received: 3, ..Traffic::default() }
     }
-    fn identity(&self) -> Option<Text<128>> {
+    fn identity(&self) -> Option<Identity> {
         None
     }
     fn close(&mut self, end: FlowEnd<'_>, (): ()) {
@@ -188,6 +188,10 @@ fn what_does_not_add_up_is_named() {
     assert_eq!(unfinished.unreadable.len(), 1);
 }
 
+fn longest_identity() -> Identity {
+    Identity::new(&"\"".repeat(Identity::LONGEST)).unwrap()
+}
+
 fn longest<const MAX: usize>() -> Text<MAX> {
     Text::new("\"".repeat(MAX))
 }
@@ -220,7 +224,7 @@ fn reserved_room_holds_the_longest_records() {
     };
     let ending = Ending::of(Cause::InternalError).code(65535).reason("\"".repeat(123));
     let name = format!("{}.{most}.f{most}", "n".repeat(32));
-    let identity = longest();
+    let identity = longest_identity();
     let closed = Event::FlowClosed(FlowEnd {
         flow: &name,
         facts: &facts,
@@ -253,7 +257,7 @@ fn reserved_room_holds_the_longest_records() {
         remote,
         instance: Some(longest()),
         reg_id: Some(u32::MAX),
-        identity: Some(longest()),
+        identity: Some(longest_identity()),
         user_agent: Some(longest()),
         expires_at: most,
     });

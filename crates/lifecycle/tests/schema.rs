@@ -82,7 +82,7 @@ fn written() -> Vec<String> {
     let (alice, bob) = (party("alice@x"), bare_party("bob@x"));
     let (aor, contact) = (Text::new("alice@x"), Text::new("sip:x@y.invalid;transport=ws"));
     let (flow, call, call_id) = ("edge1.3.f42", "edge1.3.c4", Text::new("a84b4c76e66710"));
-    let (identity, reason) = (Text::new("alice"), Text::new("going away"));
+    let (identity, reason) = (Identity::new("alice").unwrap(), Text::new("going away"));
     let (bindings, calls) = ([Text::new("alice@x"), Text::new("b\"b@x")], [call_id.clone()]);
     let said = Ending::of(Cause::CloseFrame).code(1001).reason("going away");
     let crash = Ending::of(Cause::NodeCrash);

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, t
 
 use ledger::Reservation;
 use lifecycle::{
-    Cause, CloseBook, Direction, Ending, FlowEnd, FlowFacts, FlowId, OpenFlow, Text, Traffic, Transport,
+    Cause, CloseBook, Direction, Ending, FlowEnd, FlowFacts, FlowId, Identity, OpenFlow, Text, Traffic,
+    Transport,
 };
 use location::{BindingHop, Register, RegisterError};
 use sip_message::Message;
@@ -81,7 +82,7 @@ impl CloseBook for Book {
         self.traffic
     }
 
-    fn identity(&self) -> Option<Text<128>> {
+    fn identity(&self) -> Option<Identity> {
         None
     }
 

@@ -82,7 +82,9 @@ fn watch(admin: &Admin, mut progress: Value, bar: bool) -> Result<Value, Outcome
                 return Err(Outcome::failed("the server is shutting down: it closes the rest on its own"));
             }
             _ => {
-                return Err(Outcome::failed("someone cancelled the drain: new connections are accepted again"));
+                return Err(Outcome::failed(
+                    "someone cancelled the drain: new connections are accepted again",
+                ));
             }
         }
         thread::sleep(LOOK);

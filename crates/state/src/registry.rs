@@ -15,8 +15,8 @@ use std::{
 use ledger::{Appended, Batch, Ledger, Refused, Rejected, Reservation};
 use lifecycle::{
     ADDITION_RESERVE, BindingAdded, BindingRemoved, CLOSE_RESERVE, Cause, CloseBook, Ending, Event,
-    EventKind, FlowEnd, FlowFacts, FlowId, FlowOpened, Incarnation, LastBinding, NAMED_BINDINGS, Node,
-    NodeStopped, Now, OpenFlow, REMOVAL_RESERVE, RemovalCause, Text, UserOnline,
+    EventKind, FlowEnd, FlowFacts, FlowId, FlowOpened, Identity, Incarnation, LastBinding, NAMED_BINDINGS,
+    Node, NodeStopped, Now, OpenFlow, REMOVAL_RESERVE, RemovalCause, Text, UserOnline,
 };
 use location::{
     Binding, BindingHop, Came, Location, Owed, Presence, Register, RegisterError, Registration,
@@ -475,7 +475,7 @@ fn added_record(binding: &Binding<Reservation>, flow: Option<&str>, at: u64, now
         remote: binding.remote(),
         instance: binding.instance().map(Text::new),
         reg_id: binding.reg_id(),
-        identity: binding.identity().map(Text::new),
+        identity: binding.identity().and_then(Identity::new),
         user_agent: binding.user_agent().map(Text::new),
         expires_at: at + u64::try_from(left.as_micros()).unwrap_or(0),
     })

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lifecycle::{Ending, FlowFacts, Text};
+use lifecycle::{Ending, FlowFacts, Identity};
 use sip_message::{FrameError, Leniencies};
 use websocket::handshake::{Refusal, Request};
 
@@ -29,7 +29,7 @@ pub struct Opening {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedClient {
     /// The address-of-record.
-    pub identity: Text<128>,
+    pub identity: Identity,
     /// Until when: then the flow is closed, as `token_expired`.
     pub until: Instant,
     /// Whether the credentials themselves let their user call to the outside.

@@ -7,7 +7,7 @@ use std::{
 
 use defence::User;
 use identity::{DomainRef, Proof, QuotaExceeded};
-use lifecycle::Text;
+use lifecycle::Identity;
 use sip_auth::Role;
 use sip_message::Message;
 use sip_proxy::Answer;
@@ -18,7 +18,7 @@ use upstream::{FlowNumber, Hop};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     /// The address-of-record.
-    pub(crate) identity: Text<128>,
+    pub(crate) identity: Identity,
     /// Whether what proved it lets it call to the outside.
     pub(crate) outside: Grant,
     pub(crate) by: By,

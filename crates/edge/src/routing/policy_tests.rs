@@ -16,7 +16,7 @@ use std::{
 use config::{Config, FakeEnvironment};
 use defence::User;
 use ledger::{Ledger, Settings, Stepper, storage::sim::Simulated};
-use lifecycle::{Direction, FlowFacts, Node, Text};
+use lifecycle::{Direction, FlowFacts, Identity, Node, Text};
 use location::{BindingHop, Location, Presence, Register};
 use metrics::Metrics;
 use sip_auth::Role;
@@ -391,11 +391,11 @@ impl Sent {
     fn new(words: &str, site: &FakeTables) -> Self {
         let (kind, who) = words.split_once(' ').unwrap();
         let (real, from) = who.split_once(" as ").unwrap_or((who, who));
-        let known = |by, outside| Some(Known { identity: Text::new(real), outside, by });
+        let known = |by, outside| Some(Known { identity: Identity::new(real).unwrap(), outside, by });
         let user = || Some(Proof::User(real.split('@').next().unwrap().to_owned()));
         let voucher = |outside| {
             let until = site.now + Duration::from_secs(60);
-            Some(Proof::Vouched(VerifiedClient { identity: Text::new(real), until, outside }))
+            Some(Proof::Vouched(VerifiedClient { identity: Identity::new(real).unwrap(), until, outside }))
         };
         let proof = || if real.ends_with("@token.test") { voucher(Grant::NotGiven) } else { user() };
         let (given, not_given) = (Grant::Given, Grant::NotGiven);

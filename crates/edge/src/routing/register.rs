@@ -63,7 +63,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
             return Err(Answer::new(420, "Bad Extension").header("Unsupported", unsupported));
         }
         let aor = sip_registrar::address_of_record(request).map_err(|refusal| refused(&refusal))?;
-        if aor.len() > identity::LONGEST_IDENTITY {
+        if aor.len() > lifecycle::Identity::LONGEST {
             return Err(Answer::new(403, "Address Too Long"));
         }
         if gruu::is_registered(tables, request, &aor) {

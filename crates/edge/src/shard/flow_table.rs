@@ -10,11 +10,10 @@ use std::{
 };
 
 use defence::Client;
-use lifecycle::{Ending, FlowFacts, Text, event_time};
+use lifecycle::{Ending, FlowFacts, Identity, event_time};
 use transport::{Grant, Link, ReadPriority, VerifiedClient};
 
 use super::Shard;
-use identity::LONGEST_IDENTITY;
 use metrics::Count;
 use upstream::{FlowNumber, PeerKind};
 
@@ -214,13 +213,12 @@ impl Shard {
     /// could be another's. Whom a token or a certificate vouches for stays the flow's user: some could not
     /// prove that again.
     pub(crate) fn identify(&self, number: FlowNumber, identity: &str) {
-        if identity.len() <= LONGEST_IDENTITY
+        if let Some(identity) = Identity::new(identity)
             && let Some(entry) = self.flows.borrow().get(&number)
         {
             let mut known = entry.known.borrow_mut();
             if known.as_ref().is_none_or(|known| known.by == By::Password) {
-                let (identity, outside) = (Text::new(identity), Grant::NotGiven);
-                *known = Some(Known { identity, outside, by: By::Password });
+                *known = Some(Known { identity, outside: Grant::NotGiven, by: By::Password });
             }
         }
     }

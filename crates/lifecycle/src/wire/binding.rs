@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Text, Transport, Word, vocabulary::vocabulary, wire::time};
+use crate::{Identity, Text, Transport, Word, vocabulary::vocabulary, wire::time};
 
 vocabulary! {
     /// Why a binding went.
@@ -46,7 +46,7 @@ pub struct BindingAdded<'a> {
     pub reg_id: Option<u32>,
     /// Who the user agent proved to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Text<128>>,
+    pub identity: Option<Identity>,
     /// The registering user agent's name of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<Text<128>>,

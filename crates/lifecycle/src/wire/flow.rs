@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{By, Cause, Certainty, Ending, FlowFacts, Text, Traffic, Word, wire::time};
+use crate::{By, Cause, Certainty, Ending, FlowFacts, Identity, Text, Traffic, Word, wire::time};
 
 /// `flow.opened`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub struct FlowEnd<'a> {
     /// What was known at its opening.
     pub facts: &'a FlowFacts,
     /// Who the user agent proved to be, if it did.
-    pub identity: Option<&'a Text<128>>,
+    pub identity: Option<&'a Identity>,
     /// When it opened, in microseconds since the Unix epoch.
     pub opened_at: u64,
     /// When it ended.
@@ -102,7 +102,7 @@ pub struct FlowClosed<'a> {
     pub duration_ms: u64,
     /// Who the user agent proved to be, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Cow<'a, Text<128>>>,
+    pub identity: Option<Cow<'a, Identity>>,
     /// What passed on it; not known after a crash.
     #[serde(flatten)]
     pub traffic: Option<Traffic>,
