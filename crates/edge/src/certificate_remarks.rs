@@ -4,7 +4,7 @@ use std::fmt;
 
 use config::{Config, Host, TlsFiles, TlsMaterial};
 use rustls_pki_types::CertificateDer;
-use transport::certificate::{CertificateError, Fitting};
+use tls_settings::certificate::{CertificateError, Fitting};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 #[cfg(test)]

@@ -11,10 +11,8 @@ use std::{
 use config::{ClientCertificate, ClientIdentity, Config, Host, TlsFiles, TlsMaterial};
 use lifecycle::Transport;
 use sip_message::Via;
-use transport::{
-    HandshakeLimit, Settings,
-    certificate::{self, Certificate, Clients, Fitting, TlsConfig},
-};
+use tls_settings::certificate::{self, Certificate, Clients, Fitting, TlsConfig};
+use transport::{HandshakeLimit, Settings};
 
 use crate::StartError;
 

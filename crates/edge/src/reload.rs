@@ -2,7 +2,7 @@
 //! one address may take.
 
 use config::{Config, TlsMaterial};
-use transport::certificate::{CertificateError, Fitting, Replaced};
+use tls_settings::certificate::{CertificateError, Fitting, Replaced};
 
 use crate::{Handle, UsersError};
 

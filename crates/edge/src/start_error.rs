@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use state::RecoveryError;
-use transport::certificate::CertificateError;
+use tls_settings::certificate::CertificateError;
 use upstream::UpstreamError;
 
 use crate::UsersError;

@@ -8,18 +8,16 @@ use bytes::Bytes;
 use config::{Host, Scheme, WebhookUrl};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Request, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use metrics::{Count, Metrics};
 use sip_auth::TokenKeys;
+use tls_settings::{
+    http::{self, HttpClient, Reuse},
+    trust::Roots,
+};
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
-use transport::trust::{self, Roots};
 
 use crate::Domains;
 
@@ -74,7 +72,10 @@ pub async fn fetch_keys(url: &WebhookUrl) -> Result<TokenKeys, FetchError> {
     fetch(&client(url.scheme).await?, url).await
 }
 
-type Fetcher = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+type Fetcher = HttpClient<Empty<Bytes>>;
+
+/// Keys are fetched so rarely that no connection is kept.
+const REUSE: Reuse = Reuse { connections: 0, idle: PATIENCE };
 
 async fn client(scheme: Scheme) -> Result<Fetcher, FetchError> {
     let roots = match scheme {
@@ -82,13 +83,8 @@ async fn client(scheme: Scheme) -> Result<Fetcher, FetchError> {
         Scheme::Https => Roots::System,
     };
     // What this machine trusts is read from its disk.
-    let tls = tokio::task::spawn_blocking(move || trust::client(roots, None)).await;
-    let tls = Arc::unwrap_or_clone(tls.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?);
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    let https =
-        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https))
+    let made = tokio::task::spawn_blocking(move || http::client(roots, REUSE)).await;
+    made.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }
 
 /// Redirects are not followed: who the keys come from stands in the configuration.

@@ -20,7 +20,6 @@ mod postgres;
 mod redis;
 mod sink;
 mod stdout;
-mod tls;
 mod webhook;
 mod worker;
 

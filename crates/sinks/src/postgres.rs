@@ -21,6 +21,7 @@ use delivery::{BatchLimit, Failure, FailureKind, Outgoing};
 use error::failure;
 use text::storable;
 use tls::Tls;
+use tls_settings::trust::{self, Roots};
 
 /// One transaction takes this much: beyond some hundred rows more gains little, and a failed one is repeated
 /// whole.
@@ -146,8 +147,12 @@ impl PostgresSink {
                 Ok((client, tokio::spawn(connection)))
             }
             DatabaseTls::Verify { authorities } => {
-                let config = crate::tls::client(authorities)
-                    .map_err(|text| Failure::new(FailureKind::Transient, text))?;
+                let roots = match &authorities[..] {
+                    [] => Roots::System,
+                    authorities => Roots::Only(authorities.to_vec()),
+                };
+                let config = trust::client(roots, None)
+                    .map_err(|error| Failure::new(FailureKind::Transient, error.to_string()))?;
                 let (client, connection) = self.server.connect(Tls::new(config)).await.map_err(failed)?;
                 Ok((client, tokio::spawn(connection)))
             }

@@ -20,10 +20,11 @@ use tokio::task::JoinSet;
 
 use crate::destination::Destination;
 use answer::{Verdict, verdict};
-use client::{Client, Exchange, Roots};
+use client::{Client, Exchange};
 use delivery::{BatchLimit, Failure, FailureKind, Outgoing};
 use lanes::Lanes;
 use signature::Signer;
+use tls_settings::trust::Roots;
 
 const SINGLE: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
@@ -59,7 +60,6 @@ struct Answered {
 /// Makes requests and judges their answers.
 struct Sender {
     uri: String,
-    scheme: Scheme,
     signer: Signer,
     delivery: Delivery,
     timeout: Duration,
@@ -75,12 +75,14 @@ impl WebhookSink {
         Self {
             sender: Arc::new(Sender {
                 uri: webhook.url.to_string(),
-                scheme: webhook.url.scheme,
                 signer: Signer::new(keys.map(config::WebhookSecret::expose)),
                 delivery: webhook.delivery,
                 timeout: webhook.timeout,
             }),
-            roots: Roots::System,
+            roots: match webhook.url.scheme {
+                Scheme::Http => Roots::Nobody,
+                Scheme::Https => Roots::System,
+            },
             per_request: BatchLimit { events, bytes: REQUEST_BYTES },
             concurrency: usize::try_from(webhook.concurrency).unwrap_or(1).max(1),
             client: None,
@@ -93,7 +95,7 @@ impl WebhookSink {
         if let Some(client) = &self.client {
             return Ok(client.clone());
         }
-        let client = Client::new(self.sender.scheme, &self.roots, self.concurrency)
+        let client = Client::new(self.roots.clone(), self.concurrency)
             .map_err(|text| Failure::new(FailureKind::Transient, text))?;
         Ok(self.client.insert(client).clone())
     }

@@ -13,6 +13,7 @@ use std::{
 
 use lifecycle::{Ending, FlowLimits, Transport};
 use sip_message::FrameError;
+use tls_settings::certificate;
 use tokio::{net::TcpListener, task::spawn_local};
 use tokio_rustls::rustls::{
     self, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
@@ -24,7 +25,7 @@ use transport::{
     ClientAddress, ConnectionHandler, HandshakeLimit, Link, Listener, MissingOrigin, Opening, PlainHttp,
     Refused, Scratch, Settings, UnopenedCause,
     accept::{self, Accepted},
-    certificate, receive_connection,
+    receive_connection,
 };
 
 const CONNECTIONS: usize = 32;

@@ -13,7 +13,6 @@
 #![forbid(unsafe_code)]
 
 pub mod accept;
-pub mod certificate;
 mod connection_handler;
 mod dial;
 pub mod flow;
@@ -26,7 +25,6 @@ mod read_priority;
 mod scratch;
 mod settings;
 mod tls;
-pub mod trust;
 pub mod udp;
 
 pub use connection_handler::{ConnectionHandler, Grant, Opening, Refused, UnopenedCause, VerifiedClient};

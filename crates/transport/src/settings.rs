@@ -6,7 +6,9 @@ use defence::ClientAddress;
 use lifecycle::{FlowLimits, Transport};
 pub use websocket::handshake::MissingOrigin;
 
-use crate::{HandshakeLimit, certificate::TlsConfig};
+use tls_settings::certificate::TlsConfig;
+
+use crate::HandshakeLimit;
 
 /// How SIP messages are told apart on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

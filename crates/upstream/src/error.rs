@@ -1,6 +1,6 @@
 //! Why upstreams cannot be used.
 
-use transport::certificate::CertificateError;
+use tls_settings::certificate::CertificateError;
 
 /// The configuration of the upstreams cannot be used.
 #[derive(Debug, thiserror::Error)]

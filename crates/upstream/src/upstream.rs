@@ -14,7 +14,7 @@ use config::{HeaderName, Host, Listener, Name, Unregister, UpstreamTarget};
 use rustls_pki_types::ServerName;
 use smallvec::SmallVec;
 use targets::{Health, Place, Preference, ServerState, Transport as Spoken, order};
-use transport::{
+use tls_settings::{
     certificate::{CertificateError, Fitting},
     trust::{self, ClientTls, Roots},
 };

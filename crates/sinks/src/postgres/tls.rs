@@ -2,10 +2,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustls::pki_types::ServerName;
+use tls_settings::trust::ClientTls;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
@@ -16,8 +16,8 @@ use tokio_rustls::client::TlsStream as Stream;
 pub(super) struct Tls(TlsConnector);
 
 impl Tls {
-    pub(super) fn new(config: rustls::ClientConfig) -> Self {
-        Self(TlsConnector::from(Arc::new(config)))
+    pub(super) fn new(config: ClientTls) -> Self {
+        Self(TlsConnector::from(config))
     }
 }
 

@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use config::Scheme;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::ClientConfig;
+use tls_settings::{
+    http::{self, HttpClient, Reuse},
+    trust::Roots,
+};
 
 use delivery::causes;
 
@@ -25,16 +23,6 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long a connection is kept without use.
 const IDLE: Duration = Duration::from_secs(60);
-
-/// Whom a server's certificate must come from.
-#[derive(Clone, Debug)]
-pub(crate) enum Roots {
-    /// Those that this machine trusts.
-    System,
-    /// This authority alone.
-    #[cfg(test)]
-    Only(rustls::pki_types::CertificateDer<'static>),
-}
 
 /// What came back.
 #[derive(Debug)]
@@ -57,48 +45,12 @@ pub(crate) enum Exchange {
 }
 
 #[derive(Clone)]
-pub(crate) struct Client(Pool<HttpsConnector<HttpConnector>, Body>);
-
-fn tls(roots: &Roots) -> Result<ClientConfig, String> {
-    match roots {
-        Roots::System => crate::tls::client(&[]),
-        #[cfg(test)]
-        Roots::Only(authority) => crate::tls::client(std::slice::from_ref(authority)),
-    }
-}
-
-fn no_tls() -> Result<ClientConfig, String> {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let builder = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS: {error}"))?;
-    Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
-}
+pub(crate) struct Client(HttpClient<Body>);
 
 impl Client {
-    pub(crate) fn new(scheme: Scheme, roots: &Roots, connections: usize) -> Result<Self, String> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(IDLE));
-        let https = match scheme {
-            Scheme::Https => HttpsConnectorBuilder::new()
-                .with_tls_config(tls(roots)?)
-                .https_only()
-                .enable_http1()
-                .wrap_connector(tcp),
-            Scheme::Http => HttpsConnectorBuilder::new()
-                .with_tls_config(no_tls()?)
-                .https_or_http()
-                .enable_http1()
-                .wrap_connector(tcp),
-        };
-        let pool = Pool::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(connections)
-            .build(https);
-        Ok(Self(pool))
+    pub(crate) fn new(roots: Roots, connections: usize) -> Result<Self, String> {
+        let made = http::client(roots, Reuse { connections, idle: IDLE });
+        made.map(Self).map_err(|error| error.to_string())
     }
 
     /// Sends the request and waits for what comes back; redirects are not followed.

@@ -73,7 +73,7 @@ fn run(test: impl Future<Output = ()>) {
 fn delivers_over_tls_to_a_server_it_trusts() {
     run(async {
         let (port, authority) = https_server().await;
-        let mut sink = sink(port, Roots::Only(authority));
+        let mut sink = sink(port, Roots::Only(vec![authority]));
         sink.prepare(Position::START).await.unwrap();
         sink.deliver(&[event()]).await.unwrap();
         sink.deliver(&[event()]).await.unwrap();
@@ -85,7 +85,7 @@ fn a_certificate_nobody_vouches_for_is_no_destination() {
     run(async {
         let (port, _) = https_server().await;
         let untrusted = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let mut sink = sink(port, Roots::Only(untrusted.cert.der().clone()));
+        let mut sink = sink(port, Roots::Only(vec![untrusted.cert.der().clone()]));
         sink.prepare(Position::START).await.unwrap();
         let failure = sink.deliver(&[event()]).await.unwrap_err();
         assert_eq!(failure.nature, FailureKind::Transient);

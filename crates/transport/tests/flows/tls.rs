@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lifecycle::{Cause, Ending, Transport};
+use tls_settings::certificate;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -17,7 +18,7 @@ use tokio_rustls::{
         pki_types::{CertificateDer, ServerName, UnixTime},
     },
 };
-use transport::{UnopenedCause, certificate};
+use transport::UnopenedCause;
 
 use crate::{
     client::{Client, PLAIN, ReadPriority, close_frame, read_all, text_frame, upgrade},

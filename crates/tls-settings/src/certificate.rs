@@ -30,9 +30,12 @@ pub enum CertificateError {
     NotMade(#[from] rcgen::Error),
     /// Nobody could ever prove who it is.
     #[error(
-        "there is no certificate to trust servers by: install ca-certificates, or name a `ca` file where there is such a key"
+        "there is no certificate to trust servers by: install ca-certificates, or name a file of certificates with `ca` or `ca_file`"
     )]
     NoRoots,
+    /// A certificate that servers are to be trusted by is none.
+    #[error("a certificate in `ca` or `ca_file` cannot be used: {0}")]
+    BadRoot(rustls::Error),
 }
 
 /// A certificate that handshakes are served with, and that another can take the place of at any time.

@@ -1,4 +1,4 @@
-//! Whom we believe where we are the one who connects, and who we say we are.
+//! Trust in the servers that this server connects to, and the certificate that it shows them.
 
 use std::sync::Arc;
 
@@ -25,17 +25,22 @@ pub enum Roots {
 /// one.
 ///
 /// # Errors
-/// There is no root that can be used.
+/// There is no root, or one of those that were given cannot be used.
 pub fn client(roots: Roots, own: Option<Fitting>) -> Result<ClientTls, CertificateError> {
     let needed = !matches!(roots, Roots::Nobody);
     let mut store = RootCertStore::empty();
-    let found = match roots {
-        // What of it cannot be read is as good as not there.
-        Roots::System => rustls_native_certs::load_native_certs().certs,
-        Roots::Only(certificates) => certificates,
-        Roots::Nobody => Vec::new(),
-    };
-    store.add_parsable_certificates(found);
+    match roots {
+        // A certificate of the system that cannot be read is left out: the operator did not choose it.
+        Roots::System => {
+            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        Roots::Only(certificates) => {
+            for certificate in certificates {
+                store.add(certificate).map_err(CertificateError::BadRoot)?;
+            }
+        }
+        Roots::Nobody => {}
+    }
     if store.is_empty() && needed {
         return Err(CertificateError::NoRoots);
     }
