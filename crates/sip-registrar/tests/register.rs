@@ -360,3 +360,78 @@ fn contacts_of_the_200() {
          <sip:a@h;ob>;q=0.05;expires=9, <sip:a@h;ob>;q=0.007;expires=9, <sip:a@h;ob>;q=0;expires=9"
     );
 }
+
+/// Credentials that end soon shorten every time that the policy grants, and no more than that.
+#[test]
+fn no_registration_outlasts_the_credentials() {
+    let seconds = std::time::Duration::from_secs;
+    assert_eq!(POLICY.lasting_at_most(seconds(86_400)), POLICY);
+    let short = Policy { min_expires: 30, max_expires: 30, default_expires: 30, ..POLICY };
+    assert_eq!(POLICY.lasting_at_most(seconds(30)), short);
+    let middle = Policy { max_expires: 700, ..POLICY };
+    assert_eq!(POLICY.lasting_at_most(seconds(700)), middle);
+    let over = Policy { min_expires: 1, max_expires: 1, default_expires: 1, ..POLICY };
+    assert_eq!(POLICY.lasting_at_most(seconds(0)), over, "0 would remove the binding");
+}
+
+#[test]
+fn what_is_stored_may_be_as_long_as_its_limit() {
+    for part in [
+        StoredPart::AddressOfRecord,
+        StoredPart::Instance,
+        StoredPart::ContactUri,
+        StoredPart::CallId,
+        StoredPart::Path,
+    ] {
+        assert_eq!(part.check(part.limit()), Ok(()));
+        assert_eq!(part.check(part.limit() + 1), Err(Refusal::TooLong(part)));
+    }
+}
+
+/// Values of Path are stored with a comma and a space between them.
+#[test]
+fn the_values_of_path_have_one_limit_together() {
+    let path = |host: usize| format!("Path: <sip:{}>, <sip:b.invalid>", "h".repeat(host));
+    let rest = "<sip:>".len() + "<sip:b.invalid>".len() + 2 * ", ".len();
+    let longest = StoredPart::Path.limit() - rest;
+    let contact = "Contact: <sip:a@h>;expires=70";
+    does(&[contact, &path(longest)], &[], "+sip:a@h/70");
+    refuses(&[contact, &path(longest + 1)], &[], Refusal::TooLong(StoredPart::Path));
+}
+
+/// A contact that goes makes room for one that comes in the same request.
+#[test]
+fn what_is_removed_makes_room_for_what_is_added() {
+    let three = [bound("sip:a@h"), bound("sip:b@h"), bound("sip:c@h")];
+    does(&["Contact: <sip:a@h>;expires=0, <sip:d@h>;expires=70"], &three, "-0 +sip:d@h/70");
+    let two_for_one = ["Contact: <sip:a@h>;expires=0, <sip:d@h>;expires=70, <sip:e@h>;expires=70"];
+    refuses(&two_for_one, &three, Refusal::TooManyContacts { max_contacts: 3 });
+    does(&two_for_one, &three[..2], "-0 +sip:d@h/70 +sip:e@h/70");
+}
+
+/// Each refusal has a reason phrase of its own: user agents show it.
+#[test]
+fn reason_phrases_tell_refusals_apart() {
+    let too_long = |part| Refusal::TooLong(part);
+    let refusals = [
+        Refusal::ToScheme,
+        Refusal::NoCallId,
+        Refusal::Instance,
+        Refusal::StarNotAlone,
+        Refusal::StarWithoutZero,
+        Refusal::ContactTwice,
+        Refusal::TooManyValues,
+        too_long(StoredPart::AddressOfRecord),
+        too_long(StoredPart::ContactUri),
+        too_long(StoredPart::Instance),
+        too_long(StoredPart::CallId),
+        too_long(StoredPart::Path),
+        Refusal::TooManyContacts { max_contacts: 1 },
+        Refusal::TooBrief { min_expires: 60 },
+        Refusal::FirstHop,
+        Refusal::OutOfOrder,
+    ];
+    let reasons: std::collections::HashSet<_> = refusals.iter().map(Refusal::reason).collect();
+    assert_eq!(reasons.len(), refusals.len());
+    assert!(reasons.iter().all(|reason| !reason.is_empty() && reason.is_ascii()));
+}
