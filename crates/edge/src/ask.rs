@@ -1,4 +1,4 @@
-//! Requests of our own to a server behind us, by the way that all else goes.
+//! Requests of the server itself to a server behind. They take the same way as all other requests.
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 

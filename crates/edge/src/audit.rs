@@ -1,5 +1,5 @@
-//! The running audit: the kernel's sockets, the shards' tables and the ledger, held against each other; and
-//! so are who is online and which calls go on, in their tables and in the ledger.
+//! The running audit. It compares the kernel's sockets, the shards' tables and the ledger, and does the same
+//! for online users and calls.
 //!
 //! Costs a look at every flow, off the shards: they hand over a part of their table at a time.
 

@@ -1,4 +1,4 @@
-//! What is wrong with the certificates of a configuration, or soon will be, as far as they themselves show.
+//! Remarks about certificates of a configuration: what is wrong with them, or soon will be.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Connections that a shard makes: one to each peer, when there is something to say, used both ways (RFC
-//! 5923).
+//! Connections that a shard makes: one to each peer, opened when there is a message for it, and used both
+//! ways (RFC 5923).
 
 use std::{rc::Rc, time::Duration};
 

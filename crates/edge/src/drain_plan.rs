@@ -1,4 +1,4 @@
-//! Whether flows come in, and how those that are open are sent away.
+//! The plan of a drain: whether new flows are accepted, and when each open flow is closed.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! A flow of a shard, from its opening to its end. The records of both are written in `registry`.
+//! A flow of a shard, from its opening to its end. `registry` writes the records of both.
 
 use std::{
     cell::RefCell,

@@ -1,4 +1,4 @@
-//! What operators ask of open flows: which there are, and whether a peer answers.
+//! What operators ask about open flows: a list of them, and whether a peer answers.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,4 @@
-//! Which flows an operator asks for, and what a ping tells.
+//! The filter of a list of flows, and the result of a ping.
 
 use std::{
     net::{IpAddr, SocketAddr},

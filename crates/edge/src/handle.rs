@@ -1,5 +1,5 @@
-//! What can be asked and ordered of a running server. The rest of it stands where the things are:
-//! `flow_list`, `draining`, `reload`.
+//! The handle of a running server: questions to it and orders for it. More of its methods are in `flow_list`,
+//! `draining` and `reload`.
 
 use std::{sync::Arc, time::Duration};
 

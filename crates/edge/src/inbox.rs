@@ -1,4 +1,4 @@
-//! What one shard tells another.
+//! Messages from one shard to another.
 
 use std::{
     net::IpAddr,

@@ -1,4 +1,4 @@
-//! What the configuration says of the ledger, in the words of the crates that keep it.
+//! Turns the `[ledger]` section into the settings of the crates that keep the ledger.
 
 use ledger::{Durability, Settings};
 use lifecycle::Node;

@@ -1,6 +1,5 @@
-//! The ledger says who called whom. Its directory and its files are for the user of the server alone,
-//! whatever the umask was when they were made: new files are made so, and this mends those of earlier
-//! versions.
+//! Keeps the ledger private, since it says who called whom. New directories and files are for the user of the
+//! server alone, whatever the umask. This module also corrects the modes of those that earlier versions made.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! Limits for clients that have not proved to be a user: how much they may send, and what counts against
-//! them. How addresses stand is in `admission_control`.
+//! Limits for unauthenticated clients: how much they may send, and what counts against them. The state of
+//! addresses is in `admission_control`.
 
 use std::{sync::Arc, time::Duration};
 

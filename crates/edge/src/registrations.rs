@@ -1,7 +1,7 @@
-//! Registrations at registrars behind us that something is under way for. For one Contact a REGISTER and an
-//! un-REGISTER of ours are never under way together: the registrar might take them in the wrong order, and
-//! the Contact of a device is the same over all of its connections, so that neither Call-ID nor CSeq would
-//! tell it that the un-REGISTER is late (RFC 3261 §10.3 step 7).
+//! REGISTERs and un-REGISTERs that are under way at registrars behind. For one Contact, a REGISTER and an
+//! un-REGISTER of this server are never under way together: the registrar might process them in the wrong
+//! order. A device has the same Contact over all its connections, so neither Call-ID nor CSeq would show the
+//! registrar that the un-REGISTER is late (RFC 3261 §10.3 step 7).
 
 use std::{
     collections::HashMap,

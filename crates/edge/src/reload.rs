@@ -1,5 +1,4 @@
-//! What a running server takes over from a configuration that was read again: certificates, users, and what
-//! one address may take.
+//! A reload of a running server: certificates, users and the limits of one address are read again.
 
 use config::{Config, TlsMaterial};
 use tls_settings::certificate::{CertificateError, Fitting, Replaced};

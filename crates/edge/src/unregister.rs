@@ -1,4 +1,4 @@
-//! What connections leave behind at registrars behind us. REGISTERs of our own remove it.
+//! Removes what closed connections leave behind at registrars, by REGISTERs of this server.
 
 use std::{
     collections::HashMap,

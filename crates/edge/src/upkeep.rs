@@ -1,4 +1,4 @@
-//! What is done once a second: a sign of life, bindings whose time is over, and users who are gone.
+//! Work of each second: a sign of life, expired bindings, and users who have gone offline.
 
 use state::clock;
 use std::{sync::Arc, time::Duration};

@@ -1,5 +1,5 @@
-//! What users take, over whatever addresses. The tables of the pure crate are behind locks that are held for
-//! one look-up. What they refuse is counted and logged here.
+//! What each user takes, over all addresses. The tables of the pure crate are behind locks that are held for
+//! one look-up. Refusals are counted and logged here.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! What the server knows, for people who ask.
+//! Views of the server's state for operators.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 

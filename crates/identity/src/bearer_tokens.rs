@@ -1,5 +1,5 @@
-//! Who brings what names it for a while: a token, or an ephemeral password. The one in an upgrade request, or
-//! in a SIP request (RFC 8898), and the user it names.
+//! Tokens and ephemeral passwords that name a user for a limited time: in an upgrade request or in a SIP
+//! request (RFC 8898).
 
 use std::{
     borrow::Cow,

@@ -1,5 +1,5 @@
-//! Who a TLS client is, by its certificate. That an authority of the listener's has signed it was seen in the
-//! handshake.
+//! The user that a TLS client certificate names. The handshake has already checked that an authority of the
+//! listener signed it.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! Users of a domain who prove who they are by a password (RFC 3261 §22, RFC 8760), one that lasts or one
-//! that is good for a while.
+//! Users of a domain who prove their identity by a password (RFC 3261 §22, RFC 8760), lasting or ephemeral.
 
 use std::{
     fs,

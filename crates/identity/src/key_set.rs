@@ -1,6 +1,6 @@
-//! Keys of a login that stand at a web address (JWKS, RFC 7517 §5): fetched beside everything else, when the
-//! server starts, again and again, and when a token names a key that is not among them. No handshake waits
-//! for it; what was good stays until something good replaces it.
+//! Keys of a login at a web address (JWKS, RFC 7517 §5). They are fetched at the start, at intervals, and
+//! when a token names an unknown key. No handshake waits for a fetch, and good keys stay until good ones
+//! replace them.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! An attempt to prove to be a user: by what is known of where it comes from, and of earlier attempts.
+//! One attempt to prove to be a user, judged by its address and by earlier attempts.
 
 use std::cell::RefCell;
 

@@ -1,4 +1,4 @@
-//! What a user is told that takes more than it may.
+//! The answer to a user that takes more than it may.
 
 use std::time::Duration;
 

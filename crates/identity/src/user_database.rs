@@ -1,6 +1,5 @@
-//! Users in an SQLite database: read as a whole by a query of the operator's, again when it was changed
-//! it. So who is asked for a password waits for no disk, and nobody can tell by the time an answer takes who
-//! is in it.
+//! Users in an SQLite database. A query of the operator's reads all of them, again whenever the database has
+//! changed. So a login waits for no disk, and the time of an answer does not show who is in the database.
 
 use std::{
     fs,

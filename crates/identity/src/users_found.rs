@@ -1,4 +1,4 @@
-//! What a domain's users and keys come to, for those who look at a configuration without a server that runs.
+//! A summary of a domain's users and keys, for `sipway check` and the log.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -1,4 +1,4 @@
-//! Which user agent a registration is of, so that the same one is known when it comes back.
+//! Identifies the user agent of a registration, so that it is recognised when it registers again.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! A BYE of our own, in the name of a side that cannot send it (RFC 3261 §15.1.1).
+//! A BYE of this server in the name of a side that cannot send it (RFC 3261 §15.1.1).
 
 use sip_message::{NameAddr, request::InDialog};
 

@@ -1,4 +1,4 @@
-//! One call: an INVITE, and the dialogs that its answers made.
+//! One call: an INVITE, and the dialogs that its answers created.
 
 use std::time::Instant;
 

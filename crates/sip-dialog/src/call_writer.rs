@@ -1,4 +1,4 @@
-//! What calls ask of the world around them.
+//! What the table of calls asks of its environment.
 
 use std::{fmt::Debug, hash::Hash};
 

@@ -1,4 +1,4 @@
-//! What becomes of calls when flows end, and when user agents come back.
+//! What happens to calls when flows end and when user agents come back.
 
 use lifecycle::{CallBy, CallCause, NAMED_CALLS, Now, Text};
 use smallvec::SmallVec;

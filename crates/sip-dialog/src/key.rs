@@ -1,4 +1,4 @@
-//! How a message finds its call: by Call-ID and the caller's tag.
+//! The key of a call: Call-ID and the caller's tag.
 
 use sip_message::Message;
 use smallvec::SmallVec;

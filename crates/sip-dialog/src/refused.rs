@@ -1,5 +1,5 @@
-//! Calls that are refused here before they go to anybody. They are started and ended at once, so that there
-//! is a record of them.
+//! Calls that this server refuses before they go anywhere. They start and end at once, so that there is a
+//! record of them.
 
 use std::{
     collections::{HashSet, VecDeque},

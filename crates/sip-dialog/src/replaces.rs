@@ -1,4 +1,4 @@
-//! Whom an INVITE with Replaces is for (RFC 3891): the side of a dialog that it is to take the place of.
+//! Which side of a dialog an INVITE with Replaces takes the place of (RFC 3891).
 
 use sip_message::{HeaderId, Message, Uri};
 

@@ -1,4 +1,4 @@
-//! Where a request within a dialog goes, when its routes name a flow that is not the one any more.
+//! Where a request within a dialog goes when its routes name a flow that has ended.
 
 use sip_message::Message;
 

@@ -1,4 +1,4 @@
-//! Whether an offer puts the other side on hold (RFC 3264 §8.4, and RFC 2543's way).
+//! Whether an SDP offer puts the other side on hold (RFC 3264 §8.4, and the way of RFC 2543).
 
 use sip_message::{HeaderId, Message};
 

@@ -1,4 +1,4 @@
-//! Answers that we give ourselves.
+//! Answers of the proxy itself.
 
 use std::borrow::Cow;
 

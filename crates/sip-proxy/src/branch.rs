@@ -1,5 +1,5 @@
-//! The branches we put into our Vias: which shard made them, which transaction they name, and what the
-//! request looked like, so that a loop is seen (RFC 3261 §16.6 step 8).
+//! Branches in Vias of this proxy. A branch names the shard and the transaction, and holds what the request
+//! looked like, so that a loop is seen (RFC 3261 §16.6 step 8).
 
 use std::{hash::Hasher as _, net::IpAddr};
 

@@ -1,5 +1,5 @@
-//! Branches are given up: by the caller, because another won, because they rang too long (RFC 3261 §9,
-//! §16.8, §16.10).
+//! Gives branches up: by the caller's CANCEL, because another branch won, or because they rang too long (RFC
+//! 3261 §9, §16.8, §16.10).
 
 use std::time::Instant;
 

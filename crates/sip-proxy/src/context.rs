@@ -1,5 +1,5 @@
-//! What belongs to one request: the response context of RFC 3261 §16, kept with its server transaction,
-//! and one branch for each place it was forwarded to, kept with its client transaction.
+//! The response context of a request (RFC 3261 §16), kept with its server transaction. One branch for each
+//! target is kept with its client transaction.
 
 use std::{any::Any, borrow::Cow, time::Instant};
 

@@ -1,4 +1,4 @@
-//! What a proxy needs of the world around it.
+//! What a proxy asks of its environment.
 
 use std::{
     fmt::Debug,

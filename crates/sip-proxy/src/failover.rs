@@ -1,5 +1,5 @@
-//! The same place by another way, when one fails: another hop to it (RFC 3263 §4.3), or another flow of the
-//! same user agent (RFC 5626 §5.3).
+//! Failover: the next way to the same target when one fails. That is another hop to it (RFC 3263 §4.3), or
+//! another flow of the same user agent (RFC 5626 §5.3).
 
 use smallvec::SmallVec;
 

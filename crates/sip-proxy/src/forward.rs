@@ -1,4 +1,4 @@
-//! A request goes out (RFC 3261 §16.6).
+//! Forwards a request (RFC 3261 §16.6).
 
 use std::{
     io::Write as _,

@@ -1,4 +1,4 @@
-//! Requests that come back because nobody takes them: an ICMP error quotes what it is about.
+//! Requests that an ICMP error quotes, because nothing listens at their destination.
 
 use memchr::memmem;
 use sip_transaction::{ClientKey, MethodClass};

@@ -1,5 +1,5 @@
-//! A hop that gives no sign of life while there is another way (RFC 3263 §4.3): its transaction would be over
-//! after half a minute.
+//! A hop that gives no response while there is another way (RFC 3263 §4.3). Its transaction alone would take
+//! half a minute.
 
 use std::time::Instant;
 

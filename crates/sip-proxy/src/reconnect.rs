@@ -1,5 +1,5 @@
-//! A connection ended whose peer can be had by another (RFC 5923 §8.1): a server is no user agent, and what
-//! is under way with it goes on.
+//! A connection ended whose peer can be reached by a new one (RFC 5923 §8.1). A server is no user agent: its
+//! transactions go on.
 
 use std::time::Instant;
 

@@ -1,5 +1,4 @@
-//! Redirections that are followed (RFC 3261 §16.5, §16.7 step 4): where the contacts of a 3xx lead is asked
-//! instead.
+//! Follows redirections: asks the contacts of a 3xx instead (RFC 3261 §16.5, §16.7 step 4).
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! A request comes in: validity, its transaction, CANCEL and ACK (RFC 3261 §16.3, §16.10, §17.2).
+//! Receives a request: validity, its transaction, CANCEL and ACK (RFC 3261 §16.3, §16.10, §17.2).
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! A response comes in (RFC 3261 §16.7).
+//! Receives a response (RFC 3261 §16.7).
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! The best of several final responses (RFC 3261 §16.7 step 6).
+//! Ranks final responses, of which the best goes upstream (RFC 3261 §16.7 step 6).
 
 use crate::context::Invite;
 

@@ -1,4 +1,4 @@
-//! Messages that transactions keep, and how many bytes they are together.
+//! Messages that transactions retain, and how many bytes they are together.
 
 use std::{cell::Cell, fmt, ops::Deref, rc::Rc};
 

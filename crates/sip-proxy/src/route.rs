@@ -1,5 +1,5 @@
-//! Where a request goes: along the routes that we gave out ourselves, along another element's, or by
-//! decision (RFC 3261 §16.4 to §16.6).
+//! Where a request goes: along routes of this proxy, along another element's route, or by decision (RFC 3261
+//! §16.4 to §16.6).
 
 use std::time::Instant;
 

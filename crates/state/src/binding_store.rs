@@ -1,5 +1,5 @@
-//! Bindings over UDP belong to no flow and outlive the process. The ledger says which there are; how to reach
-//! them is kept here, in an SQLite file beside it.
+//! Stores bindings over UDP, which belong to no flow and outlive the process. The ledger says which there
+//! are. An SQLite file beside it says how to reach them.
 //!
 //! The file may be behind, damaged or gone: a binding that it does not know ends at the next start, and its
 //! user agent registers again in its time. So nobody waits for it.

@@ -1,4 +1,5 @@
-//! What an earlier process owed: read back from the ledger, written before anything is served.
+//! Recovery: reads the ledger of an earlier process and writes the closes that it owed, before anything is
+//! served.
 
 use std::{
     mem, thread,

@@ -1,4 +1,4 @@
-//! What is open and bound now, changed together with its records in the ledger.
+//! The registry: what is open and bound now. It changes together with its records in the ledger.
 //!
 //! Nothing here has a socket, a clock or a thread of its own, and nothing waits but for the ledger: the
 //! shards and the simulation use the same code.

@@ -1,4 +1,5 @@
-//! What of the ledger may go: by age and by size, never past a reader unless the operator named it.
+//! Which old segments may be dropped: by age and by size, and never past a reader unless the operator named
+//! it.
 
 use std::{collections::BTreeSet, time::Duration};
 

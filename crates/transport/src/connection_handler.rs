@@ -1,4 +1,4 @@
-//! Who decides what connections and messages mean.
+//! The trait that decides what connections and messages mean.
 
 use std::{
     fmt,

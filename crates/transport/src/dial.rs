@@ -1,5 +1,5 @@
-//! Connections that we make: to a server behind us, or to a phone that wants to be reached so. From there on
-//! they are flows like all others.
+//! Connections that this server makes: to a server behind, or to a phone that asks for it. Once open, they
+//! are flows like all others.
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 

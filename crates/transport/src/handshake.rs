@@ -1,5 +1,5 @@
-//! From an accepted socket to an open flow: TLS, the upgrade request (or a stream's first message), the
-//! owner's word.
+//! From an accepted socket to an open flow: TLS, the upgrade request (or the first message of a stream), and
+//! the handler's decision.
 
 mod pending;
 mod request;

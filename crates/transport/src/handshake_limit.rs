@@ -1,5 +1,4 @@
-//! Connections that are no flows yet: there are only so many at a time, and the oldest gives way to the
-//! newest.
+//! Connections that are no flows yet. Their number is limited, and the oldest gives way to the newest.
 //!
 //! A real client sends its handshake at once. Those who open connections and say nothing, or a byte now and
 //! then, are the oldest before long; so they put each other out, and nobody else.

@@ -1,5 +1,5 @@
-//! A connection on which HTTP is spoken where SIP over WebSocket is: handed over with what was read, and with
-//! its TLS.
+//! HTTP on a listener for SIP over WebSocket: such a connection is handed over with the bytes that were read,
+//! and with its TLS.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! After the flow: let the peer have our last bytes, then let go of the socket.
+//! After the flow: waits until the peer has our last bytes, then releases the socket.
 
 use std::{
     future::poll_fn,

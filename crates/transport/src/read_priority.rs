@@ -1,4 +1,4 @@
-//! When a flow is listened to: at once, or in turn with others that nobody knows yet.
+//! When a flow is read: at once, or in turn with other flows whose clients are unauthenticated.
 
 use std::{future::poll_fn, io, pin::Pin};
 

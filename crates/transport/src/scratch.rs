@@ -1,4 +1,4 @@
-//! What a shard's connections share, because only one of them is at work at a time: buffers, and the turn of
+//! What a shard's connections share, because only one of them works at a time: buffers, and the turn of
 //! unauthenticated clients.
 
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! What a listener's connections must keep to.
+//! Settings for the connections of a listener.
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Which server is asked, what becomes of it, and how servers are by that.
+//! Which server is asked, what happens to the request, and what that says about the server's health.
 
 use std::{
     sync::atomic::Ordering,

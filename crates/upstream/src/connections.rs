@@ -1,5 +1,5 @@
-//! Connections that servers behind us make by themselves. What was for one of them that has ended is for the
-//! server.
+//! Connections that servers behind make to this one. A message for such a connection that has ended goes to
+//! its server.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -1,4 +1,4 @@
-//! Ways to peers.
+//! Hops: ways to peers.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Requests of the server itself, and servers that are asked without a server of ours that runs.
+//! Requests of the server itself, and requests of `sipway check` without a running server.
 
 use std::{io, net::SocketAddr, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Names of servers become addresses (RFC 3263), by DNS. What to ask and what answers mean is decided in
-//! `targets`.
+//! Resolves names of servers to addresses by DNS (RFC 3263). `targets` decides what to ask and what answers
+//! mean.
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -1,4 +1,4 @@
-//! The un-REGISTERs of this server at one upstream: by what they prove to be its own, and how many failed.
+//! The un-REGISTERs of this server at one upstream: the header field that proves them, and how many failed.
 
 use std::{
     sync::{Mutex, PoisonError},

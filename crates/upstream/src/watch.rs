@@ -1,4 +1,4 @@
-//! Whether the servers of an upstream answer, and where they are now.
+//! Watches the servers of an upstream: whether they answer, and where they are now.
 
 use std::{
     net::SocketAddr,

@@ -1,5 +1,4 @@
-//! Three views of the same flows, and two of users and of calls, held against each other. Pure: no sockets,
-//! no clock.
+//! Compares three views of the same flows, and two views of users and of calls. Pure: no sockets, no clock.
 //!
 //! Flows come and go while the views are taken, so nothing counts that was seen once. A flow differs when it
 //! did in two looks running. A socket without a flow is no difference while it may be shaking hands or

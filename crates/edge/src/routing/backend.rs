@@ -1,4 +1,4 @@
-//! Domains with a server behind: where requests for it go, and how a REGISTER is handled if the users
+//! Domains with a server behind: where requests for them go, and how a REGISTER is handled if their users
 //! register there.
 
 use config::Registration;

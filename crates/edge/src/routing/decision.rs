@@ -1,4 +1,4 @@
-//! Where a request goes that no route of ours leads on, or the answer to it.
+//! Where a request goes if no route of this server leads it on, or the answer to it.
 
 use std::{net::SocketAddr, time::Instant};
 

@@ -1,5 +1,4 @@
-//! The environment of a shard's proxy: it puts each question to the rules and does what follows from the
-//! answer.
+//! The environment of a shard's proxy. It asks the rules each question of the proxy, and acts on the answer.
 
 use std::{
     net::{IpAddr, SocketAddr},

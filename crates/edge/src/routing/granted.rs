@@ -1,5 +1,5 @@
-//! What a registrar behind us has granted. Its 2xx proves that a REGISTER was obeyed, however it lists the
-//! Contacts. Registrars rewrite hosts (NAT handling), drop or reorder parameters, and some list nothing.
+//! What a registrar behind has granted. Its 2xx proves that it obeyed the REGISTER, however it lists the
+//! Contacts: registrars rewrite hosts (NAT handling), drop or reorder parameters, and some list nothing.
 
 use sip_message::{Contact, HeaderId, Message, NameAddr, Rewrite, Uri};
 use smallvec::SmallVec;

@@ -1,5 +1,5 @@
-//! Which header fields go on to whom: identities (RFC 3325), credentials, and the field by which registrars
-//! recognise our own requests.
+//! Which header fields are forwarded to which peers: identities (RFC 3325), credentials, and the field by
+//! which registrars recognise this server's own requests.
 
 use sip_message::{HeaderId, Message, Method, Rewrite, write_address_of_record};
 use sip_proxy::Dialog;

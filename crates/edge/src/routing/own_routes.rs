@@ -1,4 +1,4 @@
-//! Routes of ours: what a URI means to us, and which senders a route leads on (RFC 3261 §16.4).
+//! Routes of this server: what a URI in a Route means, and which senders it leads on (RFC 3261 §16.4).
 
 use std::time::Instant;
 

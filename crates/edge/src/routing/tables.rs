@@ -1,4 +1,4 @@
-//! What the rules for requests read, lent for the length of one message.
+//! The tables that the rules for requests read, borrowed for one message.
 
 use std::sync::MutexGuard;
 

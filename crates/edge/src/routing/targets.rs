@@ -1,4 +1,4 @@
-//! How a user agent is reached: by one of its bindings, or in a call that another takes the place of.
+//! How a user agent is reached: by one of its bindings, or as the new side of a call (Replaces).
 
 use std::{
     net::SocketAddr,

@@ -1,4 +1,5 @@
-//! What connections ask of their shard, from the first word to the last.
+//! The connection handler of a shard: what the transport asks it, from the first byte of a connection to the
+//! last.
 
 use std::{
     net::{IpAddr, SocketAddr},

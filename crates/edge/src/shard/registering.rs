@@ -1,4 +1,4 @@
-//! What follows from a REGISTER: bindings here, and what the shard learns of its sender.
+//! The effects of a REGISTER: bindings here, and what the shard learns about its sender.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What the rules for requests ask of a shard.
+//! The shard's answers to the rules for requests.
 
 use std::{net::SocketAddr, sync::Arc};
 

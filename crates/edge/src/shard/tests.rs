@@ -1,4 +1,4 @@
-//! A handler of ours that panics.
+//! A handler that panics.
 
 use std::{
     fs,

@@ -1,5 +1,4 @@
-//! Drops old records: the tombstone is written first, and what it speaks of removed once it has come by in
-//! the durable log.
+//! Drops old records. It writes the tombstone first, and removes the records once the tombstone is durable.
 
 use std::sync::PoisonError;
 

@@ -1,4 +1,4 @@
-//! When a flow's timer runs out, and what that means.
+//! Deadlines of a flow's timer, and what each means.
 
 use std::time::{Duration, Instant};
 

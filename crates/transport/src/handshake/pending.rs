@@ -1,5 +1,5 @@
-//! A connection that is no flow yet: reading until it is clear what its peer wants, and parting if nothing
-//! comes of it.
+//! A connection that is no flow yet: it is read until the peer's wish is clear, and closed if it does not
+//! become a flow.
 
 use std::{mem, net::SocketAddr, rc::Rc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a connection began with, and the upgrade request.
+//! The first bytes of a connection, and the upgrade request.
 
 use std::{net::SocketAddr, rc::Rc};
 

@@ -1,4 +1,4 @@
-//! Users and calls: what the server keeps of them, and what its records say.
+//! Users and calls: the server's tables, and what its records say.
 
 use std::collections::BTreeSet;
 
