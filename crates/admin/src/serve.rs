@@ -1,4 +1,4 @@
-//! Who serves the pages.
+//! The task that serves the pages.
 
 use std::{io, time::Duration};
 

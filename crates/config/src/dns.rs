@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use crate::document::{ReadSection, Reading, Section, SectionSchema};
 use crate::value::{Fault, FromToml, text};
 
-/// Whom names of upstreams are looked up with.
+/// The DNS servers that resolve names of upstreams.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dns {
     /// The servers that are asked; none: those of the system (`/etc/resolv.conf`).

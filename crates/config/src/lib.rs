@@ -136,7 +136,7 @@ pub struct Config {
     pub keepalive: Keepalive,
     /// Bounds on what peers may take.
     pub limits: Limits,
-    /// Whom names of upstreams are looked up with.
+    /// The DNS servers that resolve names of upstreams.
     pub dns: Dns,
     /// What one address may take.
     pub defence: Defence,

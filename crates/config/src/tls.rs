@@ -33,11 +33,11 @@ pub struct TlsFiles {
     pub chain: Arc<[CertificateDer<'static>]>,
     /// The key. Its `Debug` does not show it.
     pub key: Arc<PrivateKeyDer<'static>>,
-    /// Whose certificates clients prove themselves with, if they are asked for one.
+    /// Authorities of client certificates, if clients are asked for one.
     pub clients: Option<ClientAuthorities>,
 }
 
-/// Who signs the certificates of clients, and what they say.
+/// The authorities of client certificates, and what the certificates name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientAuthorities {
     /// The authorities; never empty.

@@ -67,7 +67,7 @@ pub struct Upstream {
     pub unregister: Unregister,
     /// By what it knows that an un-REGISTER is this server's own; none: by nothing.
     pub unregister_header: Option<UnregisterHeader>,
-    /// Whose signature makes a target's certificate good; none: what the system trusts.
+    /// Authorities whose signature makes a target's certificate valid; none: those of the system.
     pub ca: Option<Arc<[CertificateDer<'static>]>>,
     /// What this server proves itself with where a target asks for it.
     pub identity: Option<TlsFiles>,

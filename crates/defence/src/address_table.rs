@@ -285,7 +285,7 @@ impl AddressTable {
         }
     }
 
-    /// Who is banned now, at most so many.
+    /// Addresses that are banned now, at most this many.
     #[must_use]
     pub fn bans(&self, now: Instant, most: usize) -> Vec<Ban> {
         let banned = self.all.iter().filter_map(|(&source, state)| {

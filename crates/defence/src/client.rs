@@ -1,4 +1,4 @@
-//! Who is at the other end, behind proxies that are known and trusted.
+//! The client behind trusted proxies.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! Whose request a chain of proxies passes on, by `X-Forwarded-For` or `Forwarded` (RFC 7239).
+//! The client of a request behind a chain of proxies, by `X-Forwarded-For` or `Forwarded` (RFC 7239).
 //!
 //! Each proxy adds, at the end, from whom it had the request; so the end was written by the nearest one, and
 //! everything before the first entry of an untrusted proxy may be made up. What counts is the last

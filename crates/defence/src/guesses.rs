@@ -27,7 +27,7 @@ const LATELY: Duration = Duration::from_secs(24 * 3600);
 /// How many of those are remembered at least, about 10 bytes each; of more, the newest.
 const MOST_LATELY: usize = 100_000;
 
-/// Who tries to prove to be whom.
+/// An attempt to prove to be a user: its address and the user's name.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginTry<'a> {
     /// The domain of the user.

@@ -1,4 +1,4 @@
-//! Whom limits are counted for.
+//! Sources: what limits are counted for.
 
 use std::{fmt, net::IpAddr};
 
@@ -8,7 +8,7 @@ use crate::Network;
 /// wants.
 const V6_PREFIX: u8 = 64;
 
-/// Whom limits are counted for: an IPv4 address, or the /64 of an IPv6 one.
+/// The source that limits are counted for: an IPv4 address, or the /64 of an IPv6 one.
 ///
 /// Datagrams are counted apart: their sender can forge any source address, and must not get others
 /// banned that have connections.

@@ -15,7 +15,7 @@ use crate::{
 /// How many are remembered; of more, the newest.
 const MOST: usize = 1000;
 
-/// Who was not hindered for so long is not listed any more.
+/// A user that was not throttled for this long leaves the list.
 const LATELY: Duration = Duration::from_secs(3600);
 
 /// The users that were hindered lately.
@@ -81,7 +81,7 @@ impl ThrottledUsers {
         Log::Say { times: std::mem::take(&mut of.untold) }
     }
 
-    /// Who was within the last hour, the last first.
+    /// Users that were throttled within the last hour, the latest first.
     #[must_use]
     pub fn list(&self, now: Instant) -> Vec<HinderedUser> {
         let mut list: Vec<_> = Hindrance::ALL

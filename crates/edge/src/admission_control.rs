@@ -122,7 +122,7 @@ impl AdmissionControl {
         self.standings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whom limits are counted for; none if none hold.
+    /// The source that limits are counted for; none if there are no limits for it.
     pub(crate) fn source(&self, address: IpAddr, by: By) -> Option<Source> {
         (!self.rules().exempt.contain(address)).then(|| Source::of(address, by))
     }
@@ -254,7 +254,7 @@ impl AdmissionControl {
         })
     }
 
-    /// Who is banned now, at most so many.
+    /// Addresses that are banned now, at most this many.
     pub(crate) fn bans(&self, most: usize) -> Vec<Ban> {
         self.standings().bans(Instant::now(), most)
     }
@@ -300,7 +300,7 @@ impl AdmittedClient {
         }
     }
 
-    /// Whom limits are counted for; none if none hold.
+    /// The source that limits are counted for; none if there are no limits for it.
     pub(crate) fn source(&self) -> Option<Source> {
         self.source
     }

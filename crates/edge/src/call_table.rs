@@ -152,7 +152,7 @@ impl CallTable {
     }
 }
 
-/// Whose call was refused.
+/// The caller of a refused call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// This user's, who has proved to be it or is registered over the way that it came.
@@ -181,7 +181,7 @@ pub(crate) struct CallRecorder<'s> {
     place: Option<UserCall>,
     /// Whose it is, if it was refused.
     pub(crate) refused: Option<&'s Refused>,
-    /// Whom it is for, where its Request-URI does not say.
+    /// The callee, if the Request-URI does not name it.
     called: Option<String>,
     /// They leave when the table is free again.
     requests: Requests,

@@ -88,7 +88,7 @@ struct Attempt {
     fault: Fault,
 }
 
-/// Whose fault it is that there is no connection.
+/// Which side is at fault when there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Peers,
@@ -120,7 +120,7 @@ async fn connect(shard: Rc<Shard>, hop: Hop) {
     shard.shared.metrics.add(Count::Dialled);
     if let Some(DialProgress::Waiting(queue)) = before {
         for message in queue.messages {
-            // Who does not take it has the flow end, and that is told.
+            // If the peer does not read it, the flow ends, and that is recorded.
             let _ = dialled.link().send(&message);
         }
     }

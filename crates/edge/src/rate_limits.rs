@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Shard {
-    /// Who speaks on a hop. None if it is not listened to; if it has a connection, that ends.
+    /// The trust in a hop. None if its messages are dropped; a connection is then closed.
     pub(crate) fn speaker(&self, from: Hop) -> Option<Trust> {
         match from {
             Hop::Flow(number) => self.with_admitted(number, |admitted| {
@@ -70,7 +70,7 @@ impl Shard {
         }
     }
 
-    /// Whom limits are counted for on a hop; none if none hold.
+    /// The source that limits are counted for on a hop; none if there are no limits for it.
     pub(crate) fn source(&self, from: Hop) -> Option<Source> {
         match from {
             Hop::Flow(number) => self.with_admitted(number, |admitted| {

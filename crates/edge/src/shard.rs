@@ -74,7 +74,7 @@ pub(crate) struct Shard {
     pub(crate) me: Weak<Self>,
     /// Peers that we connected to.
     pub(crate) dials: RefCell<HashMap<Hop, DialProgress>>,
-    /// Who waits for the answers to requests of our own, by their numbers.
+    /// Requests of our own that await an answer, by number.
     asked: RefCell<HashMap<u64, oneshot::Sender<Answered>>>,
     asked_last: Cell<u64>,
     /// When the log last said that a server's answer came from elsewhere.

@@ -98,7 +98,7 @@ impl Shared {
         let _ = self.pages.set(pages);
     }
 
-    /// Who answers plain HTTP.
+    /// The handler of plain HTTP.
     pub(crate) fn pages(&self) -> Option<&Pages> {
         self.pages.get()
     }

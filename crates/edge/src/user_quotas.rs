@@ -73,7 +73,7 @@ impl UserQuotas {
     /// Everything is judged by these limits from now on.
     pub(crate) fn take_over(&self, config: &Defence) {
         self.exempt.write().unwrap_or_else(PoisonError::into_inner).clone_from(&config.exempt_users);
-        // Who becomes exempt may have connections that count against its quota.
+        // A user that becomes exempt may have connections that count against its quota.
         locked(&self.users).limit(config.user_limits, |user| config.exempt_users.contains(user));
         locked(&self.guesses).limit(config.user_limits.failures, config.limits.forget);
     }
@@ -150,7 +150,7 @@ impl UserQuotas {
         QuotaExceeded { what, wait }
     }
 
-    /// Who was hindered lately.
+    /// Users that were throttled lately.
     pub(crate) fn hindered(&self) -> Vec<HinderedUser> {
         locked(&self.hindered).list(Instant::now())
     }

@@ -17,7 +17,7 @@ pub struct FlowView {
     /// What is known of it.
     #[serde(flatten)]
     pub facts: Arc<FlowFacts>,
-    /// Who the user agent proved to be.
+    /// The identity that the user agent proved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
     /// What has passed.
@@ -143,8 +143,8 @@ pub struct CallView {
     pub answered_at: Option<String>,
     /// Whether a side is away and expected back.
     pub waiting: bool,
-    /// Who calls.
+    /// The caller.
     pub caller: CallParty,
-    /// Who is called, or has answered.
+    /// The callee, or the side that answered.
     pub callee: CallParty,
 }

@@ -66,7 +66,7 @@ pub const fn short_flow_cause(cause: Cause) -> &'static str {
     }
 }
 
-/// Who ended a flow, as the verb of a sentence about it.
+/// The author of a flow's end, as the verb of a sentence about it.
 #[must_use]
 pub const fn flow_author(by: By) -> &'static str {
     match by {
@@ -118,7 +118,7 @@ pub const fn call_cause(cause: CallCause) -> &'static str {
     }
 }
 
-/// Who ended a call, where no name is at hand.
+/// The author of a call's end, if no name is known.
 #[must_use]
 pub const fn call_author(by: CallBy) -> &'static str {
     match by {

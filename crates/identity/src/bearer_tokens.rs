@@ -84,7 +84,7 @@ impl BearerTokens {
         bearer().or_else(sub_protocol).or_else(query).or_else(cookie)
     }
 
-    /// Who brings a token.
+    /// Identifies the bearer of a token.
     pub(crate) fn judge(&self, token: &str, now: Now) -> Result<VerifiedClient, TokenError> {
         let seconds = now.unix_seconds();
         let holder = {
@@ -114,7 +114,7 @@ impl BearerTokens {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// Who sends a request, by the token in it (RFC 8898).
+    /// Identifies the sender of a request by the token in it (RFC 8898).
     ///
     /// # Errors
     /// There is none, or it is not good: what to answer.
@@ -182,7 +182,7 @@ fn decoded(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// Who an ephemeral password names, and until when.
+/// The user that an ephemeral password names, and the time until which it is valid.
 pub(crate) fn verified_by_password(
     name: EphemeralName<'_>,
     domain: &Host,

@@ -133,8 +133,8 @@ impl Digest {
         passwords.ephemeral.is_some() || passwords.users.lookup(Username::plain(user), &self.realm).is_some()
     }
 
-    /// Who asks for a WebSocket, by the ephemeral password in the query; none if there is none in it, or none
-    /// is taken here.
+    /// Identifies the client that asks for a WebSocket by the ephemeral password in the query; none if there
+    /// is none in it, or none is taken here.
     pub(crate) fn judge(&self, request: &upgrade::Request<'_>, now: Now) -> Option<Option<VerifiedClient>> {
         let passwords = self.passwords.read().unwrap_or_else(PoisonError::into_inner);
         let ephemeral = passwords.ephemeral.as_ref()?;
@@ -143,7 +143,7 @@ impl Digest {
         Some(name.and_then(|name| verified_by_password(name, &self.domain, now)))
     }
 
-    /// Who sent this request. `salt` must be a random number.
+    /// Identifies the sender of this request. `salt` must be a random number.
     ///
     /// # Errors
     /// What to answer: a challenge, 400 for credentials that no client should send, or 503 for those that

@@ -67,7 +67,7 @@ pub enum UsersError {
     },
 }
 
-/// Who a request proved to come from.
+/// The proved sender of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// This user of the domain.
@@ -372,7 +372,7 @@ fn gate(domain: &Domain, all: &[Domain], secret: &[u8; 32]) -> Result<Gate, User
 pub struct DomainRef<'a>(&'a Served);
 
 impl DomainRef<'_> {
-    /// Who sent this request. `at` is now, the second as Unix seconds; `salt` must be a random number.
+    /// Identifies the sender of this request. `salt` must be a random number.
     ///
     /// # Errors
     /// What to answer: a challenge, 400 for credentials that no client should send, or 503 for those that
@@ -397,7 +397,7 @@ impl DomainRef<'_> {
         }
     }
 
-    /// Who may call to the outside: to the server behind it.
+    /// Which users may send requests to the server behind it.
     pub fn outside(&self) -> &Outside {
         &self.0.outside
     }

@@ -1,11 +1,11 @@
-//! Who a request or a connection comes from.
+//! Identifies the senders of requests and the clients of connections.
 //!
 //! [`Domains`] holds how the users of each served domain prove who they are: by a password (RFC 3261 §22, RFC
 //! 8760), by a token or an ephemeral password (RFC 8898), by the certificate of their connection, or at the
 //! registrar behind. [`DomainRef::prove`] judges the credentials in a request, [`Domains::admit`] those in a
 //! WebSocket upgrade. Guesses are counted by a [`LoginThrottle`], which the server implements.
 //!
-//! Whom a user may call is not decided here.
+//! Which users may call each other is not decided here.
 //!
 //! Users and keys that stand elsewhere are read again beside everything else: see [`keep_users`] and
 //! [`keep_keys`].

@@ -32,9 +32,9 @@ pub trait LoginThrottle {
 /// An attempt to prove who sends a request.
 pub struct LoginAttempt<'s> {
     throttle: &'s dyn LoginThrottle,
-    /// Whom limits are counted for; none if none hold.
+    /// The source that limits are counted for; none if there are no limits for it.
     source: Option<Source>,
-    /// Who the user agent on that way has proved to be before.
+    /// The identity that the user agent on that hop has proved before.
     known: Option<Identity>,
 }
 

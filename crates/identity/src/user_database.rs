@@ -220,7 +220,7 @@ pub async fn keep_users(domains: Arc<Domains>, metrics: Arc<Metrics>, domain: Ho
             }
             Ok(Err(error)) => {
                 metrics.add(Count::UsersUnread);
-                // Who has mended one thing is told of the next.
+                // After one fault is corrected, the next is named.
                 let error = error.to_string();
                 if failing.as_ref() != Some(&error) {
                     tracing::warn!(%domain, path = %path.display(), %error, "the users cannot be read; the known users stay valid");

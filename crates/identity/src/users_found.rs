@@ -26,7 +26,7 @@ pub enum UsersFound {
         /// What keeps some of them, or all, from logging in.
         remarks: Vec<UsersRemark>,
     },
-    /// Whose tokens are signed with these keys.
+    /// The domain whose tokens are signed with these keys.
     Keys(Vec<String>),
     /// The keys are elsewhere.
     Remote(config::WebhookUrl),

@@ -20,7 +20,7 @@ pub struct NotDurable;
 pub struct Durable {
     shared: Arc<Shared>,
     seq: u64,
-    /// Whom the queue will wake.
+    /// The caller that the queue will wake.
     known: Option<Waker>,
 }
 

@@ -40,7 +40,7 @@ impl Block {
     }
 }
 
-/// Who waits for a block, and since when.
+/// A caller that waits for a block, and since when.
 #[derive(Debug)]
 struct Waiting {
     next_seq: u64,
@@ -83,7 +83,7 @@ pub(crate) struct Queue {
     blocks: VecDeque<Block>,
     /// One for each block, in order: first those the writer has taken, then those in `blocks`.
     waiting: VecDeque<Waiting>,
-    /// Who follows the log, whatever becomes durable.
+    /// Readers that follow the log.
     followers: Vec<Waker>,
     free: Vec<Vec<u8>>,
     pub(crate) room: Room,

@@ -61,7 +61,7 @@ pub struct Settings {
     /// fewer and fuller syncs, about half the processor time, at a rate where two more milliseconds are not
     /// missed. A lone record is never held back. Zero: sync as often as the disk can. Default 2 ms.
     pub gather: Duration,
-    /// Who is told of rolled and abandoned segments, failures and recoveries. Default nobody.
+    /// The observer of rolled and abandoned segments, failures and recoveries. Default: none.
     pub observer: Option<Observer>,
 }
 

@@ -3,7 +3,7 @@
 use crate::vocabulary::vocabulary;
 
 vocabulary! {
-    /// Who ended the flow.
+    /// The author of a flow's end.
     By, "an author of a flow's end", {
         /// The peer: it said so, or its host did.
         Client = "client",
@@ -85,7 +85,7 @@ vocabulary! {
 }
 
 impl Cause {
-    /// Who ends a flow by this cause; each cause has one author.
+    /// The author of this cause; each cause has one.
     #[must_use]
     pub const fn by(self) -> By {
         match self {

@@ -37,7 +37,7 @@ impl Transport {
 }
 
 vocabulary! {
-    /// Who opened the connection.
+    /// The side that opened the connection.
     Direction, "a direction", {
         /// The peer connected to one of our listeners.
         Accepted = "accepted",
@@ -60,7 +60,7 @@ pub struct TlsFacts {
 pub struct FlowFacts {
     /// How SIP travels on it.
     pub transport: Transport,
-    /// Who opened it.
+    /// The side that opened it.
     pub direction: Direction,
     /// The listener's name.
     pub listener: Text<32>,

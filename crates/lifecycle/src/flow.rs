@@ -44,7 +44,7 @@ pub trait CloseBook {
     /// What has passed on the flow until now.
     fn traffic(&self) -> Traffic;
 
-    /// Who the user agent proved to be.
+    /// The identity that the user agent proved.
     fn identity(&self) -> Option<Identity>;
 
     /// Takes the flow's bindings away and writes the close behind their removals, in one step.

@@ -1,4 +1,4 @@
-//! Who a user agent has proved to be.
+//! The identity that a user agent has proved.
 
 use std::{borrow::Cow, fmt};
 

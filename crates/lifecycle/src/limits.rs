@@ -176,8 +176,8 @@ mod tests {
     }
 
     proptest! {
-        /// Who keeps to the rate is never cut off; who goes on at twice the rate is, within the time of the
-        /// burst.
+        /// A peer that keeps to the rate is never cut off; one that sends at twice the rate is, within the
+        /// time of the burst.
         #[test]
         fn the_rate_is_what_it_says(rate_ in 1u32..5000, gaps in proptest::collection::vec(0u32..4, 1..300)) {
             let limits = rate(rate_);

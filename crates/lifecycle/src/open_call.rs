@@ -19,9 +19,9 @@ pub struct OpenCall {
     /// When it was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<u64>,
-    /// Who calls.
+    /// The caller.
     pub caller: CallParty,
-    /// Who is called, or answered.
+    /// The callee, or the side that answered.
     pub callee: CallParty,
 }
 

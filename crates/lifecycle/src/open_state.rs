@@ -65,7 +65,7 @@ pub struct Open<Bindings> {
     pub flows: BTreeMap<Box<str>, OpenFlowState>,
     /// Bindings, with the flow they belong to.
     pub bindings: Bindings,
-    /// Who is online, by address-of-record.
+    /// Users who are online, by address-of-record.
     pub users: OpenUsers,
     /// Calls.
     pub calls: OpenCalls,
@@ -83,7 +83,7 @@ pub struct OpenState {
     pub(crate) trimmed: Option<Trimmed>,
     /// What is known of calls.
     pub calls: OpenCalls,
-    /// Who is online.
+    /// Users who are online.
     pub users: OpenUsers,
     /// `flow.opened` records seen.
     pub opened: u64,

@@ -1,4 +1,4 @@
-//! Who is online by the records, and what is owed to those who are not there any more.
+//! Users who are online by the records, and the ends that are owed to those who have gone.
 
 use std::collections::BTreeMap;
 

@@ -37,7 +37,7 @@ pub struct Binding<R> {
     pub(crate) socket_peer: SocketPeer,
 }
 
-/// Who is at the socket that a binding is reached by.
+/// The peer at the socket that a binding is reached by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SocketPeer {
     /// The user agent itself: its REGISTER came directly.
@@ -109,7 +109,7 @@ impl<R> Binding<R> {
         Some(self.texts.text(USER_AGENT)).filter(|agent| !agent.is_empty())
     }
 
-    /// Who the user agent proved to be, cut to 128 bytes.
+    /// The identity that the user agent proved.
     pub fn identity(&self) -> Option<&str> {
         Some(self.texts.text(IDENTITY)).filter(|identity| !identity.is_empty())
     }
@@ -137,7 +137,7 @@ impl<R> Binding<R> {
         self.transport
     }
 
-    /// Who is at its socket. After a restart that counts as the user agent until the binding is refreshed,
+    /// The peer at its socket. After a restart that counts as the user agent until the binding is refreshed,
     /// unless it has a Path.
     pub fn socket_peer(&self) -> SocketPeer {
         if self.path().is_some() { SocketPeer::Proxy } else { self.socket_peer }

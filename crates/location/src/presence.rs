@@ -1,4 +1,4 @@
-//! Who is online: who has a binding, or had one until lately.
+//! Users who are online: those with a binding, or with one until a short time ago.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},

@@ -26,7 +26,7 @@ pub struct Register<'a> {
     pub transport: Transport,
     /// The address that it came from.
     pub remote: SocketAddr,
-    /// Who the user agent proved to be.
+    /// The identity that the user agent proved.
     pub identity: Option<&'a str>,
 }
 

@@ -27,7 +27,7 @@ pub struct StoredBinding {
     pub cseq: u32,
     /// The Path values, separated by commas; empty if there were none.
     pub path: Vec<u8>,
-    /// Who the user agent proved to be; empty if it did not.
+    /// The identity that the user agent proved; empty if it proved none.
     pub identity: String,
     /// The user agent's name of itself; empty if it gave none.
     pub user_agent: String,

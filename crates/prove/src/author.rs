@@ -1,11 +1,11 @@
-//! Who ends a flow by each cause, as the documentation of events promises it (docs/ENDINGS.md).
+//! The author of each cause, as the documentation of events promises it (docs/ENDINGS.md).
 //!
 //! The server has a table of its own. This one is written again on purpose: a proof must not ask the server
 //! what is right.
 
 use lifecycle::{By, Cause};
 
-/// Who must stand as `by` beside a cause.
+/// The word that `by` must have beside a cause.
 pub(crate) const fn author(cause: Cause) -> By {
     match cause {
         Cause::CloseFrame | Cause::Eof | Cause::Reset => By::Client,

@@ -1,11 +1,11 @@
-//! Whom a client plays: what its requests look like.
+//! The user agent that a client imitates: what its requests look like.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use lifecycle::Transport;
 
-/// Whose habits a client has on the wire.
+/// The user agent that a client imitates on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Persona {
     /// A browser with JsSIP: `.invalid` names, `reg-id` and `+sip.instance`, registers without credentials

@@ -59,7 +59,7 @@ pub struct Party<H> {
 pub struct End {
     /// Why.
     pub cause: CallCause,
-    /// Who ended it.
+    /// The author of its end.
     pub by: CallBy,
     /// The final status of its INVITE if that was no 2xx.
     pub status: Option<u16>,
@@ -284,13 +284,13 @@ impl<H: Copy + Eq> Call<H> {
         &self.call_id_text
     }
 
-    /// Who calls.
+    /// The caller.
     #[must_use]
     pub const fn caller(&self) -> &Party<H> {
         &self.caller_party
     }
 
-    /// Who is called, or has answered.
+    /// The callee, or the side that answered.
     #[must_use]
     pub const fn callee(&self) -> &Party<H> {
         &self.callee_party

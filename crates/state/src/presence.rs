@@ -27,7 +27,7 @@ pub struct UserRooms {
 }
 
 impl Registry {
-    /// Who is online. Locked behind the location table, never before it.
+    /// Users who are online. Locked behind the location table, never before it.
     pub fn presence(&self) -> MutexGuard<'_, Presence<Reservation>> {
         // A panic under this lock is a bug of ours; the table's own invariants are kept by its methods.
         self.presence.lock().unwrap_or_else(PoisonError::into_inner)

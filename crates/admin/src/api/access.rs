@@ -1,4 +1,4 @@
-//! Who may ask.
+//! Access to the API: which requests are answered.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -23,7 +23,7 @@ pub enum Access {
     /// Who reaches the port, on this machine alone, by an address or as `localhost`: a page of another site
     /// whose name leads to this machine (DNS rebinding) could otherwise read and order what it likes.
     ByAddress,
-    /// Who brings this token: `Authorization: Bearer …` (RFC 6750 §2.1).
+    /// Requests with this token: `Authorization: Bearer …` (RFC 6750 §2.1).
     Bearer(String),
 }
 

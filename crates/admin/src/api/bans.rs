@@ -12,7 +12,7 @@ use edge::{BanView, HinderedView};
 
 use super::{Admin, answer::Failure};
 
-/// Who is banned now; of very many, some.
+/// Addresses that are banned now; of very many, some.
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<Vec<BanView>> {
     Json(admin.server.bans())
 }

@@ -38,7 +38,7 @@ pub(crate) struct ProxyEnvironment<'s> {
     request: RequestState,
 }
 
-/// Who sent the message that a proxy handles.
+/// The source of the message that a proxy handles.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum MessageSource {
     /// It handles none: a timer, or news of a hop.

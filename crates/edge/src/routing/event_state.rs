@@ -15,7 +15,7 @@ const OF_USER_AGENTS: [&str; 5] = ["dialog", "conference", "refer", "kpml", "cal
 const METHODS: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, SUBSCRIBE, NOTIFY, REFER";
 
-/// Who has the event state of users.
+/// The server that has the event state of users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keeper {
     /// Nobody. Devices are asked for what they know.

@@ -14,7 +14,7 @@ use sip_proxy::Answer;
 use transport::Grant;
 use upstream::{FlowNumber, Hop};
 
-/// Who the user agent on a flow proved to be.
+/// The identity that the user agent on a flow proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     /// The address-of-record.
@@ -35,7 +35,7 @@ pub(crate) enum By {
 
 /// What is known of flows.
 pub(crate) trait FlowLookup {
-    /// Who the user agent on a flow has proved to be.
+    /// The identity that the user agent on a flow has proved.
     fn identity(&self, flow: FlowNumber) -> Option<Known>;
 
     /// The address of the client at the other end of a flow.

@@ -1,4 +1,4 @@
-//! Who sends a request, and what that sender may do (RFC 3261 §22, RFC 3325).
+//! The sender of a request, and what it may do (RFC 3261 §22, RFC 3325).
 
 use config::Outside;
 use identity::{DomainRef, Proof, QuotaExceeded, brought};
@@ -174,7 +174,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
         Ok(sender)
     }
 
-    /// Who made a call that was refused: a server behind us, or a user who has proved its identity or is
+    /// The caller of a refused call: a server behind us, or a user who has proved its identity or is
     /// registered over this flow. None if it may be anybody.
     pub(crate) fn whose_call(&self, incoming: Incoming<'_>, proved: Proved) -> Option<Refused> {
         let Incoming { request: invite, from, now } = incoming;

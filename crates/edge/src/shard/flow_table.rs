@@ -30,7 +30,7 @@ use crate::{
 pub(super) struct Entry {
     link: Rc<Link>,
     facts: Arc<FlowFacts>,
-    /// Who came in; none if it is a trusted proxy for itself.
+    /// The admitted client; none for a connection that a trusted proxy makes for itself.
     admitted: Option<AdmittedClient>,
     /// The client's address: the socket's, or what a proxy told.
     client: SocketAddr,
@@ -190,7 +190,7 @@ impl Shard {
         self.flows.borrow().get(&number).map(|entry| entry.client)
     }
 
-    /// Who the user agent on a flow proved to be.
+    /// The identity that the user agent on a flow proved.
     pub(crate) fn known(&self, number: FlowNumber) -> Option<Known> {
         self.flows.borrow().get(&number).and_then(|entry| entry.known.borrow().clone())
     }

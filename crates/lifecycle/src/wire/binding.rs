@@ -44,7 +44,7 @@ pub struct BindingAdded<'a> {
     /// `reg-id` (RFC 5626 §4.2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reg_id: Option<u32>,
-    /// Who the user agent proved to be.
+    /// The identity that the user agent proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
     /// The registering user agent's name of itself.

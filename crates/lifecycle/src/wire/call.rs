@@ -16,7 +16,7 @@ pub const CALL_ANSWERED_RESERVE: usize = 2304;
 pub const CALL_HELD_RESERVE: usize = 640;
 
 vocabulary! {
-    /// Who ended a call.
+    /// The author of a call's end.
     CallBy, "an author of a call's end", {
         /// The user agent that called, or the loss of its flow.
         Caller = "caller",
@@ -90,9 +90,9 @@ pub struct CallStarted<'a> {
     /// When, in microseconds since the Unix epoch.
     #[serde(with = "time")]
     pub started_at: u64,
-    /// Who calls.
+    /// The caller.
     pub caller: Cow<'a, CallParty>,
-    /// Who is called.
+    /// The callee.
     pub callee: Cow<'a, CallParty>,
 }
 
@@ -108,7 +108,7 @@ pub struct CallAnswered<'a> {
     pub answered_at: u64,
     /// Milliseconds from its start.
     pub ring_ms: u64,
-    /// Who answered.
+    /// The side that answered.
     pub callee: Cow<'a, CallParty>,
 }
 
@@ -119,7 +119,7 @@ pub struct CallHeld<'a> {
     pub call: &'a str,
     /// Call-ID of its INVITE.
     pub call_id: Cow<'a, Text<128>>,
-    /// Who did.
+    /// The side that did it.
     pub by: Word<CallBy>,
     /// When, in microseconds since the Unix epoch.
     #[serde(with = "time")]
@@ -133,7 +133,7 @@ pub struct CallEnd<'a> {
     pub call: &'a str,
     /// Call-ID of its INVITE.
     pub call_id: &'a Text<128>,
-    /// Who ended it.
+    /// The author of its end.
     pub by: CallBy,
     /// Why.
     pub cause: CallCause,
@@ -154,9 +154,9 @@ pub struct CallEnd<'a> {
     pub lost_at: Option<u64>,
     /// When it ended.
     pub ended_at: ClosedAt,
-    /// Who called.
+    /// The caller.
     pub caller: &'a CallParty,
-    /// Who was called, or answered.
+    /// The callee, or the side that answered.
     pub callee: &'a CallParty,
     /// How often one side put the other on hold; not known after a crash.
     pub holds: Option<u32>,
@@ -171,7 +171,7 @@ pub struct CallEnded<'a> {
     pub call: &'a str,
     /// Call-ID of its INVITE.
     pub call_id: Cow<'a, Text<128>>,
-    /// Who ended it.
+    /// The author of its end.
     pub by: Word<CallBy>,
     /// Why.
     pub cause: Word<CallCause>,
@@ -205,9 +205,9 @@ pub struct CallEnded<'a> {
     pub ring_ms: u64,
     /// Milliseconds from its answer to its end, or to `lost_at`.
     pub talk_ms: u64,
-    /// Who called.
+    /// The caller.
     pub caller: Cow<'a, CallParty>,
-    /// Who was called, or answered.
+    /// The callee, or the side that answered.
     pub callee: Cow<'a, CallParty>,
     /// How often one side put the other on hold; not known after a crash.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -50,7 +50,7 @@ pub struct FlowEnd<'a> {
     pub flow: &'a str,
     /// What was known at its opening.
     pub facts: &'a FlowFacts,
-    /// Who the user agent proved to be, if it did.
+    /// The identity that the user agent proved, if it did.
     pub identity: Option<&'a Identity>,
     /// When it opened, in microseconds since the Unix epoch.
     pub opened_at: u64,
@@ -77,7 +77,7 @@ pub struct FlowEnd<'a> {
 pub struct FlowClosed<'a> {
     /// The flow id as text.
     pub flow: &'a str,
-    /// Who ended it: the author of the cause.
+    /// The author of its end, which follows from the cause.
     pub by: Word<By>,
     /// Why.
     pub cause: Word<Cause>,
@@ -100,7 +100,7 @@ pub struct FlowClosed<'a> {
     pub closed_at_earliest: Option<u64>,
     /// Milliseconds from its opening to `closed_at`.
     pub duration_ms: u64,
-    /// Who the user agent proved to be, if it did.
+    /// The identity that the user agent proved, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Cow<'a, Identity>>,
     /// What passed on it; not known after a crash.

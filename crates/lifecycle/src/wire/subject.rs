@@ -24,10 +24,10 @@ pub struct EventSubject<'a> {
     /// The call's Call-ID.
     #[serde(borrow)]
     pub call_id: Option<Cow<'a, str>>,
-    /// Who calls.
+    /// The caller.
     #[serde(borrow)]
     pub caller: Option<Party<'a>>,
-    /// Who is called.
+    /// The callee.
     #[serde(borrow)]
     pub callee: Option<Party<'a>>,
     /// Addresses-of-record that a closed flow held bindings for: the first few.

@@ -54,7 +54,7 @@ impl Outcome {
         Self { cause, code: CodeSeen::Is(code), reason: None }
     }
 
-    /// Who ended the flow.
+    /// The author of a flow's end.
     #[must_use]
     pub const fn by(&self) -> By {
         author(self.cause)
