@@ -56,7 +56,9 @@ fn open(written: &Written) -> OpenFlow<Book> {
 #[test]
 fn closing_writes_one_record_that_is_useful_alone() {
     let written = Written::default();
-    open(&written).close(&Ending::of(Cause::CloseFrame).code(1001).reason("going away"));
+    let flow = open(&written);
+    assert_eq!((flow.name(), flow.opened_at()), ("edge1.1.f7", 1_000_000));
+    flow.close(&Ending::of(Cause::CloseFrame).code(1001).reason("going away"));
     let written = written.borrow();
     assert_eq!(written.len(), 1);
     let closed = &written[0];
