@@ -371,3 +371,20 @@ fn who_is_at_a_socket_is_the_user_agent_unless_the_register_came_through_a_proxy
         assert_eq!(binding.socket_peer(), peer, "{more}");
     }
 }
+
+/// At the end of the process bindings over UDP go in parts, so that no lock is held for long.
+#[test]
+fn bindings_over_udp_are_taken_a_few_at_a_time() {
+    let mut edge = Edge::new();
+    let udp = BindingHop::Udp { listener: 0 };
+    for port in 5060..5063 {
+        let phone = format!("Contact: <sip:alice@10.0.0.5:{port}>");
+        edge.register_over(udp, &format!("192.0.2.1:{port}"), &[&phone]).unwrap();
+    }
+    assert_eq!((edge.location.len(), edge.location.aors()), (3, 1));
+    assert!(!edge.location.is_empty());
+    assert_eq!(edge.location.take_unowned(2).len(), 2);
+    assert_eq!((edge.location.len(), edge.location.aors()), (1, 1));
+    assert_eq!(edge.location.take_unowned(2).len(), 1);
+    assert_eq!((edge.location.len(), edge.location.aors()), (0, 0));
+}
