@@ -106,3 +106,90 @@ fn a_flow_knows_when_its_credentials_run_out() {
     let until = start + Duration::from_secs(60);
     assert_eq!(usage.vouched_until(until).vouched(), Some(until));
 }
+
+#[test]
+fn now_counts_in_microseconds_and_in_seconds() {
+    let now = Now { instant: Instant::now(), unix_micros: 1_700_000_000_999_999 };
+    assert_eq!(now.unix_seconds(), 1_700_000_000);
+}
+
+fn fold(state: &mut OpenState, sequence: u64, kind: EventKind, data: &str) {
+    state.fold(EventId { incarnation: 1, sequence }, sequence * 1_000, kind, data.as_bytes());
+}
+
+fn call(name: &str) -> String {
+    format!(
+        r#"{{"call":"{name}","call_id":"{name}@x","started_at":"2026-01-01T00:00:00Z","caller":{{"aor":"a@x"}},"callee":{{"aor":"b@x"}}}}"#
+    )
+}
+
+#[test]
+fn the_fold_counts_calls_and_what_does_not_fit() {
+    let mut state = OpenState::default();
+    let [one, two, three] = ["e.1.c1", "e.1.c2", "e.1.c3"].map(call);
+    let ended = |name: &str| format!(r#"{{"call":"{name}"}}"#);
+    fold(&mut state, 1, EventKind::CallStarted, &one);
+    fold(&mut state, 2, EventKind::CallStarted, &two);
+    fold(&mut state, 3, EventKind::CallStarted, &three);
+    fold(&mut state, 4, EventKind::CallEnded, &ended("e.1.c1"));
+    fold(&mut state, 5, EventKind::CallEnded, &ended("e.1.c3"));
+    assert_eq!((state.calls.started, state.calls.ended, state.calls.wrong()), (3, 2, 0));
+    fold(&mut state, 6, EventKind::CallEnded, &ended("e.1.c3"));
+    fold(&mut state, 7, EventKind::CallEnded, &ended("e.1.c3"));
+    fold(&mut state, 8, EventKind::CallStarted, &two);
+    let calls = state.calls;
+    assert_eq!((calls.started, calls.ended), (4, 4));
+    assert_eq!((calls.ended_without_start.len(), calls.started_twice.len(), calls.wrong()), (2, 1, 3));
+    let open = calls.into_open();
+    assert_eq!(open.keys().map(|name| &**name).collect::<Vec<_>>(), ["e.1.c2"]);
+    assert_eq!(open["e.1.c2"].call_id.as_str(), "e.1.c2@x");
+}
+
+#[test]
+fn the_fold_counts_users_and_what_does_not_fit() {
+    let mut state = OpenState::default();
+    let online = |aor: &str| format!(r#"{{"aor":"{aor}","online_at":"2026-01-01T00:00:00Z"}}"#);
+    let offline = |aor: &str| format!(r#"{{"aor":"{aor}"}}"#);
+    for (sequence, aor) in (1..).zip(["a@x", "b@x", "c@x"]) {
+        fold(&mut state, sequence, EventKind::UserOnline, &online(aor));
+    }
+    fold(&mut state, 4, EventKind::UserOffline, &offline("a@x"));
+    assert_eq!((state.users.came, state.users.went, state.users.online()), (3, 1, 2));
+    assert_eq!(state.users.wrong(), 0);
+    fold(&mut state, 5, EventKind::UserOnline, &online("b@x"));
+    fold(&mut state, 6, EventKind::UserOffline, &offline("a@x"));
+    fold(&mut state, 7, EventKind::UserOffline, &offline("a@x"));
+    let users = &state.users;
+    assert_eq!((users.online_twice.len(), users.offline_without_online.len(), users.wrong()), (1, 2, 3));
+    let who: Vec<_> = users.who().map(|(aor, since)| (aor.to_string(), since)).collect();
+    let since = 1_767_225_600_000_000;
+    assert_eq!(who, [("b@x".to_owned(), since), ("c@x".to_owned(), since)]);
+    assert_eq!(state.users.into_users().len(), 2);
+}
+
+/// Flows, bindings and what was dropped, as `sipway audit` and the admin API read them.
+#[test]
+fn the_fold_hands_over_what_is_open() {
+    let mut state = OpenState::default();
+    let opened = |flow: &str| {
+        format!(
+            r#"{{"flow":"{flow}","opened_at":"1970-01-01T00:00:05Z","transport":"ws","direction":"accepted","listener":"ws","local":"127.0.0.1:1","remote":"127.0.0.1:2"}}"#
+        )
+    };
+    let added = r#"{"aor":"a@x","contact":"sip:c","flow":"e.1.f1","transport":"ws","remote":"127.0.0.1:2","expires_at":"2026-01-01T00:00:00Z"}"#;
+    let removed = r#"{"aor":"a@x","contact":"sip:c","flow":"e.1.f1","cause":"expired"}"#;
+    fold(&mut state, 1, EventKind::FlowOpened, &opened("e.1.f1"));
+    fold(&mut state, 2, EventKind::FlowOpened, &opened("e.1.f2"));
+    fold(&mut state, 3, EventKind::FlowClosed, r#"{"flow":"e.1.f2"}"#);
+    fold(&mut state, 4, EventKind::BindingAdded, added);
+    fold(&mut state, 5, EventKind::BindingAdded, added);
+    fold(&mut state, 6, EventKind::BindingRemoved, removed);
+    assert_eq!((state.opened, state.closed, state.unreadable.len()), (2, 1, 0));
+    assert_eq!(state.flows().len(), 1);
+    assert_eq!(state.flows()["e.1.f1"].opened_at, 5_000_000);
+    let bindings: Vec<_> = state.bindings().map(|(flow, open)| (flow, open.aor.as_str())).collect();
+    assert_eq!(bindings, [(Some("e.1.f1"), "a@x")]);
+    assert_eq!(state.trimmed(), None);
+    let open = state.into_open();
+    assert_eq!((open.flows.len(), open.bindings.count(), open.users.online()), (1, 1, 0));
+}
