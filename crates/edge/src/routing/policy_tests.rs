@@ -40,6 +40,7 @@ use crate::{BoundListener, call_table::CallTable, server::policy, user_quotas::U
 
 mod calling;
 mod headers;
+mod moving;
 mod redirecting;
 mod registering;
 mod replacing;
