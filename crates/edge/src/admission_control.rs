@@ -128,8 +128,8 @@ impl AdmissionControl {
     }
 
     /// Somebody connects. None if it is turned away.
-    pub(crate) fn let_in(self: &Arc<Self>, address: IpAddr) -> Option<AdmittedClient> {
-        let Some(source) = self.source(address, By::Connection) else { return Some(self.let_in_uncounted()) };
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<AdmittedClient> {
+        let Some(source) = self.source(address, By::Connection) else { return Some(self.admit_uncounted()) };
         let arrived = self.standings().arrive(source, Instant::now());
         let counted = match arrived {
             Ok(counted) => counted,
@@ -145,7 +145,7 @@ impl AdmissionControl {
     }
 
     /// Somebody connects for whom no limits hold.
-    pub(crate) fn let_in_uncounted(self: &Arc<Self>) -> AdmittedClient {
+    pub(crate) fn admit_uncounted(self: &Arc<Self>) -> AdmittedClient {
         self.admitted(None, Arrived::Uncounted, Trust::Authenticated)
     }
 

@@ -103,7 +103,7 @@ impl Drop for Attempt {
         }
         self.shard.shared.metrics.add(Count::DialsFailed);
         if self.fault == Fault::Peers {
-            self.shard.shared.upstreams.unreachable(self.hop);
+            self.shard.shared.upstreams.mark_unreachable(self.hop);
         }
         self.shard.peer_lost(self.hop, Loss::Unreachable);
     }
@@ -145,7 +145,7 @@ async fn open(shard: &Rc<Shard>, hop: Hop) -> Result<(Dialled, Flow), Fault> {
         Ok(flow) => Ok((dialled, flow)),
         Err(refused) => {
             tracing::debug!(%remote, reason = refused.reason, "a connection to a peer was not accepted as a flow");
-            dialled.let_go().await;
+            dialled.close().await;
             Err(Fault::Ours)
         }
     }

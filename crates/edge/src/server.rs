@@ -303,7 +303,7 @@ impl Server {
             acceptor.abort();
         }
         shared.end_calls();
-        shared.state.let_go_of_unowned(clock::now());
+        shared.state.release_unowned(clock::now());
         shared.state.kept(until).await;
         self.bookkeeper.close_gate();
         if let Ok(appended) = shared.state.stopped(clock::micros()) {

@@ -332,7 +332,7 @@ impl Registry {
 
     /// The end of the process: bindings that belong to no flow (UDP) go, unless they are kept for the next
     /// one.
-    pub fn let_go_of_unowned(&self, now: Now) {
+    pub fn release_unowned(&self, now: Now) {
         if self.keeping.is_some() {
             return;
         }

@@ -119,7 +119,7 @@ impl Dialled {
     }
 
     /// Lets go of it unused.
-    pub async fn let_go(self) {
+    pub async fn close(self) {
         self.link.close_notify();
         linger::part(self.link, self.receiver.reader, linger::Peer::Present).await;
     }

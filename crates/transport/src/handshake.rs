@@ -71,7 +71,7 @@ pub async fn receive_connection<O: ConnectionHandler>(
             owner.on_unopened(remote, why, admission.as_ref());
             if matches!(why, UnopenedCause::TlsFailed | UnopenedCause::NotTls) {
                 // The alert is on its way.
-                pending.let_go(&scratch, listener.settings.close_timeout).await;
+                pending.close(&scratch, listener.settings.close_timeout).await;
             }
             return;
         }

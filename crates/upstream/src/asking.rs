@@ -110,7 +110,7 @@ impl ServerHop {
 
 impl Upstreams {
     /// Nothing was heard in time of what a server was asked.
-    pub fn failed(&self, hop: Hop) {
+    pub fn mark_failed(&self, hop: Hop) {
         self.note(hop, |state| {
             state.record_failure(Instant::now());
             HealthChange::Nothing
@@ -118,12 +118,12 @@ impl Upstreams {
     }
 
     /// Nobody is there: connections or datagrams are refused, or a connection cannot be made.
-    pub fn unreachable(&self, hop: Hop) {
+    pub fn mark_unreachable(&self, hop: Hop) {
         self.note(hop, |state| state.record_unreachable(Instant::now()));
     }
 
     /// A server answered 503. That is about one request, unless it asks to be left alone.
-    pub fn unavailable(&self, hop: Hop, retry_after: Option<u32>) {
+    pub fn mark_unavailable(&self, hop: Hop, retry_after: Option<u32>) {
         self.note(hop, |_| HealthChange::Nothing);
         // It is the server that asks for it, by whatever transport it was asked.
         if let (Some(seconds), Some((_, server))) = (retry_after, self.server(hop)) {
@@ -148,7 +148,7 @@ impl Upstreams {
     }
 
     /// A server said something.
-    pub fn heard(&self, hop: Hop) {
+    pub fn mark_answering(&self, hop: Hop) {
         if matches!(hop, Hop::Flow(_)) {
             return;
         }
@@ -223,9 +223,9 @@ mod tests {
         let upstreams = upstreams("\"sip:192.0.2.7\"");
         let ways = upstreams.all[0].ways(5000).unwrap();
         assert_eq!(ways.len(), 2);
-        upstreams.unavailable(ways[0].0, None);
+        upstreams.mark_unavailable(ways[0].0, None);
         assert_eq!(upstreams.out_of_service(ways[0].0), None);
-        upstreams.unavailable(ways[0].0, Some(7));
+        upstreams.mark_unavailable(ways[0].0, Some(7));
         for (hop, _) in ways {
             assert_eq!(upstreams.out_of_service(hop), Some(7));
         }

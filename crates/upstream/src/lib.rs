@@ -3,9 +3,9 @@
 //!
 //! [`Upstreams`] is made from the configuration. [`look_up`] keeps the addresses of named servers up to date
 //! by DNS (RFC 3263), and [`probe`] asks each server whether it is there. What requests meet is told by
-//! [`Upstreams::failed`], [`Upstreams::unreachable`], [`Upstreams::unavailable`] and [`Upstreams::heard`];
-//! [`Upstream::ways`] gives the hops for the next request, servers that answer first. Connections that
-//! servers open by themselves are known by their address ([`Upstreams::connected`]).
+//! [`Upstreams::mark_failed`], [`Upstreams::mark_unreachable`], [`Upstreams::mark_unavailable`] and
+//! [`Upstreams::mark_answering`]; [`Upstream::ways`] gives the hops for the next request, servers that answer
+//! first. Connections that servers open by themselves are known by their address ([`Upstreams::connected`]).
 //!
 //! Who may be sent there is not decided here.
 #![forbid(unsafe_code)]

@@ -299,24 +299,24 @@ impl Observer for ProxyEnvironment<'_> {
 
     fn on_no_response(&mut self, hop: Hop) {
         if self.counts_failure(hop) {
-            self.routing.tables.upstreams.failed(hop);
+            self.routing.tables.upstreams.mark_failed(hop);
         }
     }
 
     fn on_unreachable(&mut self, hop: Hop) {
         if self.counts_failure(hop) {
-            self.routing.tables.upstreams.unreachable(hop);
+            self.routing.tables.upstreams.mark_unreachable(hop);
         }
     }
 
     fn on_unavailable(&mut self, hop: Hop, retry_after: Option<u32>) {
         if self.counts_failure(hop) {
-            self.routing.tables.upstreams.unavailable(hop, retry_after);
+            self.routing.tables.upstreams.mark_unavailable(hop, retry_after);
         }
     }
 
     fn on_first_response(&mut self, hop: Hop) {
-        self.routing.tables.upstreams.heard(hop);
+        self.routing.tables.upstreams.mark_answering(hop);
     }
 
     fn on_forwarded(&mut self, request: &Message<'_>, from: Hop, to: Hop, _now: Instant) {

@@ -67,9 +67,9 @@ impl ConnectionHandler for Shard {
     fn admit(self: &Rc<Self>, client: IpAddr) -> Option<AdmittedClient> {
         let admission = &self.shared.admission;
         if self.shared.upstreams.has(client) {
-            Some(admission.let_in_uncounted())
+            Some(admission.admit_uncounted())
         } else {
-            admission.let_in(client)
+            admission.admit(client)
         }
     }
 

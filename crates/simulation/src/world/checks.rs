@@ -220,7 +220,7 @@ impl World {
         }
         let now = self.clock.micros();
         let Some(process) = &mut self.process else { return Ok(()) };
-        process.registry.let_go_of_unowned(self.clock.both());
+        process.registry.release_unowned(self.clock.both());
         process.stepped.close_gate();
         let mut left = 64;
         while let Err(rejected) = process.registry.stopped(now) {

@@ -234,12 +234,12 @@ impl Pending {
             Ok::<_, UnopenedCause>(())
         });
         if matches!(said.await, Ok(Ok(()))) {
-            self.let_go(scratch, until.saturating_duration_since(Instant::now())).await;
+            self.close(scratch, until.saturating_duration_since(Instant::now())).await;
         }
     }
 
     /// Ends our direction and waits for the peer's end, so that what we said last is not lost.
-    pub(super) async fn let_go(mut self, scratch: &Scratch, close_timeout: Duration) {
+    pub(super) async fn close(mut self, scratch: &Scratch, close_timeout: Duration) {
         let parting = async {
             if self.stream.shutdown().await.is_ok() {
                 linger::discard(&mut self.stream, scratch).await;
