@@ -8,8 +8,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use libfuzzer_sys::fuzz_target;
 use sha2::Sha256;
 use sip_auth::{
-    Authenticator, Challenge, Ephemeral, EphemeralHash, EphemeralName, Meant, Request, Settings, TokenKeys,
-    TokenRules, UserNames, UserTable, Verdict, bearer_token,
+    Authenticator, Challenge, CredentialsScope, Ephemeral, EphemeralHash, EphemeralName, Request, Settings,
+    TokenKeys, TokenRules, UserNames, UserTable, Verdict, bearer_token,
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -36,7 +36,7 @@ fn signed(claims: &[u8]) -> String {
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = (
-        Meant::of(bytes),
+        CredentialsScope::of(bytes),
         Challenge::parse(bytes),
         UserTable::parse(bytes, &UserNames::default()),
         TokenKeys::read(bytes),
