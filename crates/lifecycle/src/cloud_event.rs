@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde::de::IgnoredAny;
+
 use crate::{
     EventId, EventKind, Node,
     wire::{subject::EventSubject, time::Rfc3339},
@@ -13,10 +15,11 @@ use crate::{
 #[must_use]
 pub fn cloud_event(node: &Node, id: EventId, kind: EventKind, at: u64, data: &[u8]) -> String {
     // The payload was written by `Event::to_json`; a ledger that was tampered with shows as null, not as
-    // broken JSON around it.
-    let data = std::str::from_utf8(data)
-        .ok()
-        .filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
+    // broken JSON around it. What the subject was read from is whole JSON.
+    let text = std::str::from_utf8(data).ok();
+    let subject = text.and_then(|text| EventSubject::read(text.as_bytes()));
+    let is_json = |text: &&str| subject.is_some() || serde_json::from_str::<IgnoredAny>(text).is_ok();
+    let data = text.filter(is_json);
     let mut out = String::with_capacity(data.map_or(4, str::len) + 256);
     let _ = write!(
         out,
@@ -25,17 +28,13 @@ pub fn cloud_event(node: &Node, id: EventId, kind: EventKind, at: u64, data: &[u
         Rfc3339(at),
         id.sequence,
     );
-    if let Some(subject) = data.and_then(subject) {
-        let _ = write!(out, r#""subject":{subject},"#);
+    if let Some(name) =
+        subject.as_ref().and_then(|subject| subject.aor.as_deref().or(subject.flow.as_deref()))
+    {
+        let _ = write!(out, r#""subject":{},"#, serde_json::Value::from(name));
     }
     let _ = write!(out, r#""datacontenttype":"application/json","data":{}}}"#, data.unwrap_or("null"));
     out
-}
-
-/// The JSON string under `aor` or `flow`, quotes included.
-fn subject(data: &str) -> Option<String> {
-    let EventSubject { aor, flow, .. } = EventSubject::read(data.as_bytes())?;
-    serde_json::to_string(&aor.or(flow)?).ok()
 }
 
 #[cfg(test)]

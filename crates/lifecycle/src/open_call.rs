@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CallAnswered, CallBy, CallCause, CallEnd, CallParty, CallStarted, Certainty, ClosedAt, Event, EventId,
-    EventKind, Findings, Text, wire::subject::EventSubject,
+    EventKind, Findings, Text, wire::subject::text_at,
 };
 
 /// A call that was started and has not ended.
@@ -65,7 +65,7 @@ impl OpenCalls {
                 }
             }
             EventKind::CallEnded => {
-                let call = EventSubject::read(payload)?.call?;
+                let call = text_at(payload, "call")?;
                 self.ended += 1;
                 if self.open.remove(&*call).is_none() {
                     self.ended_without_start.push((id, call.into_owned()));

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     BindingAdded, BindingRemoved, Cause, Certainty, ClosedAt, Ending, Event, EventId, EventKind, Findings,
     FlowEnd, FlowFacts, FlowOpened, LastBinding, LedgerTrimmed, OpenCalls, OpenUsers, RemovalCause, Text,
-    wire::subject::EventSubject,
+    wire::subject::text_at,
 };
 
 /// Addresses-of-record that a `flow.closed` names; the rest is counted.
@@ -162,7 +162,7 @@ impl OpenState {
     }
 
     fn fold_closed(&mut self, id: EventId, payload: &[u8]) -> Option<()> {
-        let flow = EventSubject::read(payload)?.flow?;
+        let flow = text_at(payload, "flow")?;
         self.closed += 1;
         match self.flows.remove(&*flow) {
             Some(left) => self.forget(&left),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EventId, Findings, RemovalCause, Text, UserOnline, wire::subject::EventSubject};
+use crate::{EventId, Findings, RemovalCause, Text, UserOnline, wire::subject::text_at};
 
 /// What took the last binding of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +95,7 @@ impl OpenUsers {
     }
 
     pub(crate) fn fold_offline(&mut self, id: EventId, payload: &[u8]) -> Option<()> {
-        let aor = Text::new(&*EventSubject::read(payload)?.aor?);
+        let aor = Text::new(&*text_at(payload, "aor")?);
         self.went += 1;
         match self.users.get_mut(&aor).filter(|user| user.online_at.is_some()) {
             Some(user) => {

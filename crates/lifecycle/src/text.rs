@@ -12,6 +12,13 @@ impl<const MAX: usize> Text<MAX> {
     #[must_use]
     pub fn new(bytes: impl AsRef<[u8]>) -> Self {
         let bytes = bytes.as_ref();
+        // What peers send is plain nearly always: then nothing is looked at twice.
+        if bytes.len() <= MAX
+            && bytes.iter().all(|byte| (b' '..=b'~').contains(byte))
+            && let Ok(plain) = std::str::from_utf8(bytes)
+        {
+            return Self(plain.into());
+        }
         let mut out = String::with_capacity(bytes.len().min(MAX));
         for chunk in bytes.utf8_chunks() {
             let lost = if chunk.invalid().is_empty() { None } else { Some('?') };
