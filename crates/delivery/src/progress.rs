@@ -57,7 +57,7 @@ pub struct Moment {
     pub chance: f64,
 }
 
-/// What is to be done.
+/// The actions to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// Make the destination ready to go on after this record, then call [`SinkProgress::prepared`].

@@ -27,12 +27,12 @@ use crate::{
 pub(crate) struct AdmissionControl {
     standings: Mutex<AddressTable>,
     rules: RwLock<Rules>,
-    /// What users take.
+    /// The quotas of users.
     pub(crate) quotas: UserQuotas,
     metrics: Arc<Metrics>,
 }
 
-/// What stands in `[defence]` but the limits that the table keeps itself.
+/// The keys of `[defence]` except the limits that the table holds itself.
 #[derive(Debug)]
 struct Rules {
     exempt: Networks,
@@ -84,7 +84,7 @@ pub(crate) enum Trust {
     Throttled(QuotaExceeded),
 }
 
-/// What to do with the one who did it.
+/// What happens to the client that did it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Consequence {
     None,

@@ -38,7 +38,7 @@ pub(crate) const PART: usize = 1024;
 /// How long a shard, or the bookkeeper, may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// What a busy machine may add to a handshake and to a parting.
+/// The time that a busy machine may add to a handshake and to a parting.
 const SLACK: Duration = Duration::from_secs(3);
 
 /// Differences recorded after one look, so that a mass of them does not flood the ledger; the rest has its
@@ -73,7 +73,7 @@ pub enum NoAudit {
     Ending,
 }
 
-/// What one look came to.
+/// The result of one look.
 #[derive(Clone, Debug, Serialize)]
 pub struct AuditView {
     /// When it began, RFC 3339.
@@ -129,11 +129,11 @@ pub struct DifferenceView {
     pub remote: Option<SocketAddr>,
     /// For how long it has been seen, in milliseconds.
     pub lasted_ms: u64,
-    /// What was seen, in words.
+    /// The evidence, in words.
     pub evidence: String,
 }
 
-/// What the audit remembers.
+/// The memory of the audit.
 #[derive(Debug)]
 pub(crate) struct Audit {
     /// Held for a whole look: looks come one after the other.
@@ -160,7 +160,7 @@ impl Audit {
         }
     }
 
-    /// What the last look came to.
+    /// The result of the last look.
     pub(crate) fn last(&self) -> Option<Arc<AuditView>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -388,7 +388,7 @@ fn show(shared: &Shared, difference: &Difference) -> DifferenceView {
     }
 }
 
-/// What was seen, in words.
+/// The evidence, in words.
 fn evidence(shared: &Shared, difference: &Difference) -> String {
     let flow = || difference.flow.map_or_else(|| "a flow".to_owned(), |flow| shared.state.node().flow(flow));
     match &difference.subject {

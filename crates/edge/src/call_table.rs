@@ -20,7 +20,7 @@ use upstream::{Hop, Upstreams, same_peer};
 
 use crate::BoundListener;
 
-/// What the records of calls need of the node.
+/// The parts of the node that records of calls need.
 #[derive(Clone, Copy)]
 pub(crate) struct CallRecords<'s> {
     pub(crate) registry: &'s Registry,
@@ -161,10 +161,10 @@ pub(crate) enum Refused {
     Server(String),
 }
 
-/// What calls want sent, and by which hops.
+/// Requests that calls want to send, and their hops.
 pub(crate) type Requests = Vec<(Hop, Vec<u8>)>;
 
-/// What the record of a call has from its beginning.
+/// The facts that the record of a call has from its beginning.
 #[derive(Debug)]
 pub(crate) struct Room {
     reservation: Reservation,

@@ -205,7 +205,7 @@ fn of_authorities(authorities: &[CertificateDer<'static>], now: u64) -> Vec<Cert
     flaws
 }
 
-/// What its dates say.
+/// Its validity.
 fn in_time(certificate: &X509Certificate<'_>, which: CertificateRank, now: u64) -> Option<CertificateFlaw> {
     let validity = certificate.validity();
     let (from, until) = (validity.not_before.timestamp(), validity.not_after.timestamp());

@@ -40,7 +40,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// How often the end of the server looks whether all flows are closed.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// What a node does with flows.
+/// The state of a node: whether it accepts flows, drains or ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeActivity {
@@ -59,7 +59,7 @@ pub enum NodeActivity {
 /// How far a drain, or the end of the process, has got.
 #[derive(Clone, Debug, Serialize)]
 pub struct DrainProgress {
-    /// What is being done.
+    /// The current activity.
     pub state: NodeActivity,
     /// When it began, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,7 +133,7 @@ impl Handle {
         });
     }
 
-    /// What the node does with flows now, and how far it is.
+    /// The node's current activity, and its progress.
     #[must_use]
     pub fn progress(&self) -> DrainProgress {
         let admission_state = *self.0.admission_state.borrow();

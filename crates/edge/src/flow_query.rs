@@ -35,7 +35,7 @@ pub enum Remote {
     Socket(SocketAddr),
 }
 
-/// What came of a ping.
+/// The result of a ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pinged {
     /// The peer answered after this time.

@@ -154,7 +154,7 @@ impl Handle {
         self.0.admission.quotas.hindered().into_iter().map(HinderedView::from).collect()
     }
 
-    /// What is known of an open flow.
+    /// Facts about an open flow.
     pub async fn look(&self, flow: FlowId) -> Option<FlowView> {
         let number = self.own(flow)?;
         let (answer, looked) = oneshot::channel();
@@ -181,7 +181,7 @@ impl Handle {
         audit::look(&self.0).await
     }
 
-    /// What the running audit saw last; none before its first look.
+    /// The last result of the running audit; none before its first look.
     #[must_use]
     pub fn last_audit(&self) -> Option<Arc<AuditView>> {
         self.0.audit.last()

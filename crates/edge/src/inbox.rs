@@ -25,7 +25,7 @@ use crate::{
 /// Messages that may wait for a shard; beyond, sending fails as if the hop were gone.
 const MOST_MESSAGES: usize = 65_536;
 
-/// What one shard tells or asks another, or an outsider asks it.
+/// Messages to a shard: from other shards, and from the rest of the server.
 #[derive(Debug)]
 pub(crate) enum ShardMessage {
     /// A connection, accepted by this listener.

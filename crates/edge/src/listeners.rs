@@ -184,7 +184,7 @@ impl BoundListener {
         }
     }
 
-    /// What in the certificates of its clients names them, if they are asked for one.
+    /// The part of client certificates that names the user, if clients are asked for one.
     pub(crate) fn client_identity(&self) -> Option<ClientIdentity> {
         match self.config.transport.tls()? {
             TlsMaterial::Files(files) => files.clients.as_ref().map(|clients| clients.identity),
@@ -192,7 +192,7 @@ impl BoundListener {
         }
     }
 
-    /// What its connections must keep to, for one shard.
+    /// The settings of its connections, for one shard.
     pub(crate) fn for_shard(&self, number: u8) -> transport::Listener {
         let websocket = self.config.transport.websocket();
         let list = |only: Option<&Vec<String>>| only.cloned().unwrap_or_default();

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags, fchmod, open};
 
-/// What the ledger keeps in folders of its own.
+/// Folders of the ledger.
 const FOLDERS: [&str; 3] = ["segments", "cursors", "checkpoints"];
 
 /// What stands beside them; also whatever begins with `bindings.`.
@@ -48,7 +48,8 @@ pub(crate) fn tighten(directory: &Path) {
     }
 }
 
-/// What is in a directory. Nothing if it cannot be read, or is no directory: the ledger says so by itself.
+/// The content of a directory. Nothing if it cannot be read, or is no directory: the ledger says so by
+/// itself.
 fn entries(directory: &Path) -> Vec<(String, PathBuf)> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     entries

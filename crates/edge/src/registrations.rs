@@ -18,7 +18,7 @@ use crate::routing::{backend::Registrar, flow_token::Device};
 /// Requests that may wait here at a time; more do not wait.
 const MOST_HELD: usize = 1024;
 
-/// What is under way, by the device that the registration is of.
+/// Requests that are under way, by device.
 #[derive(Debug, Default)]
 pub(crate) struct Registrations {
     table: Mutex<HashMap<Device, Entry>>,
@@ -34,7 +34,7 @@ pub(crate) struct Registrations {
 pub(crate) struct Entry {
     /// REGISTERs without a final answer.
     pub(crate) registers: u32,
-    /// What the registrar is to forget, unless the device comes back.
+    /// Bindings to remove at the registrar, unless the device comes back.
     pub(crate) pending: Option<PendingUnregister>,
     pub(crate) unregister: Unregister,
     /// REGISTERs that wait for the un-REGISTER.

@@ -65,7 +65,7 @@ pub(crate) struct Incoming<'m> {
     pub(crate) now: Instant,
 }
 
-/// What is known of the request at hand when it comes, and what the rules find out about it.
+/// Facts about the request at hand: those known when it comes, and those that the rules find.
 #[derive(Debug, Default)]
 pub(crate) struct RequestState {
     /// Its user says more than it may: nothing new is begun for it.

@@ -63,7 +63,7 @@ pub struct Server {
     acceptors: Vec<Task<()>>,
     shards: Vec<JoinHandle<()>>,
     bookkeeper: BookkeeperThread,
-    /// What was mended at the start.
+    /// Damage that was repaired at the start.
     pub recovered: Recovered,
 }
 
@@ -285,7 +285,7 @@ impl Server {
     /// flows, or after [`Handle::hurry`]); what is not closed by `patience` is closed by the next start.
     ///
     /// # Errors
-    /// What the disk did not take in time.
+    /// The writes that the disk did not finish in time.
     pub async fn shut_down(self, over: Duration, patience: Duration) -> Result<(), ledger::Unwritten> {
         let shared = &self.handle.0;
         let until = Instant::now() + patience;

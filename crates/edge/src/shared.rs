@@ -78,7 +78,7 @@ impl Shared {
         self.state.pay_for_close().map_err(|_| "there is no room in the ledger")
     }
 
-    /// What routing reads.
+    /// The tables that routing reads.
     pub(crate) fn tables(&self) -> Tables<'_> {
         Tables {
             domains: &self.domains,

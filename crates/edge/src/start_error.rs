@@ -20,7 +20,7 @@ pub enum StartError {
         transport: &'static str,
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// A listener's certificate cannot be used.
@@ -48,7 +48,7 @@ pub enum StartError {
     Cursor {
         /// Its name.
         sink: String,
-        /// What is wrong with its cursor.
+        /// The fault of its cursor.
         error: ledger::CursorError,
     },
     /// A file in the ledger's directory cannot be read or written.
@@ -56,7 +56,7 @@ pub enum StartError {
     Secret {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// The process may not have enough descriptors for a single flow.

@@ -39,7 +39,7 @@ const AT_ONCE: usize = 16;
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// What a REGISTER has bound at its registrar is to be forgotten there.
+/// The bindings of a REGISTER must be removed at its registrar.
 pub(crate) fn take_back(shared: &Shared, registrar: Registrar, request: &Message<'_>, aor: &str) {
     let cseq = request.cseq().map_or(0, |cseq| cseq.number);
     let call_id = String::from_utf8_lossy(request.call_id().unwrap_or_default()).into_owned();
@@ -55,7 +55,7 @@ pub(crate) fn take_back(shared: &Shared, registrar: Registrar, request: &Message
     }
 }
 
-/// What a registrar should hear of a flow that is about to close.
+/// The un-REGISTERs for a flow that is about to close.
 pub(crate) fn pending_of_flow(shared: &Shared, flow: FlowId) -> Vec<(Device, PendingUnregister)> {
     if shared.upstreams.is_empty() {
         return Vec::new();
@@ -111,8 +111,8 @@ impl Registrar {
         }
     }
 
-    /// What the registrar still has of a binding that another one of the same user agent has replaced here.
-    /// It may know the binding by another name, or know nothing of flows and so have both.
+    /// The binding that the registrar still has after another one of the same user agent has replaced it
+    /// here. It may know the binding by another name, or know nothing of flows and so have both.
     pub(crate) fn left_by(
         self,
         shared: &Shared,

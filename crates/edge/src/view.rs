@@ -14,13 +14,13 @@ pub struct FlowView {
     pub flow: String,
     /// When it opened, RFC 3339.
     pub opened_at: String,
-    /// What is known of it.
+    /// The known facts.
     #[serde(flatten)]
     pub facts: Arc<FlowFacts>,
     /// The identity that the user agent proved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// What has passed.
+    /// The traffic so far.
     #[serde(flatten)]
     pub traffic: Traffic,
     /// Its bindings.
@@ -41,7 +41,7 @@ pub struct BindingView {
 /// A binding, and where it leads.
 #[derive(Clone, Debug, Serialize)]
 pub struct RegisteredView {
-    /// What it binds.
+    /// Its bindings.
     #[serde(flatten)]
     pub binding: BindingView,
     /// How SIP travels to it.
@@ -51,7 +51,7 @@ pub struct RegisteredView {
     /// The flow that it belongs to; UDP has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<String>,
-    /// What the user agent calls itself.
+    /// The User-Agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
 }
@@ -85,7 +85,7 @@ pub struct BanView {
     pub address: String,
     /// How it comes: by `connection` or by `datagram`.
     pub by: &'static str,
-    /// What it did last before it was banned.
+    /// Its last offence before the ban.
     pub offence: &'static str,
     /// Seconds until it may come again.
     pub seconds_left: u64,

@@ -29,7 +29,7 @@ pub fn verified_by_certificate(
     })
 }
 
-/// What a certificate names by this rule, `user@domain` each.
+/// The users that a certificate names by this rule, `user@domain` each.
 fn names(certificate: &X509Certificate<'_>, rule: ClientIdentity) -> Vec<String> {
     let alternative = certificate.subject_alternative_name().ok().flatten();
     let alternative = alternative.iter().flat_map(|names| &names.value.general_names);

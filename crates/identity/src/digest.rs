@@ -29,7 +29,7 @@ use crate::{
 /// Between two warnings of one domain that a user has no hash for what a client wrote, in seconds.
 const WARN_EVERY: u64 = 60;
 
-/// What a domain with passwords asks its users for, and judges them by.
+/// The challenges and the judge of a domain with passwords.
 #[derive(Debug)]
 pub(crate) struct Digest {
     domain: Host,
@@ -53,7 +53,7 @@ impl Passwords {
     /// Reads them as the configuration says.
     ///
     /// # Errors
-    /// What cannot be used.
+    /// The unusable part.
     pub(crate) fn read(
         users: Option<&UserSource>,
         realm: &str,
@@ -243,7 +243,7 @@ pub(crate) fn user_names(domain: &Host, realm: &str) -> UserNames {
 /// Reads users from where they are.
 ///
 /// # Errors
-/// What cannot be used.
+/// The unusable part.
 pub(crate) fn read_users(
     source: &UserSource,
     realm: &str,

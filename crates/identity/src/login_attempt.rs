@@ -81,7 +81,7 @@ struct Named {
     may: Result<(), QuotaExceeded>,
 }
 
-/// What became of the credentials that were asked about.
+/// The verdict on the credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome<'v> {
     /// They were those of this user.

@@ -14,7 +14,7 @@ use crate::{
 /// The most remarks on the users of one domain: the first say enough of a file that is for something else.
 const MOST_REMARKS: usize = 8;
 
-/// What `sipway check` says of where a domain's users come from.
+/// The remarks of `sipway check` about a domain's source of users.
 #[derive(Debug)]
 pub enum UsersFound {
     /// All users that the backend accepts or that have an ephemeral password.
@@ -23,7 +23,7 @@ pub enum UsersFound {
     Users {
         /// How many.
         count: usize,
-        /// What keeps some of them, or all, from logging in.
+        /// The reasons why some or all of them cannot log in.
         remarks: Vec<UsersRemark>,
     },
     /// The domain whose tokens are signed with these keys.
@@ -37,7 +37,7 @@ impl UsersFound {
     /// a users file.
     ///
     /// # Errors
-    /// What would keep it from starting.
+    /// Faults that would prevent a start.
     pub fn of(domain: &Domain, all: &[Domain]) -> Result<Self, UsersError> {
         match &domain.authentication {
             Authentication::Open | Authentication::Backend(_) | Authentication::Certificate => {

@@ -15,7 +15,7 @@ pub struct Fault {
     pub doing: &'static str,
     /// The file or folder, within the ledger's directory.
     pub file: String,
-    /// What the system said.
+    /// The error of the operating system.
     pub source: io::Error,
 }
 
@@ -134,7 +134,7 @@ pub enum OpenError {
     Directory {
         /// Its path.
         place: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// Another process has this ledger open.
@@ -227,7 +227,7 @@ pub enum Refused {
     /// No segment can be written.
     #[error("the disk fails: {error}")]
     Failed {
-        /// What the system said last.
+        /// The last error of the operating system.
         error: String,
     },
     /// Too much waits for the disk already.

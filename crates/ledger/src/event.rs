@@ -16,25 +16,25 @@ pub enum Event {
     Abandoned {
         /// The file.
         file: String,
-        /// What the system said.
+        /// The error of the operating system.
         error: String,
     },
     /// No segment can be written. Entries wait in memory; reservations are refused; new files are tried again
     /// and again.
     Failed {
-        /// What the system said last.
+        /// The last error of the operating system.
         error: String,
     },
     /// After a failure, all that waited is on disk.
     Recovered,
     /// No further segment could be prepared.
     NoRoom {
-        /// What the system said.
+        /// The error of the operating system.
         error: String,
     },
     /// The heartbeat could not be written.
     HeartbeatLost {
-        /// What the system said.
+        /// The error of the operating system.
         error: String,
     },
 }
@@ -51,7 +51,7 @@ pub enum Health {
     },
     /// No segment can be written; entries are kept in memory.
     Failed {
-        /// What the system said last.
+        /// The last error of the operating system.
         error: String,
     },
     /// The ledger was closed.

@@ -81,7 +81,7 @@ impl Opened {
 pub struct Unwritten {
     /// How many records.
     pub records: u64,
-    /// What the system said last.
+    /// The last error of the operating system.
     pub error: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use crate::keeper::{Keeper, KeeperStep};
 use crate::writer::{Step, Writer};
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stepped {
     /// There was nothing to do.

@@ -89,7 +89,7 @@ impl<B: CloseBook> OpenFlow<B> {
         &self.name
     }
 
-    /// What is known of it.
+    /// The known facts.
     pub const fn facts(&self) -> &Arc<FlowFacts> {
         &self.facts
     }

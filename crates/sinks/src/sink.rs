@@ -69,7 +69,7 @@ pub enum StartError {
     Thread {
         /// The sink.
         name: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }

@@ -79,7 +79,7 @@ impl<'b> NameAddr<'b> {
         self.bytes
     }
 
-    /// What had to be forgiven.
+    /// The deviations that were tolerated.
     pub fn leniencies(&self) -> Leniencies {
         self.leniencies
     }

@@ -250,7 +250,7 @@ impl<'b> Uri<'b> {
         self.headers
     }
 
-    /// What had to be forgiven.
+    /// The deviations that were tolerated.
     pub fn leniencies(&self) -> Leniencies {
         self.leniencies
     }

@@ -280,7 +280,7 @@ pub trait Router: Hops {
     /// Where another element's URI in the topmost Route is reached, for a request that came from a hop.
     ///
     /// # Errors
-    /// What to answer instead.
+    /// The answer to send instead.
     fn next_hop(
         &mut self,
         uri: &Uri<'_>,

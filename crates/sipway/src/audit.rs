@@ -86,7 +86,7 @@ enum Beginning {
     Trimmed { oldest: Position },
 }
 
-/// What the ledger adds up to.
+/// The totals of the ledger.
 struct LedgerTotals {
     flows: OpenState,
     /// What runs say of themselves.

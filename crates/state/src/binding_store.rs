@@ -99,7 +99,7 @@ impl BindingStore {
     }
 }
 
-/// What an earlier process kept.
+/// The bindings that an earlier process stored.
 pub struct StoredBindings {
     file: Connection,
     listeners: Vec<String>,
@@ -359,7 +359,7 @@ mod tests {
         names.map(str::to_owned).to_vec()
     }
 
-    /// What is in the file, by address-of-record, with the listener's number.
+    /// The bindings in the file, by address-of-record, with the listener's number.
     fn there(directory: &Path, listeners: [&str; 2]) -> Vec<(String, u16)> {
         let found =
             open(directory, &names(listeners), Now { instant: Instant::now(), unix_micros: 0 }).unwrap();

@@ -85,7 +85,7 @@ impl Orders {
     }
 }
 
-/// What is open, according to the ledger, as of one record.
+/// The open flows, bindings, users and calls as of one record of the ledger.
 #[derive(Clone, Debug)]
 pub struct LedgerSnapshot {
     /// That record: what came later is not in it.
@@ -94,7 +94,7 @@ pub struct LedgerSnapshot {
     pub unfinished: OpenState,
 }
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// There may be more to do later.
@@ -186,7 +186,7 @@ impl Bookkeeper {
         Ok(Step::Idle)
     }
 
-    /// What the records come to, as far as they were read.
+    /// The fold of the records that were read.
     pub(crate) fn books(&self) -> &OpenState {
         &self.unfinished
     }

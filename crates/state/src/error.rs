@@ -20,7 +20,7 @@ pub enum RecoveryError {
     NoCheckpoint {
         /// The oldest record.
         oldest: ledger::Position,
-        /// What is wrong with the checkpoints.
+        /// Faults of the checkpoints.
         why: String,
     },
     /// The ledger holds an event of a type that this program does not know.
@@ -31,7 +31,7 @@ pub enum RecoveryError {
         /// Its type's number.
         kind: u16,
     },
-    /// What an earlier process owed cannot be written.
+    /// The closes that an earlier process owed cannot be written.
     #[error(
         "there is no room in the ledger for the closes that the last process owed: {0}; free some disk and start again, nothing is lost"
     )]

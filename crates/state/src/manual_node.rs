@@ -24,7 +24,7 @@ pub struct ManualNode {
     pub registry: Arc<Registry>,
     /// Its ledger's writer and keeper.
     pub stepper: Stepper,
-    /// What was mended at the start.
+    /// Damage that was repaired at the start.
     pub recovered: Recovered,
     bookkeeper: Bookkeeper,
     gate: Arc<Gate>,
@@ -78,7 +78,7 @@ impl ManualNode {
         self.gate.close();
     }
 
-    /// What the records come to, as far as the bookkeeper has read.
+    /// The bookkeeper's fold of the records so far.
     #[must_use]
     pub fn books(&self) -> &OpenState {
         self.bookkeeper.books()

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks whether there is another segment.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What was found and mended at the start.
+/// Damage that was found and repaired at the start.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
     /// Flows that an earlier process left open, closed now.

@@ -442,7 +442,7 @@ impl Registry {
     }
 }
 
-/// What a REGISTER changed.
+/// The changes of a REGISTER.
 pub enum Changed<'b> {
     /// This binding came.
     Added(&'b Binding<Reservation>),

@@ -40,7 +40,7 @@ impl Retention {
     }
 }
 
-/// What is known when it is decided.
+/// The facts for the decision.
 pub(crate) struct Facts<'a> {
     /// All segments, oldest first; the last one is being written.
     pub(crate) segments: &'a [Segment],
@@ -59,7 +59,7 @@ pub(crate) struct HeldBack {
     pub(crate) bytes: u64,
 }
 
-/// What is to be done.
+/// The actions to take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// How many segments go, from the oldest, and why the last of them does.

@@ -17,7 +17,7 @@ use crate::{Link, Listener, PlainHttp};
 /// A connection that wants to become a flow.
 #[derive(Debug)]
 pub struct Opening {
-    /// What is known of it.
+    /// The known facts.
     pub facts: FlowFacts,
     /// The listener it came to.
     pub listener: Rc<Listener>,
@@ -150,7 +150,7 @@ pub trait ConnectionHandler: Sized + 'static {
     /// A whole SIP message came on the flow.
     fn message(self: &Rc<Self>, flow: &Self::Flow, message: &[u8]);
 
-    /// What had to be forgiven to find the end of the message that comes next on a stream.
+    /// The deviations that were tolerated to find the end of the message that comes next on a stream.
     fn on_leniencies(self: &Rc<Self>, _what: Leniencies) {}
 
     /// The flow is over. Uses it up.

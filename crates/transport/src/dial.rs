@@ -101,13 +101,13 @@ impl Dialled {
         Ok(Self { link, receiver: Receiver { reader, codec }, early, facts })
     }
 
-    /// What there is to send by.
+    /// The sending side.
     #[must_use]
     pub fn link(&self) -> &Rc<Link> {
         &self.link
     }
 
-    /// What is known of it.
+    /// The known facts.
     #[must_use]
     pub fn facts(&self) -> &FlowFacts {
         &self.facts

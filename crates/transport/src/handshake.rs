@@ -33,7 +33,7 @@ const HEADERS: u32 = 64 * 1024;
 /// Most probes that the kernel sends to a silent stream's peer.
 const MOST_PROBES: u64 = 3;
 
-/// What someone is told who forgot the `s` of `wss` or `https`.
+/// The answer to a client that forgot the `s` of `wss` or `https`.
 const HTTP_WITHOUT_TLS: &str = "This port speaks TLS. Use wss:// here, or the port that serves plain ws://\n";
 
 /// Takes an accepted connection to its end: handshake, flow, end.

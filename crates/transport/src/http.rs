@@ -28,7 +28,7 @@ pub struct PlainHttp {
     pub stream: TcpStream,
     /// Its peer.
     pub remote: SocketAddr,
-    /// What was read of the request already, decrypted.
+    /// The part of the request that was already read, decrypted.
     pub head: Vec<u8>,
     pub(crate) tls: Option<Tls>,
 }

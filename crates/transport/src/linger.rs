@@ -28,7 +28,7 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    /// What a cause says of the peer.
+    /// What a cause tells about the peer.
     pub(crate) const fn after(cause: Cause) -> Self {
         match cause {
             Cause::Reset | Cause::SlowReader => Self::Gone,

@@ -181,7 +181,7 @@ impl Link {
         }
     }
 
-    /// What has passed until now.
+    /// The traffic until now.
     pub fn traffic(&self, now: Instant) -> Traffic {
         let silence = now.saturating_duration_since(self.liveness.get().last_received());
         Traffic {
@@ -431,7 +431,7 @@ impl Unsent {
     }
 }
 
-/// What a socket's error says about the peer.
+/// What a socket's error tells about the peer.
 pub(crate) fn ending_of(error: &io::Error) -> Ending {
     let cause = match error.kind() {
         io::ErrorKind::TimedOut => Cause::TcpTimeout,

@@ -24,7 +24,7 @@ pub enum ReadPriority {
     InTurn,
 }
 
-/// What a flow's task has to do.
+/// The next task of a flow.
 pub(crate) enum Step<'l> {
     /// So many bytes, and the turn that they were read in, if it took one.
     Read(io::Result<usize>, Option<SemaphorePermit<'l>>),

@@ -30,7 +30,7 @@ enum Side {
     Client(Box<UnbufferedClientConnection>),
 }
 
-/// What both sides do alike; rustls has it twice.
+/// The common part of both sides; rustls has it twice.
 trait Records {
     type Data;
 
@@ -64,7 +64,7 @@ impl Records for UnbufferedClientConnection {
     }
 }
 
-/// What is to be sent encrypted.
+/// The bytes to encrypt.
 #[derive(Clone, Copy)]
 enum Outgoing<'p> {
     Plaintext(&'p [u8]),
@@ -225,7 +225,7 @@ impl Tls {
         }
     }
 
-    /// What was agreed on; known once the handshake is done.
+    /// The agreed parameters; known after the handshake.
     pub(crate) fn facts(&self) -> TlsFacts {
         let (version, suite) = match &self.side {
             Side::Server(connection) => (connection.protocol_version(), connection.negotiated_cipher_suite()),

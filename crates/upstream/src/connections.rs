@@ -46,7 +46,7 @@ struct Origin {
     transport: Transport,
 }
 
-/// What became of the memory of a connection that ended.
+/// The fate of a connection's memory after its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remembered {
     /// It was no server's, or there was room.

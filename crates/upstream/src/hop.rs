@@ -106,7 +106,7 @@ impl FlowNumber {
     }
 }
 
-/// What is at the other end of a flow.
+/// The peer of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerKind {
     /// A user agent that connected to us.

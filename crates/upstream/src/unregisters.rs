@@ -10,7 +10,7 @@ use config::UnregisterHeader;
 /// How often a failure is warned of.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// What an upstream knows of the un-REGISTERs that it gets.
+/// The state of an upstream's un-REGISTERs.
 #[derive(Debug)]
 pub struct Unregisters {
     header: Option<UnregisterHeader>,
@@ -61,7 +61,7 @@ impl Unregisters {
         }
     }
 
-    /// What an operator can do about it.
+    /// The operator's remedy.
     fn mend(&self, status: Option<u16>) -> &'static str {
         match (status, &self.header) {
             (Some(401 | 403 | 407), None) => {

@@ -40,13 +40,13 @@ pub struct Upstream {
     pub name: Name,
     /// When bindings are taken back from it.
     pub unregister: Unregister,
-    /// What came of the un-REGISTERs that it got from us.
+    /// The results of the un-REGISTERs that it got from us.
     pub unregisters: Unregisters,
     pub(crate) probe: Option<Duration>,
     pub(crate) timeout: Duration,
     /// Whether its registrar has shown that it knows flows (RFC 5626).
     pub(crate) outbound: AtomicBool,
-    /// What the configuration names; never empty.
+    /// The configured targets; never empty.
     pub(crate) entries: Vec<Entry>,
     /// Where that is, as far as it is known.
     pub(crate) servers: RwLock<Servers>,
@@ -60,7 +60,7 @@ pub(crate) type Servers = Arc<[Arc<Server>]>;
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) preference: Preference,
-    /// What is to be looked up for it.
+    /// The DNS query for it.
     pub(crate) place: Option<Place>,
     /// The transport that the configuration names.
     pub(crate) transport: Option<Spoken>,
@@ -303,7 +303,7 @@ pub(crate) fn speaking(upstream: &config::Upstream, listeners: &[Listener]) -> B
     speaking.collect()
 }
 
-/// What is to be looked up for a target that is a name.
+/// The query for a target that is a name.
 pub(crate) fn place(target: &UpstreamTarget) -> Option<Place> {
     let Host::Name(host) = &target.host else { return None };
     Some(Place { host: host.clone(), port: target.port, transport: target.transport })

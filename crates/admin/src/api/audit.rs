@@ -11,7 +11,7 @@ use axum::{
 
 use super::{Admin, answer::Failure};
 
-/// What the last look came to.
+/// The result of the last look.
 pub(super) async fn last(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
     let error = "the running audit has not looked yet; POST /api/audit has it look now";
     let none = || Failure::new(StatusCode::NOT_FOUND, error);

@@ -57,7 +57,7 @@ pub(super) struct PingWish {
     timeout: Option<String>,
 }
 
-/// What came of a ping.
+/// The result of a ping.
 #[derive(Debug, Serialize)]
 pub(super) struct Pong {
     flow: String,

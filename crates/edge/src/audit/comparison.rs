@@ -38,7 +38,7 @@ pub(crate) enum Stage {
     Open,
 }
 
-/// What a shard counted, all at one moment.
+/// Counts of a shard, all at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) opened: u64,
@@ -53,7 +53,7 @@ impl Tally {
     }
 }
 
-/// What the ledger's records come to, up to one of them.
+/// The totals of the ledger's records, up to one of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LedgerTotals {
     /// The sequence of the last one folded, in this run.
@@ -63,7 +63,7 @@ pub(crate) struct LedgerTotals {
     pub(crate) tally: Tally,
 }
 
-/// What the kernel says of this process.
+/// The kernel's view of this process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Kernel {
     /// Every socket that it holds.
@@ -89,7 +89,7 @@ pub(crate) struct Views {
     pub(crate) kept: UsersAndCalls,
 }
 
-/// What a difference is about.
+/// The subject of a difference.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
     Flow(DifferenceKind, FlowId),

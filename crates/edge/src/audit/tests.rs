@@ -18,7 +18,7 @@ use super::{Listed, Stage};
 const HANDSHAKE: u64 = 10_000;
 const PARTING: u64 = 5_000;
 
-/// What is wrong with a connection.
+/// Faults of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     None,

@@ -36,7 +36,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     /// an open relay.
     ///
     /// # Errors
-    /// What to answer instead.
+    /// The answer to send instead.
     pub(crate) fn next_hop(
         &self,
         uri: &Uri<'_>,
@@ -66,7 +66,7 @@ impl<'t, F: FlowLookup + SenderProof> Routing<'t, F> {
     /// Decides on a request by its Request-URI, where no route leads it on.
     ///
     /// # Errors
-    /// What to answer instead.
+    /// The answer to send instead.
     pub(crate) fn decide(
         &self,
         incoming: Incoming<'_>,

@@ -34,7 +34,7 @@ pub(crate) struct ProxyEnvironment<'s> {
     routing: Routing<'s, Shard>,
     speaker: MessageSource,
     now: Instant,
-    /// What is found out about the request at hand.
+    /// Findings about the request at hand.
     request: RequestState,
 }
 

@@ -24,16 +24,16 @@ pub(crate) struct Known {
     pub(crate) by: By,
 }
 
-/// What proved who a user agent is.
+/// The proof of a user agent's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     /// A password, in a REGISTER; or the registrar behind us.
     Password,
-    /// What is good for a while: the flow ends with it.
+    /// A proof that expires; the flow ends with it.
     Voucher,
 }
 
-/// What is known of flows.
+/// Facts about flows.
 pub(crate) trait FlowLookup {
     /// The identity that the user agent on a flow has proved.
     fn identity(&self, flow: FlowNumber) -> Option<Known>;

@@ -42,7 +42,7 @@ impl std::fmt::Debug for FlowTokens {
     }
 }
 
-/// What a URI's user part is to us.
+/// The meaning of a URI's user part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
     /// We made it: it leads to `hop`, for requests that come over `other`.

@@ -29,7 +29,7 @@ struct GrantedContact<'m> {
     address: NameAddr<'m>,
 }
 
-/// What was granted. None for a query, which changes nothing.
+/// The grant. None for a query, which changes nothing.
 pub(crate) fn granted(
     tokens: &FlowTokens,
     registrar: Registrar,

@@ -110,7 +110,7 @@ impl<F: FlowLookup> Routing<'_, F> {
     }
 }
 
-/// What was taken out of a message.
+/// Header fields that were removed from a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stripped {
     /// Nothing: the message goes from one server to another.

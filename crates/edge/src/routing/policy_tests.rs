@@ -337,7 +337,7 @@ impl FakeTables {
         }
     }
 
-    /// What becomes of a request that no route leads on.
+    /// The fate of a request that no route leads on.
     fn decides(&self, sent: &Sent, request: &str) -> String {
         let message = Message::parse(request.as_bytes()).unwrap();
         let incoming = Incoming { request: &message, from: sent.hop, now: self.now };

@@ -45,7 +45,7 @@ impl<F: FlowLookup + SenderProof> Routing<'_, F> {
     /// Whether the sender of a REGISTER may register the user that To names (RFC 3261 §10.3 steps 3 to 5).
     ///
     /// # Errors
-    /// What to answer to one who may not.
+    /// The answer to a sender that may not.
     pub(crate) fn may_register(
         &self,
         domain: DomainRef<'_>,

@@ -20,7 +20,7 @@ use crate::routing::{
     tables::Tables,
 };
 
-/// What tells a device from others of the same address-of-record.
+/// The key of a device among those of one address-of-record.
 pub(crate) fn key(instance: Option<&[u8]>, contact: &[u8]) -> SmallVec<[u8; 128]> {
     match instance.filter(|instance| !instance.is_empty()) {
         Some(instance) => [b"i", instance].concat().into(),

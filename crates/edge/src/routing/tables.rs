@@ -31,11 +31,11 @@ pub(crate) struct Tables<'t> {
     pub(crate) registry: &'t Registry,
     /// The calls of this node.
     pub(crate) calls: &'t CallTable,
-    /// What users take.
+    /// The quotas of users.
     pub(crate) quotas: &'t UserQuotas,
-    /// What is counted of refusals.
+    /// The counts of refusals.
     pub(crate) metrics: &'t Metrics,
-    /// What a REGISTER may ask for.
+    /// The limits of a REGISTER.
     pub(crate) policy: &'t sip_registrar::Policy,
 }
 
@@ -45,7 +45,7 @@ impl<'t> Tables<'t> {
         self.registry.location()
     }
 
-    /// What the records of calls need.
+    /// The parts that records of calls need.
     pub(crate) fn call_records(&self) -> CallRecords<'t> {
         CallRecords { registry: self.registry, listeners: self.listeners, metrics: self.metrics }
     }

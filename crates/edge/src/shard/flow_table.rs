@@ -26,7 +26,7 @@ use crate::{
     view::{BindingView, FlowView},
 };
 
-/// What everyone on the shard may know of an open flow.
+/// Facts about an open flow, for the whole shard.
 pub(super) struct Entry {
     link: Rc<Link>,
     facts: Arc<FlowFacts>,
@@ -56,7 +56,7 @@ enum Calls {
 }
 
 impl Shard {
-    /// What to send by on a flow of this shard.
+    /// The sending side of a flow of this shard.
     pub(crate) fn link(&self, number: FlowNumber) -> Option<Rc<Link>> {
         self.flows.borrow().get(&number).map(|entry| Rc::clone(&entry.link))
     }
@@ -180,7 +180,7 @@ impl Shard {
         self.flows.borrow().contains_key(&number)
     }
 
-    /// What is known of a flow of this shard, and its id as text.
+    /// Facts about a flow of this shard, and its id as text.
     pub(crate) fn facts(&self, number: FlowNumber) -> Option<(Arc<FlowFacts>, String)> {
         self.flows.borrow().get(&number).map(|entry| (Arc::clone(&entry.facts), entry.name.to_string()))
     }

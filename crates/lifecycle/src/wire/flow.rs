@@ -48,7 +48,7 @@ impl ClosedAt {
 pub struct FlowEnd<'a> {
     /// The flow id as text.
     pub flow: &'a str,
-    /// What was known at its opening.
+    /// The facts known at its opening.
     pub facts: &'a FlowFacts,
     /// The identity that the user agent proved, if it did.
     pub identity: Option<&'a Identity>,
@@ -60,7 +60,7 @@ pub struct FlowEnd<'a> {
     pub ending: &'a Ending,
     /// How surely that is known.
     pub certainty: Certainty,
-    /// What passed on it; not known after a crash.
+    /// The traffic on it; unknown after a crash.
     pub traffic: Option<&'a Traffic>,
     /// Addresses-of-record it held bindings for: the first few.
     pub bindings: &'a [Text<160>],
@@ -103,7 +103,7 @@ pub struct FlowClosed<'a> {
     /// The identity that the user agent proved, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Cow<'a, Identity>>,
-    /// What passed on it; not known after a crash.
+    /// The traffic on it; unknown after a crash.
     #[serde(flatten)]
     pub traffic: Option<Traffic>,
     /// Addresses-of-record it held bindings for: the first few.
@@ -118,7 +118,7 @@ pub struct FlowClosed<'a> {
     /// How many such calls there were in all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub calls_total: usize,
-    /// What was known at its opening.
+    /// The facts known at its opening.
     #[serde(flatten)]
     pub facts: Cow<'a, FlowFacts>,
 }

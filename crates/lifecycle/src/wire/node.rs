@@ -109,6 +109,6 @@ pub struct AuditDiffered<'a> {
     pub remote: Option<SocketAddr>,
     /// For how long it had been seen by then, in milliseconds.
     pub lasted_ms: u64,
-    /// What was seen, in words.
+    /// The evidence, in words.
     pub evidence: Text<200>,
 }

@@ -34,7 +34,7 @@ impl Delays {
     }
 }
 
-/// What the ledger adds up to.
+/// The totals of the ledger.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LedgerTotals {
     pub(super) opened: u64,

@@ -9,7 +9,7 @@ use crate::{Framing, Link};
 /// A timer that is never meant to run out.
 const FAR: Duration = Duration::from_secs(24 * 3600);
 
-/// What the timer's end means.
+/// The meaning of the timer's end.
 pub(super) enum TimerEvent {
     Again(Instant),
     /// Nothing came after our ping.

@@ -48,7 +48,7 @@ enum PeerSilence {
     No,
 }
 
-/// What came of reading.
+/// The result of a read.
 enum ReadPriority {
     Bytes,
     HttpWithoutTls,

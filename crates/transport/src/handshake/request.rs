@@ -8,7 +8,7 @@ use websocket::handshake::{self, HeaderValue, Outcome, Policy, Refusal, Request}
 
 use crate::{ConnectionHandler, Listener, VerifiedClient};
 
-/// What someone is told who is turned away and has come by a proxy.
+/// The answer to a refused client behind a proxy.
 const TURNED_AWAY: Refusal = Refusal::RateLimited { retry_after: 60 };
 
 /// Whether a request asks for the head of the answer alone (RFC 9110 §9.3.2), as far as it has come.
@@ -22,7 +22,7 @@ pub(super) fn refuse(refusal: Refusal, received: &[u8], out: &mut Vec<u8>) {
     if asks_for_head(received) { refusal.write_head(out) } else { refusal.write_response(out) }
 }
 
-/// What a connection began with.
+/// The first bytes of a connection.
 pub(super) enum Greeting {
     Upgrade(Box<Upgrade>),
     Message,

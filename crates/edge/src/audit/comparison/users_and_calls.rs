@@ -13,7 +13,7 @@ pub(crate) struct Accounts<Id> {
     pub(crate) here: BTreeSet<Id>,
     /// By the records.
     pub(crate) in_ledger: BTreeSet<Id>,
-    /// What was counted in the records, of all runs.
+    /// Counts over the records of all runs.
     pub(crate) tally: Tally,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct UsersAndCalls {
     pub(crate) users: Accounts<Text<160>>,
     /// By their ids as text.
     pub(crate) calls: Accounts<Box<str>>,
-    /// What the server counted of its calls, all at one moment.
+    /// Counts of calls, all at one moment.
     pub(crate) calls_here: Tally,
 }
 
@@ -42,7 +42,7 @@ pub(crate) enum Counted {
 }
 
 impl UsersAndCalls {
-    /// What differs, and for counters by how much.
+    /// The difference; of counters, its size.
     pub(super) fn differences(&self) -> Vec<(Subject, i128)> {
         let Self { users, calls, calls_here } = self;
         let counted = [
