@@ -131,7 +131,8 @@ export class SipJsPhone {
     // §14.1).
     for (;;) {
       try {
-        return await invite();
+        await invite();
+        return;
       } catch (error) {
         if (!/ongoing re-INVITE server transaction/.test(error.message)) throw error;
         await new Promise((resolve) => setTimeout(resolve, 10));
