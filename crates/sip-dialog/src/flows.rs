@@ -293,7 +293,7 @@ impl<H: Hop, R> Calls<H, R> {
             if call.stage != Stage::Up {
                 continue;
             }
-            let mut sides: SmallVec<[Side; 2]> = SmallVec::new();
+            let (mut sides, mut left): (SmallVec<[Side; 2]>, SmallVec<[H; 2]>) = Default::default();
             let parties = [call.caller_party.aor.clone(), call.callee_party.aor.clone()];
             for (side, leg) in call.legs_mut() {
                 let own = match side {
@@ -308,11 +308,14 @@ impl<H: Hop, R> Calls<H, R> {
                 }
                 leg.agent = Some(Box::new(old.clone()));
                 if follows {
-                    (leg.location, leg.before) = (LegLocation::At(to), Some(from));
+                    left.extend(leg.before.replace(from));
+                    leg.location = LegLocation::At(to);
                     sides.push(side);
                 }
             }
             self.went(number, &sides, from, to);
+            // A side speaks over its hop and over the one before, and over none further back.
+            left.into_iter().for_each(|hop| self.take_off_unused(hop, number));
         }
     }
 

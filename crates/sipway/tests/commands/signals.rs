@@ -64,7 +64,10 @@ async fn a_second_signal_hurries() {
     let (status, words) = server.end_and_words().await;
     assert!(hurry.elapsed() < Duration::from_secs(10), "{:?}", hurry.elapsed());
     assert_eq!(status.code(), Some(0), "all is in the ledger, and the consumer goes on from its cursor");
-    assert!(words.contains("ending before this sink has everything") && words.contains("deaf"), "{words}");
+    assert!(
+        words.contains("shutting down before this sink has all events") && words.contains("deaf"),
+        "{words}"
+    );
 
     let events = ledger_events(&directory.at("ledger")).await;
     let count = |wanted: &str| types(&events).iter().filter(|kind| **kind == wanted).count();
