@@ -198,3 +198,16 @@ fn a_page_that_comes_back_without_its_call_keeps_nobody_waiting() {
     assert!(matches!(&sent(&done)[..], [(ALICE, _)]), "{done:?}");
     assert!(scene.calls.is_empty());
 }
+
+/// The hop before the last one is left for good: no entry of it stays when the call is over.
+#[test]
+fn a_device_that_moves_twice_leaves_nothing_behind() {
+    let one = device("bob@x", DESK, None, "r1");
+    let mut scene = call_with(DESK);
+    scene.calls.moved(&one, &one, &[], BOB, OTHER);
+    scene.calls.moved(&one, &one, &[], OTHER, 7);
+    assert_eq!(way(&scene), RouteOutcome::To(7));
+    scene.wait(settings().silence * 2);
+    scene.wait(settings().hold * 2);
+    assert!(scene.calls.is_empty(), "{:?}", scene.calls);
+}
