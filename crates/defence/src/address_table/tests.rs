@@ -276,3 +276,31 @@ proptest! {
         }
     }
 }
+
+/// The offence is told where the ban is why, and nowhere else: the log names one cause.
+#[test]
+fn a_refusal_names_the_offence_of_a_ban_and_of_nothing_else() {
+    let (mut all, now) = start();
+    let (banned, busy) = (at("192.0.2.1"), at("192.0.2.2"));
+    all.offend(banned, Offence::Scanner, now);
+    let refused = all.arrive(banned, now).unwrap_err();
+    assert_eq!((refused.why, refused.ban), (TurnedAwayCause::Banned, Some(Offence::Scanner)));
+    for _ in 0..2 {
+        assert_eq!(all.arrive(busy, now), Ok(Arrived::Counted));
+    }
+    let refused = all.arrive(busy, now).unwrap_err();
+    assert_eq!((refused.why, refused.ban), (TurnedAwayCause::Handshakes, None));
+}
+
+#[test]
+fn new_limits_hold_at_once_and_for_what_comes() {
+    let (mut all, now) = start();
+    let one = at("192.0.2.1");
+    for _ in 0..2 {
+        assert_eq!(all.arrive(one, now), Ok(Arrived::Counted));
+    }
+    assert_eq!(why(all.arrive(one, now)), Some(TurnedAwayCause::Handshakes));
+    all.limit(Limits { handshakes: NonZeroU32::new(3), ..limits() });
+    assert_eq!(all.arrive(one, now), Ok(Arrived::Counted));
+    assert_eq!(why(all.arrive(one, now)), Some(TurnedAwayCause::Connections));
+}
