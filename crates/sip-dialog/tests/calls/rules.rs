@@ -491,3 +491,44 @@ fn the_end_of_the_process_ends_every_call_and_sends_nothing() {
     assert!(matches!(&sent(&done)[..], [(BOB, _)]), "{done:?}");
     assert!(scene.calls.is_empty());
 }
+
+/// Why a user agent hung up (RFC 3326) stands in the record of the call.
+#[test]
+fn the_reason_of_a_bye_is_the_reason_of_the_end() {
+    let mut scene = scene();
+    scene.call();
+    scene.done();
+    let reason = "Q.850;cause=16;text=\"Terminated\"";
+    let bye = within("BYE", Side::Caller, "b", 2, "")
+        .replace("Content-Length", &format!("Reason: {reason}\r\nContent-Length"));
+    scene.request(&bye, ALICE, BOB);
+    scene.response(&answer(&bye, 200, ""), Some(BOB));
+    let done = scene.done();
+    let Done::Ended(_, end) = &done[0] else { panic!("{done:?}") };
+    assert_eq!(end.reason.as_ref().map(lifecycle::Text::as_str), Some(reason));
+}
+
+/// CSeq is below 2^31 (RFC 3261 §8.1.1.5), also in a BYE of ours to a peer that is at the very top.
+#[test]
+fn a_bye_of_ours_never_has_too_large_a_cseq() {
+    const TOP: u32 = (1 << 31) - 1;
+    for (cseq, expected) in [(TOP - 2, TOP - 1), (TOP - 1, TOP), (TOP, TOP)] {
+        let mut scene = scene();
+        scene.request(&invite(cseq), ALICE, BOB);
+        scene.response(&answer(&invite(cseq), 200, "b"), Some(BOB));
+        scene.done();
+        let now = scene.now();
+        scene.calls.hop_shut(&mut scene.writer, ALICE, CallCause::Shutdown, Farewell::Bye, now);
+        let done = scene.done();
+        let byes = sent(&done);
+        assert!(
+            byes.iter().any(|(hop, bye)| *hop == BOB && bye.contains(&format!("CSeq: {expected} BYE\r\n"))),
+            "{byes:?}"
+        );
+    }
+}
+
+#[test]
+fn a_user_agent_knows_its_address_of_record() {
+    assert_eq!(agent("bob").aor(), "bob@x");
+}
