@@ -66,4 +66,13 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert!(json["data"].is_null());
     }
+
+    #[test]
+    fn a_payload_that_is_json_of_another_form_is_shown_as_it_is() {
+        let node = Node::new("edge1").unwrap();
+        let id = EventId { incarnation: 1, sequence: 1 };
+        let text = cloud_event(&node, id, EventKind::FlowOpened, 0, b"[1]");
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&json["data"][0], json.get("subject")), (&1.into(), None));
+    }
 }
