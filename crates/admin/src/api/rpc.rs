@@ -30,6 +30,41 @@ const NO_CALL: i64 = -32600;
 const NO_SUCH_METHOD: i64 = -32601;
 const BAD_PARAMETERS: i64 = -32602;
 
+/// Makes the list of procedures, each with its name in a call.
+macro_rules! procedures {
+    ($($variant:ident = $name:literal,)+) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum Procedure { $($variant,)+ }
+
+        impl Procedure {
+            /// Every one, by its name.
+            const ALL: &[(&'static str, Self)] = &[$(($name, Self::$variant),)+];
+        }
+    };
+}
+
+procedures! {
+    Uptime = "core.uptime",
+    Version = "core.version",
+    ListFlows = "ws.dump",
+    CloseFlow = "ws.close",
+    PingFlow = "ws.ping",
+    RefuseNew = "ws.disable",
+    ServeAgain = "ws.enable",
+    ListBindings = "ul.dump",
+    LookUp = "ul.lookup",
+}
+
+impl Procedure {
+    fn named(name: &str) -> Result<Self, Refused> {
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        found.map(|(_, procedure)| *procedure).ok_or_else(|| {
+            let known = Self::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            Refused { code: NO_SUCH_METHOD, message: format!("there is no {name}; there are {known}") }
+        })
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Call {
     jsonrpc: String,
@@ -116,32 +151,32 @@ fn answer(id: &Value, outcome: Result<Value, Refused>) -> Value {
 }
 
 async fn perform(server: &Handle, method: &str, params: Value) -> Result<Value, Refused> {
-    match method {
-        "core.uptime" => Ok(json!({
+    match Procedure::named(method)? {
+        Procedure::Uptime => Ok(json!({
             "up_since": event_time(server.started_at()),
             "uptime": server.uptime().as_secs(),
         })),
-        "core.version" => Ok(json!(concat!("sipway ", env!("CARGO_PKG_VERSION")))),
-        "ws.dump" => {
+        Procedure::Version => Ok(json!(concat!("sipway ", env!("CARGO_PKG_VERSION")))),
+        Procedure::ListFlows => {
             let filter = if params.is_object() { read(params)? } else { flows::Filter::default() };
             Ok(json!(flows::page(server, filter).await?))
         }
-        "ws.close" => {
+        Procedure::CloseFlow => {
             let (flow, reason) = flow_and(params, "reason")?;
             flows::close_one(server, &flow, reason.as_deref()).await?;
             Ok(json!("closing"))
         }
-        "ws.ping" => {
+        Procedure::PingFlow => {
             let (flow, timeout) = flow_and(params, "timeout")?;
             Ok(json!(flows::ping_one(server, &flow, timeout.as_deref()).await?))
         }
-        "ws.disable" => Ok(json!(server.refuse_new()?)),
-        "ws.enable" => Ok(json!(server.serve_again()?)),
-        "ul.dump" => {
+        Procedure::RefuseNew => Ok(json!(server.refuse_new()?)),
+        Procedure::ServeAgain => Ok(json!(server.serve_again()?)),
+        Procedure::ListBindings => {
             let (bindings, left_off) = server.some_bindings(BINDINGS);
             Ok(json!({ "bindings": bindings, "left_off": left_off }))
         }
-        "ul.lookup" => {
+        Procedure::LookUp => {
             let aor = match &params {
                 // Scripts name a table before the address.
                 Value::Array(given) => given.last().and_then(Value::as_str),
@@ -157,13 +192,6 @@ async fn perform(server: &Handle, method: &str, params: Value) -> Result<Value, 
             }
             Ok(json!({ "aor": aor, "bindings": bindings }))
         }
-        _ => Err(Refused {
-            code: NO_SUCH_METHOD,
-            message: format!(
-                "there is no {method}; there are core.uptime, core.version, ws.dump, ws.close, ws.ping, ws.disable, \
-                 ws.enable, ul.dump and ul.lookup"
-            ),
-        }),
     }
 }
 
