@@ -9,6 +9,8 @@ mod api;
 mod metrics;
 mod serve;
 mod softphone;
+#[cfg(test)]
+mod test_server;
 
 pub use api::{Access, Development, router};
 pub use serve::{serve, serve_connection};

@@ -94,3 +94,61 @@ impl Collector for Snapshot {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs, path::Path};
+
+    use super::*;
+    use crate::{Access, test_server::Served};
+
+    /// Every name on the page, as it is written there: that of a counter with `_total`.
+    async fn names() -> BTreeMap<String, usize> {
+        let served = Served::new("metrics", Access::Anyone);
+        let page = page(&served.server.handle(), &Sinks::default(), 0).unwrap();
+        served.end().await;
+        let mut names = BTreeMap::new();
+        for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (name, kind) = line.split_once(' ').unwrap();
+            let ending = if kind == "counter" { "_total" } else { "" };
+            *names.entry(format!("{name}{ending}")).or_default() += 1;
+        }
+        names
+    }
+
+    #[tokio::test]
+    async fn each_name_is_on_the_page_once() {
+        let names = names().await;
+        assert!(names.len() > Count::ALL.len() + Gauge::ALL.len(), "{names:?}");
+        assert!(names.values().all(|times| *times == 1), "{names:?}");
+    }
+
+    /// `sipway_NAME` in a document is a name on the page, `sipway_NAME…` the beginning of one.
+    #[tokio::test]
+    async fn documents_name_only_metrics_that_there_are() {
+        let names = names().await;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let rooms = ["", "docs", "docs/internals"].map(|room| root.join(room));
+        let mut found = 0;
+        for document in rooms.iter().flat_map(|room| fs::read_dir(room).unwrap()) {
+            let document = document.unwrap().path();
+            if document.extension().is_none_or(|ending| ending != "md") {
+                continue;
+            }
+            let content = fs::read_to_string(&document).unwrap();
+            for (at, _) in content.match_indices("sipway_") {
+                let rest = &content[at..];
+                let end = rest.find(|next: char| next != '_' && !next.is_ascii_alphanumeric());
+                let (name, behind) = rest.split_at(end.unwrap_or(rest.len()));
+                let is_known = if behind.starts_with('…') {
+                    names.keys().any(|known| known.starts_with(name))
+                } else {
+                    names.contains_key(name)
+                };
+                assert!(is_known, "{}: there is no metric {name}", document.display());
+                found += 1;
+            }
+        }
+        assert!(found > 10, "{found}");
+    }
+}

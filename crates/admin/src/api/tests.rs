@@ -1,59 +1,13 @@
 //! The table of routes, against what answers and against the documentation.
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path};
 
-use ::sinks::Sinks;
-use axum::{
-    body::{Body, to_bytes},
-    http::{Request, header::ALLOW},
-    response::Response,
-};
-use config::{Config, FakeEnvironment};
-use edge::Server;
-use hyper::service::Service as _;
-use hyper_util::service::TowerToHyperService;
-use ledger::storage::sim::Simulated;
+use axum::http::header::ALLOW;
 
 use super::*;
+use crate::test_server::{Served, text};
 
 const DOCUMENTATION: &str = include_str!("../../../../docs/OPERATING.md");
-
-/// A server on a simulated disk, and its API.
-struct Served {
-    server: Server,
-    router: TowerToHyperService<Router>,
-    directory: std::path::PathBuf,
-}
-
-impl Served {
-    fn new(name: &str, access: Access) -> Self {
-        let directory = std::env::temp_dir().join(format!("sipway-admin-{}-{name}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        let text = format!(
-            "[ledger]\ndirectory = \"{}\"\n[limits]\nshards = 1\n\
-             [[listener]]\ntransport = \"tcp\"\nbind = \"127.0.0.1:0\"\n",
-            directory.display()
-        );
-        let config = Config::parse(&text, Path::new("sipway.toml"), &FakeEnvironment::new()).unwrap();
-        let server = Server::start_on(Arc::new(Simulated::new(1).mount()), &config, |_| None).unwrap();
-        let router = router(server.handle(), Arc::new(Sinks::default()), Development::Yes, access);
-        Self { server, router: TowerToHyperService::new(router), directory }
-    }
-
-    async fn ask(&self, method: &str, path: &str) -> Response {
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-        self.router.call(request).await.unwrap()
-    }
-
-    async fn end(self) {
-        self.server.shut_down(Duration::ZERO, Duration::from_secs(30)).await.unwrap();
-        fs::remove_dir_all(self.directory).unwrap();
-    }
-}
-
-async fn text(response: Response) -> String {
-    String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
-}
 
 fn all_routes() -> impl Iterator<Item = &'static Route> {
     [ROUTES, OPEN_ROUTES, DEVELOPMENT_ROUTES].into_iter().flatten()
