@@ -123,7 +123,7 @@ async fn the_admin_api_asks_for_its_token_and_answers_in_json() {
     assert_eq!((&node["node"], &node["state"]), (&json!("sipway"), &json!("serving")));
 
     for (request, status, word) in [
-        ("GET /nothing", 404, "/api/node, /api/flows, /api/drain, /api/calls, /api/bans,"),
+        ("GET /nothing", 404, "GET /api/node, GET /api/flows, GET|DELETE /api/flows/{flow},"),
         ("PUT /api/drain", 405, "PUT"),
         ("GET /api/flows?limit=0", 400, "limit"),
         ("GET /api/flows?colour=blue", 400, "colour"),
