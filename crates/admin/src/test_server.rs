@@ -3,7 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,7 +34,11 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn new(name: &str, access: Access) -> Self {
-        let directory = std::env::temp_dir().join(format!("sipway-admin-{}-{name}", std::process::id()));
+        // Tests of one process run at once, and two may use one name.
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let directory =
+            std::env::temp_dir().join(format!("sipway-admin-{}-{name}-{number}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let text = format!(
             "[ledger]\ndirectory = \"{}\"\n[limits]\nshards = 1\n\
